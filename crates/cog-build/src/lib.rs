@@ -1,0 +1,1 @@
+//! Project to image: build plan, steps, step cache.

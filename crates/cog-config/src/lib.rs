@@ -1,0 +1,1 @@
+//! cog.yaml: found, parsed, validated.

@@ -1,0 +1,1 @@
+//! Runs workloads: in containers of our own, or on the host.

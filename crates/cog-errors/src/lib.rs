@@ -1,0 +1,1 @@
+//! Renders error chains with hints, and redacts secrets.

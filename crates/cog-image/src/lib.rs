@@ -1,0 +1,1 @@
+//! OCI images: content store, layers, snapshots, manifests, registry client.

@@ -1,0 +1,1 @@
+//! Python source to OpenAPI document; no Python is run.

@@ -1,0 +1,1 @@
+//! The in-image server: HTTP, predictions, supervised Python workers.
