@@ -1,1 +1,55 @@
 //! Project to image: build plan, steps, step cache.
+//!
+//! Start with [`build`] and [`prepare`]. [`plan`] says which steps a project takes and what each
+//! depends on; [`steps`] has one module for each. Nothing here prints or knows the command line: what
+//! happens is told to a [`Reporter`].
+
+mod base;
+mod certificate;
+mod command;
+mod container;
+mod context;
+mod csv;
+mod dockerignore;
+mod environment;
+mod error;
+mod git;
+mod hex;
+mod host;
+mod image;
+mod labels;
+mod lock;
+mod model;
+pub mod plan;
+mod project;
+mod python;
+mod reporter;
+mod requirements;
+mod sdk;
+mod secrets;
+mod steps;
+mod uv;
+mod variables;
+mod workshop;
+mod zz_stub;
+
+pub use base::{BaseChoice, COG_BASE};
+pub use certificate::{COG_CA_CERT, CertificateError, Certificates};
+pub use command::{Command, CommandError, SecretMount};
+pub use context::ContextError;
+pub use dockerignore::{Dockerignore, DockerignoreError, FolderVerdict};
+pub use environment::{Environment, prepare};
+pub use error::{BuildError, Result};
+pub use host::{HostEnvironment, host_environment};
+pub use image::{BuiltImage, build};
+pub use model::COG_OPENAPI_SCHEMA;
+pub use project::{BuildRequest, SchemaSource};
+pub use python::distribution::DistributionError;
+pub use python::venv::Interpreter;
+pub use reporter::{Event, Outcome, Reporter, Silent, Unit};
+pub use requirements::{Artifact, RequirementError, Requirements};
+pub use sdk::VERSION;
+pub use secrets::{Secret, SecretError, SecretValue};
+pub use steps::runtime::COG_COGLET_BINARY;
+pub use uv::{Builds, Target, Uv, UvError};
+pub use workshop::Cache;

@@ -1,1 +1,153 @@
 //! Runs workloads: in containers of our own, or on the host.
+//!
+//! Start with [`select`], which gives an [`Engine`], and [`Workload`], which says what to run. `embedded` makes
+//! containers from unpacked layers without a daemon and without root; `host` runs in a virtual environment with no
+//! isolation. An engine for Docker's socket is not there yet: choosing it is an error that says so.
+//!
+//! Nothing here knows images, projects or HTTP.
+//!
+//! Both engines start this very program again to look after a workload, so a program that uses them calls
+//! [`embedded::run_if_init`] before anything else in `main`.
+
+pub mod embedded;
+mod error;
+mod helper;
+mod host;
+mod probe;
+mod program;
+mod running;
+mod supervisor;
+mod workload;
+
+use std::fmt;
+
+pub use embedded::Embedded;
+pub use error::EngineError;
+pub use host::Host;
+pub use probe::{KernelProbe, Probe};
+pub use running::{Exit, Remote, Running, Signal};
+pub use workload::{Access, Mount, PassedFd, Process, Purpose, Root, Workload, Writable};
+
+/// Something that can run a [`Workload`].
+pub trait Engine: Send + Sync {
+    /// Its name on the command line.
+    fn name(&self) -> &'static str;
+
+    /// Whether workloads get a root file system of layers ([`Root::Layers`]) or the host's ([`Root::Host`]).
+    fn isolation(&self) -> Isolation;
+
+    /// Starts the workload and returns at once; an error of the container's set-up shows here, not as an exit status.
+    fn start(&self, workload: Workload) -> Result<Running, EngineError>;
+}
+
+/// Where an engine's workloads live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// In a container.
+    Container,
+    /// In the host's file system.
+    None,
+}
+
+/// What the user asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// The first that this machine can run.
+    Auto,
+    /// A Docker or Podman socket.
+    Docker,
+    /// Containers of our own.
+    Embedded,
+    /// No container.
+    Host,
+}
+
+/// An engine, and why it is not the one that would have been preferred.
+pub struct Selection {
+    /// The engine.
+    pub engine: Box<dyn Engine>,
+    /// One line for the user, if `auto` had to fall back.
+    pub warning: Option<String>,
+}
+
+impl fmt::Debug for Selection {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Selection")
+            .field("engine", &self.engine.name())
+            .field("warning", &self.warning)
+            .finish()
+    }
+}
+
+/// Picks the engine for `choice`, asking `probe` what the kernel allows.
+pub fn select(choice: Choice, probe: &dyn Probe) -> Result<Selection, EngineError> {
+    let plain = |engine: Box<dyn Engine>| Selection {
+        engine,
+        warning: None,
+    };
+    match choice {
+        Choice::Docker => Err(EngineError::NotSupported { engine: "docker" }),
+        Choice::Host => Ok(plain(Box::new(Host))),
+        Choice::Embedded => match probe.containers() {
+            Ok(()) => Ok(plain(Box::new(Embedded))),
+            Err(reason) => Err(EngineError::NoContainers { reason }),
+        },
+        Choice::Auto => match probe.containers() {
+            Ok(()) => Ok(plain(Box::new(Embedded))),
+            Err(reason) => Ok(Selection {
+                engine: Box::new(Host),
+                warning: Some(format!(
+                    "running without a container, on the host: {reason}"
+                )),
+            }),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Kernel(Result<(), &'static str>);
+
+    impl Probe for Kernel {
+        fn containers(&self) -> Result<(), String> {
+            self.0.map_err(str::to_owned)
+        }
+    }
+
+    const ABLE: Kernel = Kernel(Ok(()));
+    const UNABLE: Kernel = Kernel(Err("user namespaces are disabled"));
+
+    #[test]
+    fn auto_prefers_containers_and_says_when_it_cannot() {
+        let able = select(Choice::Auto, &ABLE).unwrap();
+        assert_eq!((able.engine.name(), able.warning), ("embedded", None));
+        let unable = select(Choice::Auto, &UNABLE).unwrap();
+        assert_eq!(unable.engine.name(), "host");
+        assert!(
+            unable
+                .warning
+                .unwrap()
+                .contains("user namespaces are disabled")
+        );
+    }
+
+    #[test]
+    fn a_named_engine_is_never_replaced() {
+        assert!(
+            select(Choice::Embedded, &UNABLE)
+                .unwrap_err()
+                .to_string()
+                .contains("user namespaces are disabled")
+        );
+        assert!(
+            select(Choice::Docker, &ABLE)
+                .unwrap_err()
+                .to_string()
+                .contains("docker")
+        );
+        assert_eq!(select(Choice::Host, &UNABLE).unwrap().engine.name(), "host");
+    }
+}

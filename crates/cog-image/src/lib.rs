@@ -1,1 +1,32 @@
 //! OCI images: content store, layers, snapshots, manifests, registry client.
+//!
+//! Start with [`Store`]: it makes layers ([`Store::add_layer_from_dir`] and its siblings), keeps them
+//! unpacked ([`Store::snapshot`]), and gives images names ([`Store::put_image`]). [`layout`] writes
+//! images for other tools and reads theirs, [`registry`] pulls, [`validate`] recomputes every digest.
+//!
+//! Nothing here runs a container, knows what a Cog project is, or prints.
+
+pub mod config;
+pub mod digest;
+mod error;
+pub mod layer;
+pub mod layout;
+pub mod manifest;
+pub mod reference;
+pub mod registry;
+pub mod store;
+mod time;
+pub mod validate;
+
+pub use config::ImageConfig;
+pub use digest::{DiffId, Digest};
+pub use error::{Error, Result};
+pub use layer::{Compression, Entry, EntryKind, Layer, LayerOptions, Modes, Owner};
+pub use layout::{ExportOptions, ExportTarget, ImportSource, export, import};
+pub use manifest::{Descriptor, Platform};
+pub use reference::ImageRef;
+pub use store::{
+    ImageSummary, LockGuard, PruneOptions, PruneReport, Scratch, StepKey, StepKeyBuilder,
+    StepRecord, Store, StoredImage,
+};
+pub use validate::{Problem, Report, validate, validate_layout};

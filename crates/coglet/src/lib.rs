@@ -1,1 +1,40 @@
-//! The in-image server: HTTP, predictions, supervised Python workers.
+//! The in-image server: HTTP in front of supervised Python workers.
+//!
+//! Start reading at [`server`]: it binds the port, starts the worker's supervisor and serves until
+//! told to stop. A request goes through [`http`] (parsing, validation, status codes) and becomes a
+//! [`predictions::Prediction`], whose input files are fetched by [`files`]; [`worker`] carries it
+//! over a socket to the Python process and brings its logs, metrics and output back.
+//!
+//! No Python runs in this process, and nothing here knows how a model is written.
+
+mod app;
+mod args;
+mod client;
+mod clock;
+mod delivery;
+mod env;
+mod error;
+mod files;
+mod health;
+mod http;
+mod json;
+mod logging;
+mod predictions;
+mod process;
+mod ready;
+mod scratch;
+mod server;
+mod settings;
+mod slots;
+mod sync;
+mod validate;
+mod webhooks;
+mod worker;
+
+pub use args::{Command, USAGE};
+pub use error::Error;
+pub use server::run;
+pub use settings::Settings;
+
+/// The server's version, reported as `version.coglet`.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,59 @@
+# The commands of this repository; `make help` lists them.
+
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+PYTHON ?= python3
+VENV := .venv
+
+.PHONY: help
+help: ## List these commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+.PHONY: build
+build: ## Build `cog` and `coglet` (release) into dist/
+	$(CARGO) build --release --locked -p cog -p coglet
+	scripts/collect release
+
+.PHONY: demo
+demo: build ## Build everything, then run predictions from examples/ without Docker
+	scripts/demo
+
+.PHONY: test
+test: test-rust test-python test-scenarios ## Run every test
+
+.PHONY: test-rust
+test-rust: setup
+	$(CARGO) build --locked -p cog -p coglet
+	scripts/collect debug
+	$(CARGO) test --locked --workspace
+
+.PHONY: test-python
+test-python: setup
+	$(VENV)/bin/python -m pytest -q python/cog/tests
+
+.PHONY: test-scenarios
+test-scenarios: setup
+	$(CARGO) build --locked -p cog -p coglet
+	scripts/collect debug
+	$(VENV)/bin/python -m pytest -q tests/scenarios
+
+.PHONY: setup
+setup: ## Install what the tests need into .venv (and Debian packages, as root)
+	scripts/setup
+
+.PHONY: lint
+lint: setup ## Check formatting, clippy, ruff, mypy, generated docs
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(VENV)/bin/ruff check python tests examples scripts
+	$(VENV)/bin/ruff format --check python tests examples scripts
+	$(VENV)/bin/mypy --strict python/cog/src
+	$(CARGO) run -q --locked -p xtask -- docs --check
+
+.PHONY: docs
+docs: ## Write the generated pages of docs/
+	$(CARGO) run -q --locked -p xtask -- docs
+
+.PHONY: bench
+bench: build setup ## Measure against docker, debootstrap and python, as ratios
+	$(VENV)/bin/python benches/run.py

@@ -1,0 +1,78 @@
+"""Timing, medians and the table that `make bench` prints."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+COG = REPOSITORY / "dist/release/cog"
+COGLET = REPOSITORY / "dist/release/coglet"
+
+
+@dataclass
+class Row:
+    """One comparison; times in seconds."""
+
+    name: str
+    ours: float
+    peer: float | None = None
+    peer_name: str = ""
+    budget: float | None = None
+    unit: str = "s"
+
+    @property
+    def ratio(self) -> float | None:
+        return None if self.peer is None else self.ours / self.peer
+
+    @property
+    def missed(self) -> bool:
+        return self.ratio is not None and self.budget is not None and self.ratio > self.budget
+
+    def __str__(self) -> str:
+        text = f"{self.name:<58} {self.ours:>9.3f} {self.unit}"
+        if self.ratio is not None:
+            text += f"   {self.peer_name} {self.peer:.3f} {self.unit}   ratio {self.ratio:.3f}"
+        if self.budget is not None:
+            text += f"   budget {self.budget:g}{'   MISSED' if self.missed else ''}"
+        return text
+
+
+def seconds(action: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+def medians(rounds: int, *actions: Callable[[], object]) -> list[float]:
+    """Median seconds of each action, the actions taking turns so that a busy moment hits all of them."""
+    times: list[list[float]] = [[] for _ in actions]
+    for _ in range(rounds):
+        for taken, action in zip(times, actions, strict=True):
+            taken.append(seconds(action))
+    return [statistics.median(taken) for taken in times]
+
+
+def run(
+    command: Sequence[str | Path],
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> str:
+    """Runs a command that must succeed; returns its stdout, shows its stderr only when it fails."""
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(map(str, command))} failed with {done.returncode}:\n{done.stdout}{done.stderr}")
+    return done.stdout

@@ -1,0 +1,295 @@
+"""`make bench`: this tool against others, as ratios of medians measured in one run."""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from docker import Docker, Unavailable
+from harness import COG, COGLET, REPOSITORY, Row, medians, run, seconds
+
+CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+IRIS = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
+EXAMPLES = {
+    "hello-world": ({"text": "world"}, "import cog"),
+    "classifier": (IRIS, "import cog, joblib, sklearn.ensemble"),
+}
+
+
+class Bench:
+    def __init__(self, work: Path, rounds: int) -> None:
+        self.work = work
+        self.rounds = rounds
+        self.env = {
+            "COG_CACHE_DIR": str(work / "store"),
+            "COG_ENGINE": "embedded",
+            "COG_BASE": "debian",
+            "COG_NO_UPDATE_CHECK": "1",
+        }
+        self.docker: Docker | None = None
+        self.projects: dict[str, Path] = {}
+
+    def cog(self, *arguments: str | Path, project: str | None = None, **env: str) -> str:
+        cwd = self.projects[project] if project else self.work
+        return run([COG, *arguments], cwd=cwd, env={**self.env, **env})
+
+    def prepare(self) -> None:
+        for name in EXAMPLES:
+            self.projects[name] = self.work / name
+            shutil.copytree(REPOSITORY / "examples" / name, self.projects[name], ignore=shutil.ignore_patterns(".cog"))
+        self.cog("exec", "python", "train.py", project="classifier")
+        for name in EXAMPLES:
+            self.cog("build", "-t", f"bench-{name}:latest", project=name)
+
+    # Peers
+
+    def prepare_docker(self) -> None:
+        """Loads the image of `hello-world` as the base of equivalent Dockerfiles, so that both tools start equal."""
+        self.docker = Docker(self.work / "docker")
+        archive = self.work / "base.tar"
+        self.cog("build", "-t", "bench-base:latest", "--output", f"docker-archive={archive}", project="hello-world")
+        self.docker("load", "-i", archive)
+        archive.unlink()
+        for name, project in self.projects.items():
+            has_requirements = (project / "requirements.txt").exists()
+            install = (
+                "COPY requirements.txt /tmp/requirements.txt\n"
+                "RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=ca,target=/tmp/ca.crt "
+                "--mount=type=secret,id=pip,target=/etc/pip.conf "
+                "PIP_CERT=/tmp/ca.crt pip install -r /tmp/requirements.txt\n"
+            )
+            dockerfile = "FROM bench-base:latest\n" + (install if has_requirements else "") + "COPY . /src\n"
+            (self.work / f"{name}.Dockerfile").write_text(dockerfile)
+        (self.work / "pip.conf").write_text(pip_conf())
+
+    def docker_build(self, name: str, *flags: str) -> None:
+        assert self.docker is not None
+        self.docker(
+            "build",
+            "--network=host",
+            "--progress=plain",
+            f"--secret=id=ca,src={CA_BUNDLE}",
+            f"--secret=id=pip,src={self.work / 'pip.conf'}",
+            f"--file={self.work / f'{name}.Dockerfile'}",
+            f"--tag=peer-{name}",
+            *flags,
+            ".",
+            cwd=self.projects[name],
+        )
+
+    def docker_predict(self, name: str) -> None:
+        """`docker run`, wait for READY, one prediction, stop: what a user of Docker would do."""
+        assert self.docker is not None
+        port = free_port()
+        container = self.docker(
+            "run", "--detach", "--rm", "--network=host", f"--env=PORT={port}", f"peer-{name}"
+        ).strip()
+        try:
+            wait_ready(port)
+            answer = post(port, EXAMPLES[name][0])
+            if answer["status"] != "succeeded":
+                sys.exit(f"the peer's prediction failed: {answer}")
+        finally:
+            self.docker("kill", container)
+
+    # Rows
+
+    def rebuild(self) -> Iterator[Row]:
+        for name, project in self.projects.items():
+            touch = line_changer(project / "run.py")
+            ours = lambda: (touch(), self.cog("build", "-t", f"bench-{name}:latest", project=name))  # noqa: B023, E731
+            if self.docker:
+                self.docker_build(name)
+                theirs = lambda: (touch(), self.docker_build(name))  # noqa: B023, E731
+                mine, peer = medians(self.rounds, ours, theirs)
+                yield Row(f"rebuild {name} after a one-line change", mine, peer, "docker build", 0.1)
+            else:
+                (mine,) = medians(self.rounds, ours)
+                yield Row(f"rebuild {name} after a one-line change", mine)
+
+    def warm_run(self) -> Iterator[Row]:
+        for name, (inputs, imports) in EXAMPLES.items():
+            flags = [f"-i{key}={value}" for key, value in inputs.items()]
+            ours = lambda: self.cog("run", *flags, project=name)  # noqa: B023, E731
+            python = self.host_python(name)
+            bare = lambda: run([python, "-c", imports])  # noqa: B023, E731
+            ours(), bare()
+            mine, imported = medians(self.rounds, ours, bare)
+            yield Row(f"cog run {name} against 1.5 x import + 0.15 s", mine, 1.5 * imported + 0.15, "limit", 1.0)
+            if self.docker:
+                self.docker_build(name)
+                theirs = lambda: self.docker_predict(name)  # noqa: B023, E731
+                mine, peer = medians(self.rounds, ours, theirs)
+                yield Row(f"cog run {name}", mine, peer, "docker run + request", 0.25)
+
+    def host_python(self, name: str) -> str:
+        """The interpreter of the same packages without a container."""
+        return self.cog("exec", "which", "python", project=name, COG_ENGINE="host").strip()
+
+    def first_build(self) -> Iterator[Row]:
+        """Everything but downloads and the base is done anew: our steps are forgotten, Docker has `--no-cache`."""
+        ours = lambda: self.cog("build", "--no-cache", "-t", "bench-classifier:latest", project="classifier")  # noqa: E731
+        if self.docker:
+            self.docker_build("classifier")
+            theirs = lambda: self.docker_build("classifier", "--no-cache")  # noqa: E731
+            mine, peer = medians(self.rounds, ours, theirs)
+            yield Row("first build of classifier, downloads cached", mine, peer, "docker build --no-cache", 1 / 3)
+        else:
+            (mine,) = medians(self.rounds, ours)
+            yield Row("first build of classifier, downloads cached", mine)
+
+    def debian(self) -> Iterator[Row]:
+        """The base alone: an empty store each round, downloads included, beside debootstrap with the same packages."""
+        debootstrap = shutil.which("debootstrap")
+        if debootstrap is None or os.geteuid() != 0:
+            print("skipped: debootstrap needs to be installed, and root")
+            return
+        packages = self.cog(
+            "exec", "dpkg-query", "-W", "-f", "${Package},", project="hello-world"
+        ).strip(",\n")
+
+        def ours() -> None:
+            store = Path(tempfile.mkdtemp(dir=self.work))
+            self.cog("exec", "true", project="hello-world", COG_CACHE_DIR=str(store))
+            shutil.rmtree(store)
+
+        def theirs() -> None:
+            root = Path(tempfile.mkdtemp(dir=self.work))
+            run([debootstrap, "--variant=minbase", f"--include={packages}", "bookworm", root])
+            shutil.rmtree(root)
+
+        mine, peer = medians(max(3, self.rounds // 3), ours, theirs)
+        yield Row("Debian base, SDK and first container from nothing", mine, peer, "debootstrap", 0.5)
+
+    def small_things(self) -> Iterator[Row]:
+        sdk = {"PYTHONPATH": str(REPOSITORY / "python/cog/src")}
+        bare, imported = medians(
+            self.rounds * 2,
+            lambda: run([sys.executable, "-c", "pass"], env=sdk),
+            lambda: run([sys.executable, "-c", "import cog"], env=sdk),
+        )
+        yield Row("import cog, over bare Python", (imported - bare) * 1000, unit="ms")
+        listening, memory = zip(*(coglet_start(self.work) for _ in range(self.rounds)), strict=True)
+        yield Row("coglet, start to listening", sorted(listening)[len(listening) // 2] * 1000, unit="ms")
+        yield Row("coglet, resident memory", sorted(memory)[len(memory) // 2], unit="MiB")
+
+
+def coglet_start(work: Path) -> tuple[float, float]:
+    """Seconds from exec to an accepted connection, and resident MiB, with a worker that has nothing to load."""
+    (work / "idle.py").write_text("def run() -> None:\n    pass\n")
+    port = free_port()
+    env = {
+        **os.environ,
+        "PORT": str(port),
+        "COG_PREDICT_TYPE_STUB": "idle.py:run",
+        "PYTHONPATH": str(REPOSITORY / "python/cog/src"),
+    }
+    started = time.perf_counter()
+    process = subprocess.Popen([COGLET], cwd=work, env=env, stderr=subprocess.DEVNULL)
+    try:
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.0005)
+        listening = time.perf_counter() - started
+        wait_ready(port)
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        resident = int(re.search(r"VmRSS:\s+(\d+)", status).group(1)) / 1024  # type: ignore[union-attr]
+        return listening, resident
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def pip_conf() -> str:
+    """This machine's pip configuration for the peer's containers: the index it is set up to use, if any."""
+    lines = ["[global]"]
+    for line in run([sys.executable, "-m", "pip", "config", "list"]).splitlines():
+        key, _, value = line.partition("=")
+        section, _, name = key.rpartition(".")
+        if section == "global" and name in {"index-url", "extra-index-url", "trusted-host"}:
+            lines.append(f"{name} = {value.strip(chr(39))}")
+    return "\n".join(lines) + "\n"
+
+
+def line_changer(path: Path) -> Callable[[], None]:
+    """Each call changes one line of the file to something it was never before."""
+    text = path.read_text()
+
+    def change() -> None:
+        path.write_text(f"{text}\n# changed at {time.time_ns()}\n")
+
+    return change
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_ready(port: int) -> None:
+    while True:
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection.request("GET", "/health-check")
+            if json.load(connection.getresponse())["status"] == "READY":
+                return
+        except OSError:
+            pass
+        time.sleep(0.005)
+
+
+def post(port: int, inputs: dict[str, object]) -> dict[str, object]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    body = json.dumps({"input": inputs})
+    connection.request("POST", "/predictions", body, {"Content-Type": "application/json"})
+    answer: dict[str, object] = json.load(connection.getresponse())
+    return answer
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--only", default="", help="measure the groups whose name contains this")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="cog-bench-", dir=os.environ.get("COG_BENCH_DIR")) as directory:
+        bench = Bench(Path(directory), arguments.rounds)
+        print("preparing: builds both examples once", flush=True)
+        took = seconds(bench.prepare)
+        print(f"prepared in {took:.1f} s", flush=True)
+        try:
+            bench.prepare_docker()
+        except Unavailable as reason:
+            print(f"skipped: no Docker rows, {reason}")
+        rows: list[Row] = []
+        try:
+            groups = (bench.small_things, bench.rebuild, bench.warm_run, bench.first_build, bench.debian)
+            for group in groups:
+                if arguments.only in group.__name__:
+                    for row in group():
+                        rows.append(row)
+                        print(row, flush=True)
+        finally:
+            if bench.docker:
+                bench.docker.stop()
+    if any(row.missed for row in rows):
+        sys.exit("a budget is missed")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+//! The base of an image: from a registry, or assembled from the Debian archive.
+
+mod debian;
+mod probe;
+mod registry;
+
+pub(crate) use debian::package_sources;
+pub(crate) use registry::fetch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::str::FromStr;
+
+use cog_image::{ImageConfig, Layer, StepRecord};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::error::{BuildError, Result};
+use crate::python::venv::Interpreter;
+use crate::workshop::Workshop;
+
+/// Names the base, where the command line does not.
+pub const COG_BASE: &str = "COG_BASE";
+
+/// Which base to build on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum BaseChoice {
+    /// The official Python image; the Debian base where no registry can be reached.
+    #[default]
+    Default,
+    /// A base assembled from the Debian archive.
+    Debian,
+    /// An image in a registry.
+    Reference(String),
+}
+
+impl FromStr for BaseChoice {
+    type Err = Infallible;
+
+    /// `debian`, or an image reference, which is parsed when it is needed.
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match text.trim() {
+            "" => Self::Default,
+            "debian" => Self::Debian,
+            reference => Self::Reference(reference.to_owned()),
+        })
+    }
+}
+
+/// A base: its layers, and what an image takes over from it.
+#[derive(Debug, Clone)]
+pub(crate) struct Base {
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) facts: BaseFacts,
+}
+
+/// What is known about a base.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BaseFacts {
+    /// As people write it.
+    pub(crate) name: String,
+    pub(crate) interpreter: Interpreter,
+    /// Platform of its packages by uv's name.
+    pub(crate) python_platform: String,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) user: Option<String>,
+    pub(crate) stop_signal: Option<String>,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) exposed_ports: BTreeSet<String>,
+    pub(crate) volumes: BTreeSet<String>,
+    pub(crate) extra: Map<String, Value>,
+}
+
+impl Base {
+    fn from_record(record: StepRecord) -> Option<Self> {
+        let facts = serde_json::from_value(record.facts).ok()?;
+        Some(Self {
+            layers: record.layers,
+            facts,
+        })
+    }
+
+    fn to_record(&self) -> StepRecord {
+        let facts = serde_json::to_value(&self.facts).expect("the fields are text, lists and maps");
+        StepRecord {
+            layers: self.layers.clone(),
+            facts,
+        }
+    }
+
+    /// Identifies the base by its content.
+    pub(crate) fn id(&self) -> String {
+        let layers: Vec<String> = self
+            .layers
+            .iter()
+            .map(|layer| layer.diff_id.to_string())
+            .collect();
+        format!("{} {}", layers.join(" "), self.facts.interpreter.path)
+    }
+
+    /// An image configuration with what the base sets.
+    pub(crate) fn image_config(&self) -> ImageConfig {
+        let BaseFacts {
+            user,
+            stop_signal,
+            labels,
+            exposed_ports,
+            volumes,
+            extra,
+            ..
+        } = self.facts.clone();
+        ImageConfig {
+            architecture: architecture().to_owned(),
+            user,
+            stop_signal,
+            labels,
+            exposed_ports,
+            volumes,
+            extra,
+            ..ImageConfig::default()
+        }
+    }
+}
+
+/// The base for `choice` with the Python `version`.
+pub(crate) fn resolve(workshop: &Workshop<'_>, choice: &BaseChoice, version: &str) -> Result<Base> {
+    match choice {
+        BaseChoice::Debian => debian::base(workshop, version),
+        BaseChoice::Reference(reference) => registry::base(workshop, reference, version)?
+            .ok_or_else(|| BuildError::NoRegistry {
+                reference: reference.clone(),
+            }),
+        BaseChoice::Default => default(workshop, version),
+    }
+}
+
+/// Only a registry that cannot be reached at all is a reason for another base: one that refuses
+/// says something that the user must know.
+fn default(workshop: &Workshop<'_>, version: &str) -> Result<Base> {
+    let reference = format!("python:{version}-slim");
+    if let Some(base) = registry::base(workshop, &reference, version)? {
+        return Ok(base);
+    }
+    workshop.warn(&format!(
+        "no registry can be reached for `{reference}`, using a base from the Debian archive"
+    ));
+    debian::base(workshop, version)
+}
+
+/// The image's CPU architecture by Go's name: the host's, since build steps run on it.
+pub(crate) fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "aarch64" => "arm64",
+        _ => "amd64",
+    }
+}
+
+/// GNU triplet of the image's platform.
+pub(crate) fn triplet() -> &'static str {
+    match architecture() {
+        "arm64" => "aarch64-linux-gnu",
+        _ => "x86_64-linux-gnu",
+    }
+}
+
+/// The platform of packages that run with the GNU C library `glibc`, such as `2_28`, and newer.
+fn python_platform(glibc: &str) -> String {
+    let machine = match architecture() {
+        "arm64" => "aarch64",
+        _ => "x86_64",
+    };
+    format!("{machine}-manylinux_{glibc}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices_are_parsed() {
+        let parse = |text: &str| text.parse::<BaseChoice>().expect("it cannot fail");
+        assert_eq!(parse(" debian "), BaseChoice::Debian);
+        assert_eq!(parse(""), BaseChoice::Default);
+        assert_eq!(
+            parse("python:3.12"),
+            BaseChoice::Reference("python:3.12".to_owned())
+        );
+    }
+}

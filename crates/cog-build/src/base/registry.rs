@@ -1,0 +1,167 @@
+//! Bases from registries. They are taken by reference: layers are fetched when a step needs them.
+
+use cog_image::registry::{Client, ClientOptions, Progress, RemoteImage};
+use cog_image::{ImageRef, Layer, Platform, Store};
+
+use super::{Base, BaseFacts, architecture, probe, python_platform};
+use crate::error::{BuildError, Result};
+use crate::plan::key;
+use crate::python::venv::Interpreter;
+use crate::reporter::{Event, Reporter, Unit};
+use crate::uv::minor_version;
+use crate::workshop::Workshop;
+
+const RECIPE: u32 = 1;
+
+/// The C library that packages may count on in a base we know nothing about.
+const OLD_GLIBC: &str = "2_28";
+
+/// The base `reference`, which must have the Python `version`. Once seen, it stays what it was
+/// until the cache is ignored, as with an image that Docker has pulled. Nothing if its registry
+/// cannot be reached.
+pub(super) fn base(
+    workshop: &Workshop<'_>,
+    reference: &str,
+    version: &str,
+) -> Result<Option<Base>> {
+    let reference: ImageRef = reference.parse()?;
+    let platform = platform();
+    let key = key("registry base", RECIPE)
+        .field("reference", reference.to_string())
+        .field("platform", platform.to_string())
+        .field("python", minor_version(version))
+        .finish();
+    if let Some(base) = workshop.recorded(&key)?.and_then(Base::from_record) {
+        return Ok(Some(base));
+    }
+    if !probe::is_reachable(workshop, &reference)? {
+        return Ok(None);
+    }
+    workshop.notice(&format!("looking up base `{}`", reference.familiar()));
+    let client = client()?;
+    let remote = match block_on(client.resolve(workshop.store, &reference, &platform))? {
+        Ok(remote) => remote,
+        Err(cog_image::Error::Registry(error)) if error.is_unreachable() => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let base = describe(workshop, &remote, version)?;
+    workshop.store.record_step(&key, &base.to_record())?;
+    Ok(Some(base))
+}
+
+fn describe(workshop: &Workshop<'_>, remote: &RemoteImage, version: &str) -> Result<Base> {
+    let RemoteImage {
+        config,
+        layers,
+        reference,
+        ..
+    } = remote;
+    let name = reference.familiar();
+    let minor = minor_version(version);
+    let path = match config.env_value("PYTHON_VERSION") {
+        // The official images say which Python they have, and where it is goes without saying.
+        Some(has) if minor_version(has) == minor => Some(format!("/usr/local/bin/python{minor}")),
+        _ => find_interpreter(workshop, layers, &minor)?,
+    };
+    let path = path.ok_or_else(|| BuildError::NoPython {
+        base: name.clone(),
+        version: minor.clone(),
+    })?;
+    let facts = BaseFacts {
+        name,
+        interpreter: Interpreter { path, minor },
+        python_platform: python_platform(OLD_GLIBC),
+        env: config.env.clone(),
+        user: config.user.clone(),
+        stop_signal: config.stop_signal.clone(),
+        labels: config.labels.clone(),
+        exposed_ports: config.exposed_ports.clone(),
+        volumes: config.volumes.clone(),
+        extra: config.extra.clone(),
+    };
+    Ok(Base {
+        layers: layers.clone(),
+        facts,
+    })
+}
+
+/// Looks for the interpreter where images have it, which needs their layers.
+fn find_interpreter(
+    workshop: &Workshop<'_>,
+    layers: &[Layer],
+    minor: &str,
+) -> Result<Option<String>> {
+    let snapshots = workshop.snapshots(layers)?;
+    let candidates = ["usr/local/bin", "usr/bin", "opt/conda/bin"];
+    Ok(candidates
+        .iter()
+        .map(|folder| format!("{folder}/python{minor}"))
+        .find_map(|path| {
+            let found = snapshots
+                .iter()
+                .any(|snapshot| snapshot.join(&path).symlink_metadata().is_ok());
+            found.then(|| format!("/{path}"))
+        }))
+}
+
+/// Fetches those of `layers` that are not in the store.
+pub(crate) fn fetch(store: &Store, layers: &[Layer], reporter: &dyn Reporter) -> Result<()> {
+    let client = client()?;
+    let transfer = Transfer::new(layers, reporter);
+    let progress = |progress: Progress| transfer.advance(progress);
+    Ok(block_on(client.fetch_layers(store, layers, &progress))??)
+}
+
+/// Sums up what many parallel downloads report.
+struct Transfer<'a> {
+    reporter: &'a dyn Reporter,
+    total: u64,
+    done: std::sync::Mutex<std::collections::HashMap<String, u64>>,
+}
+
+impl<'a> Transfer<'a> {
+    fn new(layers: &[Layer], reporter: &'a dyn Reporter) -> Self {
+        let total = layers.iter().map(|layer| layer.blob.size).sum();
+        Self {
+            reporter,
+            total,
+            done: std::sync::Mutex::default(),
+        }
+    }
+
+    fn advance(&self, progress: Progress) {
+        let Progress::Advanced { digest, done } = progress else {
+            return;
+        };
+        let sum = {
+            let mut parts = self.done.lock().expect("no holder of the lock panics");
+            parts.insert(digest.to_string(), done);
+            parts.values().sum()
+        };
+        self.reporter.report(Event::Progress {
+            label: "downloading base",
+            done: sum,
+            total: Some(self.total),
+            unit: Unit::Bytes,
+        });
+    }
+}
+
+fn platform() -> Platform {
+    Platform {
+        architecture: architecture().to_owned(),
+        ..Platform::linux_amd64()
+    }
+}
+
+fn client() -> Result<Client> {
+    Ok(Client::new(ClientOptions::default())?)
+}
+
+fn block_on<F: Future>(future: F) -> std::io::Result<F::Output> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    Ok(runtime.block_on(future))
+}

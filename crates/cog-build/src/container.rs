@@ -1,0 +1,290 @@
+//! Runs a command in a container over layers of the store. All use of the engine is here.
+
+use std::collections::VecDeque;
+use std::io::{BufRead as _, BufReader, PipeReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use cog_engine::{Engine, Exit, Process, Purpose, Root, Workload, Writable};
+use cog_image::{Layer, Scratch, Store};
+
+pub(crate) use self::mount::Mount;
+use crate::base;
+use crate::error::{BuildError, Result};
+use crate::reporter::{Event, Reporter};
+use crate::workshop::Workshop;
+
+/// A command to run.
+#[derive(Debug)]
+pub(crate) struct Job {
+    /// What it does, for messages.
+    pub(crate) title: String,
+    pub(crate) arguments: Vec<String>,
+    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) working_dir: String,
+    pub(crate) mounts: Vec<Mount>,
+}
+
+mod mount {
+    use std::path::PathBuf;
+
+    use cog_engine::Access;
+
+    /// A file or folder of the host in the container.
+    #[derive(Debug, Clone)]
+    pub(crate) struct Mount {
+        pub(crate) source: PathBuf,
+        pub(crate) target: String,
+        pub(super) access: Access,
+    }
+
+    impl Mount {
+        pub(crate) fn read_only(source: impl Into<PathBuf>, target: impl Into<String>) -> Self {
+            Self {
+                source: source.into(),
+                target: target.into(),
+                access: Access::ReadOnly,
+            }
+        }
+
+        pub(crate) fn writable(source: impl Into<PathBuf>, target: impl Into<String>) -> Self {
+            Self {
+                source: source.into(),
+                target: target.into(),
+                access: Access::ReadWrite,
+            }
+        }
+    }
+}
+
+/// What a container changed.
+#[derive(Debug)]
+pub(crate) struct Upper {
+    _scratch: Scratch,
+    path: PathBuf,
+}
+
+impl Upper {
+    /// The upper folder of the overlay.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Where containers see the certificates that the host trusts. Not in the usual place: packages
+/// that install certificates replace the file there.
+const HOST_BUNDLE: &str = "/tmp/.cog-host-certificates.crt";
+
+/// Variables that make programs trust [`HOST_BUNDLE`].
+const BUNDLE_VARIABLES: [&str; 5] = [
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "PIP_CERT",
+];
+
+/// Where Linux distributions have the certificates they trust.
+const HOST_BUNDLES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// Lines of output that an error keeps; it shows fewer.
+const TAIL: usize = 200;
+/// Bytes of a line; what is longer is split.
+const MAX_LINE: u64 = 8 * 1024;
+
+impl Workshop<'_> {
+    /// Runs `job` over `layers` to its end; its output goes to the reporter.
+    pub(crate) fn run_container(&self, layers: &[Layer], job: &Job) -> Result<Upper> {
+        let engine = self.engine.ok_or_else(|| BuildError::NeedsContainer {
+            step: job.title.clone(),
+        })?;
+        let scratch = self.store.scratch()?;
+        let path = scratch.path().join("upper");
+        fs_err::create_dir(&path)?;
+        let mut mounts = job.mounts.clone();
+        let mut env = with_defaults(&job.environment);
+        add_host_bundle(&mut mounts, &mut env);
+        let (reader, writer) = std::io::pipe()?;
+        let workload = Workload {
+            root: Root::Layers(distinct(self.snapshots(layers)?)),
+            writable: Writable::Upper(path.clone()),
+            mounts: mounts.into_iter().map(engine_mount).collect(),
+            process: Process {
+                command: job.arguments.clone(),
+                env,
+                working_dir: job.working_dir.clone(),
+                stdin: Stdio::null(),
+                stdout: writer.try_clone()?.into(),
+                stderr: writer.into(),
+                passed_fds: Vec::new(),
+            },
+            purpose: Purpose::Build,
+            ca_bundle: None,
+        };
+        self.wait(engine, workload, reader, job)?;
+        Ok(Upper {
+            _scratch: scratch,
+            path,
+        })
+    }
+
+    fn wait(
+        &self,
+        engine: &dyn Engine,
+        workload: Workload,
+        reader: PipeReader,
+        job: &Job,
+    ) -> Result<()> {
+        let mut running = engine.start(workload)?;
+        let output = self.pass_on(reader)?;
+        let status = match running.wait()? {
+            Exit::Code(0) => return Ok(()),
+            Exit::Code(code) => format!("exit status {code}"),
+            Exit::Signal(signal) => format!("signal {signal}"),
+        };
+        Err(BuildError::CommandFailed {
+            command: job.title.clone(),
+            status,
+            output,
+        })
+    }
+
+    /// Reports what comes out of `reader` until it ends, and gives the last lines.
+    fn pass_on(&self, reader: PipeReader) -> Result<Vec<String>> {
+        let mut reader = BufReader::new(reader);
+        let mut tail = VecDeque::new();
+        let mut bytes = Vec::new();
+        while reader
+            .by_ref()
+            .take(MAX_LINE)
+            .read_until(b'\n', &mut bytes)?
+            > 0
+        {
+            let text = String::from_utf8_lossy(&bytes);
+            // Of a line that was drawn over and over, the last state counts.
+            let line = text.trim_end().rsplit('\r').next().unwrap_or_default();
+            self.reporter.report(Event::Output { line });
+            if tail.len() == TAIL {
+                tail.pop_front();
+            }
+            tail.push_back(line.to_owned());
+            bytes.clear();
+        }
+        Ok(tail.into())
+    }
+
+    pub(crate) fn snapshots(&self, layers: &[Layer]) -> Result<Vec<PathBuf>> {
+        snapshots(self.store, layers, self.reporter)
+    }
+}
+
+/// The unpacked `layers`, lowest first. Layers of a base that are still in their registry are
+/// fetched.
+pub(crate) fn snapshots(
+    store: &Store,
+    layers: &[Layer],
+    reporter: &dyn Reporter,
+) -> Result<Vec<PathBuf>> {
+    let unpack = || layers.iter().map(|layer| store.snapshot(layer)).collect();
+    match unpack() {
+        Err(cog_image::Error::MissingBlob { .. }) => {
+            base::fetch(store, layers, reporter)?;
+            Ok(unpack()?)
+        }
+        result => Ok(result?),
+    }
+}
+
+/// `snapshots` without those that come again further up, which hides all of them: an overlay takes no
+/// folder twice. Two commands that change nothing have the same layer.
+pub(crate) fn distinct(snapshots: Vec<PathBuf>) -> Vec<PathBuf> {
+    let mut seen = std::collections::HashSet::new();
+    let mut kept: Vec<PathBuf> = snapshots
+        .into_iter()
+        .rev()
+        .filter(|path| seen.insert(path.clone()))
+        .collect();
+    kept.reverse();
+    kept
+}
+
+fn engine_mount(mount: Mount) -> cog_engine::Mount {
+    cog_engine::Mount {
+        source: mount.source,
+        target: mount.target,
+        access: mount.access,
+    }
+}
+
+/// The job's variables, with what programs cannot do without.
+fn with_defaults(environment: &[(String, String)]) -> Vec<(String, String)> {
+    let mut all = environment.to_vec();
+    for (name, value) in [
+        (
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        ),
+        ("HOME", "/root"),
+    ] {
+        if !all.iter().any(|(known, _)| known == name) {
+            all.push((name.to_owned(), value.to_owned()));
+        }
+    }
+    all
+}
+
+/// Lets the container trust what the host trusts, without leaving a trace in its layer.
+fn add_host_bundle(mounts: &mut Vec<Mount>, env: &mut Vec<(String, String)>) {
+    let Some(bundle) = host_bundle() else { return };
+    mounts.push(Mount::read_only(bundle, HOST_BUNDLE));
+    for name in BUNDLE_VARIABLES {
+        if !env.iter().any(|(known, _)| known == name) {
+            env.push((name.to_owned(), HOST_BUNDLE.to_owned()));
+        }
+    }
+}
+
+fn host_bundle() -> Option<PathBuf> {
+    std::env::var_os("SSL_CERT_FILE")
+        .map(PathBuf::from)
+        .into_iter()
+        .chain(HOST_BUNDLES.map(PathBuf::from))
+        .find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_equal_layers_the_highest_counts() {
+        let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
+        assert_eq!(
+            distinct(paths(&["a", "b", "a", "c", "b"])),
+            paths(&["a", "c", "b"])
+        );
+    }
+
+    #[test]
+    fn variables_of_the_job_win() {
+        let given = vec![("PATH".to_owned(), "/x".to_owned())];
+        let all = with_defaults(&given);
+        assert_eq!(all[0], given[0]);
+        assert_eq!(all[1].0, "HOME");
+        let mut env = vec![("SSL_CERT_FILE".to_owned(), "/own".to_owned())];
+        let mut mounts = Vec::new();
+        add_host_bundle(&mut mounts, &mut env);
+        assert_eq!(
+            env.iter()
+                .filter(|(name, _)| name == "SSL_CERT_FILE")
+                .count(),
+            1
+        );
+        assert!(mounts.len() <= 1);
+    }
+}

@@ -1,0 +1,200 @@
+//! The crate's error type.
+
+use std::path::PathBuf;
+
+use crate::certificate::CertificateError;
+use crate::command::CommandError;
+use crate::context::ContextError;
+use crate::python::distribution::DistributionError;
+use crate::requirements::RequirementError;
+use crate::secrets::SecretError;
+use crate::uv::UvError;
+use crate::zz_stub::DebianError;
+
+/// A project could not be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A file operation failed; the message names the path.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// The configuration names files that cannot be read.
+    #[error(transparent)]
+    Config(#[from] cog_config::ConfigError),
+    /// The image store refused.
+    #[error(transparent)]
+    Image(#[from] cog_image::Error),
+    /// A container could not be run.
+    #[error(transparent)]
+    Engine(#[from] cog_engine::EngineError),
+    /// The Debian base could not be assembled.
+    #[error(transparent)]
+    Debian(#[from] DebianError),
+    /// Python packages could not be resolved or installed.
+    #[error(transparent)]
+    Uv(#[from] UvError),
+    /// A requirement cannot be built into an image.
+    #[error(transparent)]
+    Requirement(#[from] RequirementError),
+    /// An installed package cannot be understood.
+    #[error(transparent)]
+    Distribution(#[from] DistributionError),
+    /// A secret is malformed or missing.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// A command of `build.run` is malformed.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// `COG_CA_CERT` is unusable.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// The project's files cannot be collected.
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    /// The model's interface cannot be read from its source.
+    #[error(transparent)]
+    Schema(#[from] cog_schema::SchemaError),
+
+    /// GPU images are not there yet.
+    #[error("`build.gpu: true` is not supported yet")]
+    Gpu,
+    /// An SDK that the server does not work with.
+    #[error("cog version {version} is below the minimum required version 0.16.0")]
+    OldSdk {
+        /// The version that cog.yaml asks for.
+        version: String,
+    },
+    /// The project names no model.
+    #[error("no model to build: cog.yaml has neither `run`, `predict` nor `train`")]
+    NoModel,
+    /// A step needs a container.
+    #[error("{step} needs a container, and none can run here")]
+    NeedsContainer {
+        /// The step.
+        step: String,
+    },
+    /// A command in a container failed.
+    #[error("`{command}` failed with {status}{}", tail(.output))]
+    CommandFailed {
+        /// The command.
+        command: String,
+        /// How it ended.
+        status: String,
+        /// The last lines it printed.
+        output: Vec<String>,
+    },
+    /// A mount in `build.run` names a secret that was not given.
+    #[error("`build.run` mounts the secret `{id}`, which was not given")]
+    MissingSecret {
+        /// The secret's name.
+        id: String,
+    },
+    /// The registry of the base that was asked for is not there.
+    #[error("the registry of base image `{reference}` cannot be reached")]
+    NoRegistry {
+        /// The base.
+        reference: String,
+    },
+    /// The base has another Python, or none.
+    #[error("base image `{base}` has no Python {version}")]
+    NoPython {
+        /// The base.
+        base: String,
+        /// The version that cog.yaml asks for.
+        version: String,
+    },
+    /// No base offers the Python that was asked for.
+    #[error("no Debian base has Python {version}, and it could not be downloaded")]
+    UnknownPython {
+        /// The version that cog.yaml asks for.
+        version: String,
+        #[source]
+        /// Why it could not be downloaded.
+        source: Box<UvError>,
+    },
+    /// The host has no usable Python.
+    #[error("no Python 3.10 or newer was found on this machine")]
+    NoHostPython,
+    /// The server's program is missing.
+    #[error("the `coglet` program was not found beside `{}`", beside.display())]
+    NoServer {
+        /// Where it was looked for.
+        beside: PathBuf,
+    },
+    /// The schema is no JSON.
+    #[error(transparent)]
+    UnreadableSchema(cog_schema::DocumentError),
+    /// The schema contradicts itself.
+    #[error("{error}\n\n{document}")]
+    InvalidSchema {
+        /// What is wrong.
+        error: cog_schema::DocumentError,
+        /// The whole document.
+        document: String,
+    },
+    /// Several predictions at a time with a model that cannot wait.
+    #[error("{field} requires an async run() or predict() method")]
+    SyncConcurrency {
+        /// Where the number comes from.
+        field: &'static str,
+    },
+    /// Several predictions at a time need a newer Python.
+    #[error("concurrency requires Python 3.11 or higher")]
+    OldPythonForConcurrency,
+    /// An environment variable with a file name has no readable file.
+    #[error("COG_OPENAPI_SCHEMA: failed to read {}: {reason}", path.display())]
+    SchemaFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: std::io::Error,
+    },
+}
+
+/// Result of this crate's functions.
+pub type Result<T, E = BuildError> = std::result::Result<T, E>;
+
+impl BuildError {
+    /// What the user can do about it, if anything.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Image(error) => return error.hint(),
+            Self::Uv(error) => return error.hint(),
+            Self::UnknownPython { .. } => {
+                "set `python_version` to 3.11 or 3.13, or use a base image that has it"
+            }
+            Self::NoPython { .. } => {
+                "set `python_version` to the version the base has, or use another base"
+            }
+            Self::NoRegistry { .. } => {
+                "check the network, or use `--base debian`, which needs no registry"
+            }
+            Self::Gpu => "set `gpu: false`, or leave it out, to build for the CPU",
+            Self::NoModel => "add `run: \"run.py:Runner\"` to cog.yaml",
+            Self::NeedsContainer { .. } => {
+                "allow user namespaces, or run as root; `cog run --engine host` needs no container"
+            }
+            Self::MissingSecret { id } => {
+                return Some(format!("pass it with `--secret id={id},src=FILE`"));
+            }
+            Self::NoServer { .. } => {
+                "build it with `cargo build --release -p coglet`, or set `COG_COGLET_BINARY` to its path"
+            }
+            Self::NoHostPython => "install Python, for example with your system's package manager",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+/// Lines of a command's output that its error shows.
+const SHOWN: usize = 20;
+
+fn tail(output: &[String]) -> String {
+    let skipped = output.len().saturating_sub(SHOWN);
+    output
+        .iter()
+        .skip(skipped)
+        .flat_map(|line| ["\n  ", line])
+        .collect()
+}

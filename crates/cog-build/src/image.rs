@@ -1,0 +1,80 @@
+//! From project to image: the environment, the source on top, and the image's configuration.
+
+use cog_image::{ImageConfig, Layer, StoredImage};
+
+use crate::environment::{self, Environment};
+use crate::error::{BuildError, Result};
+use crate::git::Revision;
+use crate::labels::{Contents, labels};
+use crate::model::Model;
+use crate::project::BuildRequest;
+use crate::steps::source;
+
+/// The port the server listens on.
+const PORT: &str = "5000/tcp";
+
+/// A finished image.
+#[derive(Debug, Clone)]
+pub struct BuiltImage {
+    /// The image in the store.
+    pub image: StoredImage,
+    /// The schema, if it has one.
+    pub schema: Option<String>,
+}
+
+/// Builds the project of `request` into the image called `name`.
+pub fn build(request: &BuildRequest<'_>, name: &str) -> Result<BuiltImage> {
+    request.check()?;
+    if !request.has_model() {
+        return Err(BuildError::NoModel);
+    }
+    let (_lock, model) = environment::open_project(request)?;
+    let _lease = request.store.lease()?;
+    let workshop = request.workshop();
+    // Asking Git takes some milliseconds, in which the rest can be done.
+    let (revision, environment) = std::thread::scope(|scope| {
+        let revision = scope.spawn(|| Revision::read(request.project_dir, variable));
+        let environment = environment::make(request, &workshop);
+        (revision.join().unwrap_or_default(), environment)
+    });
+    let mut environment = environment?;
+    request.model_variables(&model).add(&mut environment.env);
+    let source = workshop.timed("source", || {
+        source::run(&workshop, request.config_file_name, model.schema.as_deref())
+    })?;
+    let config = image_config(request, &environment, &model, &revision);
+    let layers: Vec<Layer> = environment.layers.iter().cloned().chain([source]).collect();
+    let image = request.store.put_image(name, &config, &layers)?;
+    Ok(BuiltImage {
+        image,
+        schema: model.schema,
+    })
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn image_config(
+    request: &BuildRequest<'_>,
+    environment: &Environment,
+    model: &Model,
+    revision: &Revision,
+) -> ImageConfig {
+    let mut config = environment.base.image_config();
+    config.env.clone_from(&environment.env);
+    config.cmd = Some(environment.command.clone());
+    config.entrypoint = None;
+    config.working_dir = Some(environment.working_dir.clone());
+    config.exposed_ports.insert(PORT.to_owned());
+    config.created = request.timestamp.unwrap_or(0);
+    config.labels.extend(labels(&Contents {
+        config: &request.label(model),
+        schema: model.schema.as_deref().unwrap_or_default(),
+        pip_freeze: &environment.pip_freeze,
+        base_name: &environment.base.facts.name,
+        base_layers: &environment.base.layers,
+        revision,
+    }));
+    config
+}

@@ -1,0 +1,193 @@
+//! A project with its configuration: what is built, and from what.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use cog_config::{Config, Mount, RunCommand};
+use cog_engine::{Engine, Isolation};
+use cog_image::{Compression, Store};
+
+use crate::base::BaseChoice;
+use crate::command::{Command, SecretMount};
+use crate::error::{BuildError, Result};
+use crate::model::Model;
+use crate::plan::Wishes;
+use crate::reporter::{Event, Reporter};
+use crate::requirements::Requirements;
+use crate::sdk::VERSION;
+use crate::secrets::{Secret, SecretValue};
+use crate::variables::ModelVariables;
+use crate::workshop::{Cache, Workshop};
+
+/// The Python of projects that name none.
+const DEFAULT_PYTHON: &str = "3.13";
+
+/// The oldest SDK that the server works with.
+const OLDEST_SDK: [u64; 3] = [0, 16, 0];
+
+/// Everything that decides a build.
+pub struct BuildRequest<'a> {
+    /// The folder with the configuration file.
+    pub project_dir: &'a Path,
+    /// Name of the configuration file in it.
+    pub config_file_name: &'a str,
+    /// The configuration, validated and completed.
+    pub config: &'a Config,
+    /// Where layers and images are kept.
+    pub store: &'a Store,
+    /// What runs containers, if anything can.
+    pub engine: Option<&'a dyn Engine>,
+    /// Which base to build on.
+    pub base: BaseChoice,
+    /// Whether results of earlier builds count.
+    pub cache: Cache,
+    /// What `--secret` gave.
+    pub secrets: Vec<Secret>,
+    /// Where the schema comes from.
+    pub schema: SchemaSource,
+    /// The date of all files and of the image, in seconds since 1970; 0 if absent.
+    pub timestamp: Option<i64>,
+    /// How layers are compressed.
+    pub compression: Compression,
+    /// Threads that work; 0 means one per core. The result is the same for every number.
+    pub threads: usize,
+    /// Receives what happens.
+    pub reporter: &'a dyn Reporter,
+}
+
+/// Where the schema of an image comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum SchemaSource {
+    /// From the model's source.
+    #[default]
+    Generate,
+    /// This text, which is used unchanged.
+    Text(String),
+    /// The image has none.
+    Omit,
+}
+
+impl<'a> BuildRequest<'a> {
+    pub(crate) fn workshop(&self) -> Workshop<'a> {
+        Workshop {
+            project_dir: self.project_dir,
+            store: self.store,
+            engine: self
+                .engine
+                .filter(|engine| engine.isolation() == Isolation::Container),
+            reporter: self.reporter,
+            cache: self.cache,
+            compression: self.compression,
+            timestamp: self.timestamp.unwrap_or(0),
+            threads: self.threads,
+        }
+    }
+
+    /// Refuses what cannot be built, before any work is done.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.config.gpu() {
+            return Err(BuildError::Gpu);
+        }
+        match self
+            .config
+            .build
+            .as_ref()
+            .and_then(|build| build.sdk_version.as_deref())
+        {
+            Some(version) => self.check_sdk_version(version),
+            None => Ok(()),
+        }
+    }
+
+    /// Images get the SDK that belongs to this program, whatever version is asked for.
+    fn check_sdk_version(&self, version: &str) -> Result<()> {
+        let too_old = version
+            .parse::<pep440_rs::Version>()
+            .is_ok_and(|version| version < pep440_rs::Version::new(OLDEST_SDK));
+        if too_old {
+            return Err(BuildError::OldSdk {
+                version: version.to_owned(),
+            });
+        }
+        let message = &*format!(
+            "`build.sdk_version` is ignored: images get version {VERSION}, which belongs to this cog"
+        );
+        self.reporter.report(Event::Warning { message });
+        Ok(())
+    }
+
+    pub(crate) fn python_version(&self) -> &'a str {
+        self.config.python_version().unwrap_or(DEFAULT_PYTHON)
+    }
+}
+
+impl BuildRequest<'_> {
+    pub(crate) fn wishes(&self) -> Wishes {
+        let variables = self.config.environment.iter();
+        Wishes {
+            system_packages: self.config.system_packages().to_vec(),
+            environment: variables
+                .map(|one| (one.name.clone(), one.value.clone()))
+                .collect(),
+            commands: self.config.commands().into_iter().map(command).collect(),
+        }
+    }
+
+    /// The requirements, checked, with the lines for what the image brings itself left out.
+    pub(crate) fn requirements(&self, workshop: &Workshop<'_>) -> Result<Requirements> {
+        let (lines, base_dir) = self.config.requirement_lines(self.project_dir)?;
+        let requirements = Requirements::read(&lines, &base_dir, self.project_dir)?;
+        for line in &requirements.overridden {
+            workshop.warn(&format!(
+                "'{line}' found in requirements — overriding with the version that belongs to this cog. \
+                 Remove the line from the requirements"
+            ));
+        }
+        Ok(requirements)
+    }
+
+    /// The values of the secrets that `command` mounts.
+    pub(crate) fn secret_values(&self, command: &Command) -> Result<BTreeMap<String, SecretValue>> {
+        let mounted = |secret: &&Secret| command.secrets.iter().any(|mount| mount.id == secret.id);
+        self.secrets
+            .iter()
+            .filter(mounted)
+            .map(|secret| {
+                let value = secret.read(self.project_dir, |name| std::env::var_os(name))?;
+                Ok((secret.id.clone(), value))
+            })
+            .collect()
+    }
+
+    pub(crate) fn model_variables(&self, model: &Model) -> ModelVariables<'_> {
+        ModelVariables {
+            run: self.config.runner.as_deref(),
+            train: self.config.train.as_deref(),
+            concurrency: model.concurrency,
+        }
+    }
+
+    /// The configuration as the image's label has it.
+    pub(crate) fn label(&self, model: &Model) -> String {
+        Config {
+            concurrency_max: model.concurrency,
+            ..self.config.clone()
+        }
+        .to_label()
+    }
+
+    pub(crate) fn has_model(&self) -> bool {
+        self.config.runner.is_some() || self.config.train.is_some()
+    }
+}
+
+fn command(command: RunCommand) -> Command {
+    let mount = |mount: Mount| SecretMount {
+        id: mount.id,
+        target: mount.target,
+    };
+    Command {
+        command: command.command,
+        secrets: command.mounts.into_iter().map(mount).collect(),
+    }
+}

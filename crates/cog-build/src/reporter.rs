@@ -1,0 +1,88 @@
+//! What a build tells while it works.
+//!
+//! The library never prints. A [`Reporter`] receives [`Event`]s, possibly from several threads
+//! at once; the command-line tool turns them into progress bars or plain lines.
+
+use std::time::Duration;
+
+/// Receives what happens during a build.
+pub trait Reporter: Send + Sync {
+    /// Called for every event, in order within one thread.
+    fn report(&self, event: Event<'_>);
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// Work on a step begins; its cache entry was not found.
+    StepStarted {
+        /// What the step does, such as `system packages: ffmpeg`.
+        title: &'a str,
+    },
+    /// A step is done.
+    StepFinished {
+        /// The title given when it started.
+        title: &'a str,
+        /// Whether work was needed.
+        outcome: Outcome,
+        /// How long it took.
+        elapsed: Duration,
+    },
+    /// Progress within the step that runs.
+    Progress {
+        /// What is counted, such as `downloading packages`.
+        label: &'a str,
+        /// How far it is.
+        done: u64,
+        /// How far it goes, where known.
+        total: Option<u64>,
+        /// What the numbers count.
+        unit: Unit,
+    },
+    /// A line that a command of the step printed, without its line end.
+    Output {
+        /// The line.
+        line: &'a str,
+    },
+    /// Something is odd, but the build goes on.
+    Warning {
+        /// What is odd, lower case, without a full stop.
+        message: &'a str,
+    },
+    /// Worth telling, nothing is wrong.
+    Notice {
+        /// The notice, lower case, without a full stop.
+        message: &'a str,
+    },
+}
+
+/// Whether a step had to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was done now.
+    Built,
+    /// Its layers were in the store.
+    Cached,
+}
+
+/// What a [`Event::Progress`] counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes.
+    Bytes,
+    /// Things, such as packages.
+    Items,
+}
+
+/// A reporter that drops everything.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Reporter for Silent {
+    fn report(&self, _event: Event<'_>) {}
+}
+
+pub(crate) fn notice(reporter: &dyn Reporter, message: &str) {
+    reporter.report(Event::Notice { message });
+}

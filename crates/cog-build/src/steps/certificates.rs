@@ -1,0 +1,66 @@
+//! Adds certificates to what the image trusts, by writing the files that `update-ca-certificates`
+//! would write: no container is needed, and a base without that program is served too.
+
+use cog_image::{Entry, EntryKind, Layer, StepRecord};
+
+use crate::certificate::{BUNDLE, Certificates};
+use crate::context::temporary_folder;
+use crate::error::Result;
+use crate::workshop::Workshop;
+
+/// Where tools of the distribution find the certificate when they write the bundle again.
+const SOURCE: &str = "usr/local/share/ca-certificates/cog-ca-cert.crt";
+const COPY: &str = "tmp/cog-ca-cert.crt";
+
+/// The layer with `certificates`, on top of the layers `below`.
+pub(crate) fn run(
+    workshop: &Workshop<'_>,
+    certificates: &Certificates,
+    below: &[Layer],
+) -> Result<StepRecord> {
+    let pem = certificates.pem();
+    let bundle = append(&bundle_of(workshop, below)?, &pem);
+    let entry = |path: &str, content: Vec<u8>| Entry {
+        path: path.into(),
+        kind: EntryKind::Bytes(content),
+        mode: 0o644,
+    };
+    let entries = vec![
+        temporary_folder(),
+        entry(COPY, pem.clone().into_bytes()),
+        entry(SOURCE, pem.into_bytes()),
+        entry(BUNDLE.trim_start_matches('/'), bundle),
+    ];
+    let options = workshop.layer_options("cog: certificates");
+    let layer = workshop.store.add_layer_from_entries(entries, &options)?;
+    Ok(StepRecord {
+        layers: vec![layer],
+        facts: serde_json::Value::Null,
+    })
+}
+
+/// The bundle as the layers `below` have it; empty if they have none.
+fn bundle_of(workshop: &Workshop<'_>, below: &[Layer]) -> Result<Vec<u8>> {
+    for layer in below.iter().rev() {
+        let path = workshop
+            .store
+            .snapshot(layer)?
+            .join(BUNDLE.trim_start_matches('/'));
+        if path
+            .symlink_metadata()
+            .is_ok_and(|metadata| metadata.is_file())
+        {
+            return Ok(fs_err::read(path)?);
+        }
+    }
+    Ok(Vec::new())
+}
+
+fn append(bundle: &[u8], pem: &str) -> Vec<u8> {
+    let mut joined = bundle.to_vec();
+    if !joined.is_empty() && !joined.ends_with(b"\n") {
+        joined.push(b'\n');
+    }
+    joined.extend_from_slice(pem.as_bytes());
+    joined
+}

@@ -1,0 +1,152 @@
+//! Runs a command of `build.run` in a container; what it changed is the layer.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use cog_image::{Layer, StepRecord};
+
+use crate::command::Command;
+use crate::container::{Job, Mount};
+use crate::error::{BuildError, Result};
+use crate::secrets::SecretValue;
+use crate::workshop::Workshop;
+
+/// Where commands run: the base's root, since the project is not there yet.
+const WORKING_DIR: &str = "/";
+
+/// Download caches of Python's installers. Everything else stays, also lists of the package manager:
+/// the next command may count on them.
+const LEFT_OVERS: [&str; 2] = ["root/.cache/pip", "root/.cache/uv"];
+
+/// The layer that `command` makes on top of the layers `below`.
+pub(crate) fn run(
+    workshop: &Workshop<'_>,
+    command: &Command,
+    environment: &[(String, String)],
+    secrets: &BTreeMap<String, SecretValue>,
+    below: &[Layer],
+) -> Result<StepRecord> {
+    let mounts = SecretFiles::write(command, secrets)?;
+    let job = Job {
+        title: command.command.clone(),
+        arguments: ["/bin/sh", "-c", &command.command]
+            .map(str::to_owned)
+            .to_vec(),
+        environment: environment.to_vec(),
+        working_dir: WORKING_DIR.to_owned(),
+        mounts: mounts.mounts(),
+    };
+    let upper = workshop.run_container(below, &job)?;
+    let mut options = workshop.command_layer_options(format!("run: {}", command.command));
+    options.exclude = LEFT_OVERS.iter().map(PathBuf::from).collect();
+    let layer = workshop
+        .store
+        .add_layer_from_upper(upper.path(), &options)?;
+    Ok(StepRecord {
+        layers: vec![layer],
+        facts: serde_json::Value::Null,
+    })
+}
+
+/// The secrets of a command as files outside of every layer, gone when dropped.
+struct SecretFiles {
+    folder: Option<tempfile::TempDir>,
+    targets: Vec<String>,
+}
+
+impl SecretFiles {
+    fn write(command: &Command, secrets: &BTreeMap<String, SecretValue>) -> Result<Self> {
+        if command.secrets.is_empty() {
+            return Ok(Self {
+                folder: None,
+                targets: Vec::new(),
+            });
+        }
+        let folder = memory_folder()?;
+        let mut targets = Vec::new();
+        for (number, mount) in command.secrets.iter().enumerate() {
+            let value = secrets
+                .get(&mount.id)
+                .ok_or_else(|| BuildError::MissingSecret {
+                    id: mount.id.clone(),
+                })?;
+            fs_err::write(folder.path().join(number.to_string()), value.expose())?;
+            targets.push(absolute(&mount.target));
+        }
+        Ok(Self {
+            folder: Some(folder),
+            targets,
+        })
+    }
+
+    fn mounts(&self) -> Vec<Mount> {
+        let Some(folder) = &self.folder else {
+            return Vec::new();
+        };
+        let mount = |(number, target): (usize, &String)| {
+            Mount::read_only(folder.path().join(number.to_string()), target.clone())
+        };
+        self.targets.iter().enumerate().map(mount).collect()
+    }
+}
+
+/// A folder in memory if the host has one, so that secrets do not reach a disk.
+fn memory_folder() -> Result<tempfile::TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("cog-secrets-");
+    Ok(builder
+        .tempdir_in("/dev/shm")
+        .or_else(|_| builder.tempdir())?)
+}
+
+fn absolute(target: &str) -> String {
+    if target.starts_with('/') {
+        target.to_owned()
+    } else {
+        format!("{WORKING_DIR}{target}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::SecretMount;
+
+    fn command() -> Command {
+        let mount = |id: &str, target: &str| SecretMount {
+            id: id.into(),
+            target: target.into(),
+        };
+        Command {
+            command: "cat secret.txt".into(),
+            secrets: vec![mount("a", "secret.txt"), mount("b", "/root/.token")],
+        }
+    }
+
+    #[test]
+    fn secrets_are_files_for_as_long_as_they_are_needed() {
+        let secrets = ["a", "b"].map(|id| (id.to_owned(), SecretValue::new(id.as_bytes())));
+        let files = SecretFiles::write(&command(), &secrets.into()).expect("written");
+        let mounts = files.mounts();
+        assert_eq!(mounts[0].target, "/secret.txt");
+        assert_eq!(mounts[1].target, "/root/.token");
+        let source = mounts[1].source.clone();
+        assert_eq!(fs_err::read(&source).expect("readable"), b"b");
+        drop(files);
+        assert!(!source.exists());
+    }
+
+    #[test]
+    fn a_secret_that_was_not_given_is_named() {
+        let Err(error) = SecretFiles::write(&command(), &BTreeMap::new()) else {
+            panic!("no secret was given");
+        };
+        assert!(error.to_string().contains("`a`"), "{error}");
+        assert!(
+            error
+                .hint()
+                .expect("there is one")
+                .contains("--secret id=a")
+        );
+    }
+}

@@ -1,0 +1,176 @@
+//! The layers of an environment. Each is remembered by what is in it, so that a changed requirement
+//! neither reads nor compresses again what stayed.
+
+use cog_image::{Entry, EntryKind, Layer, StepKey, StepRecord};
+
+use super::compile::{CompileJob, Compiled, compile};
+use super::{Packages, Resolution, Staging};
+use crate::context::{self, directory};
+use crate::error::Result;
+use crate::plan::{Containers, KeyBuilder, key, list};
+use crate::python::distribution::{Distribution, File, Source};
+use crate::python::groups;
+use crate::python::venv;
+use crate::requirements::{ARTIFACTS_DIR, normalise};
+use crate::workshop::Workshop;
+
+const RECIPE: u32 = 1;
+
+/// The rewritten requirements, for people who look into the image.
+const REQUIREMENTS: &str = "tmp/requirements.txt";
+
+/// Makes the layers of `distributions`, lowest first.
+pub(super) fn make(
+    workshop: &Workshop<'_>,
+    packages: &Packages<'_>,
+    resolution: &Resolution,
+    staging: &Staging,
+    distributions: &[Distribution],
+) -> Result<Vec<Layer>> {
+    let groups = groups::split(distributions, packages.layer_limit);
+    let shared = groups.len() - 1;
+    let mut slots = Vec::new();
+    for (number, group) in groups.into_iter().enumerate() {
+        let (extra, extra_id) = if number == shared {
+            (frame(packages, staging), frame_id(packages))
+        } else {
+            (Vec::new(), String::new())
+        };
+        let key = group_key(workshop, packages, resolution, &group)
+            .field("frame", extra_id)
+            .finish();
+        let known = workshop
+            .recorded(&key)?
+            .and_then(|mut record| record.layers.pop());
+        slots.push(Slot {
+            key,
+            group,
+            extra,
+            layer: known,
+        });
+    }
+    let missing = slots.iter().filter(|slot| slot.layer.is_none());
+    let job = CompileJob {
+        interpreter: packages.interpreter,
+        packages: missing
+            .flat_map(|slot| &slot.group)
+            .map(|one| one.files.as_slice())
+            .collect(),
+        root: staging.root(),
+        base: packages.base,
+    };
+    if workshop.containers() == Containers::Missing && !job.packages.is_empty() {
+        workshop.notice("no container can run here: Python packages are not compiled ahead");
+    }
+    let compiled = compile(workshop, &job)?;
+    slots
+        .into_iter()
+        .map(|slot| slot.fill(workshop, &compiled))
+        .collect()
+}
+
+/// A layer that is there or to be made.
+struct Slot<'a> {
+    key: StepKey,
+    group: Vec<&'a Distribution>,
+    extra: Vec<Entry>,
+    layer: Option<Layer>,
+}
+
+impl Slot<'_> {
+    fn fill(self, workshop: &Workshop<'_>, compiled: &Compiled) -> Result<Layer> {
+        if let Some(layer) = self.layer {
+            return Ok(layer);
+        }
+        let mut entries = self.extra;
+        for distribution in &self.group {
+            entries.extend(distribution.files.iter().cloned().map(entry));
+            entries.extend(compiled.of(&distribution.files).into_iter().map(entry));
+        }
+        let title = match self.group.as_slice() {
+            [one] if one.size >= groups::LARGE => {
+                format!("cog: {} {}", one.freeze.name, one.freeze.version)
+            }
+            _ => "cog: python packages".to_owned(),
+        };
+        let layer = workshop
+            .store
+            .add_layer_from_entries(entries, &workshop.layer_options(title))?;
+        let record = StepRecord {
+            layers: vec![layer.clone()],
+            facts: serde_json::Value::Null,
+        };
+        workshop.store.record_step(&self.key, &record)?;
+        Ok(layer)
+    }
+}
+
+/// What the layer of `group` depends on. The hashes of the wheels are part of it, not only those in
+/// their `RECORD`s, because nobody checks that a `RECORD` tells the truth.
+fn group_key(
+    workshop: &Workshop<'_>,
+    packages: &Packages<'_>,
+    resolution: &Resolution,
+    group: &[&Distribution],
+) -> KeyBuilder {
+    // What compiled files are like depends on the exact Python.
+    let compiler = match workshop.containers() {
+        Containers::Available => packages.base_id,
+        Containers::Missing => "",
+    };
+    let key = key("python layer", RECIPE)
+        .field("interpreter", &packages.interpreter.path)
+        .field("compiler", compiler)
+        .field("timestamp", workshop.timestamp.to_string())
+        .field("compression", format!("{:?}", workshop.compression));
+    let parts = group.iter().flat_map(|one| {
+        let pin = resolution
+            .pin(&normalise(&one.freeze.name))
+            .unwrap_or_default();
+        [pin.to_owned(), one.fingerprint.clone()]
+    });
+    list(key, "distribution", parts)
+}
+
+/// Identifies what [`frame`] makes.
+fn frame_id(packages: &Packages<'_>) -> String {
+    let artifacts = packages.requirements.artifacts.iter();
+    let hashes: Vec<&str> = artifacts.map(|artifact| artifact.sha256.as_str()).collect();
+    format!("{}{}", packages.requirements.text(), hashes.join(" "))
+}
+
+/// What makes the environment one, and where its packages came from.
+fn frame(packages: &Packages<'_>, staging: &Staging) -> Vec<Entry> {
+    let mut entries = venv::skeleton(packages.interpreter);
+    entries.push(context::temporary_folder());
+    entries.push(Entry {
+        path: REQUIREMENTS.into(),
+        kind: EntryKind::Bytes(packages.requirements.text().into_bytes()),
+        mode: 0o644,
+    });
+    if !packages.requirements.artifacts.is_empty() {
+        entries.push(directory(ARTIFACTS_DIR.trim_start_matches('/')));
+    }
+    for artifact in &packages.requirements.artifacts {
+        entries.push(Entry {
+            path: artifact.image_path().trim_start_matches('/').into(),
+            kind: EntryKind::File(staging.artifacts().join(&artifact.project_path)),
+            mode: 0o644,
+        });
+    }
+    entries
+}
+
+/// `file` as an entry of a layer.
+pub(crate) fn entry(file: File) -> Entry {
+    let kind = match file.source {
+        Source::Staged(path) => EntryKind::File(path),
+        Source::Content(content) => EntryKind::Bytes(content),
+    };
+    let mode = if file.executable { 0o755 } else { 0o644 };
+    Entry {
+        path: file.path.into(),
+        kind,
+        mode,
+    }
+}

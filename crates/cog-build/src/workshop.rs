@@ -1,0 +1,139 @@
+//! What every step works with: store, engine, reporter, and the options that decide digests.
+
+use std::path::Path;
+use std::time::Instant;
+
+use cog_engine::Engine;
+use cog_image::{Compression, LayerOptions, Modes, StepKey, StepRecord, Store};
+
+use crate::error::Result;
+use crate::plan::Containers;
+use crate::reporter::{Event, Outcome, Reporter};
+
+/// Whether results of earlier builds count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Cache {
+    /// A step with the same key is not done again.
+    #[default]
+    Use,
+    /// Every step is done again.
+    Ignore,
+}
+
+pub(crate) struct Workshop<'a> {
+    pub(crate) project_dir: &'a Path,
+    pub(crate) store: &'a Store,
+    pub(crate) engine: Option<&'a dyn Engine>,
+    pub(crate) reporter: &'a dyn Reporter,
+    pub(crate) cache: Cache,
+    pub(crate) compression: Compression,
+    /// The date of all files, in seconds since 1970.
+    pub(crate) timestamp: i64,
+    /// 0 means one per core.
+    pub(crate) threads: usize,
+}
+
+impl Workshop<'_> {
+    pub(crate) fn containers(&self) -> Containers {
+        if self.engine.is_some() {
+            Containers::Available
+        } else {
+            Containers::Missing
+        }
+    }
+
+    /// How layers are made of files whose permissions come from packages or from us.
+    pub(crate) fn layer_options(&self, created_by: impl Into<String>) -> LayerOptions {
+        LayerOptions {
+            created_by: created_by.into(),
+            compression: self.compression,
+            timestamp: self.timestamp,
+            threads: self.threads,
+            ..LayerOptions::default()
+        }
+    }
+
+    /// How layers are made of what a command left. Permissions stay; everything belongs to root,
+    /// because an ordinary user's namespace has no other owner to give, and both must build the
+    /// same image.
+    pub(crate) fn command_layer_options(&self, created_by: impl Into<String>) -> LayerOptions {
+        LayerOptions {
+            modes: Modes::Keep,
+            ..self.layer_options(created_by)
+        }
+    }
+
+    pub(crate) fn worker_count(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
+    }
+
+    /// The result of the step `key`, from the store if it is there, else from `work`.
+    ///
+    /// Of two builds that need the same step at once, one works and the other waits. Lock files stay for
+    /// good, hence few of them: a step seldom waits for another one without need.
+    pub(crate) fn step(
+        &self,
+        title: &str,
+        key: &StepKey,
+        work: impl FnOnce() -> Result<StepRecord>,
+    ) -> Result<StepRecord> {
+        let started = Instant::now();
+        let finished = |outcome| {
+            let elapsed = started.elapsed();
+            self.reporter.report(Event::StepFinished {
+                title,
+                outcome,
+                elapsed,
+            });
+        };
+        if let Some(record) = self.recorded(key)? {
+            finished(Outcome::Cached);
+            return Ok(record);
+        }
+        let _lock = self
+            .store
+            .lock(&format!("step-{}", &key.to_string()[..2]))?;
+        if let Some(record) = self.recorded(key)? {
+            finished(Outcome::Cached);
+            return Ok(record);
+        }
+        self.reporter.report(Event::StepStarted { title });
+        let record = work()?;
+        self.store.record_step(key, &record)?;
+        finished(Outcome::Built);
+        Ok(record)
+    }
+
+    /// Does `work`, which is done every time, and reports how long it took.
+    pub(crate) fn timed<T>(&self, title: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let started = Instant::now();
+        self.reporter.report(Event::StepStarted { title });
+        let result = work()?;
+        let (outcome, elapsed) = (Outcome::Built, started.elapsed());
+        self.reporter.report(Event::StepFinished {
+            title,
+            outcome,
+            elapsed,
+        });
+        Ok(result)
+    }
+
+    /// What is remembered under `key`, unless earlier results are to be ignored.
+    pub(crate) fn recorded(&self, key: &StepKey) -> Result<Option<StepRecord>> {
+        match self.cache {
+            Cache::Use => Ok(self.store.step(key)?),
+            Cache::Ignore => Ok(None),
+        }
+    }
+
+    pub(crate) fn warn(&self, message: &str) {
+        self.reporter.report(Event::Warning { message });
+    }
+
+    pub(crate) fn notice(&self, message: &str) {
+        self.reporter.report(Event::Notice { message });
+    }
+}

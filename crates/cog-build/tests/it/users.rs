@@ -1,0 +1,80 @@
+//! The same image, whoever builds it.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::{Project, skipped, store_at};
+
+/// Tells the test below where it is to build, when it runs as another user.
+const CHILD_STORE: &str = "COG_TEST_CHILD_STORE";
+
+/// Builds on an empty store with `threads` threads, and gives the image's digest.
+fn digest(store: &Path, threads: usize) -> String {
+    let mut project = Project::new();
+    project.threads = threads;
+    project.build_section().python_packages = vec!["markupsafe".into()];
+    let command = "mkdir -p /made/dir && echo x > /made/file && chmod 600 /made/file";
+    project.build_section().run = vec![cog_config::RunCommand {
+        command: command.into(),
+        mounts: Vec::new(),
+    }];
+    let built = project.build(&store_at(store)).expect("it builds");
+    built.image.manifest.digest.to_string()
+}
+
+#[test]
+fn digests_depend_on_neither_user_nor_threads() {
+    if let Some(store) = std::env::var_os(CHILD_STORE) {
+        println!("digest: {}", digest(Path::new(&store), 2));
+        return;
+    }
+    if skipped() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let first = digest(&folder.path().join("one"), 1);
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped in part: only root can become another user");
+        assert_eq!(first, digest(&folder.path().join("two"), 2));
+        return;
+    }
+    assert_eq!(first, digest_as_nobody());
+}
+
+/// Runs this test as the user `nobody`, from a copy of the program that it can read.
+fn digest_as_nobody() -> String {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+
+    const NOBODY: u32 = 65_534;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let program = folder.path().join("it");
+    fs_err::copy(std::env::current_exe().expect("known"), &program).expect("copied");
+    fs_err::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("set");
+    chown(folder.path(), Some(NOBODY), Some(NOBODY)).expect("changed");
+    let output = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(&program)
+        .args([
+            "--exact",
+            "users::digests_depend_on_neither_user_nor_threads",
+            "--nocapture",
+        ])
+        .env(CHILD_STORE, folder.path().join("store"))
+        .env("HOME", folder.path())
+        .env("TMPDIR", folder.path())
+        .env(
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        )
+        .env_remove("XDG_CACHE_HOME")
+        .current_dir(folder.path())
+        .output()
+        .expect("setpriv runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let digest = text
+        .lines()
+        .find_map(|line| line.split_once("digest: ").map(|(_, digest)| digest));
+    digest
+        .unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)))
+        .to_owned()
+}

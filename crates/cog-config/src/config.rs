@@ -1,0 +1,158 @@
+//! The configuration as values.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::ConfigError;
+use crate::{label, requirements};
+
+/// A `cog.yaml`, checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Config {
+    /// The image's environment; absent if the file has no `build`.
+    pub build: Option<Build>,
+    /// Name of the image.
+    pub image: Option<String>,
+    /// Repository of image and weights.
+    pub model: Option<String>,
+    /// The model as `file.py:Name`, from `run` or the older `predict`.
+    pub runner: Option<String>,
+    /// The trainer as `file.py:Name`.
+    pub train: Option<String>,
+    /// Predictions at a time.
+    pub concurrency_max: Option<u32>,
+    /// Variables of the image, in order.
+    pub environment: Vec<EnvironmentVariable>,
+    /// Managed weights.
+    pub weights: Vec<Weights>,
+}
+
+/// What an image is made of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Build {
+    /// The Python version.
+    pub python_version: PythonVersion,
+    /// Whether the model needs a GPU.
+    pub gpu: bool,
+    /// CUDA version.
+    pub cuda: Option<String>,
+    /// cuDNN major version.
+    pub cudnn: Option<String>,
+    /// The requirements file as written.
+    pub python_requirements: Option<String>,
+    /// Requirement lines (older form).
+    pub python_packages: Vec<String>,
+    /// Debian packages, in order.
+    pub system_packages: Vec<String>,
+    /// Commands of the build, in order.
+    pub run: Vec<RunCommand>,
+    /// Commands that run after those (older form).
+    pub pre_install: Vec<String>,
+    /// Version of the SDK that the reference would install.
+    pub sdk_version: Option<String>,
+}
+
+/// A Python version: `3.11` or `3.11.4`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PythonVersion {
+    /// Such as 3.
+    pub major: u32,
+    /// Such as 11.
+    pub minor: u32,
+    /// As written, without blanks around it.
+    pub text: String,
+}
+
+/// A command of the build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunCommand {
+    /// For `/bin/sh -c`.
+    pub command: String,
+    /// Secrets that it sees.
+    pub mounts: Vec<Mount>,
+}
+
+/// A secret for a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Always `secret`.
+    pub kind: String,
+    /// Which secret.
+    pub id: String,
+    /// Path in the container.
+    pub target: String,
+}
+
+/// A variable of the image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvironmentVariable {
+    /// Its name.
+    pub name: String,
+    /// Its value, exactly as written after the first `=`.
+    pub value: String,
+}
+
+/// An entry of `weights`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Weights {
+    /// Unique name.
+    pub name: String,
+    /// Absolute path in the container.
+    pub target: String,
+    /// Where the files come from; at least one.
+    pub sources: Vec<WeightSource>,
+}
+
+/// One source of weights.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WeightSource {
+    /// Where from.
+    pub uri: String,
+    /// Patterns of files to take; all if empty.
+    pub include: Vec<String>,
+    /// Patterns of files to leave out.
+    pub exclude: Vec<String>,
+}
+
+impl Config {
+    /// Whether the model needs a GPU.
+    pub fn gpu(&self) -> bool {
+        self.build.as_ref().is_some_and(|build| build.gpu)
+    }
+
+    /// The Python version as written.
+    pub fn python_version(&self) -> Option<&str> {
+        self.build.as_ref().map(|build| build.python_version.text.as_str())
+    }
+
+    /// Debian packages to install.
+    pub fn system_packages(&self) -> &[String] {
+        self.build.as_ref().map_or(&[], |build| &build.system_packages)
+    }
+
+    /// The commands of the build in the order they run: `run`, then `pre_install`.
+    pub fn commands(&self) -> Vec<RunCommand> {
+        let Some(build) = &self.build else { return Vec::new() };
+        let older = build.pre_install.iter().map(|command| RunCommand { command: command.clone(), mounts: Vec::new() });
+        build.run.iter().cloned().chain(older).collect()
+    }
+
+    /// The requirement lines, and the directory that relative paths in them start at.
+    pub fn requirement_lines(&self, project_dir: &Path) -> Result<(Vec<String>, PathBuf), ConfigError> {
+        let Some(build) = &self.build else { return Ok((Vec::new(), project_dir.to_owned())) };
+        match &build.python_requirements {
+            None => Ok((requirements::lines(&build.python_packages.join("\n")), project_dir.to_owned())),
+            Some(file) => {
+                let path = project_dir.join(file);
+                let text = fs_err::read_to_string(&path)
+                    .map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
+                let directory = path.parent().unwrap_or(project_dir).to_owned();
+                Ok((requirements::lines(&text), directory))
+            }
+        }
+    }
+
+    /// The configuration as the label `run.cog.config` holds it: JSON without blanks, unset fields left out.
+    pub fn to_label(&self) -> String {
+        label::write(self)
+    }
+}

@@ -1,0 +1,78 @@
+//! Finding the file, and from its text to a checked configuration.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::config::Config;
+use crate::error::{ConfigError, Warning};
+use crate::{parse as typed, tree, validate};
+
+/// How far up a project is looked for.
+const MAX_PARENTS: usize = 100;
+
+/// A configuration file that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProjectFile {
+    /// The project: the folder with the file, from which relative paths start.
+    pub directory: PathBuf,
+    /// The file's name in it.
+    pub file_name: String,
+}
+
+/// A checked configuration and what should be changed in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// In the order they should be shown.
+    pub warnings: Vec<Warning>,
+}
+
+/// What the rules ask of the file system. A trait, so that they can be tested without one.
+pub trait Files {
+    /// Whether the project has this file; an absolute path is taken as it is.
+    fn exists(&self, path: &str) -> bool;
+}
+
+impl Files for ProjectFile {
+    fn exists(&self, path: &str) -> bool {
+        self.directory.join(path).exists()
+    }
+}
+
+/// Looks for `file_name` in `directory`, then in its parents.
+pub fn find(directory: &Path, file_name: &str) -> Result<ProjectFile, ConfigError> {
+    let found = directory.ancestors().take(MAX_PARENTS).find(|candidate| candidate.join(file_name).is_file());
+    match found {
+        Some(found) => Ok(ProjectFile { directory: found.to_owned(), file_name: file_name.to_owned() }),
+        None => Err(ConfigError::NotFound { file_name: file_name.to_owned(), directory: directory.to_owned() }),
+    }
+}
+
+/// Reads and checks the file.
+pub fn load(file: &ProjectFile) -> Result<Loaded, ConfigError> {
+    let path = file.directory.join(&file.file_name);
+    let bytes = fs_err::read(&path).map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
+    let text = String::from_utf8(bytes).map_err(|_| ConfigError::Unreadable {
+        path,
+        source: io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"),
+    })?;
+    parse(&text, &file.file_name, file)
+}
+
+/// Checks the text of a configuration.
+pub fn parse(text: &str, file_name: &str, files: &dyn Files) -> Result<Loaded, ConfigError> {
+    let root = tree::read(text).map_err(|error| ConfigError::Syntax {
+        file_name: file_name.to_owned(),
+        detail: error.detail,
+        location: error.location,
+    })?;
+    let (draft, schema_problem, mut warnings) = typed::read(root.as_ref());
+    let (config, semantic_problems) = validate::check(&draft, files);
+    let problems: Vec<_> = schema_problem.into_iter().chain(semantic_problems).collect();
+    if !problems.is_empty() {
+        return Err(ConfigError::Invalid { file_name: file_name.to_owned(), problems });
+    }
+    warnings.splice(0..0, validate::deprecations(&draft));
+    Ok(Loaded { config, warnings })
+}

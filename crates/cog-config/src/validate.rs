@@ -1,0 +1,163 @@
+//! The rules that types can't express, in the order in which they are reported.
+
+use crate::config::{Build, Config, PythonVersion};
+use crate::error::{Location, Problem, Warning};
+use crate::parse::{Draft, Text};
+use crate::project::Files;
+use crate::{environment, reference, weights};
+
+const OLDEST_PYTHON: (u32, u32) = (3, 10);
+const OLDEST_CUDA: u32 = 11;
+/// Python below this can't run several predictions at once.
+const CONCURRENT_PYTHON: (u32, u32) = (3, 11);
+
+/// All problems, and the configuration as far as it makes sense.
+pub(crate) fn check(draft: &Draft, files: &dyn Files) -> (Config, Vec<Problem>) {
+    let mut problems = Problems::default();
+    let runner = problems.runner(draft);
+    let train = problems.reference("train", "train.py:Trainer", draft.train.as_ref());
+    let build = draft.build.as_ref().map(|(build, location)| problems.build(build, *location, draft, files));
+    let environment = environment::read(&draft.environment, &mut problems.0);
+    let concurrency_max = problems.concurrency(draft, build.as_ref());
+    problems.model(draft);
+    let weights = weights::check(draft, &mut problems.0);
+    let text = |text: &Option<Text>| text.as_ref().map(|text| text.text.clone()).filter(|text| !text.is_empty());
+    let config = Config {
+        build,
+        image: text(&draft.image),
+        model: text(&draft.model),
+        runner,
+        train,
+        concurrency_max,
+        environment,
+        weights,
+    };
+    (config, problems.0)
+}
+
+pub(crate) fn deprecations(draft: &Draft) -> Vec<Warning> {
+    let used = |text: &Option<Text>| text.as_ref().is_some_and(|text| !text.text.is_empty());
+    let build = |test: fn(&Build) -> bool| draft.build.as_ref().is_some_and(|(build, _)| test(build));
+    [
+        (used(&draft.predict), "predict", "run"),
+        (draft.concurrency_max.is_some(), "concurrency.max", "@cog.concurrent(max=...)"),
+        (build(|build| !build.python_packages.is_empty()), "build.python_packages", "build.python_requirements"),
+        (build(|build| !build.pre_install.is_empty()), "build.pre_install", "build.run"),
+    ]
+    .into_iter()
+    .filter(|(deprecated, ..)| *deprecated)
+    .map(|(_, field, replacement)| Warning::Deprecated { field, replacement })
+    .collect()
+}
+
+#[derive(Default)]
+struct Problems(Vec<Problem>);
+
+impl Problems {
+    fn add(&mut self, message: impl Into<String>, location: Option<Location>) {
+        self.0.push(Problem { message: message.into(), location });
+    }
+
+    fn invalid(&mut self, field: &str, value: &str, message: &str, location: Option<Location>) {
+        self.add(format!("invalid {field} \"{value}\": {message}"), location);
+    }
+
+    fn runner(&mut self, draft: &Draft) -> Option<String> {
+        let filled = |text: &Option<Text>| text.clone().filter(|text| !text.text.is_empty());
+        match (filled(&draft.run), filled(&draft.predict)) {
+            (Some(run), Some(_)) => {
+                self.add("invalid run: only one of run or predict can be set", Some(run.location));
+                None
+            }
+            (Some(run), None) => self.reference("run", "run.py:Runner", Some(&run)),
+            (None, predict) => self.reference("predict", "predict.py:Predictor", predict.as_ref()),
+        }
+    }
+
+    fn reference(&mut self, field: &str, example: &str, text: Option<&Text>) -> Option<String> {
+        let text = text.filter(|text| !text.text.is_empty())?;
+        if text.text.matches(".py:").count() == 1 {
+            return Some(text.text.clone());
+        }
+        self.invalid(field, &text.text, &format!("must be in the form '{example}'"), Some(text.location));
+        None
+    }
+
+    fn build(&mut self, build: &Build, location: Location, draft: &Draft, files: &dyn Files) -> Build {
+        let mut build = build.clone();
+        match draft.python_version.as_ref().filter(|text| !text.text.trim().is_empty()) {
+            None => self.add(
+                "invalid build.python_version: python_version is required. Add it to the build section of your \
+                 cog.yaml, e.g. `python_version: \"3.13\"`",
+                Some(location),
+            ),
+            Some(text) => match python_version(&text.text) {
+                Ok(version) => build.python_version = version,
+                Err(message) => self.invalid("build.python_version", &text.text, message, Some(text.location)),
+            },
+        }
+        let requirements = build.python_requirements.clone().filter(|file| !file.is_empty());
+        if requirements.is_some() && !build.python_packages.is_empty() {
+            self.add(
+                "invalid build: only one of python_packages or python_requirements can be set, not both",
+                draft.place("python_packages"),
+            );
+        }
+        if let Some(file) = requirements.as_deref().filter(|file| !files.exists(file)) {
+            self.invalid("build.python_requirements", file, "file does not exist", draft.place("python_requirements"));
+        }
+        build.python_requirements = requirements;
+        if let Some((cuda, message)) = build.cuda.as_deref().and_then(|cuda| Some((cuda, cuda_problem(cuda)?))) {
+            self.invalid("build.cuda", cuda, message, draft.place("cuda"));
+        }
+        build
+    }
+
+    fn concurrency(&mut self, draft: &Draft, build: Option<&Build>) -> Option<u32> {
+        let (max, location) = draft.concurrency_max?;
+        let version = build.map(|build| (build.python_version.major, build.python_version.minor));
+        let old = version.is_some_and(|version| version >= OLDEST_PYTHON && version < CONCURRENT_PYTHON);
+        if max < 1 {
+            self.invalid("concurrency.max", &max.to_string(), "must be at least 1", Some(location));
+        } else if max > 1 && old {
+            let message = "concurrency requires Python 3.11 or higher";
+            self.invalid("concurrency.max", &max.to_string(), message, Some(location));
+        }
+        u32::try_from(max).ok().filter(|max| *max > 0)
+    }
+
+    fn model(&mut self, draft: &Draft) {
+        let Some(model) = draft.model.as_ref().filter(|model| !model.text.is_empty()) else { return };
+        if draft.image.as_ref().is_some_and(|image| !image.text.is_empty()) {
+            self.add("invalid model: 'model' and 'image' cannot both be set", Some(model.location));
+        }
+        if let Err(message) = reference::bare_repository(&model.text) {
+            self.invalid("model", &model.text, &message, Some(model.location));
+        }
+    }
+}
+
+fn python_version(text: &str) -> Result<PythonVersion, &'static str> {
+    let text = text.trim();
+    let mut parts = text.split('.');
+    let (Some(major), Some(minor)) = (parts.next(), parts.next()) else {
+        return Err("must include major and minor version (e.g., '3.11')");
+    };
+    let major = major.parse().map_err(|_| "invalid major version number")?;
+    let minor = minor.parse().map_err(|_| "invalid minor version number")?;
+    if (major, minor) < OLDEST_PYTHON {
+        return Err("minimum supported Python version is 3.10");
+    }
+    Ok(PythonVersion { major, minor, text: text.to_owned() })
+}
+
+fn cuda_problem(text: &str) -> Option<&'static str> {
+    let Some((major, _)) = text.split_once('.') else {
+        return Some("must include both major and minor versions (e.g., '11.8')");
+    };
+    match major.parse::<u32>() {
+        Err(_) => Some("invalid major version number"),
+        Ok(major) if major < OLDEST_CUDA => Some("minimum supported CUDA version is 11"),
+        Ok(_) => None,
+    }
+}

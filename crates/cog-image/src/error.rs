@@ -1,0 +1,203 @@
+//! The crate's error type. Messages name what failed and on what; [`Error::hint`] says what to do.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::digest::{DiffId, Digest};
+use crate::registry::RegistryError;
+
+/// Result of this crate's functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong with images on disk; [`RegistryError`] covers the network.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file operation failed; the message names the path.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+
+    /// The file system that holds the store, or an export, is full.
+    #[error("no space left on the disk that holds `{}`", path.display())]
+    DiskFull {
+        /// What was being written to.
+        path: PathBuf,
+        /// The failing file operation.
+        #[source]
+        source: io::Error,
+    },
+
+    /// Text that should be a digest is not one.
+    #[error("`{text}` is not a digest of the form `sha256:<64 hex digits>`")]
+    InvalidDigest {
+        /// The text, shortened.
+        text: String,
+    },
+
+    /// Text that should be an image reference is not one.
+    #[error("`{text}` is not an image reference: {reason}")]
+    InvalidReference {
+        /// The text, shortened.
+        text: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+
+    /// No cache directory can be derived from the environment.
+    #[error(
+        "no place for the image store: neither `COG_CACHE_DIR`, `XDG_CACHE_HOME` nor `HOME` is set"
+    )]
+    NoStoreRoot,
+
+    /// A JSON document in the store, a layout or a registry's answer does not have the expected form.
+    #[error("{what} is not valid")]
+    InvalidDocument {
+        /// Which document.
+        what: String,
+        /// Where parsing stopped.
+        #[source]
+        source: serde_json::Error,
+    },
+
+    /// An image or layout asks for something this crate does not support.
+    #[error("{what}: {reason}")]
+    Unsupported {
+        /// The image, layout or layer.
+        what: String,
+        /// What is not supported.
+        reason: String,
+    },
+
+    /// A name is not in the store.
+    #[error("no image `{name}` in the local store")]
+    NoSuchImage {
+        /// The name that was looked for.
+        name: String,
+    },
+
+    /// A layout holds no image that fits.
+    #[error("`{}` holds no image for {wanted}", path.display())]
+    NoFittingImage {
+        /// The layout.
+        path: PathBuf,
+        /// Name or platform that was asked for.
+        wanted: String,
+    },
+
+    /// A blob that an image needs is not in the store.
+    #[error("blob {digest} is not in the store")]
+    MissingBlob {
+        /// Its address.
+        digest: Digest,
+    },
+
+    /// A blob's bytes do not hash to its address.
+    #[error("blob {expected} is corrupt: its content hashes to {actual}")]
+    CorruptBlob {
+        /// The address.
+        expected: Digest,
+        /// What its bytes hash to.
+        actual: Digest,
+    },
+
+    /// A blob has another size than its descriptor says.
+    #[error("blob {digest} has {actual} bytes instead of {expected}")]
+    WrongSize {
+        /// Its address.
+        digest: Digest,
+        /// Size in the descriptor, in bytes.
+        expected: u64,
+        /// Size found, in bytes.
+        actual: u64,
+    },
+
+    /// A layer unpacks to something else than its image config says.
+    #[error("layer {layer} unpacks to {actual} instead of {expected}")]
+    WrongDiffId {
+        /// The layer's blob.
+        layer: Digest,
+        /// From the image config.
+        expected: DiffId,
+        /// Computed.
+        actual: DiffId,
+    },
+
+    /// An entry of a layer is hostile, or cannot be represented here.
+    #[error("layer {layer}: entry `{entry}` {reason}")]
+    BadEntry {
+        /// The layer's blob.
+        layer: Digest,
+        /// The entry's name as written in the archive, shortened and escaped.
+        entry: String,
+        /// Why it was refused.
+        reason: String,
+    },
+
+    /// A layer is not a readable archive.
+    #[error("layer {layer} cannot be read: {reason}")]
+    BadArchive {
+        /// The layer's blob.
+        layer: Digest,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// A file cannot become part of a layer.
+    #[error("`{}` cannot go into a layer: {reason}", path.display())]
+    Unpackable {
+        /// The file or image path.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+
+    /// The target of an export exists and is something else.
+    #[error("cannot write an image to `{}`: {reason}", path.display())]
+    BadTarget {
+        /// The target.
+        path: PathBuf,
+        /// What is in the way.
+        reason: &'static str,
+    },
+
+    /// Talking to a registry failed.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+impl Error {
+    /// What the user can do about it, if anything.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::DiskFull { .. } => Some(
+                "free some space with `cog prune`, or set `COG_CACHE_DIR` to a larger disk".into(),
+            ),
+            Self::NoStoreRoot => Some("set `COG_CACHE_DIR` to a directory".into()),
+            Self::NoSuchImage { .. } => Some("`cog images` lists the images that are there".into()),
+            Self::CorruptBlob { .. } | Self::WrongSize { .. } | Self::WrongDiffId { .. } => {
+                Some("the store was damaged from outside; build or pull the image again".into())
+            }
+            Self::MissingBlob { .. } => Some("build or pull the image again".into()),
+            Self::Registry(error) => error.hint(),
+            _ => None,
+        }
+    }
+
+    /// Turns "no space left" into [`Error::DiskFull`], which names the disk instead of a temporary file.
+    pub(crate) fn at(self, path: impl Into<PathBuf>) -> Self {
+        match self {
+            Self::Io(source)
+                if matches!(
+                    source.kind(),
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+                ) =>
+            {
+                Self::DiskFull {
+                    path: path.into(),
+                    source,
+                }
+            }
+            other => other,
+        }
+    }
+}

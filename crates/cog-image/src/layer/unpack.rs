@@ -1,0 +1,516 @@
+//! Unpacks a layer into a directory, trusting nothing in it.
+//!
+//! Every entry is created relative to a descriptor of its parent, which [`inside`](super::inside)
+//! resolves. Names with `..`, absolute names, links out of the directory and devices are refused.
+//! Numbers of entries and bytes are limited.
+//!
+//! Deletions take overlayfs's form (see [`overlay`]). Attributes such as file capabilities are not
+//! kept: nothing that runs here may use them.
+
+use std::ffi::OsStr;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{self as rfs, AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
+use rustix::io::Errno;
+use tar::EntryType;
+
+use super::decompress::Decompressor;
+use super::inside::{Directory, Missing, Refused, Root, c_string};
+use super::tar_reader::{TarEntry, TarReader};
+use super::{overlay, system};
+use crate::digest::{DiffId, Digest, HashingReader};
+use crate::error::{Error, Result};
+
+const BUFFER: usize = 256 * 1024;
+
+/// Bounds on what one layer may unpack to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Number of entries. Large Python environments have some 100,000.
+    pub(crate) entries: u64,
+    /// Bytes of all names together, as some are remembered until the end.
+    pub(crate) names: u64,
+    /// Bytes of the uncompressed archive.
+    pub(crate) bytes: u64,
+}
+
+impl Limits {
+    /// Limits for a blob of `size` bytes. Deflate expands at most 1032-fold; beyond that, only small
+    /// layers have an excuse.
+    pub(crate) fn for_blob(size: u64) -> Self {
+        Self {
+            entries: 1_000_000,
+            names: 256 << 20,
+            bytes: size.saturating_mul(1100).max(1 << 30),
+        }
+    }
+
+    /// What is exceeded by `count` entries with `names` bytes of names in `bytes` bytes of archive.
+    fn exceeded(self, count: u64, names: u64, bytes: u64) -> Option<String> {
+        if count > self.entries {
+            Some(format!("{} entries", self.entries))
+        } else if names > self.names {
+            Some(format!("{} bytes of names", self.names))
+        } else if bytes > self.bytes {
+            Some(format!("{} bytes", self.bytes))
+        } else {
+            None
+        }
+    }
+}
+
+/// What unpacking found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unpacked {
+    pub(crate) diff_id: DiffId,
+    /// Of the blob that was read.
+    pub(crate) digest: Digest,
+}
+
+/// Unpacks `blob`, compressed or not, into the existing empty directory `into`. `layer` names it in
+/// errors.
+pub(crate) fn unpack(
+    blob: impl Read,
+    into: &Path,
+    layer: Digest,
+    limits: Limits,
+) -> Result<Unpacked> {
+    let bad = |error: io::Error| Error::BadArchive {
+        layer,
+        reason: error.to_string(),
+    };
+    let mut blob = HashingReader::new(blob);
+    let plain = Decompressor::new(&mut blob).map_err(bad)?;
+    let mut reader = TarReader::new(HashingReader::new(plain));
+    let mut unpacker = Unpacker::new(into, layer);
+    let (mut count, mut names) = (0, 0);
+    while let Some(entry) = reader
+        .next()
+        .map_err(|reason| Error::BadArchive { layer, reason })?
+    {
+        count += 1;
+        names += (entry.path.len() + entry.link.len()) as u64;
+        let bytes = reader.input().size().saturating_add(entry.size);
+        if let Some(limit) = limits.exceeded(count, names, bytes) {
+            return Err(too_large(layer, &limit));
+        }
+        unpacker.entry(&entry, &mut reader)?;
+    }
+    unpacker.finish()?;
+    // What follows the archive's end still belongs to the stream that was hashed.
+    let mut plain = reader.into_inner();
+    if io::copy(&mut (&mut plain).take(limits.bytes), &mut io::sink()).map_err(bad)? == limits.bytes
+    {
+        return Err(too_large(layer, &format!("{} bytes", limits.bytes)));
+    }
+    let (plain, (diff_id, _)) = plain.split();
+    plain.drain().map_err(bad)?;
+    Ok(Unpacked {
+        diff_id: DiffId::new(diff_id),
+        digest: blob.finish().0,
+    })
+}
+
+fn too_large(layer: Digest, limit: &str) -> Error {
+    Error::BadArchive {
+        layer,
+        reason: format!("it unpacks to more than {limit}"),
+    }
+}
+
+struct Unpacker {
+    root: Root,
+    layer: Digest,
+    /// The directory that the previous entry was in: entries mostly come directory by directory.
+    parent: Option<(Vec<u8>, Directory)>,
+    /// Permissions and times of directories, set when nothing will be created in them any more. The
+    /// paths are on the host and hold no links.
+    directories: Vec<(PathBuf, Meta)>,
+    /// Paths in the layer.
+    whiteouts: Vec<Vec<u8>>,
+    opaque: Vec<Vec<u8>>,
+    change_owners: bool,
+    buffer: Vec<u8>,
+}
+
+#[derive(Clone, Copy)]
+struct Meta {
+    mode: u32,
+    uid: u64,
+    gid: u64,
+    mtime: i64,
+}
+
+/// An entry about to be created: its name within the current directory, and its path on the host.
+struct Spot {
+    name: std::ffi::CString,
+    path: PathBuf,
+}
+
+impl Unpacker {
+    fn new(root: &Path, layer: Digest) -> Self {
+        Self {
+            root: Root::new(root),
+            layer,
+            parent: None,
+            directories: Vec::new(),
+            whiteouts: Vec::new(),
+            opaque: Vec::new(),
+            change_owners: system::can_change_owners(),
+            buffer: vec![0; BUFFER],
+        }
+    }
+
+    fn entry<R: Read>(&mut self, entry: &TarEntry, reader: &mut TarReader<R>) -> Result<()> {
+        let path = clean(&entry.path).map_err(|refused| self.refused(entry, refused))?;
+        // The root itself: its permissions are the mount's business.
+        let Some((parent, name)) = split(&path) else {
+            return Ok(());
+        };
+        self.enter(parent, entry)?;
+        if name == overlay::OPAQUE {
+            self.opaque.push(parent.to_vec());
+        } else if let Some(deleted) = name.strip_prefix(overlay::WHITEOUT) {
+            if matches!(deleted, b"" | b"." | b"..") {
+                return Err(self.bad(entry, "deletes nothing"));
+            }
+            self.whiteouts.push(join(parent, deleted));
+        } else {
+            let name = c_string(name).map_err(|refused| self.refused(entry, refused))?;
+            let path = self.parent().path.join(OsStr::from_bytes(name.as_bytes()));
+            self.create(entry, &Spot { name, path }, reader)?;
+        }
+        Ok(())
+    }
+
+    fn create<R: Read>(
+        &mut self,
+        entry: &TarEntry,
+        at: &Spot,
+        reader: &mut TarReader<R>,
+    ) -> Result<()> {
+        self.make_room(at, entry.kind)?;
+        match entry.kind {
+            EntryType::Directory => self.directory(entry, at),
+            EntryType::Regular => self.file(entry, at, reader),
+            EntryType::Symlink => self.symlink(entry, at),
+            EntryType::Link => self.hard_link(entry, at),
+            EntryType::Fifo => self.fifo(entry, at),
+            EntryType::Char | EntryType::Block => Err(self.bad(entry, "is a device node")),
+            EntryType::GNUSparse => {
+                Err(self.bad(entry, "is a sparse file, which is not supported"))
+            }
+            kind => {
+                let kind = char::from(kind.as_byte()).escape_default();
+                Err(self.bad(entry, &format!("has the unknown type `{kind}`")))
+            }
+        }
+    }
+
+    /// Later entries replace earlier ones of the same name; a directory stays if it is one again.
+    fn make_room(&mut self, at: &Spot, kind: EntryType) -> Result<()> {
+        let parent = self.parent().descriptor.as_fd();
+        let existing = match rfs::statat(parent, &*at.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+            Err(Errno::NOENT) => return Ok(()),
+            Err(errno) => return Err(system::failed("look at", &at.path, errno).into()),
+        };
+        if existing != FileType::Directory {
+            rfs::unlinkat(parent, &*at.name, AtFlags::empty())
+                .map_err(|errno| system::failed("replace", &at.path, errno))?;
+        } else if kind != EntryType::Directory {
+            system::remove_tree(&at.path)?;
+            // Something else may take this place, such as a link: no permissions must be set through it.
+            self.directories
+                .retain(|(known, _)| !known.starts_with(&at.path));
+        }
+        Ok(())
+    }
+
+    fn directory(&mut self, entry: &TarEntry, at: &Spot) -> Result<()> {
+        match rfs::mkdirat(&self.parent().descriptor, &*at.name, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(system::failed("create", &at.path, errno).into()),
+        }
+        self.directories.push((at.path.clone(), Meta::of(entry)));
+        Ok(())
+    }
+
+    fn file<R: Read>(
+        &mut self,
+        entry: &TarEntry,
+        at: &Spot,
+        reader: &mut TarReader<R>,
+    ) -> Result<()> {
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file = rfs::openat(&self.parent().descriptor, &*at.name, flags, mode)
+            .map_err(|errno| system::failed("create", &at.path, errno))?;
+        let mut content = reader.content();
+        loop {
+            let read = match content.read(&mut self.buffer) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    return Err(Error::BadArchive {
+                        layer: self.layer,
+                        reason: error.to_string(),
+                    });
+                }
+            };
+            write_all(file.as_fd(), &self.buffer[..read])
+                .map_err(|errno| system::failed("write", &at.path, errno))?;
+        }
+        let meta = Meta::of(entry);
+        if self.change_owners {
+            give_away(file.as_fd(), meta, &at.path)?;
+        }
+        // After the owner, because changing that clears the set-user-id bit.
+        rfs::fchmod(&file, Mode::from_raw_mode(meta.mode))
+            .and_then(|()| rfs::futimens(&file, &meta.times()))
+            .map_err(|errno| system::failed("set the permissions of", &at.path, errno).into())
+    }
+
+    fn symlink(&mut self, entry: &TarEntry, at: &Spot) -> Result<()> {
+        if entry.link.is_empty() {
+            return Err(self.bad(entry, "is a link to nothing"));
+        }
+        let target = c_string(&entry.link).map_err(|refused| self.refused(entry, refused))?;
+        rfs::symlinkat(&*target, &self.parent().descriptor, &*at.name)
+            .map_err(|errno| system::failed("create", &at.path, errno))?;
+        self.settle(entry, at)
+    }
+
+    fn hard_link(&mut self, entry: &TarEntry, at: &Spot) -> Result<()> {
+        let target = clean(&entry.link).map_err(|refused| self.refused(entry, refused))?;
+        let missing = || self.bad(entry, "is a hard link to a file that is not in the layer");
+        let (parent, name) = split(&target).ok_or_else(missing)?;
+        let parent = self
+            .root
+            .open(parent, Missing::Refuse)
+            .map_err(|refused| self.refused(entry, refused))?
+            .ok_or_else(missing)?;
+        let name = c_string(name).map_err(|refused| self.refused(entry, refused))?;
+        let here = &self.parent().descriptor;
+        match rfs::linkat(
+            &parent.descriptor,
+            &*name,
+            here,
+            &*at.name,
+            AtFlags::empty(),
+        ) {
+            Ok(()) => Ok(()),
+            Err(Errno::NOENT) => Err(missing()),
+            Err(Errno::PERM) => Err(self.bad(entry, "is a hard link to a directory")),
+            Err(errno) => Err(system::failed("create", &at.path, errno).into()),
+        }
+    }
+
+    fn fifo(&mut self, entry: &TarEntry, at: &Spot) -> Result<()> {
+        let here = &self.parent().descriptor;
+        rfs::mknodat(
+            here,
+            &*at.name,
+            FileType::Fifo,
+            Mode::from_raw_mode(entry.mode),
+            0,
+        )
+        .map_err(|errno| system::failed("create", &at.path, errno))?;
+        self.settle(entry, at)
+    }
+
+    /// Owner and time of what has no permissions, or whose permissions were set already.
+    fn settle(&self, entry: &TarEntry, at: &Spot) -> Result<()> {
+        let meta = Meta::of(entry);
+        if let Some((uid, gid)) = meta.owner().filter(|_| self.change_owners) {
+            system::set_owner(&at.path, uid, gid)?;
+        }
+        Ok(system::set_time(&at.path, meta.mtime)?)
+    }
+
+    /// Deletions, then directories from the inside out.
+    fn finish(mut self) -> Result<()> {
+        for path in std::mem::take(&mut self.whiteouts) {
+            let (parent, name) = split(&path).expect("a whiteout names something");
+            let parent = self.existing(parent)?;
+            whiteout(&parent.path.join(OsStr::from_bytes(name)))?;
+        }
+        for path in std::mem::take(&mut self.opaque) {
+            overlay::make_opaque(&self.existing(&path)?.path)?;
+        }
+        self.directories.sort_by(|a, b| b.0.cmp(&a.0));
+        for (path, meta) in &self.directories {
+            if let Some((uid, gid)) = meta.owner().filter(|_| self.change_owners) {
+                system::set_owner(path, uid, gid)?;
+            }
+            system::set_mode(path, meta.mode)?;
+            system::set_time(path, meta.mtime)?;
+        }
+        Ok(())
+    }
+
+    /// A directory that was entered before.
+    fn existing(&self, path: &[u8]) -> Result<Directory> {
+        let refused = |reason: &str| Error::BadEntry {
+            layer: self.layer,
+            entry: shortened(path),
+            reason: reason.to_owned(),
+        };
+        match self.root.open(path, Missing::Refuse) {
+            Ok(Some(directory)) => Ok(directory),
+            Ok(None) => Err(refused("was replaced within the layer")),
+            Err(Refused::Because(reason)) => Err(refused(reason)),
+            Err(Refused::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Makes `parent` the current directory, creating it if needed.
+    fn enter(&mut self, parent: &[u8], entry: &TarEntry) -> Result<()> {
+        if self
+            .parent
+            .as_ref()
+            .is_some_and(|(known, _)| known == parent)
+        {
+            return Ok(());
+        }
+        let directory = self
+            .root
+            .open(parent, Missing::Create)
+            .map_err(|refused| self.refused(entry, refused))?
+            .expect("missing ones are created");
+        self.parent = Some((parent.to_vec(), directory));
+        Ok(())
+    }
+
+    fn parent(&self) -> &Directory {
+        let (_, directory) = self
+            .parent
+            .as_ref()
+            .expect("entered before anything is created");
+        directory
+    }
+
+    fn refused(&self, entry: &TarEntry, refused: Refused) -> Error {
+        match refused {
+            Refused::Because(reason) => self.bad(entry, reason),
+            Refused::Failed(error) => error,
+        }
+    }
+
+    fn bad(&self, entry: &TarEntry, reason: &str) -> Error {
+        Error::BadEntry {
+            layer: self.layer,
+            entry: shortened(&entry.path),
+            reason: reason.to_owned(),
+        }
+    }
+}
+
+/// A name that the layer also fills is not deleted; a directory then hides what was below it.
+fn whiteout(path: &Path) -> Result<()> {
+    match fs_err::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(overlay::make_whiteout(path)?),
+        Err(error) => Err(error.into()),
+        Ok(metadata) if metadata.is_dir() => Ok(overlay::make_opaque(path)?),
+        Ok(_) => Ok(()),
+    }
+}
+
+fn give_away(file: BorrowedFd<'_>, meta: Meta, path: &Path) -> Result<()> {
+    let Some((uid, gid)) = meta.owner() else {
+        return Ok(());
+    };
+    let (uid, gid) = (rfs::Uid::from_raw(uid), rfs::Gid::from_raw(gid));
+    match rfs::fchown(file, Some(uid), Some(gid)) {
+        // In a user namespace most numbers have no meaning.
+        Ok(()) | Err(Errno::PERM | Errno::INVAL) => Ok(()),
+        Err(errno) => Err(system::failed("set the owner of", path, errno).into()),
+    }
+}
+
+impl Meta {
+    fn of(entry: &TarEntry) -> Self {
+        Self {
+            mode: entry.mode,
+            uid: entry.uid,
+            gid: entry.gid,
+            mtime: entry.mtime,
+        }
+    }
+
+    /// Numbers that no system has are left alone.
+    fn owner(self) -> Option<(u32, u32)> {
+        let valid = |id: u64| u32::try_from(id).ok().filter(|id| *id != u32::MAX);
+        Some((valid(self.uid)?, valid(self.gid)?))
+    }
+
+    fn times(self) -> Timestamps {
+        let time = Timespec {
+            tv_sec: self.mtime,
+            tv_nsec: 0,
+        };
+        Timestamps {
+            last_access: time,
+            last_modification: time,
+        }
+    }
+}
+
+/// `name` without `.` components and superfluous slashes; empty for the root.
+pub(crate) fn clean(name: &[u8]) -> Result<Vec<u8>, Refused> {
+    let mut clean = Vec::with_capacity(name.len());
+    for component in name
+        .split(|b| *b == b'/')
+        .filter(|part| !part.is_empty() && *part != b".")
+    {
+        if component == b".." {
+            return Err(Refused::Because("has a path with `..`"));
+        }
+        if !clean.is_empty() {
+            clean.push(b'/');
+        }
+        clean.extend(component);
+    }
+    if name.starts_with(b"/") && !clean.is_empty() {
+        return Err(Refused::Because("has an absolute path"));
+    }
+    Ok(clean)
+}
+
+fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
+    if path.is_empty() {
+        return None;
+    }
+    Some(match path.iter().rposition(|b| *b == b'/') {
+        Some(at) => (&path[..at], &path[at + 1..]),
+        None => (&[], path),
+    })
+}
+
+fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
+    if parent.is_empty() {
+        name.to_vec()
+    } else {
+        [parent, b"/", name].concat()
+    }
+}
+
+fn shortened(name: &[u8]) -> String {
+    name[..name.len().min(200)].escape_ascii().to_string()
+}
+
+fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::write(file, bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! Writes collected nodes as a layer blob.
+
+use std::io::Write;
+use std::path::Path;
+
+use super::LayerOptions;
+use super::compress::{BlobEncoder, Written};
+use super::system;
+use super::tar_writer::{Meta, TarWriter};
+use super::tree::{Node, NodeKind};
+use crate::error::{Error, Result};
+
+const BUFFER: usize = 256 * 1024;
+
+/// Writes `nodes`, which must be sorted, to `out`.
+pub(crate) fn write_layer<W: Write>(
+    nodes: &[Node],
+    options: &LayerOptions,
+    out: W,
+) -> Result<(W, Written)> {
+    let mut tar = TarWriter::new(BlobEncoder::new(out, options.compression, options.threads));
+    let mut buffer = vec![0; BUFFER];
+    for node in nodes {
+        write_node(&mut tar, node, options.timestamp, &mut buffer)?;
+    }
+    Ok(tar.finish()?.finish()?)
+}
+
+fn write_node(
+    tar: &mut TarWriter<impl Write>,
+    node: &Node,
+    timestamp: i64,
+    buffer: &mut [u8],
+) -> Result<()> {
+    let meta = Meta {
+        mode: node.mode,
+        uid: node.uid,
+        gid: node.gid,
+        mtime: timestamp,
+    };
+    match &node.kind {
+        NodeKind::Directory => tar.directory(&node.path, meta)?,
+        NodeKind::Bytes(bytes) => tar.bytes(&node.path, meta, bytes)?,
+        NodeKind::Symlink(target) => tar.symlink(&node.path, target, meta)?,
+        NodeKind::HardLink(target) => tar.hard_link(&node.path, target, meta)?,
+        NodeKind::Fifo => tar.fifo(&node.path, meta)?,
+        NodeKind::File { source, size } => {
+            let mut file = system::open_even_if_unreadable(source)?;
+            if !tar.file(&node.path, meta, *size, &mut file, buffer)? {
+                return Err(changed(source));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn changed(path: &Path) -> Error {
+    Error::Unpackable {
+        path: path.to_owned(),
+        reason: "it changed while it was read".into(),
+    }
+}

@@ -1,0 +1,65 @@
+//! Images for other tools, and theirs for us: OCI layouts and Docker archives.
+//!
+//! [`export`] writes, [`import`] reads, both verify every digest on the way. Registries are elsewhere
+//! ([`crate::registry`]).
+
+mod convert;
+mod docker;
+mod import;
+mod oci;
+mod output;
+mod source;
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::layer::Compression;
+use crate::store::{Store, StoredImage};
+
+pub use import::import;
+pub(crate) use source::LayoutSource;
+
+/// What [`export`] writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExportTarget {
+    /// An OCI layout directory; an existing one gets the image added.
+    OciDir,
+    /// A tar file of an OCI layout.
+    OciArchive,
+    /// A tar file for `docker load`. Its layers are not compressed: every version reads that.
+    DockerArchive,
+}
+
+/// How [`export`] writes.
+#[derive(Clone, Debug, Default)]
+pub struct ExportOptions {
+    /// Converts the layers of an OCI layout to this compression, once: the store keeps the result.
+    /// `None` leaves them as they are.
+    pub compression: Option<Compression>,
+}
+
+/// What [`import`] reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImportSource {
+    /// An OCI layout directory.
+    OciDir,
+    /// A tar file of an OCI layout, not compressed.
+    OciArchive,
+}
+
+/// Writes `image` to `path`. All its blobs must be in the store. A file appears at `path` only when it is
+/// complete, and in a directory the index is written last.
+pub fn export(
+    store: &Store,
+    image: &StoredImage,
+    target: ExportTarget,
+    path: &Path,
+    options: &ExportOptions,
+) -> Result<()> {
+    let write = || match target {
+        ExportTarget::OciDir => oci::write_dir(store, image, path, options),
+        ExportTarget::OciArchive => oci::write_archive(store, image, path, options),
+        ExportTarget::DockerArchive => docker::write_archive(store, image, path),
+    };
+    write().map_err(|error: Error| error.at(path))
+}

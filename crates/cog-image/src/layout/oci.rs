@@ -1,0 +1,176 @@
+//! Writes OCI layouts, as a directory or a tar file.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::convert::convert;
+use super::output::{Archive, Output};
+use super::{ExportOptions, LayoutSource};
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::manifest::{
+    CONTAINERD_NAME, Descriptor, Index, Manifest, OCI_CONFIG, OCI_MANIFEST, Platform, REF_NAME,
+    to_json,
+};
+use crate::reference::ImageRef;
+use crate::store::{OCI_LAYOUT, Store, StoredImage, copy_verified};
+
+/// What goes into a layout: documents that exist in memory, blobs that are copied from the store.
+struct Contents {
+    /// The image's line in the index.
+    entry: Descriptor,
+    documents: Vec<(Digest, Vec<u8>)>,
+    blobs: Vec<Descriptor>,
+}
+
+impl Contents {
+    fn collect(store: &Store, image: &StoredImage, options: &ExportOptions) -> Result<Self> {
+        let mut layers = Vec::with_capacity(image.layers.len());
+        for layer in &image.layers {
+            layers.push(match options.compression {
+                Some(compression) => convert(store, layer, compression)?.blob,
+                None => layer.blob.clone(),
+            });
+        }
+        let config = store.read_document(&image.config_blob)?;
+        let manifest = manifest_bytes(store, image, &layers)?;
+        let digest = Digest::of(&manifest);
+        let mut entry = Descriptor::new(OCI_MANIFEST, digest, manifest.len() as u64);
+        entry.annotations = annotations(&image.name);
+        entry.platform = Some(Platform {
+            architecture: image.config.architecture.clone(),
+            os: image.config.os.clone(),
+            variant: None,
+        });
+        let mut seen = HashSet::new();
+        layers.retain(|blob| seen.insert(blob.digest));
+        let documents = vec![(digest, manifest), (image.config_blob.digest, config)];
+        Ok(Self {
+            entry,
+            documents,
+            blobs: layers,
+        })
+    }
+}
+
+/// The stored manifest, byte for byte, if it describes exactly these layers; else a new one.
+fn manifest_bytes(store: &Store, image: &StoredImage, layers: &[Descriptor]) -> Result<Vec<u8>> {
+    let bytes = store.read_document(&image.manifest)?;
+    let stored = Manifest::parse(&bytes, &format!("the manifest of image `{}`", image.name))?;
+    if stored.media_type == OCI_MANIFEST && stored.layers == layers {
+        return Ok(bytes);
+    }
+    let config = Descriptor {
+        media_type: OCI_CONFIG.to_owned(),
+        ..stored.config
+    };
+    let media_type = OCI_MANIFEST.to_owned();
+    Ok(to_json(&Manifest {
+        media_type,
+        config,
+        layers: layers.to_vec(),
+        ..stored
+    }))
+}
+
+/// The short name that the specification wants, and the long one that containerd and Docker want.
+fn annotations(name: &str) -> BTreeMap<String, String> {
+    let mut annotations = BTreeMap::new();
+    if let Ok(reference) = name.parse::<ImageRef>() {
+        annotations.insert(CONTAINERD_NAME.to_owned(), reference.to_string());
+        if let Some(tag) = reference.tag() {
+            annotations.insert(REF_NAME.to_owned(), tag.to_owned());
+        }
+    }
+    annotations
+}
+
+pub(super) fn write_archive(
+    store: &Store,
+    image: &StoredImage,
+    path: &Path,
+    options: &ExportOptions,
+) -> Result<()> {
+    let contents = Contents::collect(store, image, options)?;
+    let mut archive = Archive::create(path)?;
+    archive.bytes("oci-layout", OCI_LAYOUT.as_bytes())?;
+    let index = Index {
+        manifests: vec![contents.entry],
+        ..Index::default()
+    };
+    archive.bytes("index.json", &to_json(&index))?;
+    archive.directory("blobs")?;
+    archive.directory("blobs/sha256")?;
+    for (digest, document) in &contents.documents {
+        archive.bytes(&format!("blobs/sha256/{}", digest.hex()), document)?;
+    }
+    for blob in &contents.blobs {
+        let mut source = store.open_blob(blob)?;
+        archive.stream(
+            &format!("blobs/sha256/{}", blob.digest.hex()),
+            |mut target| copy_verified(&mut source, &mut target, blob),
+        )?;
+    }
+    archive.commit()
+}
+
+pub(super) fn write_dir(
+    store: &Store,
+    image: &StoredImage,
+    path: &Path,
+    options: &ExportOptions,
+) -> Result<()> {
+    let mut index = existing_index(path)?;
+    let contents = Contents::collect(store, image, options)?;
+    let blobs = path.join("blobs/sha256");
+    fs_err::create_dir_all(&blobs)?;
+    write(&path.join("oci-layout"), OCI_LAYOUT.as_bytes())?;
+    for blob in &contents.blobs {
+        let target = blobs.join(blob.digest.hex());
+        // There from an earlier export: layers are what images share.
+        if fs_err::metadata(&target).is_ok_and(|found| found.len() == blob.size) {
+            continue;
+        }
+        let mut output = Output::create(&target)?;
+        copy_verified(store.open_blob(blob)?, &mut output, blob)?;
+        output.commit()?;
+    }
+    for (digest, document) in &contents.documents {
+        write(&blobs.join(digest.hex()), document)?;
+    }
+    let tag = contents.entry.annotations.get(REF_NAME);
+    index
+        .manifests
+        .retain(|entry| entry.annotations.get(REF_NAME) != tag);
+    index.manifests.push(contents.entry);
+    write(&path.join("index.json"), &to_json(&index))
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<()> {
+    let mut output = Output::create(path)?;
+    output.write_all(content)?;
+    output.commit()
+}
+
+/// The index of the layout at `path`, which may also be empty or missing, but nothing else.
+fn existing_index(path: &Path) -> Result<Index> {
+    let reason = match fs_err::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Index::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => "it is not a directory",
+        Err(error) => return Err(error.into()),
+        Ok(entries) => {
+            if entries.count() == 0 {
+                return Ok(Index::default());
+            }
+            if path.join("oci-layout").exists() {
+                return Ok(LayoutSource::dir(path).index()?.unwrap_or_default());
+            }
+            "it is not empty and not an OCI layout"
+        }
+    };
+    Err(Error::BadTarget {
+        path: path.to_owned(),
+        reason,
+    })
+}

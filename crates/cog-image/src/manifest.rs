@@ -1,0 +1,252 @@
+//! Manifests, indexes and descriptors as the OCI image specification has them, plus Docker's media
+//! types for reading.
+//!
+//! Documents that came from elsewhere are kept as the bytes they were: parsing and writing them again
+//! would change their digest.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+
+pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(crate) const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+pub(crate) const OCI_LAYER_TAR: &str = "application/vnd.oci.image.layer.v1.tar";
+pub(crate) const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+pub(crate) const OCI_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+pub(crate) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+pub(crate) const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
+
+/// Annotation under which a layout names its images.
+pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// The name as containerd (`ctr image import`, `docker load`) wants it: complete.
+pub(crate) const CONTAINERD_NAME: &str = "io.containerd.image.name";
+
+/// No manifest, index or config is larger than this; registries enforce 4 MiB.
+pub(crate) const MAX_DOCUMENT: u64 = 8 * 1024 * 1024;
+
+/// A reference to content: what it is, its address, its size in bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    /// Media type of the content.
+    pub media_type: String,
+    /// Address of the content.
+    pub digest: Digest,
+    /// Size of the content in bytes.
+    pub size: u64,
+    /// Free-form key and value pairs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Platform, for the entries of an index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+}
+
+impl Descriptor {
+    /// A descriptor with neither annotations nor platform.
+    pub fn new(media_type: impl Into<String>, digest: Digest, size: u64) -> Self {
+        Self {
+            media_type: media_type.into(),
+            digest,
+            size,
+            annotations: BTreeMap::new(),
+            platform: None,
+        }
+    }
+}
+
+/// What a manifest in an index runs on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Platform {
+    /// CPU architecture by Go's name, such as `amd64`.
+    pub architecture: String,
+    /// Operating system by Go's name, such as `linux`.
+    pub os: String,
+    /// CPU variant, such as `v8`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+}
+
+impl Platform {
+    /// `linux/amd64`, which is what models run on whatever the host is.
+    pub fn linux_amd64() -> Self {
+        Self {
+            architecture: "amd64".into(),
+            os: "linux".into(),
+            variant: None,
+        }
+    }
+
+    pub(crate) fn matches(&self, wanted: &Self) -> bool {
+        self.os == wanted.os && self.architecture == wanted.architecture
+    }
+}
+
+impl std::fmt::Display for Platform {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        self.variant
+            .as_ref()
+            .map_or(Ok(()), |variant| write!(f, "/{variant}"))
+    }
+}
+
+/// An image manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    /// Always 2.
+    pub schema_version: u32,
+    /// Media type of the manifest itself.
+    #[serde(default = "oci_manifest")]
+    pub media_type: String,
+    /// The image config.
+    pub config: Descriptor,
+    /// The layers, lowest first.
+    pub layers: Vec<Descriptor>,
+    /// Free-form key and value pairs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Manifest {
+    /// Parses `bytes`, which `what` names in errors.
+    pub fn parse(bytes: &[u8], what: &str) -> Result<Self> {
+        parse(bytes, what)
+    }
+}
+
+fn oci_manifest() -> String {
+    OCI_MANIFEST.to_owned()
+}
+
+/// An image index: a list of manifests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Index {
+    /// Always 2.
+    pub schema_version: u32,
+    /// Media type of the index itself.
+    #[serde(default = "oci_index")]
+    pub media_type: String,
+    /// The manifests, or further indexes.
+    pub manifests: Vec<Descriptor>,
+}
+
+fn oci_index() -> String {
+    OCI_INDEX.to_owned()
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self {
+            schema_version: 2,
+            media_type: oci_index(),
+            manifests: Vec::new(),
+        }
+    }
+}
+
+impl Index {
+    /// Parses `bytes`, which `what` names in errors.
+    pub fn parse(bytes: &[u8], what: &str) -> Result<Self> {
+        parse(bytes, what)
+    }
+
+    /// The entry for `platform`. An entry that names no platform fits if it is the only one.
+    pub fn for_platform(&self, platform: &Platform) -> Option<&Descriptor> {
+        let fits = |entry: &&Descriptor| {
+            entry
+                .platform
+                .as_ref()
+                .is_some_and(|candidate| candidate.matches(platform))
+        };
+        self.manifests
+            .iter()
+            .find(fits)
+            .or(match self.manifests.as_slice() {
+                [only] if only.platform.is_none() => Some(only),
+                _ => None,
+            })
+    }
+}
+
+pub(crate) fn is_index(media_type: &str) -> bool {
+    matches!(media_type, OCI_INDEX | DOCKER_INDEX)
+}
+
+pub(crate) fn is_manifest(media_type: &str) -> bool {
+    matches!(media_type, OCI_MANIFEST | DOCKER_MANIFEST)
+}
+
+/// OCI's name for a layer's media type; the content is the same. `None` for what is not an ordinary
+/// layer.
+pub(crate) fn oci_layer_type(media_type: &str) -> Option<&'static str> {
+    if let Some(suffix) = media_type.strip_prefix(DOCKER_LAYER) {
+        return match suffix {
+            "" => Some(OCI_LAYER_TAR),
+            ".gzip" => Some(OCI_LAYER_GZIP),
+            ".zstd" => Some(OCI_LAYER_ZSTD),
+            _ => None,
+        };
+    }
+    [OCI_LAYER_TAR, OCI_LAYER_GZIP, OCI_LAYER_ZSTD]
+        .into_iter()
+        .find(|known| *known == media_type)
+}
+
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|source| Error::InvalidDocument {
+        what: what.to_owned(),
+        source,
+    })
+}
+
+pub(crate) fn to_json<T: Serialize>(document: &T) -> Vec<u8> {
+    serde_json::to_vec(document).expect("these types have text keys and no failing serializers")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(platform: Option<&str>) -> Descriptor {
+        let mut entry = Descriptor::new(
+            OCI_MANIFEST,
+            Digest::of(format!("{platform:?}").as_bytes()),
+            1,
+        );
+        entry.platform = platform.map(|architecture| Platform {
+            architecture: architecture.into(),
+            os: "linux".into(),
+            variant: None,
+        });
+        entry
+    }
+
+    #[test]
+    fn platform_is_picked_from_an_index() {
+        let amd64 = Platform::linux_amd64();
+        let index = |entries: &[Option<&str>]| Index {
+            manifests: entries.iter().map(|platform| entry(*platform)).collect(),
+            ..Index::default()
+        };
+        let both = index(&[Some("arm64"), Some("amd64")]);
+        assert_eq!(both.for_platform(&amd64), Some(&entry(Some("amd64"))));
+        assert_eq!(index(&[Some("arm64")]).for_platform(&amd64), None);
+        assert_eq!(index(&[None]).for_platform(&amd64), Some(&entry(None)));
+        assert_eq!(index(&[None, Some("arm64")]).for_platform(&amd64), None);
+    }
+
+    #[test]
+    fn documents_of_another_form_are_refused_by_name() {
+        let error = Manifest::parse(b"{\"schemaVersion\": 1}", "the manifest of `a`").unwrap_err();
+        assert_eq!(error.to_string(), "the manifest of `a` is not valid");
+        assert!(Index::parse(b"[]", "x").is_err());
+    }
+}

@@ -1,0 +1,282 @@
+//! Downloads blobs: verified, resumed within a process and across processes.
+//!
+//! A blob arrives in `partial/<hex>`, which the downloading process holds locked: a second one waits for
+//! it and then finds the blob. What a broken transfer leaves there is continued by the next.
+
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use reqwest::header::CONTENT_RANGE;
+use reqwest::{Response, StatusCode};
+use rustix::fs::FlockOperation;
+
+use super::error::RegistryError;
+use super::transport::{Ask, Transport, invalid, unreachable};
+use super::{Progress, ProgressFn};
+use crate::digest::Hasher;
+use crate::error::{Error, Result};
+use crate::layer::system;
+use crate::manifest::Descriptor;
+use crate::store::Store;
+
+/// A transfer that advanced this far, in bytes, since its last interruption may start counting its
+/// attempts anew: a large blob over a bad line is not a lost cause.
+const ADVANCE: u64 = 4 * 1024 * 1024;
+
+/// One blob on its way from one repository.
+pub(super) struct Download<'a> {
+    pub(super) transport: &'a Transport,
+    pub(super) store: &'a Store,
+    pub(super) registry: &'a str,
+    pub(super) repository: &'a str,
+    pub(super) blob: &'a Descriptor,
+    pub(super) progress: ProgressFn<'a>,
+}
+
+/// The file that collects a blob, and the hash of what it holds.
+struct Partial {
+    file: fs_err::File,
+    path: PathBuf,
+    hasher: Hasher,
+    /// Bytes that an earlier process left, which may be wrong.
+    inherited: u64,
+}
+
+/// How one answer's body ended.
+enum End {
+    Complete,
+    /// The connection broke, or the answer ended early.
+    Broken(Option<reqwest::Error>),
+}
+
+impl Download<'_> {
+    /// Fetches the blob into the store, unless another process has meanwhile.
+    pub(super) async fn run(&self) -> Result<()> {
+        let digest = self.blob.digest;
+        (self.progress)(Progress::Started {
+            digest,
+            size: self.blob.size,
+        });
+        let (store, path) = (self.store.clone(), self.store.partial_path(&digest));
+        let (blob, size) = (self.blob.clone(), self.blob.size);
+        let opened = blocking(move || {
+            let partial = Partial::open(&path, size)?;
+            if store.has_blob(&blob) {
+                // Another process had it. The file goes while it is locked: it is nobody else's.
+                store.discard_partial(&blob.digest);
+                return Ok(None);
+            }
+            Ok(Some(partial))
+        });
+        if let Some(partial) = opened.await.map_err(|error| error.at(self.store.root()))? {
+            self.fill(partial)
+                .await
+                .map_err(|error| error.at(self.store.root()))?;
+        }
+        (self.progress)(Progress::Finished { digest });
+        Ok(())
+    }
+
+    async fn fill(&self, mut partial: Partial) -> Result<()> {
+        let result = self.transfer(&mut partial).await;
+        match &result {
+            Ok(()) => {
+                fs_err::rename(&partial.path, self.store.blob_path(&self.blob.digest))?;
+            }
+            // Kept to be continued.
+            Err(Error::Registry(RegistryError::Interrupted { .. })) => {}
+            // Nothing there, wrong, or the disk is full: of no use to anybody.
+            Err(_) if partial.hasher.size() == 0 => self.store.discard_partial(&self.blob.digest),
+            Err(Error::Registry(RegistryError::Corrupt { .. }) | Error::Io(_)) => {
+                self.store.discard_partial(&self.blob.digest);
+            }
+            Err(_) => {}
+        }
+        result
+    }
+
+    async fn transfer(&self, partial: &mut Partial) -> Result<()> {
+        let mut attempt = 1;
+        loop {
+            let before = partial.hasher.size();
+            let end = if before == self.blob.size {
+                End::Complete
+            } else {
+                self.attempt(partial).await?
+            };
+            let done = partial.hasher.size();
+            match end {
+                End::Complete if self.verify(partial)? => return Ok(()),
+                End::Complete => continue,
+                End::Broken(source) => {
+                    if done > before + ADVANCE {
+                        attempt = 1;
+                    }
+                    if !self.transport.may_retry(attempt) {
+                        return Err(self.interrupted(done, source).into());
+                    }
+                }
+            }
+            tokio::time::sleep(self.transport.back_off(attempt)).await;
+            attempt += 1;
+        }
+    }
+
+    /// Whether the blob is what it should be. If not, and an earlier process's bytes may be why, starts
+    /// over once.
+    fn verify(&self, partial: &mut Partial) -> Result<bool> {
+        let (actual, _) = partial.hasher.clone().finish();
+        if actual == self.blob.digest {
+            return Ok(true);
+        }
+        if partial.inherited > 0 {
+            partial.restart()?;
+            return Ok(false);
+        }
+        Err(RegistryError::Corrupt {
+            what: "a blob",
+            registry: self.registry.to_owned(),
+            expected: self.blob.digest,
+            actual,
+        }
+        .into())
+    }
+
+    /// One request and as much of its answer as arrives.
+    async fn attempt(&self, partial: &mut Partial) -> Result<End> {
+        let ask = Ask {
+            registry: self.registry,
+            repository: self.repository,
+            path: format!("blobs/{}", self.blob.digest),
+            what: format!("{}@{}", self.repository, self.blob.digest),
+            accept: "*/*",
+            offset: partial.hasher.size(),
+        };
+        let mut response = match self.transport.get(&ask).await {
+            // The registry does not like the range: start over.
+            Err(RegistryError::Status { status: 416, .. }) if ask.offset > 0 => {
+                partial.restart()?;
+                return Ok(End::Broken(None));
+            }
+            response => response?,
+        };
+        if ask.offset > 0 && !continues(&response, ask.offset) {
+            if response.status() == StatusCode::PARTIAL_CONTENT {
+                return Err(invalid(&ask, "it sent another range than asked for").into());
+            }
+            partial.restart()?;
+        }
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) => {
+                    if partial.hasher.size() + chunk.len() as u64 > self.blob.size {
+                        return Err(invalid(&ask, "the blob is larger than announced").into());
+                    }
+                    // Into the page cache, which is quicker than a thread that could do it.
+                    partial.push(&chunk)?;
+                    let (digest, done) = (self.blob.digest, partial.hasher.size());
+                    (self.progress)(Progress::Advanced { digest, done });
+                }
+                Ok(None) if partial.hasher.size() == self.blob.size => return Ok(End::Complete),
+                Ok(None) => return Ok(End::Broken(None)),
+                Err(error) => return Ok(End::Broken(Some(error))),
+            }
+        }
+    }
+
+    fn interrupted(&self, done: u64, source: Option<reqwest::Error>) -> RegistryError {
+        match source {
+            // Not one byte: that is no better than no connection.
+            Some(error) if done == 0 => unreachable(self.registry, error),
+            source => RegistryError::Interrupted {
+                registry: self.registry.to_owned(),
+                digest: self.blob.digest,
+                done,
+                size: self.blob.size,
+                source: source.map(reqwest::Error::without_url),
+            },
+        }
+    }
+}
+
+/// Whether the answer starts at `offset`.
+fn continues(response: &Response, offset: u64) -> bool {
+    response.status() == StatusCode::PARTIAL_CONTENT
+        && response
+            .headers()
+            .get(CONTENT_RANGE)
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(|range| range.starts_with(&format!("bytes {offset}-")))
+}
+
+impl Partial {
+    /// Opens and locks the file at `path`, waiting for whoever fills it, and hashes what it holds.
+    fn open(path: &Path, size: u64) -> Result<Self> {
+        let mut file = lock_file(path)?;
+        let mut hasher = Hasher::default();
+        if file.metadata()?.len() > size {
+            file.set_len(0)?;
+        }
+        let mut buffer = vec![0; 256 * 1024];
+        loop {
+            match file.read(&mut buffer)? {
+                0 => break,
+                read => hasher.update(&buffer[..read]),
+            }
+        }
+        let inherited = hasher.size();
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+            hasher,
+            inherited,
+        })
+    }
+
+    fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.hasher.update(bytes);
+        Ok(())
+    }
+
+    fn restart(&mut self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.seek(SeekFrom::Start(0))?;
+        self.hasher = Hasher::default();
+        self.inherited = 0;
+        Ok(())
+    }
+}
+
+fn lock_file(path: &Path) -> Result<fs_err::File> {
+    use std::os::unix::fs::MetadataExt;
+    loop {
+        let file = fs_err::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
+        rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockExclusive))
+            .map_err(|errno| system::failed("lock", path, errno))?;
+        // Whoever held it may have renamed or removed it: then the lock is on a file without this name.
+        let still_there = fs_err::metadata(path)
+            .is_ok_and(|there| file.metadata().is_ok_and(|ours| ours.ino() == there.ino()));
+        if still_there {
+            return Ok(file);
+        }
+    }
+}
+
+/// Runs `work` where blocking hinders nobody.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(io::Error::other(error).into()),
+        },
+    }
+}

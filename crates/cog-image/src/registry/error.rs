@@ -1,0 +1,141 @@
+//! What can go wrong between here and a registry.
+
+use crate::digest::Digest;
+
+/// A failed exchange with a registry.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// No connection or no answer at all. The only kind that justifies doing without the registry.
+    #[error("could not reach {registry}")]
+    Unreachable {
+        /// Host and port.
+        registry: String,
+        /// Why, without the URL, which may hold signatures.
+        #[source]
+        source: reqwest::Error,
+    },
+
+    /// A transfer broke off too often. What arrived is kept, and the next try continues from there.
+    #[error("the transfer of {digest} from {registry} broke off after {done} of {size} bytes")]
+    Interrupted {
+        /// Host and port.
+        registry: String,
+        /// The blob.
+        digest: Digest,
+        /// Bytes that arrived.
+        done: u64,
+        /// Bytes of the blob.
+        size: u64,
+        /// Why; none if the registry ended the answer early.
+        #[source]
+        source: Option<reqwest::Error>,
+    },
+
+    /// The registry has no such image or blob.
+    #[error("no `{what}` in {registry}")]
+    NotFound {
+        /// Image reference or blob.
+        what: String,
+        /// Host and port.
+        registry: String,
+    },
+
+    /// The registry wants other credentials, or any.
+    #[error("{registry} refuses access to `{what}`: {reason}")]
+    Unauthorized {
+        /// Image reference or blob.
+        what: String,
+        /// Host and port.
+        registry: String,
+        /// What is known about the credentials.
+        reason: String,
+    },
+
+    /// Any other status than success.
+    #[error("{registry} answered {status} for `{what}`{}", suffix(message))]
+    Status {
+        /// Image reference or blob.
+        what: String,
+        /// Host and port.
+        registry: String,
+        /// HTTP status.
+        status: u16,
+        /// The registry's own words, shortened; may be empty.
+        message: String,
+    },
+
+    /// The image exists, but not for the platform.
+    #[error("image `{reference}` is not available for {wanted}, only for {available}")]
+    NoFittingPlatform {
+        /// Image reference.
+        reference: String,
+        /// Platform that was asked for.
+        wanted: String,
+        /// Platforms that there are.
+        available: String,
+    },
+
+    /// Something else arrived than was asked for.
+    #[error("{what} arrived from {registry} as {actual} instead of {expected}")]
+    Corrupt {
+        /// Manifest or blob.
+        what: &'static str,
+        /// Host and port.
+        registry: String,
+        /// The digest that was asked for.
+        expected: Digest,
+        /// The digest of what arrived.
+        actual: Digest,
+    },
+
+    /// An answer that makes no sense.
+    #[error("{registry} gave an invalid answer for `{what}`: {reason}")]
+    InvalidAnswer {
+        /// Image reference or blob.
+        what: String,
+        /// Host and port.
+        registry: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// No client could be set up, for want of usable certificates.
+    #[error("cannot set up TLS")]
+    Tls {
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+}
+
+impl RegistryError {
+    /// What the user can do about it, if anything.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotFound { .. } => Some("check the spelling, or log in first".into()),
+            Self::Unauthorized { registry, .. } => Some(format!(
+                "log in with `docker login {registry}`, or check the name"
+            )),
+            Self::Interrupted { .. } => Some("try again: what arrived is kept".into()),
+            Self::Unreachable { .. } => Some("check the network and the proxy variables".into()),
+            Self::Tls { .. } => {
+                Some("install CA certificates, or set `SSL_CERT_FILE` to a bundle".into())
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the registry could not be reached at all, as opposed to having refused.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+}
+
+fn suffix(message: &str) -> String {
+    if message.is_empty() {
+        String::new()
+    } else {
+        format!(": {message}")
+    }
+}

@@ -1,0 +1,381 @@
+//! Pulls images from registries.
+//!
+//! Asynchronous: give it a tokio runtime with time and I/O. One [`Client`] serves any number of
+//! registries and reuses connections and tokens. Pushing is not here yet.
+//!
+//! [`transport`] sends requests and tries again, [`auth`] and [`keychain`] prove who we are,
+//! [`download`] fetches blobs. Everything that arrives is verified before it is used.
+
+mod auth;
+mod download;
+mod error;
+mod keychain;
+mod transport;
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt};
+
+use self::download::Download;
+use self::transport::{Ask, Transport, invalid, read_limited, unreachable};
+use crate::config::{ImageConfig, ParsedConfig};
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::layer::Layer;
+use crate::manifest::{
+    DOCKER_INDEX, DOCKER_MANIFEST, Descriptor, Index, MAX_DOCUMENT, Manifest, OCI_INDEX,
+    OCI_MANIFEST, Platform, is_index, is_manifest,
+};
+use crate::reference::ImageRef;
+use crate::store::{Store, StoredImage};
+
+pub use error::RegistryError;
+pub use keychain::{Credentials, Keychain};
+
+/// Every form of manifest that we read.
+const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.v2+json";
+/// Blobs fetched at the same time: what other clients do, and registries expect.
+const PARALLEL: usize = 4;
+
+/// How to reach registries.
+#[derive(Clone, Debug)]
+pub struct ClientOptions {
+    /// Registries (`host` or `host:port`) spoken to without TLS, besides those on loopback addresses.
+    pub insecure: Vec<String>,
+    /// Certificates in PEM form to trust besides the system's. `SSL_CERT_FILE` and `SSL_CERT_DIR`
+    /// replace the system's.
+    pub extra_certificates: Option<Vec<u8>>,
+    /// Where to look for credentials.
+    pub keychain: Keychain,
+    /// How often a failing request is tried in all.
+    pub attempts: u32,
+    /// Pause before the second try; it doubles each time.
+    pub back_off: Duration,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            insecure: Vec::new(),
+            extra_certificates: None,
+            keychain: Keychain::from_environment(),
+            attempts: 5,
+            back_off: Duration::from_millis(200),
+        }
+    }
+}
+
+/// A registry client. Clones share connections and tokens.
+#[derive(Clone, Debug)]
+pub struct Client {
+    transport: Transport,
+}
+
+/// An image as a registry describes it: its layers' blobs may not be in the store.
+#[derive(Clone, Debug)]
+pub struct RemoteImage {
+    /// The reference, pinned to the manifest's digest.
+    pub reference: ImageRef,
+    /// The manifest's digest.
+    pub digest: Digest,
+    /// The parsed config.
+    pub config: ImageConfig,
+    /// The layers, lowest first.
+    pub layers: Vec<Layer>,
+    manifest: Descriptor,
+}
+
+/// What a transfer reports. Sizes in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Progress {
+    /// A blob's transfer begins.
+    Started {
+        /// The blob.
+        digest: Digest,
+        /// Its size.
+        size: u64,
+    },
+    /// `done` bytes of the blob are here; fewer than before if it had to start over.
+    Advanced {
+        /// The blob.
+        digest: Digest,
+        /// Bytes so far.
+        done: u64,
+    },
+    /// The blob is complete and verified.
+    Finished {
+        /// The blob.
+        digest: Digest,
+    },
+}
+
+/// Receives [`Progress`], possibly from several threads.
+pub type ProgressFn<'a> = &'a (dyn Fn(Progress) + Send + Sync);
+
+impl Client {
+    /// A client with `options`. Opens no connection yet, and reads no certificate but the given ones.
+    pub fn new(options: ClientOptions) -> Result<Self> {
+        let transport = Transport::new(options)?;
+        Ok(Self { transport })
+    }
+
+    /// Fetches manifest and config of `reference` into the store and remembers where its layers are;
+    /// they stay in the registry until [`Client::fetch_layers`]. From an index, the image for `platform`
+    /// is taken.
+    ///
+    /// If `reference` has a digest and its documents are in the store already, nothing is sent.
+    pub async fn resolve(
+        &self,
+        store: &Store,
+        reference: &ImageRef,
+        platform: &Platform,
+    ) -> Result<RemoteImage> {
+        let mut entry = self
+            .manifest(store, reference, &reference.version())
+            .await?;
+        if is_index(&entry.media_type) {
+            let index = Index::parse(
+                &store.read_document(&entry)?,
+                &format!("the index of `{reference}`"),
+            )?;
+            let picked = index
+                .for_platform(platform)
+                .ok_or_else(|| unfit(reference, platform, &index))?;
+            entry = self
+                .manifest(store, reference, &picked.digest.to_string())
+                .await?;
+        }
+        if !is_manifest(&entry.media_type) {
+            let ask = Self::ask(reference, &entry.digest.to_string());
+            return Err(invalid(&ask, format!("it is a `{}`", entry.media_type)).into());
+        }
+        let what = format!("the manifest of `{reference}`");
+        let manifest = Manifest::parse(&store.read_document(&entry)?, &what)?;
+        let config = self.config(store, reference, &manifest.config).await?;
+        let layers = config.layers(&manifest.layers, &format!("image `{reference}`"))?;
+        for layer in &layers {
+            let digest = &layer.blob.digest;
+            store.record_origin(digest, reference.registry(), reference.repository())?;
+        }
+        Ok(RemoteImage {
+            reference: reference.clone().with_digest(entry.digest),
+            digest: entry.digest,
+            config: config.config,
+            layers,
+            manifest: entry,
+        })
+    }
+
+    /// Fetches those of `layers` whose blobs are not in the store, several at a time, from where they
+    /// were resolved, be it by this process or an earlier one.
+    pub async fn fetch_layers(
+        &self,
+        store: &Store,
+        layers: &[Layer],
+        progress: ProgressFn<'_>,
+    ) -> Result<()> {
+        let mut seen = HashSet::new();
+        let missing: Vec<&Descriptor> = layers
+            .iter()
+            .map(|layer| &layer.blob)
+            .filter(|blob| seen.insert(blob.digest) && !store.has_blob(blob))
+            .collect();
+        futures_util::stream::iter(missing)
+            .map(|blob| self.fetch_blob(store, blob, progress))
+            .buffer_unordered(PARALLEL)
+            .try_collect()
+            .await
+    }
+
+    /// Pulls everything and stores the image under its familiar name.
+    pub async fn pull(
+        &self,
+        store: &Store,
+        reference: &ImageRef,
+        platform: &Platform,
+        progress: ProgressFn<'_>,
+    ) -> Result<StoredImage> {
+        let image = self.resolve(store, reference, platform).await?;
+        self.fetch_layers(store, &image.layers, progress).await?;
+        let name = reference.familiar();
+        let entry = Descriptor {
+            platform: Some(platform.clone()),
+            ..image.manifest
+        };
+        store.put_name(&name, entry.clone())?;
+        store.load_image(name, &entry)
+    }
+
+    async fn fetch_blob(
+        &self,
+        store: &Store,
+        blob: &Descriptor,
+        progress: ProgressFn<'_>,
+    ) -> Result<()> {
+        let mut result = Err(Error::MissingBlob {
+            digest: blob.digest,
+        });
+        for (registry, repository) in store.origins(&blob.digest)? {
+            let (registry, repository) = (registry.as_str(), repository.as_str());
+            let transport = &self.transport;
+            result = Download {
+                transport,
+                store,
+                registry,
+                repository,
+                blob,
+                progress,
+            }
+            .run()
+            .await;
+            // Another registry may have what this one lost or keeps to itself.
+            if !matches!(result, Err(Error::Registry(_))) {
+                return result;
+            }
+        }
+        result
+    }
+
+    /// The manifest or index `version` (tag or digest), stored.
+    async fn manifest(
+        &self,
+        store: &Store,
+        reference: &ImageRef,
+        version: &str,
+    ) -> Result<Descriptor> {
+        let pinned = version.parse::<Digest>().ok();
+        if let Some(known) = pinned.and_then(|digest| stored_manifest(store, digest)) {
+            return Ok(known);
+        }
+        let ask = Self::ask(reference, version);
+        let response = self.transport.get(&ask).await?;
+        let header = |name: &str| {
+            let value = response.headers().get(name)?.to_str().ok()?;
+            Some(value.split(';').next().unwrap_or(value).trim().to_owned())
+        };
+        let (declared, promised) = (header("content-type"), header("docker-content-digest"));
+        let limit = usize::try_from(MAX_DOCUMENT).expect("a few megabytes");
+        let bytes = read_limited(response, limit)
+            .await
+            .map_err(|error| unreachable(ask.registry, error))?
+            .ok_or_else(|| invalid(&ask, "its manifest is too long"))?;
+        // A tag promises nothing by itself, but the header next to it does.
+        let expected = pinned.or_else(|| promised.and_then(|text| text.parse().ok()));
+        let actual = Digest::of(&bytes);
+        if let Some(expected) = expected.filter(|expected| *expected != actual) {
+            let registry = ask.registry.to_owned();
+            return Err(RegistryError::Corrupt {
+                what: "a manifest",
+                registry,
+                expected,
+                actual,
+            }
+            .into());
+        }
+        let media_type = media_type(&bytes)
+            .or(declared)
+            .filter(|kind| is_index(kind) || is_manifest(kind))
+            .ok_or_else(|| invalid(&ask, "its manifest has a form that is not supported"))?;
+        store.put_document(&media_type, &bytes)
+    }
+
+    async fn config(
+        &self,
+        store: &Store,
+        reference: &ImageRef,
+        blob: &Descriptor,
+    ) -> Result<ParsedConfig> {
+        if !store.has_blob(blob) {
+            if blob.size > MAX_DOCUMENT {
+                let ask = Self::ask(reference, &blob.digest.to_string());
+                return Err(invalid(&ask, "its config is too long").into());
+            }
+            let (registry, repository) = (reference.registry(), reference.repository());
+            let (transport, progress): (_, ProgressFn<'_>) = (&self.transport, &|_| ());
+            Download {
+                transport,
+                store,
+                registry,
+                repository,
+                blob,
+                progress,
+            }
+            .run()
+            .await?;
+        }
+        ParsedConfig::parse(
+            &store.read_document(blob)?,
+            &format!("the config of `{reference}`"),
+        )
+    }
+
+    fn ask<'a>(reference: &'a ImageRef, version: &str) -> Ask<'a> {
+        Ask {
+            registry: reference.registry(),
+            repository: reference.repository(),
+            path: format!("manifests/{version}"),
+            what: reference.familiar(),
+            accept: ACCEPT,
+            offset: 0,
+        }
+    }
+}
+
+/// A manifest or index in the store, verified.
+fn stored_manifest(store: &Store, digest: Digest) -> Option<Descriptor> {
+    let size = fs_err::metadata(store.blob_path(&digest)).ok()?.len();
+    let bytes = store
+        .read_document(&Descriptor::new("", digest, size))
+        .ok()?;
+    let media_type = media_type(&bytes)?;
+    Some(Descriptor::new(media_type, digest, size))
+}
+
+/// What a document says it is. Manifests of the first OCI versions do not say.
+fn media_type(bytes: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Kind {
+        media_type: Option<String>,
+        manifests: Option<serde::de::IgnoredAny>,
+        layers: Option<serde::de::IgnoredAny>,
+    }
+    let kind: Kind = serde_json::from_slice(bytes).ok()?;
+    let declared = kind.media_type.filter(|text| {
+        matches!(
+            text.as_str(),
+            OCI_INDEX | OCI_MANIFEST | DOCKER_INDEX | DOCKER_MANIFEST
+        )
+    });
+    declared.or_else(|| match (kind.manifests, kind.layers) {
+        (Some(_), None) => Some(OCI_INDEX.to_owned()),
+        (None, Some(_)) => Some(OCI_MANIFEST.to_owned()),
+        _ => None,
+    })
+}
+
+fn unfit(reference: &ImageRef, wanted: &Platform, index: &Index) -> Error {
+    let mut available: Vec<String> = index
+        .manifests
+        .iter()
+        .filter_map(|entry| entry.platform.as_ref())
+        .map(ToString::to_string)
+        .filter(|platform| !platform.starts_with("unknown"))
+        .collect();
+    available.dedup();
+    RegistryError::NoFittingPlatform {
+        reference: reference.familiar(),
+        wanted: wanted.to_string(),
+        available: if available.is_empty() {
+            "none".into()
+        } else {
+            available.join(", ")
+        },
+    }
+    .into()
+}

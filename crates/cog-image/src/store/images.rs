@@ -1,0 +1,207 @@
+//! Names: an OCI index that maps them to manifests.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+
+use super::Store;
+use crate::config::{ImageConfig, ParsedConfig};
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::layer::Layer;
+use crate::manifest::{
+    Descriptor, Index, Manifest, OCI_CONFIG, OCI_MANIFEST, Platform, REF_NAME, to_json,
+};
+use crate::reference::ImageRef;
+
+/// A named image in the store.
+#[derive(Clone, Debug)]
+pub struct StoredImage {
+    /// Its name in the form people write, always with a tag or digest: `hello:latest`.
+    pub name: String,
+    /// The manifest; its digest identifies the image.
+    pub manifest: Descriptor,
+    /// The config blob.
+    pub config_blob: Descriptor,
+    /// The parsed config.
+    pub config: ImageConfig,
+    /// The layers, lowest first. Those of a base that is used by reference may not be in the store.
+    pub layers: Vec<Layer>,
+}
+
+/// A line of the list of images.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageSummary {
+    /// Name with tag, as in [`StoredImage::name`].
+    pub name: String,
+    /// Digest of the manifest.
+    pub digest: Digest,
+    /// When it was made, by its own account, in seconds since the epoch.
+    pub created: i64,
+    /// Bytes of all its blobs, whether they are in the store or not.
+    pub size: u64,
+}
+
+impl Store {
+    /// Stores the image of `layers` and `config` under `name`, an image reference, replacing the one that
+    /// had the name.
+    pub fn put_image(
+        &self,
+        name: &str,
+        config: &ImageConfig,
+        layers: &[Layer],
+    ) -> Result<StoredImage> {
+        let name = canonical(name)?;
+        let config_blob = self.put_document(OCI_CONFIG, &config.to_document(layers))?;
+        let manifest = Manifest {
+            schema_version: 2,
+            media_type: OCI_MANIFEST.to_owned(),
+            config: config_blob.clone(),
+            layers: layers.iter().map(|layer| layer.blob.clone()).collect(),
+            annotations: std::collections::BTreeMap::new(),
+        };
+        let manifest = self.put_document(OCI_MANIFEST, &to_json(&manifest))?;
+        let platform = Platform {
+            architecture: config.architecture.clone(),
+            os: config.os.clone(),
+            variant: None,
+        };
+        self.put_name(
+            &name,
+            Descriptor {
+                platform: Some(platform),
+                ..manifest.clone()
+            },
+        )?;
+        Ok(StoredImage {
+            name,
+            manifest,
+            config_blob,
+            config: config.clone(),
+            layers: layers.to_vec(),
+        })
+    }
+
+    /// Gives a manifest that is in the store a name.
+    pub(crate) fn put_name(&self, name: &str, mut manifest: Descriptor) -> Result<()> {
+        manifest
+            .annotations
+            .insert(REF_NAME.into(), name.to_owned());
+        self.change_index(|index| {
+            index.manifests.retain(|entry| name_of(entry) != Some(name));
+            index.manifests.push(manifest);
+            index.manifests.sort_by(|a, b| name_of(a).cmp(&name_of(b)));
+        })
+    }
+
+    /// The image called `name`; `None` if there is none. Its manifest and config are verified.
+    pub fn image(&self, name: &str) -> Result<Option<StoredImage>> {
+        let name = canonical(name)?;
+        let Some(entry) = self.entry(&name)? else {
+            return Ok(None);
+        };
+        self.load_image(name, &entry).map(Some)
+    }
+
+    /// All images, by name. One whose documents are damaged is listed without its size and time.
+    pub fn images(&self) -> Result<Vec<ImageSummary>> {
+        let summary = |entry: &Descriptor| {
+            let name = name_of(entry)?.to_owned();
+            let (created, size) = match self.load_image(name.clone(), entry) {
+                Ok(image) => (image.config.created, image.size()),
+                Err(_) => (0, 0),
+            };
+            Some(ImageSummary {
+                name,
+                digest: entry.digest,
+                created,
+                size,
+            })
+        };
+        Ok(self.index()?.manifests.iter().filter_map(summary).collect())
+    }
+
+    /// Forgets the name; [`Store::prune`] then removes what only that image used. Returns whether the name
+    /// was there.
+    pub fn remove_image(&self, name: &str) -> Result<bool> {
+        let name = canonical(name)?;
+        let mut removed = false;
+        self.change_index(|index| {
+            let before = index.manifests.len();
+            index
+                .manifests
+                .retain(|entry| name_of(entry) != Some(&name));
+            removed = index.manifests.len() < before;
+        })?;
+        Ok(removed)
+    }
+
+    /// The index's line for a name in its canonical form.
+    pub(crate) fn entry(&self, name: &str) -> Result<Option<Descriptor>> {
+        Ok(self
+            .index()?
+            .manifests
+            .into_iter()
+            .find(|entry| name_of(entry) == Some(name)))
+    }
+
+    pub(crate) fn load_image(&self, name: String, entry: &Descriptor) -> Result<StoredImage> {
+        let what = |part: &str| format!("the {part} of image `{name}`");
+        let manifest = Manifest::parse(&self.read_document(entry)?, &what("manifest"))?;
+        let config = ParsedConfig::parse(&self.read_document(&manifest.config)?, &what("config"))?;
+        let layers = config.layers(&manifest.layers, &format!("image `{name}`"))?;
+        let entry = Descriptor::new(entry.media_type.clone(), entry.digest, entry.size);
+        Ok(StoredImage {
+            name,
+            manifest: entry,
+            config_blob: manifest.config,
+            config: config.config,
+            layers,
+        })
+    }
+
+    pub(super) fn index(&self) -> Result<Index> {
+        match fs_err::read(self.path("index.json")) {
+            Ok(bytes) => Index::parse(&bytes, &format!("`{}`", self.path("index.json").display())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Index::default()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn change_index(&self, change: impl FnOnce(&mut Index)) -> Result<()> {
+        let write = || {
+            let _lock = self.lock("index")?;
+            let mut index = self.index()?;
+            let before = index.clone();
+            change(&mut index);
+            if index == before {
+                return Ok(());
+            }
+            let mut temporary = self.temporary_file()?;
+            temporary.file.write_all(&to_json(&index))?;
+            // Before the rename: afterwards a crash could leave an empty index, and all names be lost.
+            temporary.file.sync_data()?;
+            Ok(temporary.rename(&self.path("index.json"))?)
+        };
+        write().map_err(|error: Error| error.at(self.root()))
+    }
+}
+
+impl StoredImage {
+    /// Bytes of all blobs. One that occurs twice counts once.
+    pub fn size(&self) -> u64 {
+        let blobs: BTreeSet<(Digest, u64)> = self
+            .layers
+            .iter()
+            .map(|layer| (layer.blob.digest, layer.blob.size))
+            .collect();
+        self.manifest.size + self.config_blob.size + blobs.iter().map(|(_, size)| size).sum::<u64>()
+    }
+}
+
+pub(super) fn name_of(entry: &Descriptor) -> Option<&str> {
+    entry.annotations.get(REF_NAME).map(String::as_str)
+}
+
+fn canonical(name: &str) -> Result<String> {
+    Ok(name.parse::<ImageRef>()?.familiar())
+}

@@ -1,0 +1,54 @@
+//! Where blobs that are not in the store can be fetched.
+//!
+//! A base image is used by reference: its layers stay in the registry until something has to run or be
+//! exported. This remembers which registry, across processes.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::Store;
+use crate::digest::Digest;
+use crate::error::Result;
+
+impl Store {
+    /// Remembers that `registry` has the blob in `repository`.
+    pub(crate) fn record_origin(
+        &self,
+        digest: &Digest,
+        registry: &str,
+        repository: &str,
+    ) -> Result<()> {
+        let path = self.path("origins").join(digest.hex());
+        let origin = (registry.to_owned(), repository.to_owned());
+        let mut origins = self.origins(digest)?;
+        // The latest first: it is the likeliest to answer.
+        if origins.first() == Some(&origin) {
+            return Ok(());
+        }
+        origins.retain(|known| *known != origin);
+        origins.insert(0, origin);
+        origins.truncate(5);
+        let json = serde_json::to_vec(&origins).expect("pairs of texts");
+        self.write_file(&path, &json)
+            .map_err(|error| error.at(self.root()))
+    }
+
+    /// Where an unfinished download of the blob is.
+    pub(crate) fn partial_path(&self, digest: &Digest) -> PathBuf {
+        self.path("partial").join(digest.hex())
+    }
+
+    /// Removes an unfinished download. If that fails, the next one continues it, which is no harm.
+    pub(crate) fn discard_partial(&self, digest: &Digest) {
+        let _ = fs_err::remove_file(self.partial_path(digest));
+    }
+
+    /// Registries and repositories that have the blob.
+    pub(crate) fn origins(&self, digest: &Digest) -> Result<Vec<(String, String)>> {
+        match fs_err::read(self.path("origins").join(digest.hex())) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What build steps made, by a key of everything they depend on.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::Store;
+use crate::digest::{Digest, Hasher};
+use crate::error::Result;
+use crate::layer::{Layer, system};
+use crate::manifest::to_json;
+
+/// Identifies a build step by everything it depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StepKey(Digest);
+
+/// Collects what a step depends on.
+#[derive(Clone)]
+pub struct StepKeyBuilder(Hasher);
+
+/// What a step made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// The layers, lowest first.
+    pub layers: Vec<Layer>,
+    /// Whatever else later steps need to know.
+    pub facts: serde_json::Value,
+}
+
+impl StepKey {
+    /// Starts a key for the step called `name`: add fields, then finish.
+    pub fn builder(name: &str) -> StepKeyBuilder {
+        StepKeyBuilder(Hasher::default()).field("step", name)
+    }
+}
+
+impl fmt::Display for StepKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.hex())
+    }
+}
+
+impl StepKeyBuilder {
+    /// Adds one dependency. Names and values are delimited by their lengths, so that different lists of
+    /// fields have different keys; the order counts.
+    #[must_use]
+    pub fn field(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        for part in [name.as_bytes(), value.as_ref()] {
+            self.0.update(&(part.len() as u64).to_le_bytes());
+            self.0.update(part);
+        }
+        self
+    }
+
+    /// The key.
+    pub fn finish(self) -> StepKey {
+        StepKey(self.0.finish().0)
+    }
+}
+
+/// The time of last use is only written when it is older than this: it decides about pruning, which
+/// thinks in days.
+const TOUCH_AFTER: Duration = Duration::from_mins(10);
+
+impl Store {
+    /// What the step with this key made. `None` if that is unknown, or a layer's blob is neither here
+    /// with the right size nor known to be in a registry: then the step has to run again.
+    pub fn step(&self, key: &StepKey) -> Result<Option<StepRecord>> {
+        let path = self.step_path(key);
+        let bytes = match fs_err::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            result => result?,
+        };
+        // A damaged record is as good as none.
+        let Ok(record) = serde_json::from_slice::<StepRecord>(&bytes) else {
+            return Ok(None);
+        };
+        for layer in &record.layers {
+            if !self.has_blob(&layer.blob) && self.origins(&layer.blob.digest)?.is_empty() {
+                return Ok(None);
+            }
+        }
+        Self::touch(&path);
+        Ok(Some(record))
+    }
+
+    /// Remembers what a step made.
+    pub fn record_step(&self, key: &StepKey, record: &StepRecord) -> Result<()> {
+        self.write_file(&self.step_path(key), &to_json(record))
+            .map_err(|error| error.at(self.root()))
+    }
+
+    fn step_path(&self, key: &StepKey) -> PathBuf {
+        self.path("steps").join(key.to_string())
+    }
+
+    /// Failing costs no more than an early pruning.
+    fn touch(path: &std::path::Path) {
+        let now = SystemTime::now();
+        let old = fs_err::metadata(path)
+            .and_then(|metadata| metadata.modified())
+            .is_ok_and(|used| now.duration_since(used).is_ok_and(|age| age > TOUCH_AFTER));
+        if let (true, Ok(elapsed)) = (old, now.duration_since(SystemTime::UNIX_EPOCH)) {
+            let _ = system::set_time(path, i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_do_not_run_together() {
+        let key = |fields: &[(&str, &str)]| {
+            fields
+                .iter()
+                .fold(StepKey::builder("step"), |builder, (name, value)| {
+                    builder.field(name, value)
+                })
+                .finish()
+        };
+        let keys = [
+            key(&[]),
+            key(&[("a", "bc")]),
+            key(&[("ab", "c")]),
+            key(&[("a", "b"), ("c", "")]),
+            key(&[("c", ""), ("a", "b")]),
+            StepKey::builder("other").finish(),
+        ];
+        for (at, one) in keys.iter().enumerate() {
+            assert!(!keys[..at].contains(one), "{at}");
+        }
+        assert_eq!(key(&[("a", "b")]), key(&[("a", "b")]));
+    }
+}

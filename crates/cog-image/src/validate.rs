@@ -1,0 +1,232 @@
+//! Recomputes everything that can be recomputed about an image.
+//!
+//! Finds what went wrong and says so; repairs nothing. [`Store::discard_blob`] and
+//! [`Store::discard_snapshot`] remove what was found damaged, to be made again.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::path::Path;
+
+use crate::config::ParsedConfig;
+use crate::digest::{DiffId, HashingReader};
+use crate::error::{Error, Result};
+use crate::layer::compare::difference;
+use crate::layer::decompress::Decompressor;
+use crate::layer::unpack::{Limits, unpack};
+use crate::layer::{Layer, system};
+use crate::layout::{ImportSource, LayoutSource};
+use crate::manifest::{Descriptor, Manifest, is_manifest};
+use crate::store::{SnapshotState, Store, copy_verified, read_verified};
+
+/// What [`validate`] found.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// What is wrong; empty if the image is sound.
+    pub problems: Vec<Problem>,
+    /// Blobs that were read.
+    pub blobs: usize,
+    /// Bytes of these blobs.
+    pub bytes: u64,
+    /// Layers that are not here but in a registry, and so could not be read.
+    pub absent: usize,
+}
+
+impl Report {
+    /// Whether nothing is wrong.
+    pub fn is_sound(&self) -> bool {
+        self.problems.is_empty()
+    }
+}
+
+/// One finding, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// What is damaged, such as `layer sha256:…`.
+    pub subject: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.subject, self.message)
+    }
+}
+
+/// Validates the image called `name` in `store`: digest and size of every blob, diff id of every layer,
+/// and every byte of the snapshots.
+pub fn validate(store: &Store, name: &str) -> Result<Report> {
+    let name = name.parse::<crate::ImageRef>()?.familiar();
+    let Some(entry) = store.entry(&name)? else {
+        return Err(Error::NoSuchImage { name });
+    };
+    let mut validator = Validator {
+        source: Source::Store(store),
+        report: Report::default(),
+    };
+    validator.image(&entry)?;
+    Ok(validator.report)
+}
+
+/// Validates all images of the layout at `path`.
+pub fn validate_layout(source: ImportSource, path: &Path) -> Result<Report> {
+    let layout = match source {
+        ImportSource::OciDir => LayoutSource::dir(path),
+        ImportSource::OciArchive => LayoutSource::archive(path)?,
+    };
+    let index = layout.index()?.ok_or_else(|| Error::NoFittingImage {
+        path: path.to_owned(),
+        wanted: "validation".into(),
+    })?;
+    let mut validator = Validator {
+        source: Source::Layout(&layout),
+        report: Report::default(),
+    };
+    for entry in index
+        .manifests
+        .iter()
+        .filter(|entry| is_manifest(&entry.media_type))
+    {
+        validator.image(entry)?;
+    }
+    Ok(validator.report)
+}
+
+enum Source<'a> {
+    Store(&'a Store),
+    Layout(&'a LayoutSource),
+}
+
+struct Validator<'a> {
+    source: Source<'a>,
+    report: Report,
+}
+
+impl Validator<'_> {
+    fn image(&mut self, entry: &Descriptor) -> Result<()> {
+        let subject = format!("manifest {}", entry.digest);
+        let bytes = self.document(entry);
+        let Some(bytes) = self.note(&subject, bytes)? else {
+            return Ok(());
+        };
+        let manifest = Manifest::parse(&bytes, "it");
+        let Some(manifest) = self.note(&subject, manifest)? else {
+            return Ok(());
+        };
+        let subject = format!("config {}", manifest.config.digest);
+        let bytes = self.document(&manifest.config);
+        let Some(bytes) = self.note(&subject, bytes)? else {
+            return Ok(());
+        };
+        let layers = ParsedConfig::parse(&bytes, "it")
+            .and_then(|config| config.layers(&manifest.layers, "the image"));
+        let Some(layers) = self.note(&subject, layers)? else {
+            return Ok(());
+        };
+        for layer in &layers {
+            self.layer(layer)?;
+        }
+        Ok(())
+    }
+
+    fn layer(&mut self, layer: &Layer) -> Result<()> {
+        let subject = format!("layer {}", layer.blob.digest);
+        if let Source::Store(store) = self.source
+            && !store.blob_path(&layer.blob.digest).exists()
+            && !store.origins(&layer.blob.digest)?.is_empty()
+        {
+            self.report.absent += 1;
+            return Ok(());
+        }
+        let sound = self.blob(layer);
+        if self.note(&subject, sound)?.is_none() {
+            return Ok(());
+        }
+        if let Source::Store(store) = self.source
+            && let SnapshotState::Present(snapshot) = store.snapshot_state(&layer.diff_id)?
+        {
+            self.snapshot(store, layer, &snapshot)?;
+        }
+        Ok(())
+    }
+
+    /// Digest, size and diff id.
+    fn blob(&mut self, layer: &Layer) -> Result<()> {
+        copy_verified(self.open(&layer.blob)?, &mut io::sink(), &layer.blob)?;
+        self.read(&layer.blob);
+        let digest = layer.blob.digest;
+        let unreadable = |error: io::Error| Error::BadArchive {
+            layer: digest,
+            reason: error.to_string(),
+        };
+        let plain = Decompressor::new(self.open(&layer.blob)?).map_err(unreadable)?;
+        let mut plain = HashingReader::new(plain);
+        let limit = Limits::for_blob(layer.blob.size).bytes;
+        io::copy(&mut (&mut plain).take(limit), &mut io::sink()).map_err(unreadable)?;
+        let actual = DiffId::new(plain.finish().0);
+        if actual != layer.diff_id {
+            return Err(Error::WrongDiffId {
+                layer: digest,
+                expected: layer.diff_id,
+                actual,
+            });
+        }
+        Ok(())
+    }
+
+    /// Unpacks the layer again and compares.
+    fn snapshot(&mut self, store: &Store, layer: &Layer, snapshot: &Path) -> Result<()> {
+        let scratch = store.scratch()?;
+        let fresh = scratch.path().join("fresh");
+        fs_err::create_dir(&fresh)?;
+        system::set_mode(&fresh, 0o755)?;
+        let blob = self.open(&layer.blob)?;
+        let limits = Limits::for_blob(layer.blob.size);
+        let unpacked = unpack(blob, &fresh, layer.blob.digest, limits);
+        let subject = format!("snapshot {}", layer.diff_id);
+        if self.note(&subject, unpacked)?.is_some()
+            && let Some((path, what)) = difference(&fresh, snapshot)?
+        {
+            let message = format!("`{}` {what}", path.display());
+            self.report.problems.push(Problem { subject, message });
+        }
+        Ok(())
+    }
+
+    fn document(&mut self, blob: &Descriptor) -> Result<Vec<u8>> {
+        let bytes = read_verified(self.open(blob)?, blob)?;
+        self.read(blob);
+        Ok(bytes)
+    }
+
+    fn open(&self, blob: &Descriptor) -> Result<Box<dyn Read>> {
+        match self.source {
+            Source::Store(store) => Ok(Box::new(store.open_blob(blob)?)),
+            Source::Layout(layout) => layout.open_blob(blob),
+        }
+    }
+
+    fn read(&mut self, blob: &Descriptor) {
+        self.report.blobs += 1;
+        self.report.bytes += blob.size;
+    }
+
+    /// Findings are noted; failures of the examination itself are errors.
+    fn note<T>(&mut self, subject: &str, result: Result<T>) -> Result<Option<T>> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(error @ (Error::Io(_) | Error::DiskFull { .. })) => Err(error),
+            Err(error) => {
+                let message = match std::error::Error::source(&error) {
+                    Some(source) => format!("{error}: {source}"),
+                    None => error.to_string(),
+                };
+                self.report.problems.push(Problem {
+                    subject: subject.to_owned(),
+                    message,
+                });
+                Ok(None)
+            }
+        }
+    }
+}

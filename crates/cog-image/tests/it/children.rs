@@ -1,0 +1,109 @@
+//! Tests that need another process: this binary runs itself, with one of the ignored tests below as its
+//! only job.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use cog_image::{Modes, Store};
+
+use crate::support::{file, noise, options};
+
+const STORE: &str = "COG_IMAGE_TEST_STORE";
+const NAME: &str = "COG_IMAGE_TEST_NAME";
+
+/// A command that runs the ignored test `job` of this file on the store at `root`.
+pub(crate) fn command(job: &str, root: &Path, name: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args([
+            "--exact",
+            &format!("children::{job}"),
+            "--ignored",
+            "--nocapture",
+        ])
+        .env(STORE, root)
+        .env(NAME, name)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+pub(crate) fn start(job: &str, root: &Path, name: &str) -> Child {
+    command(job, root, name).spawn().unwrap()
+}
+
+fn store() -> Store {
+    Store::open(Path::new(
+        &std::env::var_os(STORE).expect("run by another test"),
+    ))
+    .unwrap()
+}
+
+fn name() -> String {
+    std::env::var(NAME).unwrap()
+}
+
+/// Adds layers of every kind and names images, for ever.
+#[test]
+#[ignore = "a job for other tests"]
+fn write_for_ever() {
+    let store = store();
+    for round in 0.. {
+        write_once(&store, &name(), round);
+    }
+}
+
+/// The same, twenty times.
+#[test]
+#[ignore = "a job for other tests"]
+fn write_twenty_times() {
+    let store = store();
+    for round in 0..20 {
+        write_once(&store, &name(), round);
+    }
+}
+
+fn write_once(store: &Store, name: &str, round: u64) {
+    // Half of the content is the same in all processes, so that they meet.
+    let shared = noise(200_000, round % 5);
+    let scratch = store.scratch().unwrap();
+    let root = scratch.path().join("tree");
+    fs_err::create_dir_all(root.join("lib")).unwrap();
+    fs_err::write(root.join("lib/shared"), shared).unwrap();
+    let base = store.add_layer_from_dir(&root, &options()).unwrap();
+    let own = file("src/own", format!("{name} {round}"));
+    let own = store.add_layer_from_entries(vec![own], &options()).unwrap();
+    store.snapshot(&base).unwrap();
+    store.snapshot(&own).unwrap();
+    let config = cog_image::ImageConfig::default();
+    store
+        .put_image(&format!("{name}:{}", round % 10), &config, &[base, own])
+        .unwrap();
+}
+
+/// Makes a layer of a tree that its owner may not read, and prints the digest.
+#[test]
+#[ignore = "a job for other tests"]
+fn print_layer_of_closed_tree() {
+    use std::os::unix::fs::PermissionsExt;
+    let store = store();
+    let scratch = store.scratch().unwrap();
+    let root = scratch.path().join("tree");
+    fs_err::create_dir_all(root.join("closed/inner")).unwrap();
+    fs_err::write(root.join("closed/inner/file"), "content").unwrap();
+    let close = |path: &str, mode| {
+        fs_err::set_permissions(root.join(path), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    close("closed/inner/file", 0o000);
+    close("closed/inner", 0o311);
+    close("closed", 0o755);
+    let keep = cog_image::LayerOptions {
+        modes: Modes::Keep,
+        ..options()
+    };
+    let layer = store.add_layer_from_dir(&root, &keep).unwrap();
+    // A store of its own: this time, unpacked from the blob.
+    store.discard_snapshot(&layer.diff_id).unwrap();
+    store.snapshot(&layer).unwrap();
+    println!("layer {}", layer.blob.digest);
+}

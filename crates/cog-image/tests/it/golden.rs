@@ -1,0 +1,95 @@
+//! Digests that must never change by accident: everybody who has an image built would see all of its
+//! layers change. If a library update changes only the compressed bytes, `diff_id` stays.
+
+use cog_image::{Compression, Entry, EntryKind, LayerOptions};
+
+use crate::support::{file, listing, options, test_store};
+
+const DIFF_ID: &str = "sha256:DIFF";
+const ZSTD: &str = "sha256:ZSTD";
+const GZIP: &str = "sha256:GZIP";
+const LARGE_ZSTD: &str = "sha256:LZSTD";
+const LARGE_GZIP: &str = "sha256:LGZIP";
+const MANIFEST: &str = "sha256:MANIFEST";
+
+const ENTRIES: [&str; 0] = [];
+
+fn entries() -> Vec<Entry> {
+    let symlink = EntryKind::Symlink("predict.py".into());
+    vec![
+        file("src/predict.py", "class Predictor: ...\n".repeat(100)),
+        Entry {
+            path: "src/link".into(),
+            kind: symlink,
+            mode: 0,
+        },
+        file(&format!("{}/file", "deep".repeat(30)), ""),
+        Entry {
+            path: "tmp".into(),
+            kind: EntryKind::Directory,
+            mode: 0o1777,
+        },
+    ]
+}
+
+/// Compressible, and large enough to be compressed by several threads.
+fn large() -> Vec<Entry> {
+    let lines = (0..1_200_000).map(|number: u32| format!("{number:08}\n"));
+    vec![file("large", lines.collect::<String>())]
+}
+
+#[test]
+fn digests_are_golden() {
+    let store = test_store();
+    let layer = |entries, compression| {
+        let options = LayerOptions {
+            compression,
+            timestamp: 1_700_000_000,
+            ..options()
+        };
+        store.add_layer_from_entries(entries, &options).unwrap()
+    };
+    let zstd = layer(entries(), Compression::Zstd);
+    // Before the digests: this says what differs.
+    assert_eq!(listing(&store, &zstd), ENTRIES);
+    assert_eq!(
+        zstd.diff_id.to_string(),
+        DIFF_ID,
+        "entries are equal, so headers differ"
+    );
+    assert_eq!(
+        zstd.blob.digest.to_string(),
+        ZSTD,
+        "only the compression differs"
+    );
+    let gzip = layer(entries(), Compression::Gzip);
+    assert_eq!(
+        gzip.blob.digest.to_string(),
+        GZIP,
+        "only the compression differs"
+    );
+    let large_zstd = layer(large(), Compression::Zstd);
+    assert_eq!(
+        large_zstd.blob.digest.to_string(),
+        LARGE_ZSTD,
+        "only the compression differs"
+    );
+    let large_gzip = layer(large(), Compression::Gzip);
+    assert_eq!(
+        large_gzip.blob.digest.to_string(),
+        LARGE_GZIP,
+        "only the compression differs"
+    );
+
+    let mut config = cog_image::ImageConfig {
+        created: 1_700_000_000,
+        ..Default::default()
+    };
+    config.set_env("A", "b");
+    config.labels.insert("k".into(), "v".into());
+    config.exposed_ports.insert("5000/tcp".into());
+    let image = store.put_image("golden", &config, &[zstd, gzip]).unwrap();
+    let text = |digest| fs_err::read_to_string(store.blob_path(digest)).unwrap();
+    let documents = text(&image.manifest.digest) + "\n" + &text(&image.config_blob.digest);
+    assert_eq!(image.manifest.digest.to_string(), MANIFEST, "{documents}");
+}

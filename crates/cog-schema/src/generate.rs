@@ -1,0 +1,132 @@
+//! From references to the document.
+
+use crate::callable::{self, Callable, Mode};
+use crate::document::{self, Parts};
+use crate::error::{ErrorKind, Result, SchemaError};
+use crate::input::Inputs;
+use crate::json::{Json, Layout};
+use crate::output::Outputs;
+use crate::project::Project;
+use crate::tree::SourceTree;
+
+/// What a document is made of.
+pub struct Request<'a> {
+    /// The project's files.
+    pub tree: &'a dyn SourceTree,
+    /// The model, as `file.py:Name`.
+    pub runner: Option<&'a str>,
+    /// The trainer, as `file.py:Name`.
+    pub train: Option<&'a str>,
+    /// Version of the tool, which the document names.
+    pub cog_version: &'a str,
+}
+
+/// A document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schema {
+    /// Its exact text.
+    pub json: String,
+    /// Lines for the user.
+    pub warnings: Vec<String>,
+    /// What the source says of the model besides.
+    pub handler: Handler,
+}
+
+/// What an image needs to know of the model's method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Handler {
+    /// Whether it is an `async def`.
+    pub is_async: bool,
+    /// From `@cog.concurrent(max=…)`.
+    pub concurrency_max: Option<u32>,
+}
+
+/// Makes the document of a model, a trainer, or both.
+pub fn generate(request: &Request<'_>) -> Result<Schema> {
+    let project = Project::new(request.tree);
+    let mut handler = Handler::default();
+    let mut one = |reference: Option<&str>, mode: Mode, prefix: &str| -> Result<Option<Json>> {
+        let Some(reference) = reference else { return Ok(None) };
+        let made = single(&project, reference, mode, request.cog_version).map_err(|error| error.prefixed(prefix))?;
+        if mode == Mode::Predict {
+            handler = Handler { is_async: made.1.function.is_async, concurrency_max: made.1.concurrency };
+        }
+        Ok(Some(made.0))
+    };
+    let both = request.runner.is_some() && request.train.is_some();
+    let prefix = |prefix: &'static str| if both { prefix } else { "" };
+    let predict = one(request.runner, Mode::Predict, prefix("predict schema: "))?;
+    let train = one(request.train, Mode::Train, prefix("train schema: "))?;
+    let json = match (predict, train) {
+        (Some(predict), Some(train)) => document::merge(predict, train).write(Layout::Indented),
+        (Some(one), None) | (None, Some(one)) => one.write(Layout::Compact),
+        (None, None) => {
+            return Err(SchemaError::new(ErrorKind::Other, "no predict or train reference found in cog.yaml"));
+        }
+    };
+    Ok(Schema { json, warnings: project.warnings.take(), handler })
+}
+
+fn single(project: &Project<'_>, reference: &str, mode: Mode, version: &str) -> Result<(Json, Callable)> {
+    let (path, name) = split(reference)?;
+    let source = read(project, &path)?;
+    let file = project.entry(&path, &source)?;
+    let callable = callable::find(project, &file, name, mode)?;
+    let inputs = Inputs { project, file: callable.file.clone() };
+    let properties = inputs.properties(&callable.function)?;
+    let Some(returns) = &callable.function.returns else {
+        return Err(SchemaError::new(
+            ErrorKind::MissingReturnType,
+            format!("{}() in {} is missing a return type annotation", callable.function.name, callable.file.path),
+        ));
+    };
+    let output = Outputs { project }.output(&callable.file, returns)?;
+    if callable.streaming && !output.is_iterator {
+        return Err(SchemaError::new(
+            ErrorKind::InvalidConstraint,
+            "@streaming requires Iterator[...], AsyncIterator[...], ConcatenateIterator[...] or \
+             AsyncConcatenateIterator[...] return type",
+        ));
+    }
+    let parts = Parts { mode, properties, output: output.schema, streaming: callable.streaming };
+    Ok((document::document(parts, version), callable))
+}
+
+/// The path, cleaned, and the name.
+fn split(reference: &str) -> Result<(String, &str)> {
+    let (path, name) = reference.split_once(':').filter(|(path, name)| !path.is_empty() && !name.is_empty()).ok_or_else(|| {
+        let message = format!(
+            "invalid predict reference '{reference}' — expected format: file.py:ClassName or file.py:function_name"
+        );
+        SchemaError::new(ErrorKind::InvalidPredictRef, message)
+    })?;
+    let outside = || {
+        let message = format!("predictor source path \"{path}\" is outside source directory");
+        SchemaError::new(ErrorKind::Other, message)
+    };
+    let mut parts: Vec<&str> = Vec::new();
+    if path.starts_with('/') {
+        return Err(outside());
+    }
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop().ok_or_else(outside)?;
+            }
+            part => parts.push(part),
+        }
+    }
+    Ok((parts.join("/"), name))
+}
+
+fn read(project: &Project<'_>, path: &str) -> Result<String> {
+    let failed = |why: &str| {
+        SchemaError::new(ErrorKind::Other, format!("failed to read predictor source {path}: {why}"))
+    };
+    match project.read(path) {
+        Ok(Some(source)) => Ok(source),
+        Ok(None) => Err(failed("no such file")),
+        Err(error) => Err(failed(&error.to_string())),
+    }
+}

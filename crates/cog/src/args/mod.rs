@@ -1,0 +1,151 @@
+//! The command line as types: flags, defaults and help texts, nothing else.
+//!
+//! What a flag means is decided in `settings` and the commands; this module only says what can be written.
+
+mod build;
+mod run;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+pub(crate) use build::{BuildArgs, BuildFlags, EngineArg, ProgressArg};
+pub(crate) use run::{ExecArgs, RunArgs, ServeArgs};
+
+/// Package machine-learning models as production-ready images, and run them.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cog",
+    version,
+    long_version = None,
+    disable_version_flag = true,
+    disable_help_subcommand = false,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
+    /// Print the version
+    #[arg(long)]
+    pub(crate) version: bool,
+}
+
+#[derive(Debug, Args, Clone)]
+pub(crate) struct GlobalArgs {
+    /// Say more: every step, every command
+    #[arg(long, global = true)]
+    pub(crate) debug: bool,
+
+    /// Print without colour
+    #[arg(long, global = true)]
+    pub(crate) no_color: bool,
+
+    /// Registry that short image names and default bases refer to
+    #[arg(long, global = true, hide = true, value_name = "HOST")]
+    pub(crate) registry: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write the starting files of a project into the current directory
+    Init,
+    /// Build an image from the project
+    Build(BuildArgs),
+    /// Run one prediction, on the project or on an image
+    Run(RunArgs),
+    /// Run one prediction (deprecated: use `cog run`)
+    #[command(hide = true)]
+    Predict(RunArgs),
+    /// Serve the project over HTTP
+    Serve(ServeArgs),
+    /// Run a command in the project's environment
+    Exec(ExecArgs),
+    /// Print the model's OpenAPI document
+    Schema(SchemaArgs),
+    /// List the images in the local store
+    Images(ImagesArgs),
+    /// Remove what no image needs from the local store
+    Prune(PruneArgs),
+}
+
+/// The project's config file, searched upwards from the current directory.
+#[derive(Debug, Args, Clone)]
+pub(crate) struct ProjectArgs {
+    /// Name of the config file
+    #[arg(short, long, value_name = "NAME", default_value = "cog.yaml")]
+    pub(crate) file: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArgs {
+    #[command(flatten)]
+    pub(crate) project: ProjectArgs,
+
+    /// Print an image's document instead of the project's
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImagesArgs {
+    /// Print JSON: a list of `{"name","digest","created","size","layers"}`, sizes in bytes
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PruneArgs {
+    /// Remove every image and all cached steps too
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// Where `cog build --output` writes a copy of the image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum OutputArg {
+    OciDir(PathBuf),
+    OciArchive(PathBuf),
+    DockerArchive(PathBuf),
+}
+
+impl std::str::FromStr for OutputArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let expected = "expected `oci-dir=DIR`, `oci-archive=FILE` or `docker-archive=FILE`";
+        let (kind, path) = text.split_once('=').ok_or(expected)?;
+        if path.is_empty() {
+            return Err(format!("`{kind}` needs a path: {expected}"));
+        }
+        match kind {
+            "oci-dir" => Ok(Self::OciDir(path.into())),
+            "oci-archive" => Ok(Self::OciArchive(path.into())),
+            "docker-archive" => Ok(Self::DockerArchive(path.into())),
+            _ => Err(expected.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn outputs_need_a_known_kind_and_a_path() {
+        assert_eq!("oci-dir=a=b".parse(), Ok(OutputArg::OciDir("a=b".into())));
+        assert!("oci-dir=".parse::<OutputArg>().is_err());
+        assert!("tar=x".parse::<OutputArg>().is_err());
+        assert!("x".parse::<OutputArg>().is_err());
+    }
+}

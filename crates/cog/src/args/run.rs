@@ -1,0 +1,71 @@
+//! Flags of the commands that start something: run, serve, exec.
+
+use clap::Args;
+
+use super::BuildFlags;
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) flags: BuildFlags,
+
+    /// Image to run; without it, the project
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: Option<String>,
+
+    /// Input, as `name=value`, or `name=@file` for a file
+    #[arg(short, long = "input", value_name = "NAME=VALUE")]
+    pub(crate) inputs: Vec<String>,
+
+    /// All inputs as one JSON object, `@FILE`, or `-` for standard input
+    #[arg(long, value_name = "JSON")]
+    pub(crate) json: Option<String>,
+
+    /// Where the output is written
+    #[arg(short, long, value_name = "PATH")]
+    pub(crate) output: Option<String>,
+
+    /// Environment variable for the model
+    #[arg(short, long = "env", value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+
+    /// Pass `REPLICATE_API_TOKEN` to the model as context
+    #[arg(long)]
+    pub(crate) use_replicate_token: bool,
+
+    /// Seconds that setup may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub(crate) setup_timeout: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) flags: BuildFlags,
+
+    /// Port to listen on
+    #[arg(short, long, default_value_t = 8393)]
+    pub(crate) port: u16,
+
+    /// Address to listen on
+    #[arg(long, default_value = "127.0.0.1")]
+    pub(crate) host: String,
+
+    /// Where file outputs are uploaded
+    #[arg(long, value_name = "URL")]
+    pub(crate) upload_url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExecArgs {
+    #[command(flatten)]
+    pub(crate) flags: BuildFlags,
+
+    /// Environment variable for the command
+    #[arg(short, long = "env", value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+
+    /// Command and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}

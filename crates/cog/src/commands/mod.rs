@@ -1,0 +1,17 @@
+//! What the commands do, one module each.
+
+mod build;
+mod exec;
+mod images;
+mod init;
+mod predict;
+mod schema;
+mod serve;
+
+pub(crate) use build::build;
+pub(crate) use exec::exec;
+pub(crate) use images::{human_size, images, prune};
+pub(crate) use init::init;
+pub(crate) use predict::run;
+pub(crate) use schema::schema;
+pub(crate) use serve::serve;

@@ -1,0 +1,134 @@
+//! The `cog` command-line tool: arguments in, terminal output out.
+//!
+//! `args` says what can be written, `commands` do it with the library crates, `printer` is the only writer.
+//! Start reading at [`main`].
+
+mod args;
+mod client;
+mod commands;
+mod inputs;
+mod outputs;
+mod printer;
+mod runtime;
+mod session;
+
+use std::process::ExitCode;
+
+use clap::error::{ContextKind, ErrorKind};
+use clap::{CommandFactory as _, Parser as _};
+
+use args::{Cli, Command};
+use printer::{Colour, Printer};
+use session::Session;
+
+/// The definition of the command line, for the generated reference.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Runs the tool with this process's arguments.
+pub fn main() -> ExitCode {
+    // A container's first process is this program again, called with an argument of the engine's own.
+    cog_engine::embedded::run_if_init();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let colour = Colour::choose(cli.global.no_color);
+    let printer = Printer::new(colour, cli.global.debug);
+    match dispatch(cli, &printer) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            printer.rendered_error(&commands::render(&error, colour == Colour::On));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<()> {
+    if cli.version {
+        let text = format!("cog version {} (built {})\n", env!("CARGO_PKG_VERSION"), env!("COG_BUILD_TIME"));
+        return Ok(printer.result(&text)?);
+    }
+    let Some(command) = cli.command else {
+        return Ok(printer.result(&Cli::command().render_help().to_string())?);
+    };
+    let session = Session::new(printer, &cli.global)?;
+    match command {
+        Command::Init => commands::init(session.directory(), printer),
+        Command::Build(args) => commands::build(&session, &args),
+        Command::Run(args) => commands::run(&session, &args),
+        Command::Predict(args) => {
+            printer.warning(r#""cog predict" is deprecated, use "cog run""#);
+            commands::run(&session, &args)
+        }
+        Command::Serve(args) => commands::serve(&session, &args),
+        Command::Exec(args) => commands::exec(&session, &args),
+        Command::Schema(args) => commands::schema(&session, &args),
+        Command::Images(args) => commands::images(&session, &args),
+        Command::Prune(args) => commands::prune(&session, &args),
+    }
+}
+
+/// Help goes to stdout with status 0; a mistake in the arguments goes to stderr with status 1, as every failure does.
+fn usage(error: &clap::Error) -> ExitCode {
+    let printer = Printer::new(Colour::choose(false), false);
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match printer.result(&error.render().to_string()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            printer.rendered_error(&error.render().to_string());
+            ExitCode::FAILURE
+        }
+        ErrorKind::InvalidSubcommand => {
+            let word = match error.get(ContextKind::InvalidSubcommand) {
+                Some(clap::error::ContextValue::String(word)) => word.clone(),
+                _ => String::new(),
+            };
+            printer.rendered_error(&unknown_command(&word));
+            ExitCode::FAILURE
+        }
+        _ => {
+            printer.rendered_error(&error.render().to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn unknown_command(word: &str) -> String {
+    let mut text = format!("unknown command \"{word}\" for \"cog\"");
+    let suggestions: &[&str] = match word {
+        "infer" => &["run", "predict"],
+        "new" | "start" => &["init"],
+        "http" => &["serve"],
+        _ => &[],
+    };
+    let similar = Cli::command()
+        .get_subcommands()
+        .map(|command| command.get_name().to_owned())
+        .filter(|name| suggestions.contains(&name.as_str()) || name.starts_with(word) && !word.is_empty())
+        .collect::<Vec<_>>();
+    if !similar.is_empty() {
+        text.push_str("\n\nDid you mean this?");
+        for name in similar {
+            text.push_str("\n\t");
+            text.push_str(&name);
+        }
+    }
+    text.push_str("\n\nRun 'cog --help' for usage.");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_commands_name_what_was_meant() {
+        assert!(unknown_command("http").contains("\n\tserve"));
+        assert!(unknown_command("infer").starts_with("unknown command \"infer\" for \"cog\""));
+        assert!(!unknown_command("").contains("Did you mean"));
+    }
+}

@@ -1,0 +1,152 @@
+//! Everything the tool says: results on stdout, all else on stderr.
+//!
+//! The only module that writes to the terminal. It knows colour, verbosity and progress bars; it does not know what is
+//! being reported. A closed pipe on stdout is not an error.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use owo_colors::OwoColorize;
+
+/// Whether stderr gets ANSI colour and the marks in front of messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Colour {
+    On,
+    Off,
+}
+
+impl Colour {
+    /// Off by flag, `NO_COLOR`, `COG_NO_COLOR`, `TERM=dumb`, or when stderr is not a terminal.
+    pub(crate) fn choose(no_color_flag: bool) -> Self {
+        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        if no_color_flag || set("NO_COLOR") || set("COG_NO_COLOR") || dumb || !io::stderr().is_terminal() {
+            Self::Off
+        } else {
+            Self::On
+        }
+    }
+}
+
+/// How much is said, and whether it moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Bars that are redrawn.
+    Bars,
+    /// One line a step.
+    Lines,
+    /// Warnings and errors only.
+    Quiet,
+}
+
+pub(crate) struct Printer {
+    colour: Colour,
+    debug: bool,
+    progress: Mutex<Progress>,
+    bars: MultiProgress,
+}
+
+impl Printer {
+    pub(crate) fn new(colour: Colour, debug: bool) -> Self {
+        let progress = if colour == Colour::On { Progress::Bars } else { Progress::Lines };
+        let bars = MultiProgress::new();
+        if progress != Progress::Bars {
+            bars.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        Self { colour, debug, progress: Mutex::new(progress), bars }
+    }
+
+    pub(crate) fn set_progress(&self, progress: Progress) {
+        *self.progress.lock().expect("no holder panics") = progress;
+        if progress != Progress::Bars {
+            self.bars.set_draw_target(ProgressDrawTarget::hidden());
+        }
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        *self.progress.lock().expect("no holder panics")
+    }
+
+    pub(crate) fn info(&self, message: &str) {
+        if self.progress() != Progress::Quiet {
+            self.line(" ⚙  ", message);
+        }
+    }
+
+    pub(crate) fn debug(&self, message: &str) {
+        if self.debug {
+            self.line(" ⚙  ", message);
+        }
+    }
+
+    pub(crate) fn success(&self, message: &str) {
+        if self.progress() != Progress::Quiet {
+            self.line(" ✔ ", message);
+        }
+    }
+
+    pub(crate) fn warning(&self, message: &str) {
+        self.line(" ⚠ ", message);
+    }
+
+    /// An error as `cog_errors` rendered it, prefix included.
+    pub(crate) fn rendered_error(&self, rendered: &str) {
+        self.raw_line(rendered.trim_end());
+    }
+
+    /// A line of somebody else's output (a build command, a container), passed on as it is.
+    pub(crate) fn foreign(&self, line: &str) {
+        if self.progress() != Progress::Quiet {
+            self.raw_line(line);
+        }
+    }
+
+    /// The primary result, on stdout; a reader that has gone away is not an error.
+    #[expect(clippy::unused_self, reason = "all output goes through the printer")]
+    pub(crate) fn result(&self, text: &str) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other,
+        }
+    }
+
+    /// A bar for bytes of which the total is known; hidden where bars are not drawn.
+    pub(crate) fn byte_bar(&self, label: &str, total: u64) -> ProgressBar {
+        let style = ProgressStyle::with_template("    {msg:30!} {wide_bar} {bytes:>10}/{total_bytes:<10} {eta:>4}")
+            .expect("the template is a constant that parses");
+        let bar = self.bars.add(ProgressBar::new(total).with_style(style));
+        bar.set_message(label.to_owned());
+        bar
+    }
+
+    /// A spinner for a step of unknown length; hidden where bars are not drawn.
+    pub(crate) fn spinner(&self, label: &str) -> ProgressBar {
+        let style = ProgressStyle::with_template("    {spinner} {msg} {elapsed}")
+            .expect("the template is a constant that parses");
+        let bar = self.bars.add(ProgressBar::new_spinner().with_style(style));
+        bar.set_message(label.to_owned());
+        if self.progress() == Progress::Bars {
+            bar.enable_steady_tick(Duration::from_millis(120));
+        }
+        bar
+    }
+
+    fn line(&self, mark: &str, message: &str) {
+        match self.colour {
+            Colour::On => self.raw_line(&format!("{}{message}", mark.bold())),
+            Colour::Off => self.raw_line(message),
+        }
+    }
+
+    /// One write a line, above any bars, so that lines of several threads do not mix.
+    fn raw_line(&self, line: &str) {
+        self.bars.suspend(|| {
+            // A terminal that went away must not end a build.
+            let _ = writeln!(io::stderr().lock(), "{line}");
+        });
+    }
+}

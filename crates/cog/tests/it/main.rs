@@ -1,0 +1,3 @@
+//! Tests of the workspace as a whole. What the program does is tested in `tests/scenarios`.
+
+mod dependencies;

@@ -1,0 +1,271 @@
+//! What all requests share, and the way of a prediction through it: accepted, prepared, sent to the
+//! worker, canceled.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::files::{Files, TempFile, Wanted, wanted, without_fetched};
+use crate::health::{Health, Phase};
+use crate::predictions::{CancelStep, Ending, Order, Prediction, Registry};
+use crate::ready::ReadySignal;
+use crate::slots::{SlotPermit, Slots};
+use crate::sync::lock;
+use crate::validate::ModelSchema;
+use crate::webhooks::{WebhookOrder, Webhooks};
+use crate::worker::Worker;
+use crate::worker::protocol::{LocalFile, ToWorker, WireId};
+use crate::{Error, Settings};
+
+/// Larger inputs travel to the worker as files.
+const MAX_INLINE_INPUT: usize = 1 << 20;
+/// Where the build puts the model's document, seen from the working directory.
+const SCHEMA_FILE: &str = ".cog/openapi_schema.json";
+
+/// The server's shared state.
+pub(crate) struct App {
+    pub(crate) settings: Settings,
+    pub(crate) health: Health,
+    pub(crate) slots: Slots,
+    pub(crate) registry: Registry,
+    pub(crate) webhooks: Webhooks,
+    pub(crate) ready_signal: ReadySignal,
+    files: Files,
+    schema: OnceLock<Option<ModelSchema>>,
+    worker: Mutex<Option<Arc<Worker>>>,
+    shutdown: watch::Sender<bool>,
+}
+
+impl App {
+    pub(crate) fn new(settings: Settings) -> Result<Self, Error> {
+        Ok(Self {
+            ready_signal: ReadySignal::new(settings.ready_fd)?,
+            health: Health::new(),
+            slots: Slots::new(settings.slots),
+            registry: Registry::default(),
+            webhooks: Webhooks::new(settings.webhook_token.clone(), settings.throttle_interval),
+            files: Files::new(settings.user_agent.clone()),
+            schema: OnceLock::new(),
+            worker: Mutex::default(),
+            shutdown: watch::Sender::new(false),
+            settings,
+        })
+    }
+
+    /// The model's document, once setup has succeeded and if there is one.
+    pub(crate) fn schema(&self) -> Option<&ModelSchema> {
+        self.schema.get().and_then(Option::as_ref)
+    }
+
+    /// The worker, if it can take predictions.
+    pub(crate) fn ready_worker(&self) -> Option<Arc<Worker>> {
+        let worker = self.worker().filter(|worker| worker.is_alive());
+        worker.filter(|_| self.health.phase() == Phase::Ready)
+    }
+
+    /// The worker that was set up last.
+    pub(crate) fn worker(&self) -> Option<Arc<Worker>> {
+        lock(&self.worker).clone()
+    }
+
+    /// Setup has succeeded: predictions may come.
+    pub(crate) fn worker_ready(&self, worker: Arc<Worker>) {
+        self.schema.get_or_init(load_schema);
+        *lock(&self.worker) = Some(worker);
+        self.health.end_setup();
+        self.ready_signal.tell("READY");
+        tracing::info!("Setup complete, now accepting requests");
+    }
+
+    pub(crate) fn worker_gone(&self) {
+        *lock(&self.worker) = None;
+    }
+
+    /// Asks the server to drain and stop.
+    pub(crate) fn request_shutdown(&self) {
+        self.shutdown.send_replace(true);
+    }
+
+    /// Resolves when a shutdown was requested.
+    pub(crate) async fn shutdown_requested(&self) {
+        // The sender lives in `self`: it cannot have gone.
+        let _ = self
+            .shutdown
+            .subscribe()
+            .wait_for(|requested| *requested)
+            .await;
+    }
+
+    /// Starts a prediction. It has its slot and ends by itself; the caller may wait for that.
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        worker: Arc<Worker>,
+        order: Order,
+        permit: SlotPermit,
+        webhook: Option<WebhookOrder>,
+    ) -> Arc<Prediction> {
+        let prediction = Arc::new(Prediction::new(self.registry.next_key(), order, permit));
+        self.registry.insert(Arc::clone(&prediction));
+        if let Some(webhook) = webhook {
+            prediction.set_webhook(self.webhooks.open(&prediction, webhook));
+        }
+        let wanted = wanted(&prediction.order.input, &worker.loaded().signature);
+        if wanted.is_empty() && prediction.order.input.len() <= MAX_INLINE_INPUT {
+            let input = Input::Inline(prediction.order.input.clone());
+            self.dispatch(&worker, &prediction, &input, Vec::new(), &BTreeMap::new());
+        } else {
+            let task =
+                tokio::spawn(Arc::clone(self).prepare(worker, Arc::clone(&prediction), wanted));
+            prediction.preparing(task.abort_handle());
+        }
+        prediction
+    }
+
+    /// Ends a prediction early, wherever it is.
+    pub(crate) fn cancel(self: &Arc<Self>, prediction: &Arc<Prediction>) {
+        match prediction.request_cancel() {
+            CancelStep::End => {
+                self.registry.finish(prediction, Ending::canceled());
+            }
+            CancelStep::Interrupt => {
+                if let Some(worker) = self.worker() {
+                    interrupt(&worker, prediction);
+                }
+            }
+            CancelStep::Nothing => {}
+        }
+    }
+
+    /// Fails what the worker was running when it was lost.
+    pub(crate) fn fail_running(&self, error: &str, last_words: &str) {
+        for prediction in self.registry.all() {
+            if prediction.is_running() {
+                if !last_words.is_empty() {
+                    prediction.append_log(last_words);
+                }
+                self.registry.finish(&prediction, Ending::failed(error));
+            }
+        }
+    }
+
+    /// A handler declared to give a list gives one, whatever it returned.
+    pub(crate) fn as_declared(&self, output: Bytes) -> Bytes {
+        let is_array = self
+            .schema()
+            .is_some_and(|schema| schema.output_is_array(self.settings.mode));
+        match output.first() {
+            Some(b'[') => output,
+            Some(b'n') if is_array => Bytes::from_static(b"[]"),
+            Some(_) if is_array => [b"[", output.as_ref(), b"]"].concat().into(),
+            _ => output,
+        }
+    }
+
+    async fn prepare(
+        self: Arc<Self>,
+        worker: Arc<Worker>,
+        prediction: Arc<Prediction>,
+        wanted: Vec<Wanted>,
+    ) {
+        let input = without_fetched(&prediction.order.input, &wanted);
+        let mut fetched = match self.files.fetch(wanted).await {
+            Ok(fetched) => fetched,
+            Err(error) => {
+                let ending = Ending::failed(format!("Input validation error: {error}"));
+                self.registry.finish(&prediction, ending);
+                return;
+            }
+        };
+        let mut files = std::mem::take(&mut fetched.files);
+        let input = if input.len() <= MAX_INLINE_INPUT {
+            Input::Inline(input)
+        } else {
+            match self.files.spill(worker.spill_dir(), input).await {
+                Ok(file) => {
+                    let path = file.path().to_owned();
+                    files.push(file);
+                    Input::Spilled(path)
+                }
+                Err(error) => {
+                    let error = format!("could not hand a large input to the model: {error}");
+                    self.registry.finish(&prediction, Ending::failed(error));
+                    return;
+                }
+            }
+        };
+        self.dispatch(&worker, &prediction, &input, files, &fetched.by_input);
+    }
+
+    fn dispatch(
+        &self,
+        worker: &Worker,
+        prediction: &Prediction,
+        input: &Input,
+        files: Vec<TempFile>,
+        by_input: &BTreeMap<String, LocalFile>,
+    ) {
+        if !worker.is_alive() {
+            self.registry
+                .finish(prediction, Ending::failed("Worker crashed"));
+            return;
+        }
+        if !prediction.begin_running(files) {
+            return;
+        }
+        let message = |input_file| ToWorker::Predict {
+            id: WireId(prediction.key),
+            input_file,
+            context: &prediction.order.context,
+            files: by_input,
+        };
+        match input {
+            Input::Inline(text) => worker.send_with_input(&message(None), text),
+            Input::Spilled(path) => worker.send(&message(Some(path))),
+        }
+    }
+}
+
+/// A missing or broken document is no reason not to serve: inputs then go unchecked.
+fn load_schema() -> Option<ModelSchema> {
+    let document = fs_err::read(SCHEMA_FILE)
+        .inspect_err(|error| tracing::warn!("Inputs are not validated: {error}"))
+        .ok()?;
+    ModelSchema::parse(document.into())
+        .inspect_err(|error| {
+            tracing::warn!("Inputs are not validated: `{SCHEMA_FILE}` is not JSON: {error}");
+        })
+        .ok()
+}
+
+/// The input on its way to the worker.
+enum Input {
+    Inline(Bytes),
+    /// In a file, which the worker removes when it has read it.
+    Spilled(PathBuf),
+}
+
+/// Makes the worker stop a prediction: by a frame if it has an event loop that reads one, else by a
+/// signal to its main thread.
+fn interrupt(worker: &Arc<Worker>, prediction: &Arc<Prediction>) {
+    if worker.loaded().is_async {
+        worker.send(&ToWorker::Cancel {
+            id: WireId(prediction.key),
+        });
+        return;
+    }
+    let (worker, prediction) = (Arc::clone(worker), Arc::clone(prediction));
+    tokio::spawn(async move {
+        // Repeated until it works: a signal that comes before the handler has begun, or while the
+        // worker is busy with itself, is ignored there.
+        let mut pause = Duration::from_millis(10);
+        while prediction.is_running() && worker.is_alive() {
+            worker.interrupt();
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(500));
+        }
+    });
+}

@@ -1,0 +1,36 @@
+//! Every environment variable the server reads or sets, declared once.
+
+/// Port to listen on; `--port` wins. Default 5000.
+pub(crate) const PORT: &str = "PORT";
+/// Model reference `path/to/file.py:Name` in predict mode.
+pub(crate) const PREDICT_REFERENCE: &str = "COG_PREDICT_TYPE_STUB";
+/// Model reference in train mode.
+pub(crate) const TRAIN_REFERENCE: &str = "COG_TRAIN_TYPE_STUB";
+/// Number of predictions that may run at once; at least 1.
+pub(crate) const MAX_CONCURRENCY: &str = "COG_MAX_CONCURRENCY";
+/// Whole seconds that setup may take; unset means no limit.
+pub(crate) const SETUP_TIMEOUT: &str = "COG_SETUP_TIMEOUT";
+/// `debug`, `info`, `warn` or `error`; used when `RUST_LOG` is unset.
+pub(crate) const LOG_LEVEL: &str = "COG_LOG_LEVEL";
+/// Full log filter expression.
+pub(crate) const RUST_LOG: &str = "RUST_LOG";
+/// `console` for lines to read; anything else gives one JSON object per line.
+pub(crate) const LOG_FORMAT: &str = "LOG_FORMAT";
+/// Seconds between two throttled webhook calls.
+pub(crate) const THROTTLE_INTERVAL: &str = "COG_THROTTLE_RESPONSE_INTERVAL";
+/// Bearer token sent with every webhook call.
+pub(crate) const WEBHOOK_TOKEN: &str = "WEBHOOK_AUTH_TOKEN";
+/// Passed to `setup(weights=…)`.
+pub(crate) const WEIGHTS: &str = "COG_WEIGHTS";
+/// `User-Agent` for downloading inputs.
+pub(crate) const USER_AGENT: &str = "COG_USER_AGENT";
+/// Its presence turns on the readiness file.
+pub(crate) const KUBERNETES: &str = "KUBERNETES_SERVICE_HOST";
+/// Number of an inherited descriptor on which one line, `READY` or `SETUP_FAILED`, is written when
+/// the first setup has ended. Whoever started the server can wait on it instead of polling.
+pub(crate) const READY_FD: &str = "COG_READY_FD";
+
+/// Set for the worker: its end of the socket.
+pub(crate) const WORKER_FD: &str = "COG_WORKER_FD";
+/// Set for the worker: where values too large for a frame are written.
+pub(crate) const WORKER_SPILL_DIR: &str = "COG_WORKER_SPILL_DIR";

@@ -1,0 +1,38 @@
+//! Why the server could not run at all.
+//!
+//! What goes wrong with one request or one prediction is not here: those are answers, not errors.
+
+use std::net::SocketAddr;
+
+/// A reason to exit with 1.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(
+        "{variable} environment variable is not set. It names the model to serve, for example `predict.py:Predictor`"
+    )]
+    NoModel { variable: &'static str },
+    #[error("`{value}` is no port number: set `PORT` to a number from 0 to 65535")]
+    InvalidPort { value: String },
+    #[error("`{host}` is no address to listen on")]
+    InvalidHost {
+        host: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error(
+        "could not listen on {address}; if another process uses the port, set `PORT` to a free one"
+    )]
+    Bind {
+        address: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("`{value}` in `COG_READY_FD` is not an open descriptor above 2")]
+    InvalidReadyFd { value: String },
+    #[error("could not start the event loop")]
+    EventLoop(#[source] std::io::Error),
+    #[error("could not create a directory for large values")]
+    SpillDirectory(#[source] std::io::Error),
+    #[error("uploading file outputs (`--upload-url`) is not supported by this version")]
+    UploadUnsupported,
+}

@@ -1,0 +1,215 @@
+//! Data URLs, in and out.
+
+use std::borrow::Cow;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD as ALPHABET;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use base64::read::DecoderReader;
+
+use super::FetchError;
+use super::name::{Plus, decode, from_mime};
+use super::temp::{TempFile, numbered};
+
+/// Takes what other decoders take: padding or none, bits left over.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &ALPHABET,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// Decodes a data URL, given as a JSON string, into a file in `directory`.
+pub(super) fn store(
+    json_string: &[u8],
+    directory: &Path,
+    number: u64,
+) -> Result<TempFile, FetchError> {
+    let url = unquote(json_string).ok_or(FetchError::DataUrl("it is not valid text"))?;
+    let (head, data) = url
+        .strip_prefix("data:")
+        .and_then(|rest| rest.split_once(','))
+        .ok_or(FetchError::DataUrl("there is no comma before the data"))?;
+    let mime = head.split(';').next().unwrap_or_default();
+    let mime = if mime.is_empty() { "text/plain" } else { mime };
+    let file = TempFile::at(directory.join(numbered(number, &from_mime(mime))));
+    let mut writer = fs_err::File::create(file.path())?;
+    let is_base64 = head
+        .rsplit(';')
+        .next()
+        .is_some_and(|last| last.trim().eq_ignore_ascii_case("base64"));
+    if is_base64 {
+        decode_base64(data, &mut writer)?;
+    } else {
+        writer.write_all(&decode(data, Plus::IsPlus))?;
+    }
+    Ok(file)
+}
+
+fn decode_base64(data: &str, writer: &mut dyn Write) -> Result<(), FetchError> {
+    let clean = clean_base64(data);
+    let mut decoder = DecoderReader::new(clean.as_ref(), &LENIENT);
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match decoder.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(length) => writer.write_all(&buffer[..length])?,
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return Err(FetchError::DataUrl("it is not valid base64"));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Removes what may stand in a data URL but not in base64: percent signs and white space.
+fn clean_base64(data: &str) -> Cow<'_, [u8]> {
+    let encoded = data.contains('%').then(|| decode(data, Plus::IsPlus));
+    let bytes = encoded.map_or(Cow::Borrowed(data.as_bytes()), Cow::Owned);
+    if bytes.iter().any(u8::is_ascii_whitespace) {
+        Cow::Owned(
+            bytes
+                .iter()
+                .copied()
+                .filter(|byte| !byte.is_ascii_whitespace())
+                .collect(),
+        )
+    } else {
+        bytes
+    }
+}
+
+/// The content of a JSON string, borrowed if it has no escapes.
+fn unquote(json_string: &[u8]) -> Option<Cow<'_, str>> {
+    let text = std::str::from_utf8(json_string).ok()?;
+    let inner = text.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') {
+        serde_json::from_str(text).ok().map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(inner))
+    }
+}
+
+/// Writes a file as a data URL, as a JSON string, at the end of `text`.
+pub(super) fn append(
+    text: &mut Vec<u8>,
+    mime: &str,
+    file: &mut dyn Read,
+    size: usize,
+) -> io::Result<()> {
+    // A multiple of three, so that no piece but the last is padded.
+    const PIECE: usize = 192 << 10;
+    text.reserve(size.div_ceil(3) * 4 + mime.len() + 32);
+    // As a JSON value for the sake of odd types, without its closing quote.
+    let head = serde_json::Value::from(format!("data:{mime};base64,")).to_string();
+    text.extend_from_slice(&head.as_bytes()[..head.len() - 1]);
+    let mut piece = vec![0; PIECE];
+    let mut encoded = String::new();
+    loop {
+        let length = read_full(file, &mut piece)?;
+        encoded.clear();
+        STANDARD.encode_string(&piece[..length], &mut encoded);
+        text.extend_from_slice(encoded.as_bytes());
+        if length < PIECE {
+            text.push(b'"');
+            return Ok(());
+        }
+    }
+}
+
+fn read_full(file: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read(&mut buffer[filled..])? {
+            0 => break,
+            length => filled += length,
+        }
+    }
+    Ok(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn stored(url: &str) -> Result<(String, Vec<u8>), String> {
+        let directory = tempfile::tempdir().unwrap();
+        let json_string = serde_json::to_string(url).unwrap();
+        let file = store(json_string.as_bytes(), directory.path(), 7)
+            .map_err(|error| error.to_string())?;
+        let name = file
+            .path()
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
+        Ok((name, fs_err::read(file.path()).unwrap()))
+    }
+
+    fn check(url: &str, name: &str, content: &str) {
+        assert_eq!(
+            stored(url),
+            Ok((name.to_owned(), content.as_bytes().to_vec())),
+            "{url}"
+        );
+    }
+
+    #[test]
+    fn forms_in_use() {
+        check("data:text/plain;base64,SGVsbG8=", "7-file.txt", "Hello");
+        check(
+            "data:text/plain;charset=utf-8;base64,SGVsbG8",
+            "7-file.txt",
+            "Hello",
+        );
+        check("data:image/png;base64,SGVs\nbG8=", "7-file.png", "Hello");
+        check("data:image/png;base64,SGVsbG8%3D", "7-file.png", "Hello");
+        check("data:,a%20b+c", "7-file.txt", "a b+c");
+        check("data:x-odd/type,", "7-file", "");
+    }
+
+    #[test]
+    fn broken_ones_are_explained() {
+        assert!(stored("data:nothing").unwrap_err().contains("comma"));
+        assert!(
+            stored("data:image/png;base64,S*Vs")
+                .unwrap_err()
+                .contains("base64")
+        );
+    }
+
+    #[test]
+    fn a_broken_one_leaves_no_file() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(store(br#""data:;base64,***""#, directory.path(), 0).is_err());
+        assert_eq!(fs_err::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn out_and_in_again(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+            let mut text = Vec::new();
+            append(&mut text, "text/plain", &mut bytes.as_slice(), bytes.len()).unwrap();
+            let url: String = serde_json::from_slice(&text).unwrap();
+            prop_assert_eq!(stored(&url).unwrap().1, bytes);
+        }
+    }
+
+    #[test]
+    fn pieces_join_without_padding_between() {
+        let bytes = vec![7; 500_000];
+        let mut text = Vec::new();
+        append(&mut text, "image/png", &mut bytes.as_slice(), bytes.len()).unwrap();
+        let url: String = serde_json::from_slice(&text).unwrap();
+        assert_eq!(
+            url,
+            format!("data:image/png;base64,{}", STANDARD.encode(&bytes))
+        );
+    }
+}

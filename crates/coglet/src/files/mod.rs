@@ -1,0 +1,151 @@
+//! Input files: what a prediction's `Path` and `File` parameters need is fetched before it runs.
+//!
+//! Which strings are meant is decided by the handler's annotations, which the worker has told us,
+//! never by how a string looks. Everything lives in one directory, under names that end in the
+//! original ones, and goes when the prediction ends.
+
+mod data_url;
+mod download;
+mod name;
+mod output;
+mod temp;
+mod wanted;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use reqwest::Client;
+
+pub(crate) use output::{OutputError, resolve};
+pub(crate) use temp::TempFile;
+pub(crate) use wanted::{Wanted, wanted, without_fetched};
+
+use crate::worker::protocol::LocalFile;
+use temp::Workspace;
+use wanted::Origin;
+
+/// Downloads at the same time for one prediction.
+const PARALLEL: usize = 8;
+
+/// Fetches input files.
+#[derive(Debug, Default)]
+pub(crate) struct Files {
+    user_agent: Option<String>,
+    client: OnceLock<Client>,
+    workspace: Workspace,
+}
+
+/// The files of one prediction, ready for the worker.
+#[derive(Debug, Default)]
+pub(crate) struct Fetched {
+    /// Keeps the files in place.
+    pub(crate) files: Vec<TempFile>,
+    pub(crate) by_input: BTreeMap<String, LocalFile>,
+}
+
+/// Why an input file could not be had. The text goes to the client.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FetchError {
+    #[error("{status} {kind}: {reason} for url: {url}")]
+    Status {
+        status: u16,
+        kind: &'static str,
+        reason: &'static str,
+        url: String,
+    },
+    #[error("could not download `{url}`: {cause}")]
+    Unreachable { url: String, cause: String },
+    #[error("`{url}` is not a valid URL")]
+    InvalidUrl { url: String },
+    #[error("a data URL could not be decoded: {0}")]
+    DataUrl(&'static str),
+    #[error("could not store an input file: {0}")]
+    Store(#[from] io::Error),
+}
+
+impl Files {
+    pub(crate) fn new(user_agent: Option<String>) -> Self {
+        Self {
+            user_agent,
+            ..Self::default()
+        }
+    }
+
+    /// Fetches everything, several at a time. The first failure ends it; what was fetched by then is
+    /// removed.
+    pub(crate) async fn fetch(&self, wanted: Vec<Wanted>) -> Result<Fetched, FetchError> {
+        let jobs: Vec<_> = wanted.into_iter().flat_map(Wanted::into_jobs).collect();
+        let results = futures_util::stream::iter(jobs).map(async |job| {
+            let file = match job.origin {
+                Some(origin) => Some(self.fetch_one(origin).await?),
+                None => None,
+            };
+            Ok::<_, FetchError>((job.input, job.shape, file))
+        });
+        let mut results: Vec<_> = results.buffered(PARALLEL).try_collect().await?;
+        let mut fetched = Fetched::default();
+        for (input, shape, file) in results.drain(..) {
+            let path = file.as_ref().map(|file| file.path().to_owned());
+            fetched.files.extend(file);
+            match shape {
+                wanted::Shape::One => {
+                    fetched.by_input.insert(input, LocalFile::One(path));
+                }
+                wanted::Shape::Element => {
+                    if let LocalFile::Many(paths) = fetched
+                        .by_input
+                        .entry(input)
+                        .or_insert_with(|| LocalFile::Many(Vec::new()))
+                    {
+                        paths.push(path);
+                    }
+                }
+            }
+        }
+        Ok(fetched)
+    }
+
+    /// Stores a large input as a file in `directory`, for the worker to pick up.
+    pub(crate) async fn spill(
+        &self,
+        directory: &std::path::Path,
+        input: Bytes,
+    ) -> io::Result<TempFile> {
+        let path = directory.join(self.workspace.next_name("input.json"));
+        run_blocking(move || {
+            let file = TempFile::at(path);
+            fs_err::write(file.path(), &input)?;
+            Ok(file)
+        })
+        .await
+    }
+
+    async fn fetch_one(&self, origin: Origin) -> Result<TempFile, FetchError> {
+        match origin {
+            Origin::Url(url) => {
+                let client = self
+                    .client
+                    .get_or_init(|| crate::client::for_downloads(self.user_agent.as_deref()));
+                download::download(client, &self.workspace, &url).await
+            }
+            Origin::Data(json_string) => {
+                let directory = self.workspace.directory()?.to_owned();
+                let number = self.workspace.next_number();
+                run_blocking(move || data_url::store(&json_string, &directory, number)).await
+            }
+        }
+    }
+}
+
+/// Runs work that would hold up every other request.
+pub(crate) async fn run_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

@@ -1,0 +1,66 @@
+//! Files that go away by themselves.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
+
+use crate::scratch::Scratch;
+use crate::sync::lock;
+
+/// One file, removed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct TempFile {
+    path: PathBuf,
+}
+
+/// The directory for input files: made at first use, removed at the end.
+#[derive(Debug, Default)]
+pub(super) struct Workspace {
+    directory: OnceLock<Scratch>,
+    making: Mutex<()>,
+    next: AtomicU64,
+}
+
+impl TempFile {
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        // The model may have moved or removed its input: that is its right.
+        let _ = fs_err::remove_file(&self.path);
+    }
+}
+
+impl Workspace {
+    pub(super) fn directory(&self) -> io::Result<&Path> {
+        if self.directory.get().is_none() {
+            let _making = lock(&self.making);
+            if self.directory.get().is_none() {
+                let made = tempfile::Builder::new().prefix("cog-inputs-").tempdir()?;
+                self.directory.get_or_init(|| made);
+            }
+        }
+        Ok(self.directory.get().expect("made above").path())
+    }
+
+    pub(super) fn next_number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A name that no other file has and that ends as `name` does.
+    pub(super) fn next_name(&self, name: &str) -> String {
+        numbered(self.next_number(), name)
+    }
+}
+
+pub(super) fn numbered(number: u64, name: &str) -> String {
+    format!("{number}-{name}")
+}

@@ -1,0 +1,237 @@
+//! Which inputs have to be fetched.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use crate::json::slice_of;
+use crate::validate::members;
+use crate::worker::protocol::Parameter;
+
+/// An input whose value names files.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    input: String,
+    files: WantedFiles,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum WantedFiles {
+    One(Origin),
+    /// One per element; `None` for elements that stay as they are.
+    Many(Vec<Option<Origin>>),
+}
+
+/// Where a file comes from.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    Url(String),
+    /// A data URL, still as JSON text: it may be most of the request.
+    Data(Bytes),
+}
+
+/// One thing to fetch, or to leave.
+pub(super) struct Job {
+    pub(super) input: String,
+    pub(super) shape: Shape,
+    pub(super) origin: Option<Origin>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    One,
+    Element,
+}
+
+/// What has to be fetched for an input, according to the handler's parameters.
+pub(crate) fn wanted(input: &Bytes, signature: &HashMap<String, Parameter>) -> Vec<Wanted> {
+    if signature.values().all(|kind| *kind == Parameter::Secret) {
+        return Vec::new();
+    }
+    let named = members(input)
+        .into_iter()
+        .filter_map(|(name, value)| Some((signature.get(&name)?, name, value)));
+    named
+        .filter_map(|(kind, input, value)| {
+            Some(Wanted {
+                input,
+                files: files(*kind, &value)?,
+            })
+        })
+        .collect()
+}
+
+/// The input as the worker gets it: what was fetched is null there.
+pub(crate) fn without_fetched(input: &Bytes, wanted: &[Wanted]) -> Bytes {
+    let fetched: HashMap<_, _> = wanted
+        .iter()
+        .map(|wanted| (wanted.input.as_str(), &wanted.files))
+        .collect();
+    let mut text = Vec::new();
+    for (name, value) in members(input) {
+        text.push(if text.is_empty() { b'{' } else { b',' });
+        text.extend_from_slice(
+            serde_json::Value::from(name.as_str())
+                .to_string()
+                .as_bytes(),
+        );
+        text.push(b':');
+        match fetched.get(name.as_str()) {
+            Some(WantedFiles::One(_)) => text.extend_from_slice(b"null"),
+            Some(WantedFiles::Many(origins)) => {
+                text.extend_from_slice(&elements_without(&value, origins));
+            }
+            None => text.extend_from_slice(&value),
+        }
+    }
+    text.extend_from_slice(if text.is_empty() { b"{}" } else { b"}" });
+    text.into()
+}
+
+fn elements_without(list: &Bytes, origins: &[Option<Origin>]) -> Vec<u8> {
+    let mut text = vec![b'['];
+    for (element, origin) in elements(list).iter().zip(origins) {
+        if text.len() > 1 {
+            text.push(b',');
+        }
+        text.extend_from_slice(if origin.is_some() { b"null" } else { element });
+    }
+    text.push(b']');
+    text
+}
+
+fn files(kind: Parameter, value: &Bytes) -> Option<WantedFiles> {
+    match kind {
+        Parameter::Path | Parameter::File => origin(kind, value).map(WantedFiles::One),
+        Parameter::PathList | Parameter::FileList => {
+            let origins: Vec<_> = elements(value)
+                .iter()
+                .map(|element| origin(kind, element))
+                .collect();
+            origins
+                .iter()
+                .any(Option::is_some)
+                .then_some(WantedFiles::Many(origins))
+        }
+        Parameter::Secret => None,
+    }
+}
+
+fn elements(list: &Bytes) -> Vec<Bytes> {
+    let parsed: Vec<&RawValue> = serde_json::from_slice(list).unwrap_or_default();
+    parsed
+        .into_iter()
+        .map(|element| slice_of(list, element))
+        .collect()
+}
+
+fn origin(kind: Parameter, json_string: &Bytes) -> Option<Origin> {
+    if json_string.starts_with(b"\"data:") {
+        return Some(Origin::Data(json_string.clone()));
+    }
+    // A string that hides its beginning behind escapes is rare and still means the same.
+    let may_be_url = json_string.starts_with(b"\"http") || json_string.starts_with(b"\"\\");
+    let text: String = may_be_url
+        .then(|| serde_json::from_slice(json_string).ok())
+        .flatten()?;
+    let is_lazy = matches!(kind, Parameter::File | Parameter::FileList);
+    if text.starts_with("data:") {
+        Some(Origin::Data(json_string.clone()))
+    } else if (text.starts_with("http://") || text.starts_with("https://")) && !is_lazy {
+        Some(Origin::Url(text))
+    } else {
+        None
+    }
+}
+
+impl Wanted {
+    pub(super) fn into_jobs(self) -> Vec<Job> {
+        let input = self.input;
+        match self.files {
+            WantedFiles::One(origin) => vec![Job {
+                input,
+                shape: Shape::One,
+                origin: Some(origin),
+            }],
+            WantedFiles::Many(origins) => {
+                let job = |origin| Job {
+                    input: input.clone(),
+                    shape: Shape::Element,
+                    origin,
+                };
+                origins.into_iter().map(job).collect()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn check(kind: Parameter, value: &Value, rest: &Value) {
+        let signature = HashMap::from([("x".to_owned(), kind)]);
+        let input = Bytes::from(json!({"a": 1, "x": value}).to_string());
+        let wanted = wanted(&input, &signature);
+        let left: Value = serde_json::from_slice(&without_fetched(&input, &wanted)).unwrap();
+        assert_eq!(left, json!({"a": 1, "x": rest}));
+        assert_eq!(wanted.is_empty(), value == rest);
+    }
+
+    #[test]
+    fn paths_take_urls_of_three_kinds() {
+        for url in ["http://h/a", "https://h/a", "data:,a"] {
+            check(Parameter::Path, &json!(url), &json!(null));
+        }
+        for other in [
+            json!("a/b.txt"),
+            json!("ftp://h/a"),
+            json!("httpx"),
+            json!(null),
+            json!(3),
+            json!("HTTP://h/a"),
+        ] {
+            check(Parameter::Path, &other, &other);
+        }
+    }
+
+    #[test]
+    fn files_over_http_stay_lazy() {
+        check(Parameter::File, &json!("http://h/a"), &json!("http://h/a"));
+        check(Parameter::File, &json!("data:,a"), &json!(null));
+    }
+
+    #[test]
+    fn mixed_lists_are_fetched_in_part() {
+        check(
+            Parameter::PathList,
+            &json!(["http://h/a", "b", "data:,c"]),
+            &json!([null, "b", null]),
+        );
+        check(Parameter::PathList, &json!(["b"]), &json!(["b"]));
+        check(Parameter::PathList, &json!(null), &json!(null));
+    }
+
+    #[test]
+    fn nothing_else_is_touched() {
+        check(
+            Parameter::Secret,
+            &json!("http://h/a"),
+            &json!("http://h/a"),
+        );
+    }
+
+    #[test]
+    fn escapes_do_not_hide_a_url() {
+        let signature = HashMap::from([("x".to_owned(), Parameter::Path)]);
+        let input = Bytes::from(r#"{"x":"http:\/\/h\/a"}"#);
+        let expected = Wanted {
+            input: "x".into(),
+            files: WantedFiles::One(Origin::Url("http://h/a".into())),
+        };
+        assert_eq!(wanted(&input, &signature), [expected]);
+    }
+}

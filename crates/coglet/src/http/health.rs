@@ -1,0 +1,103 @@
+//! `GET /health-check`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+use serde::Serialize;
+
+use super::answer;
+use crate::app::App;
+use crate::health::{Phase, SetupRecord};
+
+/// Kubernetes probes can look for it.
+const READINESS_FILE: &str = "/var/run/cog/ready";
+
+#[derive(Serialize)]
+struct Health {
+    status: Status,
+    setup: SetupRecord,
+    version: Version,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_healthcheck_error: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum Status {
+    Starting,
+    Ready,
+    Busy,
+    SetupFailed,
+    Defunct,
+    Unhealthy,
+}
+
+#[derive(Serialize)]
+struct Version {
+    coglet: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    python_sdk: Option<String>,
+    /// The name that the documentation uses for `python_sdk`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cog: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    python: Option<String>,
+}
+
+/// Always 200: what is wrong is said in the body.
+pub(super) async fn health_check(State(app): State<Arc<App>>) -> Response {
+    let mut user_healthcheck_error = None;
+    if let Some(worker) = app.ready_worker() {
+        if app.settings.writes_readiness_file {
+            write_readiness_file();
+        }
+        user_healthcheck_error = worker.check_health().await.err();
+    }
+    // Asked after the model's own check, during which the worker may have died.
+    let status = match app.health.phase() {
+        Phase::Starting => Status::Starting,
+        Phase::SetupFailed => Status::SetupFailed,
+        Phase::Defunct => Status::Defunct,
+        Phase::Ready if user_healthcheck_error.is_some() => Status::Unhealthy,
+        Phase::Ready if app.slots.all_busy() => Status::Busy,
+        Phase::Ready => Status::Ready,
+    };
+    let user_healthcheck_error = user_healthcheck_error.filter(|_| status == Status::Unhealthy);
+    let health = Health {
+        status,
+        setup: app.health.setup(),
+        version: version(&app),
+        user_healthcheck_error,
+    };
+    answer::json(StatusCode::OK, &health)
+}
+
+fn version(app: &App) -> Version {
+    let worker = app.worker();
+    let known = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let sdk = worker
+        .as_ref()
+        .and_then(|worker| known(&worker.loaded().sdk));
+    let python = worker
+        .as_ref()
+        .and_then(|worker| known(&worker.loaded().python));
+    Version {
+        coglet: crate::VERSION,
+        cog: sdk.clone(),
+        python_sdk: sdk,
+        python,
+    }
+}
+
+fn write_readiness_file() {
+    let file = std::path::Path::new(READINESS_FILE);
+    if file.exists() {
+        return;
+    }
+    let directory = file.parent().unwrap_or(file);
+    if let Err(error) = fs_err::create_dir_all(directory).and_then(|()| fs_err::write(file, "")) {
+        tracing::warn!("The readiness file was not written: {error}");
+    }
+}

@@ -1,0 +1,219 @@
+//! Small things about JSON text that `serde_json` leaves to its user.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+/// How deep arrays and objects may be nested: what `serde_json` itself allows when it builds values.
+const MAX_DEPTH: usize = 127;
+/// Python refuses to read longer integers.
+const MAX_NUMBER_LENGTH: usize = 4300;
+
+/// Whether a text that is syntactically JSON is also readable by every JSON reader down the line.
+///
+/// Inputs reach the worker unparsed. What its parser would stumble over (bottomless nesting, endless
+/// digits, half a surrogate pair) has to be refused here, where it is one client's mistake; there it
+/// would be the worker's death.
+pub(crate) fn check_readable(value: &RawValue) -> Result<(), serde_json::Error> {
+    if is_suspicious(value.get()) {
+        serde_json::from_str::<serde_json::Value>(value.get()).map(drop)
+    } else {
+        Ok(())
+    }
+}
+
+/// The parsed text as a slice of the buffer that it was parsed from, without copying.
+pub(crate) fn slice_of(buffer: &Bytes, value: &RawValue) -> Bytes {
+    buffer.slice_ref(value.get().as_bytes())
+}
+
+/// A JSON object made of some fields and of members whose values are JSON text already.
+///
+/// The ready-made values are put in as they are: no parsing, and no copy of a large one.
+pub(crate) fn object_with(fields: &impl Serialize, members: &[(&str, Bytes)]) -> Parts {
+    let mut parts = Parts::default();
+    parts.text(b"{");
+    for (name, value) in members {
+        parts.text(format!("\"{name}\":").as_bytes());
+        parts.push(value);
+        parts.text(b",");
+    }
+    let rest = serde_json::to_vec(fields).expect("plain fields always serialise");
+    if rest == b"{}" {
+        parts.trim_comma();
+    }
+    parts.text(&rest[1..]);
+    parts
+}
+
+/// Text in pieces, so that large ones need not be copied together.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    done: Vec<Bytes>,
+    open: Vec<u8>,
+}
+
+impl Parts {
+    /// From this size on a piece is shared instead of copied.
+    const LARGE: usize = 16 << 10;
+
+    fn text(&mut self, text: &[u8]) {
+        self.open.extend_from_slice(text);
+    }
+
+    fn push(&mut self, piece: &Bytes) {
+        if piece.len() < Self::LARGE {
+            self.text(piece);
+        } else {
+            self.done.push(std::mem::take(&mut self.open).into());
+            self.done.push(piece.clone());
+        }
+    }
+
+    fn trim_comma(&mut self) {
+        if self.open.last() == Some(&b',') {
+            self.open.pop();
+        }
+    }
+
+    pub(crate) fn into_pieces(mut self) -> Vec<Bytes> {
+        self.done.push(self.open.into());
+        self.done
+    }
+}
+
+/// A quick look that may be wrong only in one direction.
+fn is_suspicious(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let (mut depth, mut number_length, mut at) = (0_usize, 0_usize, 0);
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'"' => {
+                let end = string_end(text, at);
+                if has_surrogate_escape(&text[at..end]) {
+                    return true;
+                }
+                at = end;
+                continue;
+            }
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        number_length = if byte.is_ascii_digit() {
+            number_length + 1
+        } else {
+            0
+        };
+        if depth > MAX_DEPTH || number_length > MAX_NUMBER_LENGTH {
+            return true;
+        }
+        at += 1;
+    }
+    false
+}
+
+/// Index after the closing quote of the string that opens at `start`.
+fn string_end(text: &str, start: usize) -> usize {
+    let bytes = text.as_bytes();
+    let mut from = start + 1;
+    // `find` searches several bytes at a time: megabytes of base64 pass at memory speed.
+    while let Some(quote) = text[from..].find('"').map(|offset| from + offset) {
+        let backslashes = bytes[start + 1..quote]
+            .iter()
+            .rev()
+            .take_while(|byte| **byte == b'\\')
+            .count();
+        if backslashes % 2 == 0 {
+            return quote + 1;
+        }
+        from = quote + 1;
+    }
+    text.len()
+}
+
+fn has_surrogate_escape(string: &str) -> bool {
+    let mut from = 0;
+    while let Some(backslash) = string[from..].find('\\').map(|offset| from + offset) {
+        if matches!(
+            string.as_bytes().get(backslash + 1..backslash + 3),
+            Some([b'u', b'd' | b'D'])
+        ) {
+            return true;
+        }
+        // Skips an escaped backslash; the byte after any escape is ASCII.
+        from = backslash + 2;
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check(text: &str) -> Result<(), String> {
+        let value: &RawValue = serde_json::from_str(text).unwrap();
+        check_readable(value).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn ready_made_members_join_an_object() {
+        let joined = |fields: &serde_json::Value, members: &[(&str, Bytes)]| {
+            String::from_utf8(object_with(fields, members).into_pieces().concat()).unwrap()
+        };
+        let output = Bytes::from("[1]");
+        assert_eq!(
+            joined(&serde_json::json!({"id": 1}), &[("output", output.clone())]),
+            r#"{"output":[1],"id":1}"#
+        );
+        assert_eq!(
+            joined(&serde_json::json!({}), &[("output", output)]),
+            r#"{"output":[1]}"#
+        );
+        assert_eq!(joined(&serde_json::json!({}), &[]), "{}");
+        let large = Bytes::from(format!("\"{}\"", "x".repeat(Parts::LARGE)));
+        let pieces =
+            object_with(&serde_json::json!({"id": 1}), &[("a", large.clone())]).into_pieces();
+        assert_eq!(pieces[1].as_ptr(), large.as_ptr());
+    }
+
+    #[test]
+    fn ordinary_values_pass() {
+        for text in [
+            r#"{"a":[1,2,{"b":"\"\\"}]}"#,
+            r#""\ud83d\ude00""#,
+            "1e300",
+            r#"["\\ud800"]"#,
+            "[]",
+        ] {
+            assert_eq!(check(text), Ok(()), "{text}");
+        }
+        assert_eq!(
+            check(&format!("{}{}", "[".repeat(127), "]".repeat(127))),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn what_python_cannot_read_is_refused() {
+        let nested = format!("{}{}", "[".repeat(200), "]".repeat(200));
+        assert!(check(&nested).unwrap_err().contains("recursion limit"));
+        assert!(
+            check(&format!("[{}]", "9".repeat(5000)))
+                .unwrap_err()
+                .contains("out of range")
+        );
+        assert!(check(r#"{"a":"\ud800"}"#).is_err());
+        assert!(check(r#"{"\uDfff":1}"#).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn brackets_inside_strings_do_not_count(text in "[\\[{\"\\\\a]{0,300}") {
+            let encoded = serde_json::to_string(&text).unwrap();
+            prop_assert_eq!(check(&encoded), Ok(()));
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! Predictions in flight: what is known of each, and how it ends.
+//!
+//! A prediction owns what it occupies (its slot, its temporary files) and gives it back when it
+//! ends, whichever way it ends. How it gets to the worker is the business of [`crate::app`].
+
+mod metrics;
+mod output;
+mod registry;
+mod snapshot;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+pub(crate) use metrics::{MetricMode, Metrics};
+pub(crate) use output::Output;
+pub(crate) use registry::Registry;
+pub(crate) use snapshot::View;
+
+use crate::delivery::Delivery;
+use crate::files::TempFile;
+use crate::slots::SlotPermit;
+use crate::sync::lock;
+use crate::webhooks::{Event, EventKind, Webhook};
+
+/// One piece of log text is cut at this size.
+const MAX_LOG_ITEM: usize = 4 << 20;
+const LOG_CUT_MARK: &str = "[**** LOG LINE TRUNCATED AT 4 MiB ****]\n";
+
+/// The name of a prediction between server and worker. The client's id is free text and need not be
+/// unique; this one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Key(pub(crate) u64);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Status {
+    Starting,
+    Processing,
+    Succeeded,
+    Failed,
+    Canceled,
+}
+
+/// What a client asked for, valid and complete.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) id: String,
+    /// A JSON object as text, validated and stripped.
+    pub(crate) input: Bytes,
+    pub(crate) context: BTreeMap<String, String>,
+}
+
+/// One prediction, from its acceptance to its end.
+#[derive(Debug)]
+pub(crate) struct Prediction {
+    pub(crate) key: Key,
+    pub(crate) order: Order,
+    created: Instant,
+    state: Mutex<State>,
+}
+
+/// How a prediction ends.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) status: Status,
+    pub(crate) error: Option<String>,
+    /// `None` keeps what was streamed.
+    pub(crate) output: Option<Output>,
+}
+
+/// What has to be done for a cancel to take effect.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum CancelStep {
+    /// Not with the worker: it can end right away.
+    End,
+    /// User code is running and has to be interrupted.
+    Interrupt,
+    /// It has ended, or is being interrupted already.
+    Nothing,
+}
+
+#[derive(Debug)]
+struct State {
+    status: Status,
+    stage: Stage,
+    logs: String,
+    metrics: Metrics,
+    output: Output,
+    error: Option<String>,
+    predict_time: Option<f64>,
+    cancel_requested: bool,
+    permit: Option<SlotPermit>,
+    files: Vec<TempFile>,
+    /// Once there is one, all output takes this way, so that it stays in order.
+    delivery: Option<Delivery>,
+    ended: Option<oneshot::Sender<()>>,
+    webhook: Option<Webhook>,
+}
+
+/// Who is working on it.
+#[derive(Debug)]
+enum Stage {
+    /// This server: fetching input files.
+    Preparing(Option<AbortHandle>),
+    Running,
+    /// This server again: turning output files into what the client gets.
+    Delivering(AbortHandle),
+    Ended,
+}
+
+impl Prediction {
+    pub(crate) fn new(key: Key, order: Order, permit: SlotPermit) -> Self {
+        let state = State {
+            status: Status::Starting,
+            stage: Stage::Preparing(None),
+            logs: String::new(),
+            metrics: Metrics::default(),
+            output: Output::Nothing,
+            error: None,
+            predict_time: None,
+            cancel_requested: false,
+            permit: Some(permit),
+            files: Vec::new(),
+            delivery: None,
+            ended: None,
+            webhook: None,
+        };
+        Self {
+            key,
+            order,
+            created: Instant::now(),
+            state: Mutex::new(state),
+        }
+    }
+
+    /// Resolves when the prediction has ended; with an error if it had ended before. For one listener:
+    /// the request that created it.
+    pub(crate) fn ended(&self) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        let mut state = lock(&self.state);
+        if !matches!(state.stage, Stage::Ended) {
+            state.ended = Some(sender);
+        }
+        receiver
+    }
+
+    pub(crate) fn set_webhook(&self, webhook: Webhook) {
+        lock(&self.state).webhook = Some(webhook);
+    }
+
+    /// Remembers the task that fetches the input files. Has no effect if that is over.
+    pub(crate) fn preparing(&self, task: AbortHandle) {
+        if let Stage::Preparing(handle @ None) = &mut lock(&self.state).stage {
+            *handle = Some(task);
+        }
+    }
+
+    /// The worker gets it now; with it go the temporary files that it needs. Returns whether it still
+    /// should.
+    pub(crate) fn begin_running(&self, files: Vec<TempFile>) -> bool {
+        let mut state = lock(&self.state);
+        if !matches!(state.stage, Stage::Preparing(_)) {
+            return false;
+        }
+        state.stage = Stage::Running;
+        state.status = Status::Processing;
+        state.files = files;
+        state.announce(EventKind::Start);
+        true
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(lock(&self.state).stage, Stage::Ended)
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(lock(&self.state).stage, Stage::Running)
+    }
+
+    /// The task that turns its output files into the answer, if one was needed yet.
+    pub(crate) fn delivery(&self) -> Option<Delivery> {
+        lock(&self.state).delivery.clone()
+    }
+
+    pub(crate) fn set_delivery(&self, delivery: Delivery) {
+        lock(&self.state).delivery = Some(delivery);
+    }
+
+    /// The worker is done with it; what is left is delivery.
+    pub(crate) fn begin_delivering(&self) {
+        let mut state = lock(&self.state);
+        if matches!(state.stage, Stage::Running)
+            && let Some(delivery) = &state.delivery
+        {
+            state.stage = Stage::Delivering(delivery.task.clone());
+        }
+    }
+
+    /// Adds whole lines to the log.
+    pub(crate) fn append_log(&self, text: &str) {
+        let mut state = lock(&self.state);
+        if text.len() <= MAX_LOG_ITEM {
+            state.logs.push_str(text);
+        } else {
+            state
+                .logs
+                .push_str(&text[..text.floor_char_boundary(MAX_LOG_ITEM)]);
+            state.logs.push_str(LOG_CUT_MARK);
+        }
+        state.announce(EventKind::Logs);
+    }
+
+    pub(crate) fn record_metric(&self, name: &str, value: serde_json::Value, mode: MetricMode) {
+        lock(&self.state).metrics.record(name, value, mode);
+    }
+
+    /// Adds an item of a stream, as JSON text.
+    pub(crate) fn push_output(&self, item: &[u8]) {
+        let mut state = lock(&self.state);
+        state.output.push(item);
+        state.announce(EventKind::Output);
+    }
+
+    /// Notes that somebody wants it canceled.
+    pub(crate) fn request_cancel(&self) -> CancelStep {
+        let mut state = lock(&self.state);
+        let first_request = !std::mem::replace(&mut state.cancel_requested, true);
+        match &state.stage {
+            Stage::Preparing(task) => {
+                if let Some(task) = task {
+                    task.abort();
+                }
+                CancelStep::End
+            }
+            Stage::Delivering(task) => {
+                task.abort();
+                CancelStep::End
+            }
+            Stage::Running if first_request => CancelStep::Interrupt,
+            Stage::Running | Stage::Ended => CancelStep::Nothing,
+        }
+    }
+
+    /// Ends it, once: whoever comes later finds it ended. What it occupied is free when this returns,
+    /// but nobody has been told; `notify` does that.
+    fn end(&self, ending: Ending) -> bool {
+        let mut state = lock(&self.state);
+        if matches!(state.stage, Stage::Ended) {
+            return false;
+        }
+        state.stage = Stage::Ended;
+        let canceled = state.cancel_requested;
+        state.status = if canceled {
+            Status::Canceled
+        } else {
+            ending.status
+        };
+        state.error = ending.error.filter(|_| !canceled);
+        match ending.output {
+            Some(output) => state.output = output,
+            None if ending.status == Status::Succeeded => state.output.ensure_items(),
+            None => {}
+        }
+        state.predict_time = Some(self.created.elapsed().as_secs_f64());
+        state.permit = None;
+        state.files = Vec::new();
+        state.delivery = None;
+        true
+    }
+
+    fn notify(&self) {
+        let mut state = lock(&self.state);
+        if let Some(ended) = state.ended.take() {
+            // Nobody listens after the client has left.
+            let _ = ended.send(());
+        }
+        state.announce(EventKind::Completed);
+        state.webhook = None;
+    }
+}
+
+impl State {
+    fn announce(&mut self, kind: EventKind) {
+        if let Some(webhook) = &mut self.webhook {
+            webhook.announce(Event {
+                kind,
+                items: self.output.item_count(),
+            });
+        }
+    }
+}
+
+impl Ending {
+    pub(crate) fn succeeded(output: Output) -> Self {
+        Self {
+            status: Status::Succeeded,
+            error: None,
+            output: Some(output),
+        }
+    }
+
+    /// Succeeded with the items that were pushed, which may be none.
+    pub(crate) fn streamed() -> Self {
+        Self {
+            status: Status::Succeeded,
+            error: None,
+            output: None,
+        }
+    }
+
+    pub(crate) fn failed(error: impl Into<String>) -> Self {
+        Self {
+            status: Status::Failed,
+            error: Some(error.into()),
+            output: None,
+        }
+    }
+
+    pub(crate) fn canceled() -> Self {
+        Self {
+            status: Status::Canceled,
+            error: None,
+            output: None,
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

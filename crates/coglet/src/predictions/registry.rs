@@ -1,0 +1,217 @@
+//! All predictions in flight, by the client's id and by our own key.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::sync::Notify;
+
+use super::{Ending, Key, Prediction};
+use crate::sync::lock;
+
+/// Holds a prediction from its acceptance until it ended; then its id is forgotten.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    in_flight: Mutex<InFlight>,
+    next_key: AtomicU64,
+    last_generated_id: AtomicU64,
+    became_idle: Notify,
+}
+
+#[derive(Debug, Default)]
+struct InFlight {
+    by_key: HashMap<Key, Arc<Prediction>>,
+    by_id: HashMap<String, Key>,
+}
+
+impl Registry {
+    pub(crate) fn next_key(&self) -> Key {
+        Key(self.next_key.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// An id like `pred_1893a4…`: the time in nanoseconds, moved on where the clock stands still.
+    pub(crate) fn generate_id(&self) -> String {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_nanos();
+        let now = u64::try_from(now).unwrap_or(u64::MAX);
+        let bump = |last: u64| Some(now.max(last.saturating_add(1)));
+        let last = self
+            .last_generated_id
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, bump);
+        format!(
+            "pred_{:x}",
+            last.map_or(now, |last| now.max(last.saturating_add(1)))
+        )
+    }
+
+    pub(crate) fn insert(&self, prediction: Arc<Prediction>) {
+        let mut in_flight = lock(&self.in_flight);
+        in_flight
+            .by_id
+            .insert(prediction.order.id.clone(), prediction.key);
+        in_flight.by_key.insert(prediction.key, prediction);
+    }
+
+    pub(crate) fn by_id(&self, id: &str) -> Option<Arc<Prediction>> {
+        let in_flight = lock(&self.in_flight);
+        in_flight
+            .by_id
+            .get(id)
+            .and_then(|key| in_flight.by_key.get(key))
+            .cloned()
+    }
+
+    pub(crate) fn by_key(&self, key: Key) -> Option<Arc<Prediction>> {
+        lock(&self.in_flight).by_key.get(&key).cloned()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Prediction>> {
+        lock(&self.in_flight).by_key.values().cloned().collect()
+    }
+
+    /// The prediction whose user code runs, if there is exactly one.
+    pub(crate) fn only_running(&self) -> Option<Arc<Prediction>> {
+        let in_flight = lock(&self.in_flight);
+        let mut running = in_flight
+            .by_key
+            .values()
+            .filter(|prediction| prediction.is_running());
+        running.next().filter(|_| running.next().is_none()).cloned()
+    }
+
+    /// Ends a prediction and tells everyone who waits for it. The first ending wins.
+    ///
+    /// **Invariant:** the slot is free and the id forgotten before anyone is told: a client that got
+    /// its answer finds room for its next request.
+    pub(crate) fn finish(&self, prediction: &Prediction, ending: Ending) -> bool {
+        if !prediction.end(ending) {
+            return false;
+        }
+        self.forget(prediction);
+        prediction.notify();
+        true
+    }
+
+    /// Waits until nothing is in flight.
+    pub(crate) async fn idle(&self) {
+        loop {
+            let became_idle = self.became_idle.notified();
+            if self.is_idle() {
+                return;
+            }
+            became_idle.await;
+        }
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        lock(&self.in_flight).by_key.is_empty()
+    }
+
+    fn forget(&self, prediction: &Prediction) {
+        let mut in_flight = lock(&self.in_flight);
+        in_flight.by_key.remove(&prediction.key);
+        // A later request may have taken the id over: then it stays with that one.
+        if in_flight.by_id.get(&prediction.order.id) == Some(&prediction.key) {
+            in_flight.by_id.remove(&prediction.order.id);
+        }
+        if in_flight.by_key.is_empty() {
+            self.became_idle.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::predictions::{CancelStep, Order, Output, Status};
+    use crate::slots::Slots;
+
+    fn prediction(registry: &Registry, id: &str, slots: &Slots) -> Arc<Prediction> {
+        let order = Order {
+            id: id.into(),
+            input: "{}".into(),
+            context: std::collections::BTreeMap::new(),
+        };
+        let permit = slots.try_acquire().unwrap();
+        let prediction = Arc::new(Prediction::new(registry.next_key(), order, permit));
+        registry.insert(Arc::clone(&prediction));
+        prediction
+    }
+
+    #[test]
+    fn generated_ids_differ() {
+        let registry = Registry::default();
+        let ids: std::collections::HashSet<_> = (0..1000).map(|_| registry.generate_id()).collect();
+        assert_eq!(ids.len(), 1000);
+        assert!(ids.iter().all(|id| id.starts_with("pred_")));
+    }
+
+    #[test]
+    fn the_slot_and_the_id_are_free_when_the_listener_hears() {
+        let (registry, slots) = (Registry::default(), Slots::new(1));
+        let prediction = prediction(&registry, "a", &slots);
+        let mut ended = prediction.ended();
+        assert!(ended.try_recv().is_err());
+        assert!(registry.finish(&prediction, Ending::succeeded(Output::Value("1".into()))));
+        assert_eq!(ended.try_recv(), Ok(()));
+        assert!(!slots.all_busy());
+        assert!(registry.by_id("a").is_none());
+    }
+
+    #[test]
+    fn the_first_ending_wins() {
+        let (registry, slots) = (Registry::default(), Slots::new(1));
+        let prediction = prediction(&registry, "a", &slots);
+        assert!(registry.finish(&prediction, Ending::failed("broken")));
+        assert!(!registry.finish(&prediction, Ending::succeeded(Output::Nothing)));
+        assert_eq!(prediction.status(), Status::Failed);
+    }
+
+    #[test]
+    fn a_repeated_id_belongs_to_the_later_one() {
+        let (registry, slots) = (Registry::default(), Slots::new(2));
+        let first = prediction(&registry, "a", &slots);
+        let second = prediction(&registry, "a", &slots);
+        registry.finish(&first, Ending::canceled());
+        assert_eq!(registry.by_id("a").map(|found| found.key), Some(second.key));
+    }
+
+    #[test]
+    fn output_caught_from_descriptors_needs_a_single_owner() {
+        let (registry, slots) = (Registry::default(), Slots::new(2));
+        let first = prediction(&registry, "a", &slots);
+        assert!(registry.only_running().is_none());
+        assert!(first.begin_running(Vec::new()));
+        assert_eq!(
+            registry.only_running().map(|only| only.key),
+            Some(first.key)
+        );
+        let second = prediction(&registry, "b", &slots);
+        assert!(second.begin_running(Vec::new()));
+        assert!(registry.only_running().is_none());
+    }
+
+    #[test]
+    fn a_cancel_interrupts_once_and_decides_the_status() {
+        let (registry, slots) = (Registry::default(), Slots::new(1));
+        let prediction = prediction(&registry, "a", &slots);
+        assert!(prediction.begin_running(Vec::new()));
+        assert_eq!(prediction.request_cancel(), CancelStep::Interrupt);
+        assert_eq!(prediction.request_cancel(), CancelStep::Nothing);
+        registry.finish(&prediction, Ending::failed("KeyboardInterrupt"));
+        assert_eq!(prediction.status(), Status::Canceled);
+        assert_eq!(prediction.request_cancel(), CancelStep::Nothing);
+    }
+
+    #[test]
+    fn a_prediction_canceled_while_preparing_never_runs() {
+        let (registry, slots) = (Registry::default(), Slots::new(1));
+        let prediction = prediction(&registry, "a", &slots);
+        assert_eq!(prediction.request_cancel(), CancelStep::End);
+        registry.finish(&prediction, Ending::canceled());
+        assert!(!prediction.begin_running(Vec::new()));
+    }
+}

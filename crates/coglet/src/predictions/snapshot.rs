@@ -1,0 +1,166 @@
+//! A prediction as JSON, for the different listeners.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::{Prediction, Status};
+use crate::json::{Parts, object_with};
+use crate::sync::lock;
+
+#[derive(Serialize)]
+struct Fields<'a> {
+    id: &'a str,
+    status: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    logs: &'a str,
+    metrics: serde_json::Map<String, serde_json::Value>,
+}
+
+/// For whom.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum View {
+    /// The request that waited for the end.
+    Answer,
+    /// A repeated PUT: everything so far, and what was asked.
+    Progress,
+    /// A webhook while it runs: with as many items as there were at the time, even if more have come or
+    /// it has ended since.
+    Interim { items: usize },
+    /// A webhook at the end: everything but the input.
+    Final,
+}
+
+impl Prediction {
+    #[cfg(test)]
+    pub(crate) fn status(&self) -> Status {
+        lock(&self.state).status
+    }
+
+    /// The prediction as it is now.
+    pub(crate) fn render(&self, view: View) -> Parts {
+        let state = lock(&self.state);
+        let is_interim = matches!(view, View::Interim { .. });
+        let fields = Fields {
+            id: &self.order.id,
+            status: if is_interim {
+                Status::Processing
+            } else {
+                state.status
+            },
+            error: state.error.as_deref().filter(|_| !is_interim),
+            logs: &state.logs,
+            metrics: state
+                .metrics
+                .with_predict_time(state.predict_time.filter(|_| !is_interim)),
+        };
+        let output = match view {
+            View::Answer if state.status != Status::Succeeded => None,
+            View::Answer => Some(
+                state
+                    .output
+                    .to_json()
+                    .unwrap_or(Bytes::from_static(b"null")),
+            ),
+            View::Progress | View::Final => state.output.to_json(),
+            View::Interim { items: 0 } => None,
+            View::Interim { items } => state.output.first_items(items),
+        };
+        let mut members: Vec<_> = output.map(|text| ("output", text)).into_iter().collect();
+        if matches!(view, View::Progress) {
+            members.push(("input", self.order.input.clone()));
+        }
+        object_with(&fields, &members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::predictions::{Ending, Key, Order, Output};
+    use crate::slots::Slots;
+
+    fn prediction() -> Prediction {
+        let order = Order {
+            id: "p".into(),
+            input: r#"{"s":"x"}"#.into(),
+            context: BTreeMap::new(),
+        };
+        Prediction::new(Key(1), order, Slots::new(1).try_acquire().unwrap())
+    }
+
+    fn parsed(parts: Parts) -> Value {
+        let mut value: Value = serde_json::from_slice(&parts.into_pieces().concat()).unwrap();
+        if let Some(time) = value.pointer_mut("/metrics/predict_time") {
+            assert!(time.is_f64());
+            *time = json!("time");
+        }
+        value
+    }
+
+    #[test]
+    fn a_success_always_has_an_output() {
+        let prediction = prediction();
+        assert!(prediction.end(Ending::succeeded(Output::Nothing)));
+        let expected = json!({"id": "p", "status": "succeeded", "output": null, "logs": "", "metrics": {"predict_time": "time"}});
+        assert_eq!(parsed(prediction.render(View::Answer)), expected);
+    }
+
+    #[test]
+    fn a_failure_keeps_its_items_for_webhooks_only() {
+        let prediction = prediction();
+        assert!(prediction.begin_running(Vec::new()));
+        prediction.push_output(b"1");
+        prediction.append_log("hello\n");
+        assert!(prediction.end(Ending::failed("boom")));
+        let mut expected = json!({
+            "id": "p", "status": "failed", "error": "boom", "logs": "hello\n", "metrics": {"predict_time": "time"},
+        });
+        assert_eq!(parsed(prediction.render(View::Answer)), expected);
+        expected["output"] = json!([1]);
+        assert_eq!(parsed(prediction.render(View::Final)), expected);
+    }
+
+    #[test]
+    fn an_interim_report_is_of_its_moment() {
+        let prediction = prediction();
+        assert!(prediction.begin_running(Vec::new()));
+        prediction.push_output(b"1");
+        prediction.push_output(b"2");
+        assert!(prediction.end(Ending::failed("boom")));
+        let mut expected = json!({"id": "p", "status": "processing", "logs": "", "metrics": {}});
+        assert_eq!(
+            parsed(prediction.render(View::Interim { items: 0 })),
+            expected
+        );
+        expected["output"] = json!([1]);
+        assert_eq!(
+            parsed(prediction.render(View::Interim { items: 1 })),
+            expected
+        );
+    }
+
+    #[test]
+    fn progress_shows_the_input() {
+        let prediction = prediction();
+        assert!(prediction.begin_running(Vec::new()));
+        let expected = json!({"id": "p", "status": "processing", "logs": "", "metrics": {}, "input": {"s": "x"}});
+        assert_eq!(parsed(prediction.render(View::Progress)), expected);
+    }
+
+    #[test]
+    fn an_endless_log_line_is_cut() {
+        let prediction = prediction();
+        prediction.append_log(&"é".repeat(3 << 20));
+        let logs = parsed(prediction.render(View::Progress))["logs"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        assert!(logs.ends_with("[**** LOG LINE TRUNCATED AT 4 MiB ****]\n"));
+        assert!(logs.len() < (4 << 20) + 100);
+    }
+}

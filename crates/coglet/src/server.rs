@@ -1,0 +1,204 @@
+//! The server's life: listen, start the worker, serve, drain, stop.
+
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::app::App;
+use crate::args::Sigterm;
+use crate::logging::Log;
+use crate::process::{Reaper, kill_remaining_children};
+use crate::worker::{Stop, Supervisor};
+use crate::{Error, Settings, http};
+
+/// What connections without a prediction may delay the end.
+const LINGER_LIMIT: Duration = Duration::from_secs(5);
+/// What undelivered webhooks may delay the end.
+const WEBHOOK_LIMIT: Duration = Duration::from_secs(30);
+
+/// Serves until told to stop.
+pub fn run(settings: Settings) -> Result<(), Error> {
+    // First of all: from here on clients wait instead of being refused.
+    let listener = listen(&settings)?;
+    return_large_memory();
+    let log = Log::start(&settings.log);
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    let app = Arc::new(App::new(settings)?);
+    // One thread for everything that waits: a request, its worker's answer and its reply then need no
+    // hand-over between threads. What computes or blocks goes to the blocking threads.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .max_blocking_threads(16)
+        .thread_stack_size(512 << 10)
+        .build()
+        .map_err(Error::EventLoop)?;
+    let served = runtime.block_on(serve(listener, app));
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    log.flush();
+    served
+}
+
+fn listen(settings: &Settings) -> Result<TcpListener, Error> {
+    let host = &settings.host;
+    let invalid = |source| Error::InvalidHost {
+        host: host.clone(),
+        source,
+    };
+    let mut addresses = (host.trim_matches(['[', ']']), settings.port)
+        .to_socket_addrs()
+        .map_err(invalid)?;
+    let address = addresses
+        .next()
+        .ok_or_else(|| invalid(std::io::ErrorKind::AddrNotAvailable.into()))?;
+    let bind = || {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    bind().map_err(|source| Error::Bind { address, source })
+}
+
+/// Gives memory of large requests and outputs back to the system when they are done. By default the
+/// allocator learns from the first large block to keep such blocks for itself.
+fn return_large_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: sets a parameter of the allocator; no other thread is running yet.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 512 << 10);
+    }
+}
+
+async fn serve(listener: TcpListener, app: Arc<App>) -> Result<(), Error> {
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(Error::EventLoop)?;
+    if let Ok(address) = listener.local_addr() {
+        announce(address);
+    }
+    let mut signals = Signals::new(app.settings.sigterm).map_err(Error::EventLoop)?;
+    let reaper = Reaper::start().map_err(Error::EventLoop)?;
+    let (stop, stop_receiver) = watch::channel(Stop::No);
+    let supervisor = tokio::spawn(Supervisor::new(Arc::clone(&app), reaper, stop_receiver).run());
+
+    let connections = GracefulShutdown::new();
+    tokio::select! {
+        () = accept(listener, &app, &connections) => {}
+        () = app.shutdown_requested() => tracing::info!("Shutting down: asked by a client"),
+        name = signals.next() => tracing::info!("Shutting down: {name}"),
+    }
+    let drained = async {
+        drain_connections(connections, &app).await;
+        // Those still undelivered then are given up.
+        let _ = tokio::time::timeout(WEBHOOK_LIMIT, app.webhooks.finished()).await;
+    };
+    match interrupted(drained, &mut signals).await {
+        Interrupted::No => stop.send_replace(Stop::Gracefully),
+        Interrupted::Yes => stop.send_replace(Stop::Now),
+    };
+    let mut supervisor = supervisor;
+    if let Interrupted::Yes = interrupted(&mut supervisor, &mut signals).await {
+        stop.send_replace(Stop::Now);
+        // It can only fail by a bug of ours, and the end is near anyway.
+        let _ = supervisor.await;
+    }
+    kill_remaining_children().await;
+    Ok(())
+}
+
+fn announce(address: SocketAddr) {
+    tracing::info!(port = address.port(), "Listening on {address}");
+}
+
+/// Serves connections until dropped, which closes the listener.
+async fn accept(listener: tokio::net::TcpListener, app: &Arc<App>, connections: &GracefulShutdown) {
+    let router = http::router(Arc::clone(app));
+    loop {
+        let socket = match listener.accept().await {
+            Ok((socket, _)) => socket,
+            Err(error) => {
+                // Out of descriptors, most likely: some connections have to end first.
+                tracing::error!("Could not accept a connection: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        // Refused by sockets that are closing already, which then need no speed.
+        let _ = socket.set_nodelay(true);
+        let service = TowerToHyperService::new(router.clone());
+        let connection = http1::Builder::new().serve_connection(TokioIo::new(socket), service);
+        let connection = connections.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!("A connection ended early: {error}");
+            }
+        });
+    }
+}
+
+/// Waits until all predictions have ended and been answered. A client that is in the middle of sending
+/// a request, or slow to take its answer, is waited for too, but not for ever.
+async fn drain_connections(connections: GracefulShutdown, app: &App) {
+    let mut closed = tokio::spawn(connections.shutdown());
+    loop {
+        app.registry.idle().await;
+        let lingered = tokio::time::timeout(LINGER_LIMIT, &mut closed).await;
+        // A request that came in completely in the meantime has begun a prediction.
+        if lingered.is_ok() || app.registry.is_idle() {
+            return;
+        }
+    }
+}
+
+enum Interrupted {
+    No,
+    Yes,
+}
+
+/// Waits for something, unless a further signal says that there is no time for it.
+async fn interrupted(wait: impl Future, signals: &mut Signals) -> Interrupted {
+    tokio::select! {
+        _ = wait => Interrupted::No,
+        name = signals.next() => {
+            tracing::warn!("Stopping without waiting any longer: {name}");
+            Interrupted::Yes
+        }
+    }
+}
+
+/// The signals that end the server. A second one ends it at once.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    sigterm: Sigterm,
+}
+
+impl Signals {
+    fn new(sigterm: Sigterm) -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            sigterm,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.terminate.recv() => match self.sigterm {
+                    Sigterm::Drains => return "SIGTERM",
+                    Sigterm::IsIgnored => tracing::info!("SIGTERM is ignored: waiting for POST /shutdown"),
+                }
+            }
+        }
+    }
+}

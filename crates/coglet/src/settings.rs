@@ -1,0 +1,240 @@
+//! Arguments and environment, read once at start.
+
+use std::time::Duration;
+
+use crate::args::{Arguments, Mode, Sigterm};
+use crate::{Error, env};
+
+/// Everything that can be chosen from outside.
+#[derive(Debug)]
+pub struct Settings {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) sigterm: Sigterm,
+    pub(crate) mode: Mode,
+    /// `path/to/file.py:Name`
+    pub(crate) model: String,
+    pub(crate) slots: usize,
+    pub(crate) setup_timeout: Option<Duration>,
+    pub(crate) throttle_interval: Duration,
+    pub(crate) webhook_token: Option<String>,
+    pub(crate) weights: Option<String>,
+    pub(crate) user_agent: Option<String>,
+    pub(crate) writes_readiness_file: bool,
+    pub(crate) ready_fd: Option<i32>,
+    pub(crate) log: LogSettings,
+    /// Values that were not understood and replaced by a default; logged once logging works.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// How the server's own log is written.
+#[derive(Debug)]
+pub(crate) struct LogSettings {
+    /// A full filter expression, or a bare level.
+    pub(crate) filter: LogFilter,
+    pub(crate) format: LogFormat,
+}
+
+#[derive(Debug)]
+pub(crate) enum LogFilter {
+    Expression(String),
+    Level(tracing::Level),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Json,
+    Console,
+}
+
+type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+impl Settings {
+    /// Combines the arguments with the environment, which is asked through `lookup`.
+    pub fn new(arguments: Arguments, lookup: Lookup<'_>) -> Result<Self, Error> {
+        if arguments.upload_url.is_some() {
+            return Err(Error::UploadUnsupported);
+        }
+        let variable = match arguments.mode {
+            Mode::Predict => env::PREDICT_REFERENCE,
+            Mode::Train => env::TRAIN_REFERENCE,
+        };
+        let model = non_empty(lookup, variable).ok_or(Error::NoModel { variable })?;
+        let mut warnings = Vec::new();
+        Ok(Self {
+            port: arguments.port.map_or_else(|| port(lookup), Ok)?,
+            host: arguments.host,
+            sigterm: arguments.sigterm,
+            mode: arguments.mode,
+            model,
+            slots: slots(lookup, &mut warnings),
+            setup_timeout: setup_timeout(lookup, &mut warnings),
+            throttle_interval: throttle_interval(lookup),
+            webhook_token: non_empty(lookup, env::WEBHOOK_TOKEN),
+            weights: non_empty(lookup, env::WEIGHTS),
+            user_agent: non_empty(lookup, env::USER_AGENT),
+            writes_readiness_file: lookup(env::KUBERNETES).is_some(),
+            ready_fd: ready_fd(lookup)?,
+            log: LogSettings {
+                filter: log_filter(lookup),
+                format: log_format(lookup),
+            },
+            warnings,
+        })
+    }
+}
+
+fn non_empty(lookup: Lookup<'_>, name: &str) -> Option<String> {
+    lookup(name).filter(|value| !value.is_empty())
+}
+
+fn port(lookup: Lookup<'_>) -> Result<u16, Error> {
+    const DEFAULT: u16 = 5000;
+    lookup(env::PORT).map_or(Ok(DEFAULT), |value| {
+        value
+            .trim()
+            .parse()
+            .map_err(|_| Error::InvalidPort { value })
+    })
+}
+
+fn slots(lookup: Lookup<'_>, warnings: &mut Vec<String>) -> usize {
+    let Some(value) = lookup(env::MAX_CONCURRENCY) else {
+        return 1;
+    };
+    match value.parse() {
+        Ok(slots) if slots >= 1 => slots,
+        _ => {
+            warnings.push(format!(
+                "`{}` is `{value}`, not a number from 1: using 1",
+                env::MAX_CONCURRENCY
+            ));
+            1
+        }
+    }
+}
+
+fn setup_timeout(lookup: Lookup<'_>, warnings: &mut Vec<String>) -> Option<Duration> {
+    let value = lookup(env::SETUP_TIMEOUT)?;
+    match value.parse() {
+        Ok(seconds) if seconds >= 1 => Some(Duration::from_secs(seconds)),
+        _ => {
+            let name = env::SETUP_TIMEOUT;
+            warnings.push(format!(
+                "`{name}` is `{value}`, not a number of seconds from 1: setup has no time limit"
+            ));
+            None
+        }
+    }
+}
+
+fn throttle_interval(lookup: Lookup<'_>) -> Duration {
+    const DEFAULT: Duration = Duration::from_millis(500);
+    lookup(env::THROTTLE_INTERVAL)
+        .and_then(|value| value.parse().ok())
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .unwrap_or(DEFAULT)
+}
+
+fn ready_fd(lookup: Lookup<'_>) -> Result<Option<i32>, Error> {
+    let Some(value) = non_empty(lookup, env::READY_FD) else {
+        return Ok(None);
+    };
+    match value.parse() {
+        Ok(fd) if fd > 2 => Ok(Some(fd)),
+        _ => Err(Error::InvalidReadyFd { value }),
+    }
+}
+
+fn log_filter(lookup: Lookup<'_>) -> LogFilter {
+    if let Some(expression) = non_empty(lookup, env::RUST_LOG) {
+        return LogFilter::Expression(expression);
+    }
+    LogFilter::Level(match lookup(env::LOG_LEVEL).as_deref() {
+        Some("debug") => tracing::Level::DEBUG,
+        Some("warn" | "warning") => tracing::Level::WARN,
+        Some("error") => tracing::Level::ERROR,
+        _ => tracing::Level::INFO,
+    })
+}
+
+fn log_format(lookup: Lookup<'_>) -> LogFormat {
+    match lookup(env::LOG_FORMAT).as_deref() {
+        Some("console") => LogFormat::Console,
+        _ => LogFormat::Json,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(variables: &[(&str, &str)]) -> Result<Settings, Error> {
+        let lookup = |name: &str| {
+            let found = variables.iter().find(|(key, _)| *key == name);
+            found
+                .map(|(_, value)| (*value).to_owned())
+                .or((name == env::PREDICT_REFERENCE).then(|| "m.py:M".into()))
+        };
+        Settings::new(Arguments::default(), &lookup)
+    }
+
+    #[test]
+    fn an_unset_model_is_named() {
+        for empty in [
+            settings(&[(env::PREDICT_REFERENCE, "")]),
+            Settings::new(Arguments::default(), &|_| None),
+        ] {
+            let message = empty.unwrap_err().to_string();
+            assert!(
+                message.starts_with("COG_PREDICT_TYPE_STUB environment variable is not set."),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_port_must_be_a_number() {
+        assert_eq!(settings(&[]).unwrap().port, 5000);
+        assert_eq!(settings(&[("PORT", "0")]).unwrap().port, 0);
+        assert!(
+            matches!(settings(&[("PORT", "http")]), Err(Error::InvalidPort { value }) if value == "http")
+        );
+    }
+
+    #[test]
+    fn concurrency_falls_back_to_one_with_a_warning() {
+        let slots = |value| {
+            settings(&[("COG_MAX_CONCURRENCY", value)])
+                .map(|s| (s.slots, s.warnings.len()))
+                .unwrap()
+        };
+        assert_eq!(slots("5"), (5, 0));
+        for bad in ["wat", "0", "-1", ""] {
+            assert_eq!(slots(bad), (1, 1), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_setup_timeout_is_whole_seconds() {
+        let timeout = |value| {
+            settings(&[("COG_SETUP_TIMEOUT", value)])
+                .unwrap()
+                .setup_timeout
+        };
+        assert_eq!(timeout("10"), Some(Duration::from_secs(10)));
+        assert_eq!(timeout("0"), None);
+        assert_eq!(timeout("soon"), None);
+    }
+
+    #[test]
+    fn the_throttle_is_a_fraction_of_seconds() {
+        let interval = |value| {
+            settings(&[("COG_THROTTLE_RESPONSE_INTERVAL", value)])
+                .unwrap()
+                .throttle_interval
+        };
+        assert_eq!(interval("0.25"), Duration::from_millis(250));
+        assert_eq!(interval("-1"), Duration::from_millis(500));
+    }
+}

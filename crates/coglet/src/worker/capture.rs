@@ -1,0 +1,170 @@
+//! What arrives on the worker's descriptors 1 and 2: the output of C code and of child processes.
+//!
+//! Python's own `print` does not come this way. A read may end anywhere, so lines are put together
+//! here and no byte is lost; a line without an end is given out when its prediction ends.
+
+use std::collections::VecDeque;
+use std::io;
+
+use tokio::net::unix::pipe;
+
+/// A longer line is given out in pieces.
+const MAX_LINE: usize = 1 << 20;
+/// Upper limit for one `drain`: children of the model may write faster than we read.
+const MAX_DRAIN: usize = 4 << 20;
+
+/// One of the two pipes.
+pub(super) struct Capture {
+    /// `None` after everyone who could write to it has closed it.
+    pipe: Option<pipe::Receiver>,
+    lines: LineBuffer,
+}
+
+impl Capture {
+    pub(super) fn new(pipe: pipe::Receiver) -> Self {
+        Self {
+            pipe: Some(pipe),
+            lines: LineBuffer::default(),
+        }
+    }
+
+    /// Resolves when something can be read; never if the pipe is closed.
+    pub(super) async fn readable(&self) {
+        match &self.pipe {
+            Some(pipe) if pipe.readable().await.is_ok() => {}
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Takes one read's worth of whole lines after `readable`.
+    pub(super) fn read(&mut self) -> Option<String> {
+        let mut buffer = [0; 16 << 10];
+        match self.pipe.as_ref()?.try_read(&mut buffer) {
+            Ok(0) => self.close(),
+            Ok(length) => self.lines.push(&buffer[..length]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Err(_) => self.close(),
+        }
+    }
+
+    /// Takes everything that has been written until now, the unfinished line included.
+    ///
+    /// It asks the pipe itself: the event loop may not have heard yet of what was written just before
+    /// the worker said that it is done.
+    pub(super) fn drain(&mut self) -> Option<String> {
+        let mut text = String::new();
+        let mut buffer = [0; 16 << 10];
+        while let Some(pipe) = &self.pipe
+            && text.len() < MAX_DRAIN
+        {
+            match rustix::io::read(pipe, &mut buffer) {
+                Ok(0) => text.extend(self.close()),
+                Ok(length) => text.extend(self.lines.push(&buffer[..length])),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => break,
+            }
+        }
+        text.extend(self.lines.finish());
+        Some(text).filter(|text| !text.is_empty())
+    }
+
+    fn close(&mut self) -> Option<String> {
+        self.pipe = None;
+        self.lines.finish()
+    }
+}
+
+/// Puts lines together.
+#[derive(Debug, Default)]
+struct LineBuffer {
+    unfinished: Vec<u8>,
+}
+
+impl LineBuffer {
+    /// The lines that are whole now, as one text.
+    fn push(&mut self, bytes: &[u8]) -> Option<String> {
+        self.unfinished.extend_from_slice(bytes);
+        let end = match self.unfinished.iter().rposition(|byte| *byte == b'\n') {
+            Some(newline) => newline + 1,
+            None if self.unfinished.len() >= MAX_LINE => self.unfinished.len(),
+            None => return None,
+        };
+        let rest = self.unfinished.split_off(end);
+        let lines = std::mem::replace(&mut self.unfinished, rest);
+        Some(String::from_utf8_lossy(&lines).into_owned())
+    }
+
+    /// What is left, made into a line.
+    fn finish(&mut self) -> Option<String> {
+        if self.unfinished.is_empty() {
+            return None;
+        }
+        let mut line = String::from_utf8_lossy(&std::mem::take(&mut self.unfinished)).into_owned();
+        line.push('\n');
+        Some(line)
+    }
+}
+
+/// The last lines on stderr, to be shown when the worker dies.
+#[derive(Debug, Default)]
+pub(super) struct Tail {
+    lines: VecDeque<String>,
+}
+
+impl Tail {
+    const LINES: usize = 20;
+
+    pub(super) fn push(&mut self, text: &str) {
+        for line in text.lines() {
+            if self.lines.len() == Self::LINES {
+                self.lines.pop_front();
+            }
+            self.lines.push_back(line.to_owned());
+        }
+    }
+
+    pub(super) fn text(&self) -> String {
+        self.lines.iter().flat_map(|line| [line, "\n"]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_byte_is_lost(text in "[ab\n]{0,200}", cut in 1_usize..20) {
+            let mut lines = LineBuffer::default();
+            let mut out = String::new();
+            for piece in text.as_bytes().chunks(cut) {
+                let whole = lines.push(piece);
+                prop_assert!(whole.as_ref().is_none_or(|whole| whole.ends_with('\n')));
+                out.extend(whole);
+            }
+            let unfinished = lines.finish();
+            prop_assert_eq!(unfinished.is_some(), !text.is_empty() && !text.ends_with('\n'));
+            out.extend(unfinished);
+            prop_assert_eq!(out.trim_end_matches('\n'), text.trim_end_matches('\n'));
+        }
+    }
+
+    #[test]
+    fn a_character_cut_in_two_stays_whole() {
+        let mut lines = LineBuffer::default();
+        assert_eq!(lines.push(&[0xc3]), None);
+        assert_eq!(lines.push(&[0xa9, b'\n']), Some("é\n".into()));
+    }
+
+    #[test]
+    fn the_tail_keeps_the_last_lines() {
+        let mut tail = Tail::default();
+        for line in 0..30 {
+            tail.push(&format!("{line}\n"));
+        }
+        assert!(tail.text().starts_with("10\n"));
+        assert!(tail.text().ends_with("29\n"));
+    }
+}

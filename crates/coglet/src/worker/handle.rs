@@ -1,0 +1,190 @@
+//! A worker as the rest of the server sees it: something to send predictions to.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{LazyLock, Mutex, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustix::process::Pid;
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::sync::{Notify, oneshot};
+
+use super::codec::encode;
+use super::protocol::{Loaded, ToWorker};
+use crate::scratch::Scratch;
+use crate::sync::lock;
+
+/// A worker that has been set up.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(super) pid: Pid,
+    outbox: Outbox,
+    alive: AtomicBool,
+    loaded: OnceLock<Loaded>,
+    /// Removed with the last owner of the handle: a delivery may still read from it after the process is
+    /// gone.
+    spill_dir: Scratch,
+    probe: Mutex<Probe>,
+    next_probe: AtomicU64,
+}
+
+/// The one health check under way, and who waits for it.
+#[derive(Debug, Default)]
+struct Probe {
+    seq: u64,
+    waiting: Vec<oneshot::Sender<Result<(), String>>>,
+}
+
+impl Worker {
+    /// A user's health check has its own limit of five seconds in the worker; this one is for a worker
+    /// that says nothing at all.
+    const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+    pub(super) fn new(pid: Pid, socket: OwnedWriteHalf, spill_dir: Scratch) -> Self {
+        Self {
+            pid,
+            outbox: Outbox::new(socket),
+            alive: AtomicBool::new(true),
+            loaded: OnceLock::new(),
+            spill_dir,
+            probe: Mutex::default(),
+            next_probe: AtomicU64::new(1),
+        }
+    }
+
+    /// What is known of the model since it was imported.
+    pub(crate) fn loaded(&self) -> &Loaded {
+        static NOT_YET: LazyLock<Loaded> = LazyLock::new(Loaded::default);
+        self.loaded.get().unwrap_or(&NOT_YET)
+    }
+
+    pub(super) fn set_loaded(&self, loaded: Loaded) {
+        // A worker that says it twice is ignored the second time.
+        let _ = self.loaded.set(loaded);
+    }
+
+    /// Where values go that are too large for a frame.
+    pub(crate) fn spill_dir(&self) -> &Path {
+        self.spill_dir.path()
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        self.alive.load(Ordering::Acquire)
+    }
+
+    /// The process is gone: whoever waits for an answer gets none.
+    pub(super) fn set_dead(&self) {
+        self.alive.store(false, Ordering::Release);
+        *lock(&self.probe) = Probe::default();
+    }
+
+    pub(crate) fn send(&self, message: &ToWorker<'_>) {
+        self.outbox.send(&encode(message, None));
+    }
+
+    /// Sends `predict` with the input as it is.
+    pub(crate) fn send_with_input(&self, message: &ToWorker<'_>, input: &Bytes) {
+        self.outbox.send(&encode(message, Some(input)));
+    }
+
+    /// Raises the cancel exception in the main thread of the worker, if it runs user code just now.
+    pub(crate) fn interrupt(&self) {
+        if self.is_alive() {
+            crate::process::interrupt_main_thread(self.pid);
+        }
+    }
+
+    /// Runs the user's health check; callers at the same time share one run. `Ok` if there is none.
+    pub(crate) async fn check_health(&self) -> Result<(), String> {
+        if !self.loaded().has_healthcheck {
+            return Ok(());
+        }
+        let answer = self.join_probe();
+        match tokio::time::timeout(Self::PROBE_TIMEOUT, answer).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err("Worker crashed".into()),
+            Err(_) => {
+                *lock(&self.probe) = Probe::default();
+                Err("healthcheck timed out".into())
+            }
+        }
+    }
+
+    pub(super) fn health_answer(&self, seq: u64, result: &Result<(), String>) {
+        let mut probe = lock(&self.probe);
+        if probe.seq == seq {
+            for waiting in std::mem::take(&mut probe.waiting) {
+                // A client that has left does not matter.
+                let _ = waiting.send(result.clone());
+            }
+        }
+    }
+
+    /// Writes what could not be written at once. Runs as long as it is polled.
+    pub(super) async fn flush(&self) {
+        self.outbox.flush().await;
+    }
+
+    fn join_probe(&self) -> oneshot::Receiver<Result<(), String>> {
+        let (sender, receiver) = oneshot::channel();
+        let mut probe = lock(&self.probe);
+        if probe.waiting.is_empty() {
+            probe.seq = self.next_probe.fetch_add(1, Ordering::Relaxed);
+            self.send(&ToWorker::Healthcheck { seq: probe.seq });
+        }
+        probe.waiting.push(sender);
+        receiver
+    }
+}
+
+/// Writes frames in order: at once where the socket takes them, which saves the request from waiting
+/// for another task, else later.
+#[derive(Debug)]
+struct Outbox {
+    socket: OwnedWriteHalf,
+    pending: Mutex<Vec<u8>>,
+    has_pending: Notify,
+}
+
+impl Outbox {
+    fn new(socket: OwnedWriteHalf) -> Self {
+        Self {
+            socket,
+            pending: Mutex::default(),
+            has_pending: Notify::new(),
+        }
+    }
+
+    fn send(&self, frame: &[u8]) {
+        let mut pending = lock(&self.pending);
+        let written = if pending.is_empty() {
+            self.socket.try_write(frame).unwrap_or(0)
+        } else {
+            0
+        };
+        if written < frame.len() {
+            // An error counts as nothing written: if the worker is dead, the supervisor will notice.
+            pending.extend_from_slice(&frame[written..]);
+            self.has_pending.notify_one();
+        }
+    }
+
+    async fn flush(&self) {
+        // Looks before it waits: it may have been dropped in the middle and been called again.
+        loop {
+            while !lock(&self.pending).is_empty() {
+                if self.socket.writable().await.is_err() {
+                    return std::future::pending().await;
+                }
+                let mut pending = lock(&self.pending);
+                match self.socket.try_write(&pending) {
+                    Ok(written) => drop(pending.drain(..written)),
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                    Err(_) => pending.clear(),
+                }
+            }
+            self.has_pending.notified().await;
+        }
+    }
+}

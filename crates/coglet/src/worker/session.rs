@@ -1,0 +1,408 @@
+//! The life of one worker process, from its start to its last byte.
+//!
+//! One task reads everything that comes from the process: its socket, its two pipes, its exit status.
+//! So whatever it has said before it died is known before its death is dealt with.
+
+use std::io;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustix::process::Signal;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::OwnedReadHalf;
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::capture::{Capture, Tail};
+use super::codec::FrameReader;
+use super::exit::{self, OutOfMemoryKills};
+use super::protocol::{self, FromWorker, Source, ToWorker};
+use super::spawn::{Spawned, spawn};
+use super::{Stop, Worker};
+use crate::app::App;
+use crate::delivery::{deliver_end, deliver_item};
+use crate::logging::user_lines;
+use crate::predictions::{Key, Prediction};
+use crate::process::{Reaper, signal_group};
+use crate::scratch::Scratch;
+
+/// What a worker may take to end by itself after it was asked to.
+const EXIT_LIMIT: Duration = Duration::from_secs(10);
+/// After SIGTERM, or once it has said that it is about to exit.
+const TERMINATE_LIMIT: Duration = Duration::from_secs(2);
+
+/// How a session ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// As asked for.
+    Stopped,
+    SetupFailed {
+        reason: String,
+    },
+    /// After setup.
+    Crashed {
+        /// It has finished at least one prediction.
+        was_useful: bool,
+    },
+}
+
+pub(super) struct Session {
+    app: Arc<App>,
+    worker: Arc<Worker>,
+    socket: OwnedReadHalf,
+    socket_open: bool,
+    frames: FrameReader,
+    stdout: Capture,
+    stderr: Capture,
+    last_words: Tail,
+    stage: Stage,
+    deadline: Option<(Instant, Overdue)>,
+    setup_failure: Option<String>,
+    was_useful: bool,
+    kills_before: OutOfMemoryKills,
+    exited: Option<oneshot::Receiver<ExitStatus>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    SettingUp,
+    Ready,
+    /// It was told to end.
+    Stopping,
+}
+
+/// What has taken too long.
+#[derive(Debug, Clone, Copy)]
+enum Overdue {
+    Setup,
+    Exit,
+    Termination,
+}
+
+impl Session {
+    /// Starts a worker process.
+    pub(super) fn start(app: Arc<App>, reaper: &Reaper, spill_dir: Scratch) -> io::Result<Self> {
+        app.health.setup_log("coglet", "Spawning worker subprocess");
+        let Spawned {
+            pid,
+            exited,
+            socket,
+            stdout,
+            stderr,
+        } = spawn(reaper, spill_dir.path())?;
+        app.health
+            .setup_log("coglet", "File descriptor redirection complete");
+        let (incoming, outgoing) = socket.into_split();
+        let settings = &app.settings;
+        let deadline = settings
+            .setup_timeout
+            .map(|limit| (Instant::now() + limit, Overdue::Setup));
+        let worker = Arc::new(Worker::new(pid, outgoing, spill_dir));
+        worker.send(&ToWorker::Init {
+            version: protocol::VERSION,
+            reference: &settings.model,
+            mode: settings.mode,
+            slots: settings.slots,
+            weights: settings.weights.as_deref(),
+        });
+        Ok(Self {
+            worker,
+            app,
+            socket: incoming,
+            socket_open: true,
+            frames: FrameReader::default(),
+            stdout: Capture::new(stdout),
+            stderr: Capture::new(stderr),
+            last_words: Tail::default(),
+            stage: Stage::SettingUp,
+            deadline,
+            setup_failure: None,
+            was_useful: false,
+            kills_before: OutOfMemoryKills::now(),
+            exited: Some(exited),
+        })
+    }
+
+    /// Serves the process until it is gone.
+    pub(super) async fn run(mut self, stop: &mut watch::Receiver<Stop>) -> End {
+        let mut exited = self.exited.take().expect("a session runs once");
+        let worker = Arc::clone(&self.worker);
+        let status = loop {
+            tokio::select! {
+                status = &mut exited => break status,
+                read = self.socket.read_buf(self.frames.space()), if self.socket_open => self.on_read(&read),
+                () = self.stdout.readable() => self.on_captured(Source::Stdout),
+                () = self.stderr.readable() => self.on_captured(Source::Stderr),
+                () = passed(self.deadline) => self.on_overdue(),
+                Ok(()) = stop.changed() => self.on_stop(*stop.borrow_and_update()),
+                () = worker.flush() => {}
+            }
+        };
+        // The reaper ends only with the event loop, which runs this.
+        self.on_exit(status.unwrap_or_default())
+    }
+
+    fn on_read(&mut self, read: &io::Result<usize>) {
+        if matches!(read, Ok(0) | Err(_)) {
+            // It has closed its socket: it is exiting, or it is of no use any more.
+            self.socket_open = false;
+            self.limit(TERMINATE_LIMIT, Overdue::Termination);
+        }
+        self.handle_frames();
+    }
+
+    fn handle_frames(&mut self) {
+        loop {
+            let problem = match self.frames.next() {
+                Ok(None) => return,
+                Ok(Some(frame)) => match FromWorker::parse(&frame) {
+                    Ok(message) => {
+                        self.on_message(message);
+                        continue;
+                    }
+                    Err(error) => format!("{error} in {}", excerpt(&frame)),
+                },
+                Err(error) => error.to_string(),
+            };
+            tracing::error!("The worker does not keep to the protocol and is killed: {problem}");
+            self.socket_open = false;
+            signal_group(self.worker.pid, Signal::KILL);
+            return;
+        }
+    }
+
+    fn on_message(&mut self, message: FromWorker) {
+        match message {
+            FromWorker::Loaded(loaded) => {
+                self.app
+                    .health
+                    .setup_log("coglet", "Connected to slot transport");
+                self.worker.set_loaded(loaded);
+            }
+            FromWorker::Ready => self.on_ready(),
+            FromWorker::SetupFailed { error } => {
+                self.setup_failure = Some(format!("Setup failed: {error}"));
+                self.limit(TERMINATE_LIMIT, Overdue::Termination);
+            }
+            FromWorker::Log { id, source, data } => self.on_log(id, source, &data),
+            FromWorker::Metric {
+                id,
+                name,
+                value,
+                mode,
+            } => {
+                self.with_prediction(id, |prediction| {
+                    prediction.record_metric(&name, value, mode);
+                });
+            }
+            FromWorker::Chunk { id, value } => {
+                if let Some(prediction) = self.app.registry.by_key(id) {
+                    deliver_item(&self.app, &self.worker, &prediction, value);
+                }
+            }
+            FromWorker::Done(done) => self.on_done(done),
+            FromWorker::Health { seq, ok, error } => {
+                let result = if ok {
+                    Ok(())
+                } else {
+                    Err(error.unwrap_or_default())
+                };
+                self.worker.health_answer(seq, &result);
+            }
+        }
+    }
+
+    fn on_ready(&mut self) {
+        if self.stage != Stage::SettingUp {
+            return;
+        }
+        self.drain_captured();
+        self.app.health.setup_log("coglet", "Server ready");
+        self.stage = Stage::Ready;
+        self.deadline = None;
+        self.app.worker_ready(Arc::clone(&self.worker));
+    }
+
+    fn on_log(&self, id: Option<Key>, source: Source, text: &str) {
+        match id.and_then(|id| self.app.registry.by_key(id)) {
+            Some(prediction) => log_for(&prediction, source, text),
+            None => self.log_unattributed(source, text),
+        }
+    }
+
+    fn on_done(&mut self, done: protocol::Done) {
+        let Some(prediction) = self.app.registry.by_key(done.id) else {
+            return;
+        };
+        if self.app.registry.only_running().is_some() {
+            self.drain_captured();
+        }
+        self.was_useful = true;
+        deliver_end(&self.app, &self.worker, &prediction, done);
+    }
+
+    fn on_captured(&mut self, source: Source) {
+        let capture = self.capture(source);
+        if let Some(text) = capture.read() {
+            self.log_captured(source, &text);
+        }
+    }
+
+    fn drain_captured(&mut self) {
+        for source in [Source::Stdout, Source::Stderr] {
+            if let Some(text) = self.capture(source).drain() {
+                self.log_captured(source, &text);
+            }
+        }
+    }
+
+    fn capture(&mut self, source: Source) -> &mut Capture {
+        match source {
+            Source::Stdout => &mut self.stdout,
+            Source::Stderr => &mut self.stderr,
+        }
+    }
+
+    /// Output that did not pass through Python belongs to the prediction that runs, if it runs alone.
+    fn log_captured(&mut self, source: Source, text: &str) {
+        if source == Source::Stderr {
+            self.last_words.push(text);
+        }
+        match self.app.registry.only_running() {
+            Some(prediction) => log_for(&prediction, source, text),
+            None => self.log_unattributed(source, text),
+        }
+    }
+
+    fn log_unattributed(&self, source: Source, text: &str) {
+        if self.stage == Stage::SettingUp {
+            for line in text.lines() {
+                self.app.health.setup_log("coglet::setup", line);
+            }
+        }
+        user_lines(None, source.name(), text);
+    }
+
+    fn on_overdue(&mut self) {
+        let Some((_, overdue)) = self.deadline.take() else {
+            return;
+        };
+        match overdue {
+            Overdue::Setup => {
+                self.setup_failure = Some("Setup failed: worker setup timed out".into());
+                self.terminate();
+            }
+            Overdue::Exit => self.terminate(),
+            Overdue::Termination => signal_group(self.worker.pid, Signal::KILL),
+        }
+    }
+
+    fn on_stop(&mut self, stop: Stop) {
+        match stop {
+            Stop::No => {}
+            Stop::Gracefully if self.stage == Stage::Ready => {
+                self.worker.send(&ToWorker::Shutdown {});
+                self.limit(EXIT_LIMIT, Overdue::Exit);
+                self.stage = Stage::Stopping;
+            }
+            Stop::Gracefully => {
+                self.terminate();
+                self.stage = Stage::Stopping;
+            }
+            Stop::Now => {
+                signal_group(self.worker.pid, Signal::KILL);
+                self.stage = Stage::Stopping;
+            }
+        }
+    }
+
+    fn terminate(&mut self) {
+        signal_group(self.worker.pid, Signal::TERM);
+        self.limit(TERMINATE_LIMIT, Overdue::Termination);
+    }
+
+    fn limit(&mut self, limit: Duration, overdue: Overdue) {
+        self.deadline = Some((Instant::now() + limit, overdue));
+    }
+
+    fn on_exit(mut self, status: ExitStatus) -> End {
+        self.worker.set_dead();
+        self.read_remaining_frames();
+        self.drain_captured();
+        self.app.worker_gone();
+        let cause = exit::describe(status, self.kills_before);
+        match self.stage {
+            Stage::SettingUp => {
+                let reason = self.setup_failure.take();
+                End::SetupFailed {
+                    reason: reason
+                        .unwrap_or_else(|| format!("Setup failed: worker crashed: {cause}")),
+                }
+            }
+            stage => {
+                // Whoever asks next must not be told that all is well.
+                self.app.health.begin_setup();
+                self.app
+                    .fail_running(&format!("Worker crashed: {cause}"), &self.last_words.text());
+                if stage == Stage::Stopping {
+                    return End::Stopped;
+                }
+                tracing::error!("Worker crashed: {cause}");
+                End::Crashed {
+                    was_useful: self.was_useful,
+                }
+            }
+        }
+    }
+
+    /// What the process had written before it died is still in the socket. Asking the socket itself ends
+    /// where the data ends, even if a child of the worker keeps the other end open.
+    fn read_remaining_frames(&mut self) {
+        let mut buffer = [0; 16 << 10];
+        while self.socket_open {
+            match rustix::io::read(self.socket.as_ref(), &mut buffer) {
+                Ok(length) if length > 0 => {
+                    self.frames.space().extend_from_slice(&buffer[..length]);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Ok(_) | Err(_) => break,
+            }
+        }
+        self.handle_frames();
+    }
+
+    fn with_prediction(&self, key: Key, act: impl FnOnce(&Prediction)) {
+        // One that was canceled or failed meanwhile is not waited for any more.
+        if let Some(prediction) = self.app.registry.by_key(key) {
+            act(&prediction);
+        }
+    }
+}
+
+async fn passed(deadline: Option<(Instant, Overdue)>) {
+    match deadline {
+        Some((moment, _)) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn log_for(prediction: &Prediction, source: Source, text: &str) {
+    prediction.append_log(text);
+    user_lines(Some(&prediction.order.id), source.name(), text);
+}
+
+fn excerpt(frame: &Bytes) -> String {
+    const LENGTH: usize = 200;
+    String::from_utf8_lossy(&frame[..frame.len().min(LENGTH)]).into_owned()
+}
+
+impl Source {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Starting the worker process.
+
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::{Pid, Signal};
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
+use tokio::sync::oneshot;
+
+use crate::env;
+use crate::process::Reaper;
+
+/// A running worker and the server's ends of its connections.
+pub(super) struct Spawned {
+    pub(super) pid: Pid,
+    pub(super) exited: oneshot::Receiver<ExitStatus>,
+    pub(super) socket: UnixStream,
+    pub(super) stdout: pipe::Receiver,
+    pub(super) stderr: pipe::Receiver,
+}
+
+/// Starts `python -m cog._worker` in a session of its own.
+pub(super) fn spawn(reaper: &Reaper, spill_dir: &Path) -> io::Result<Spawned> {
+    let (ours, theirs) = socketpair(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    let mut child = start("python", &theirs, spill_dir).or_else(|error| match error.kind() {
+        // Debian has `python3` only, unless told otherwise.
+        io::ErrorKind::NotFound => start("python3", &theirs, spill_dir),
+        _ => Err(error),
+    })?;
+    let pid = Pid::from_child(&child);
+    let exited = reaper.adopt(pid);
+    Ok(Spawned {
+        pid,
+        exited,
+        socket: stream(ours)?,
+        stdout: receiver(child.stdout.take().map(OwnedFd::from))?,
+        stderr: receiver(child.stderr.take().map(OwnedFd::from))?,
+    })
+}
+
+fn start(python: &str, socket: &OwnedFd, spill_dir: &Path) -> io::Result<Child> {
+    let socket = socket.as_raw_fd();
+    let mut command = Command::new(python);
+    command
+        .args(["-m", "cog._worker"])
+        .env(env::WORKER_FD, socket.to_string())
+        .env(env::WORKER_SPILL_DIR, spill_dir)
+        .env_remove(env::READY_FD)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    // SAFETY: runs between fork and exec and makes system calls only: no allocation, no lock.
+    unsafe { command.pre_exec(move || isolate(socket)) };
+    command.spawn()
+}
+
+/// In the child: its own session (so that a terminal's Ctrl-C is ours alone to handle, and a signal
+/// reaches everything it starts), dead if the server dies, and with its socket open.
+fn isolate(socket: RawFd) -> io::Result<()> {
+    rustix::process::setsid()?;
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    // SAFETY: the descriptor is open: it was inherited from the server, which keeps it until after the
+    // start.
+    let socket = unsafe { rustix::fd::BorrowedFd::borrow_raw(socket) };
+    rustix::io::fcntl_setfd(socket, rustix::io::FdFlags::empty())?;
+    Ok(())
+}
+
+fn stream(socket: OwnedFd) -> io::Result<UnixStream> {
+    let socket = std::os::unix::net::UnixStream::from(socket);
+    socket.set_nonblocking(true)?;
+    UnixStream::from_std(socket)
+}
+
+fn receiver(pipe: Option<OwnedFd>) -> io::Result<pipe::Receiver> {
+    pipe::Receiver::from_owned_fd(pipe.expect("asked for a pipe"))
+}

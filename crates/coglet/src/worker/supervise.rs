@@ -1,0 +1,194 @@
+//! When a worker is started, and what its end means for the server.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::session::{End, Session};
+use crate::app::App;
+use crate::health::Phase;
+use crate::process::{Reaper, kill_remaining_children};
+use crate::scratch::Scratch;
+
+/// Losses in a row, without a prediction finished in between, after which the server gives up.
+const MAX_LOSSES: u32 = 5;
+
+/// What the server wants of its worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    No,
+    /// Let it finish, with limits.
+    Gracefully,
+    Now,
+}
+
+/// Keeps a worker running.
+pub(crate) struct Supervisor {
+    app: Arc<App>,
+    reaper: Reaper,
+    stop: watch::Receiver<Stop>,
+}
+
+/// What to do after a worker has ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Restart { pause: Duration },
+    Rest(Phase),
+}
+
+/// The history that decides about the next start.
+#[derive(Debug, Default)]
+struct Record {
+    was_ready: bool,
+    losses: u32,
+}
+
+impl Supervisor {
+    pub(crate) fn new(app: Arc<App>, reaper: Reaper, stop: watch::Receiver<Stop>) -> Self {
+        Self { app, reaper, stop }
+    }
+
+    /// Runs until told to stop; then no process that the model started is left.
+    pub(crate) async fn run(mut self) {
+        let mut record = Record::default();
+        loop {
+            let end = self.run_worker().await;
+            // Those that left the worker's process group. A new worker's setup will start its own.
+            kill_remaining_children().await;
+            if *self.stop.borrow() != Stop::No || matches!(end, End::Stopped) {
+                return;
+            }
+            if let End::SetupFailed { reason } = &end {
+                tracing::error!("{reason}");
+            }
+            match record.next(&end) {
+                Next::Rest(phase) => return self.rest(&end, phase).await,
+                Next::Restart { pause } => {
+                    tracing::warn!("Starting a new worker in {} ms", pause.as_millis());
+                    self.app.health.begin_setup();
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        _ = self.stop.wait_for(|stop| *stop != Stop::No) => return,
+                    }
+                }
+            }
+        }
+    }
+
+    async fn run_worker(&mut self) -> End {
+        let session = spill_directory()
+            .and_then(|spill_dir| Session::start(Arc::clone(&self.app), &self.reaper, spill_dir));
+        match session {
+            Ok(session) => session.run(&mut self.stop).await,
+            Err(error) => End::SetupFailed {
+                reason: format!("Setup failed: could not start `python`: {error}"),
+            },
+        }
+    }
+
+    /// Nothing more will be tried: the server answers requests and waits for its end.
+    async fn rest(&mut self, end: &End, phase: Phase) {
+        match end {
+            End::SetupFailed { reason } => self.app.health.fail_setup(reason, phase),
+            End::Crashed { .. } | End::Stopped => self.app.health.give_up(),
+        }
+        if phase == Phase::Defunct {
+            tracing::error!("The worker was lost {MAX_LOSSES} times in a row: giving up");
+        }
+        self.app.ready_signal.tell("SETUP_FAILED");
+        // An error means that the server itself has gone.
+        let _ = self.stop.wait_for(|stop| *stop != Stop::No).await;
+    }
+}
+
+impl Record {
+    /// The first setup is not repeated: it failed for a reason that its author has to see. Later ones
+    /// are, because it has worked before.
+    fn next(&mut self, end: &End) -> Next {
+        match end {
+            End::SetupFailed { .. } if !self.was_ready => return Next::Rest(Phase::SetupFailed),
+            End::Crashed { was_useful: true } => self.losses = 1,
+            End::Crashed { was_useful: false } | End::SetupFailed { .. } | End::Stopped => {
+                self.losses += 1;
+            }
+        }
+        self.was_ready = true;
+        if self.losses >= MAX_LOSSES {
+            return Next::Rest(Phase::Defunct);
+        }
+        // At once, then 200 ms, 400 ms, …
+        let pause = self.losses.checked_sub(2).map_or(Duration::ZERO, |n| {
+            Duration::from_millis(200) * 2_u32.pow(n)
+        });
+        Next::Restart { pause }
+    }
+}
+
+/// A directory for values too large for a frame: in memory if there is room, else on disk.
+fn spill_directory() -> std::io::Result<Scratch> {
+    /// A container's default of 64 MiB is less than one large request.
+    const ROOM: u64 = 256 << 20;
+    let memory = Path::new("/dev/shm");
+    let has_room = rustix::fs::statvfs(memory)
+        .is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) >= ROOM);
+    if has_room && let Ok(scratch) = Scratch::new_in(memory) {
+        return Ok(scratch);
+    }
+    Scratch::new_in(&std::env::temp_dir())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn crashed(was_useful: bool) -> End {
+        End::Crashed { was_useful }
+    }
+
+    fn setup_failed() -> End {
+        End::SetupFailed {
+            reason: "no".into(),
+        }
+    }
+
+    fn restart(milliseconds: u64) -> Next {
+        Next::Restart {
+            pause: Duration::from_millis(milliseconds),
+        }
+    }
+
+    #[test]
+    fn a_first_setup_is_not_repeated() {
+        assert_eq!(
+            Record::default().next(&setup_failed()),
+            Next::Rest(Phase::SetupFailed)
+        );
+    }
+
+    #[test]
+    fn a_worker_that_keeps_dying_is_given_up() {
+        let mut record = Record::default();
+        let pauses = [
+            crashed(false),
+            setup_failed(),
+            crashed(false),
+            crashed(false),
+        ]
+        .map(|end| record.next(&end));
+        assert_eq!(
+            pauses,
+            [restart(0), restart(200), restart(400), restart(800)]
+        );
+        assert_eq!(record.next(&crashed(false)), Next::Rest(Phase::Defunct));
+    }
+
+    #[test]
+    fn a_finished_prediction_wipes_the_record() {
+        let mut record = Record::default();
+        for _ in 0..20 {
+            assert_eq!(record.next(&crashed(true)), restart(0));
+        }
+    }
+}

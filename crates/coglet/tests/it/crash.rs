@@ -1,0 +1,151 @@
+//! Workers that die.
+
+use serde_json::{Value, json};
+
+use crate::server::{Model, Server, eventually};
+
+/// Dies in the way it is told to, or answers with its process id.
+fn mortal() -> Model {
+    Model::run(
+        "def run(self, how: str) -> Any",
+        "import ctypes, signal\nif how == 'kill': os.kill(os.getpid(), signal.SIGKILL)\nif how == 'exit': os._exit(3)\n\
+         if how == 'segfault': ctypes.string_at(0)\nif how == 'words':\n    os.write(2, b'last words\\n')\n    os._exit(1)\n\
+         return os.getpid()",
+    )
+}
+
+fn crash(server: &Server, how: &str) -> Value {
+    let prediction = server.predict(json!({"how": how}));
+    assert_eq!(prediction["status"], "failed", "{prediction}");
+    assert!(prediction["metrics"]["predict_time"].is_f64());
+    prediction
+}
+
+#[test]
+fn case_70_a_killed_worker_fails_its_prediction_and_is_replaced() {
+    let server = mortal().ready();
+    let before = server.output(json!({"how": ""}));
+    assert_eq!(
+        crash(&server, "kill")["error"],
+        "Worker crashed: killed by SIGKILL"
+    );
+    server.until_status("READY");
+    let after = server.output(json!({"how": ""}));
+    assert_ne!(before, after);
+    assert!(server.setup_logs().contains("Server ready"));
+    server.stop();
+}
+
+#[test]
+fn the_cause_is_told() {
+    let server = mortal().ready();
+    for (how, cause) in [("exit", "exit code 3"), ("segfault", "killed by SIGSEGV")] {
+        assert_eq!(
+            crash(&server, how)["error"],
+            format!("Worker crashed: {cause}")
+        );
+        server.until_status("READY");
+        assert!(server.output(json!({"how": ""})).is_number());
+    }
+    let prediction = crash(&server, "words");
+    assert!(
+        prediction["logs"].as_str().unwrap().contains("last words"),
+        "{prediction}"
+    );
+}
+
+#[test]
+fn predictions_are_refused_while_the_worker_restarts() {
+    let server = Model::new(
+        "import os, time\nfrom cog import BaseRunner\nclass Runner(BaseRunner):\n    def setup(self):\n        \
+         while os.path.exists('wait'): time.sleep(0.01)\n    def run(self, die: bool) -> str:\n        \
+         if die: os._exit(1)\n        return 'ok'\n",
+    )
+    .ready();
+    let gate = server.directory.path().join("wait");
+    fs_err::write(&gate, "").unwrap();
+    assert_eq!(server.predict(json!({"die": true}))["status"], "failed");
+    server.until_status("STARTING");
+    assert_eq!(
+        server
+            .post("/predictions", &json!({"input": {"die": false}}))
+            .status,
+        503
+    );
+    fs_err::remove_file(gate).unwrap();
+    server.until_status("READY");
+    assert_eq!(server.output(json!({"die": false})), "ok");
+}
+
+#[test]
+fn a_model_that_keeps_dying_is_given_up() {
+    let server = mortal().ready();
+    for _ in 0..5 {
+        eventually("a live worker", || server.status() == "READY");
+        crash(&server, "kill");
+    }
+    server.until_status("DEFUNCT");
+    assert_eq!(
+        server
+            .post("/predictions", &json!({"input": {"how": ""}}))
+            .status,
+        503
+    );
+    assert_eq!(server.get("/openapi.json").status, 503);
+    server.stop();
+}
+
+#[test]
+fn every_prediction_of_the_dead_worker_fails() {
+    let body = "open(f'running-{n}', 'w').close()\nwhile not os.path.exists('go'): await asyncio.sleep(0.01)\nos._exit(9)";
+    let server = Model::run("async def run(self, n: int) -> int", body)
+        .env("COG_MAX_CONCURRENCY", 3)
+        .ready();
+    let running: Vec<_> = (0..3)
+        .map(|n| server.begin(&n.to_string(), json!({"n": n})))
+        .collect();
+    for n in 0..3 {
+        server.until_file(&format!("running-{n}"));
+    }
+    fs_err::write(server.directory.path().join("go"), "").unwrap();
+    for pending in running {
+        assert_eq!(
+            pending.answer().json()["error"],
+            "Worker crashed: exit code 9"
+        );
+    }
+}
+
+#[test]
+fn a_worker_that_dies_in_setup() {
+    let server = Model::new("import os\nos._exit(7)\n").setup_failed();
+    let logs = server.setup_logs();
+    assert!(
+        logs.contains("Setup failed: worker crashed: exit code 7"),
+        "{logs}"
+    );
+    assert_eq!(server.status(), "SETUP_FAILED");
+}
+
+#[test]
+fn children_of_a_dead_worker_go_with_it() {
+    let server = Model::new(
+        "import os, subprocess\nfrom cog import BaseRunner\nclass Runner(BaseRunner):\n    def setup(self):\n        \
+         subprocess.Popen(['sleep', '1001'])\n        \
+         subprocess.run(['sh', '-c', 'setsid sleep 1002 & setsid sleep 1003 &'], check=True)\n    \
+         def run(self, die: bool) -> str:\n        if die: os._exit(1)\n        return 'ok'\n",
+    )
+    .ready();
+    let sleepers = || {
+        server
+            .processes()
+            .iter()
+            .filter(|command| command.starts_with("sleep"))
+            .count()
+    };
+    eventually("three children", || sleepers() == 3);
+    server.predict(json!({"die": true}));
+    server.until_status("READY");
+    eventually("three children, not six", || sleepers() == 3);
+    server.stop();
+}

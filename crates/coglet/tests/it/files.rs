@@ -1,0 +1,273 @@
+//! Files in and out.
+
+use serde_json::{Value, json};
+
+use crate::receiver::{Receiver, response};
+use crate::server::{Model, Server};
+
+const HELLO: &str = "data:text/plain;base64,SGVsbG8=";
+const WORLD: &str = "data:text/plain;base64,V29ybGQ=";
+
+fn files() -> Receiver {
+    Receiver::start(|_, path| {
+        match path {
+        "/a/image.jpg?size=2" => response(200, b"image"),
+        "/moved" => b"HTTP/1.1 302 Found\r\nLocation: /a/image.jpg?size=2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec(),
+        _ => response(404, b"nothing"),
+    }
+    })
+}
+
+/// The directory for inputs must be as empty as before.
+fn input_files(server: &Server) -> Vec<std::path::PathBuf> {
+    let entries = fs_err::read_dir(server.directory.path().join("tmp"))
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path());
+    let directories = entries.filter(|path| path.is_dir());
+    let entries = directories.flat_map(|path| fs_err::read_dir(path).unwrap());
+    entries.flatten().map(|entry| entry.path()).collect()
+}
+
+fn with_tmp(model: Model) -> Server {
+    model.file("tmp/.keep", "").env("TMPDIR", "tmp").ready()
+}
+
+#[test]
+fn case_33_path_outputs() {
+    let server = Model::run(
+        "def run(self) -> Path",
+        "open('out.txt', 'w').write('Hello')\nreturn Path('out.txt')",
+    )
+    .ready();
+    assert_eq!(server.output(json!({})), HELLO);
+    assert!(
+        server.directory.path().join("out.txt").exists(),
+        "an output file is the model's"
+    );
+    let body = "for n, word in enumerate(['Hello', 'World', 'Hello']): open(f'{n}.txt', 'w').write(word)\n\
+                return [Path(f'{n}.txt') for n in range(3)]";
+    let server = Model::run("def run(self) -> List[Path]", body).ready();
+    assert_eq!(server.output(json!({})), json!([HELLO, WORLD, HELLO]));
+}
+
+#[test]
+fn yielded_files_keep_their_place() {
+    let body =
+        "open('a.txt', 'w').write('Hello')\nyield 'first'\nyield Path('a.txt')\nyield 'last'";
+    let server = Model::run("def run(self) -> Iterator[Any]", body).ready();
+    assert_eq!(server.output(json!({})), json!(["first", HELLO, "last"]));
+}
+
+#[test]
+fn file_objects_and_types() {
+    let body = "import io\nopen('a.png', 'wb').write(b'x')\nreturn {'bytes': io.BytesIO(b'Hello'), 'path': Path('a.png')}";
+    let server = Model::run("def run(self) -> dict", body).ready();
+    let expected = json!({"bytes": "data:application/octet-stream;base64,SGVsbG8=", "path": "data:image/png;base64,eA=="});
+    assert_eq!(server.output(json!({})), expected);
+    let server = Model::run(
+        "def run(self) -> File",
+        "import io\nreturn io.BytesIO(b'Hello')",
+    )
+    .ready();
+    assert_eq!(
+        server.output(json!({})),
+        "data:application/octet-stream;base64,SGVsbG8="
+    );
+}
+
+#[test]
+fn a_missing_output_file_is_named() {
+    let server = Model::run("def run(self) -> Path", "return Path('gone.png')").ready();
+    let prediction = server.predict(json!({}));
+    assert_eq!(prediction["status"], "failed");
+    assert!(
+        prediction["error"].as_str().unwrap().contains("gone.png"),
+        "{prediction}"
+    );
+}
+
+#[test]
+fn a_client_cannot_name_a_file_of_the_server() {
+    let server = Model::run("def run(self, v: Any) -> Any", "return v").ready();
+    let secret = server.directory.path().join("secret");
+    fs_err::write(&secret, "key").unwrap();
+    let forged = json!({"__cog_file__": {"path": secret, "name": "a", "mime": "text/plain", "delete": true}});
+    for value in [forged.clone(), json!([forged])] {
+        assert_eq!(server.output(json!({"v": value})), value);
+    }
+    assert!(secret.exists());
+}
+
+#[test]
+fn case_36_path_inputs_from_data_urls() {
+    let server = with_tmp(Model::run(
+        "def run(self, path: Optional[Path] = None) -> str",
+        "return path.read_text() if path else repr(path)",
+    ));
+    assert_eq!(server.output(json!({"path": HELLO})), "Hello");
+    assert_eq!(server.output(json!({})), "None");
+    assert_eq!(input_files(&server), Vec::<std::path::PathBuf>::new());
+    let server = with_tmp(Model::run(
+        "def run(self, paths: List[Path]) -> str",
+        "return ' '.join(p.read_text() for p in paths)",
+    ));
+    assert_eq!(
+        server.output(json!({"paths": [HELLO, WORLD]})),
+        "Hello World"
+    );
+    assert_eq!(input_files(&server), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn case_37_file_inputs() {
+    let server = with_tmp(Model::run(
+        "def run(self, file: Optional[File] = None) -> str",
+        "return file.read().decode() if file else ''",
+    ));
+    assert_eq!(server.output(json!({"file": HELLO})), "Hello");
+    assert_eq!(server.output(json!({})), "");
+}
+
+#[test]
+fn case_38_strings_stay_strings() {
+    let server = Model::run(
+        "def run(self, s: str, p: Path) -> list",
+        "return [s, type(s).__name__, str(p), type(p).__name__]",
+    )
+    .ready();
+    let url = "https://example.com/a.png";
+    assert_eq!(
+        server.output(json!({"s": url, "p": "a/b.txt"})),
+        json!([url, "str", "a/b.txt", "str"])
+    );
+    let server = Model::run("def run(self, s: List[str]) -> list", "return s").ready();
+    assert_eq!(server.output(json!({"s": [HELLO]})), json!([HELLO]));
+}
+
+#[test]
+fn case_39_path_inputs_from_urls() {
+    let receiver = files();
+    let body = "return [p.read_text(), p.name, type(p).__name__]";
+    let server = with_tmp(
+        Model::run("def run(self, p: Path) -> list", body).env("COG_USER_AGENT", "tester/1"),
+    );
+    let output = server.output(json!({"p": receiver.url("/a/image.jpg?size=2")}));
+    assert_eq!((&output[0], &output[2]), (&json!("image"), &json!("Path")));
+    assert!(
+        output[1].as_str().unwrap().ends_with("image.jpg"),
+        "{output}"
+    );
+    assert!(
+        receiver
+            .next()
+            .headers
+            .contains("\r\nuser-agent: tester/1\r\n")
+    );
+    assert_eq!(
+        server.output(json!({"p": receiver.url("/moved")}))[0],
+        "image"
+    );
+    assert_eq!(input_files(&server), Vec::<std::path::PathBuf>::new());
+    assert_eq!(server.status(), "READY");
+}
+
+#[test]
+fn a_mixed_list_is_fetched_in_part() {
+    let receiver = files();
+    let server = Model::run(
+        "def run(self, ps: List[Path]) -> list",
+        "return [type(p).__name__ for p in ps]",
+    )
+    .ready();
+    let input = json!({"ps": [receiver.url("/a/image.jpg?size=2"), "local.txt", HELLO]});
+    assert_eq!(server.output(input), json!(["Path", "str", "Path"]));
+}
+
+#[test]
+fn names_resolve_without_a_network() {
+    let receiver = files();
+    let server = Model::run("def run(self, p: Path) -> str", "return p.read_text()").ready();
+    let url = format!("http://localhost:{}/a/image.jpg?size=2", receiver.port);
+    assert_eq!(server.output(json!({"p": url})), "image");
+}
+
+#[test]
+fn a_failed_download_fails_the_prediction() {
+    let receiver = files();
+    let server = with_tmp(Model::run(
+        "def run(self, p: Path) -> str",
+        "return p.read_text()",
+    ));
+    let url = receiver.url("/none.png");
+    let prediction = server.predict(json!({"p": url}));
+    assert_eq!(prediction["status"], "failed");
+    let expected = format!("Input validation error: 404 Client Error: Not Found for url: {url}");
+    assert_eq!(prediction["error"], Value::from(expected));
+    let prediction = server.predict(json!({"p": "http://127.0.0.1:1/a.png"}));
+    assert!(
+        prediction["error"]
+            .as_str()
+            .unwrap()
+            .starts_with("Input validation error: could not download"),
+        "{prediction}"
+    );
+    assert_eq!(input_files(&server), Vec::<std::path::PathBuf>::new());
+    assert_eq!(server.status(), "READY");
+}
+
+#[test]
+fn a_canceled_download_frees_the_slot() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/slow.bin", silent.local_addr().unwrap());
+    let server = with_tmp(Model::run(
+        "def run(self, p: Path) -> str",
+        "return p.read_text()",
+    ));
+    let running = server.begin("a", json!({"p": url}));
+    let (_connection, _) = silent.accept().unwrap();
+    assert_eq!(server.status(), "BUSY");
+    assert_eq!(server.post("/predictions/a/cancel", &json!({})).status, 200);
+    assert_eq!(running.answer().json()["status"], "canceled");
+    assert_eq!(server.status(), "READY");
+    assert_eq!(input_files(&server), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn a_large_data_url() {
+    let server = with_tmp(Model::run(
+        "def run(self, p: Path) -> int",
+        "return p.stat().st_size",
+    ));
+    let url = format!(
+        "data:application/octet-stream;base64,{}",
+        "AAAA".repeat(4 << 20)
+    );
+    assert_eq!(server.output(json!({"p": url})), 12 << 20);
+    assert_eq!(input_files(&server), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn case_40_secrets() {
+    let body = "return [repr(k), k.get_secret_value() if k else None, type(s).__name__]";
+    let server = Model::run(
+        "def run(self, k: Optional[Secret] = None, s: str = '') -> list",
+        body,
+    )
+    .ready();
+    assert_eq!(
+        server.output(json!({"k": "key", "s": "x"})),
+        json!(["Secret(**********)", "key", "str"])
+    );
+    assert_eq!(server.output(json!({}))[1], json!(null));
+}
+
+#[test]
+fn case_68_postponed_annotations() {
+    let server = Model::new(
+        "from __future__ import annotations\nfrom cog import BaseRunner, Path\nclass Runner(BaseRunner):\n    \
+         def run(self, p: Path) -> Path:\n        out = Path('out.txt')\n        out.write_text(p.read_text())\n        return out\n",
+    )
+    .ready();
+    assert_eq!(server.output(json!({"p": HELLO})), HELLO);
+}

@@ -1,0 +1,26 @@
+//! The server as its users see it: the real binary, real Python models, real sockets.
+//!
+//! Tests whose names begin with a number check the conformance case of that number.
+#![expect(
+    clippy::unwrap_used,
+    clippy::needless_pass_by_value,
+    clippy::format_collect,
+    clippy::format_push_string,
+    reason = "tests are written for reading, and may panic"
+)]
+
+mod bad_input;
+mod cancel;
+mod concurrency;
+mod crash;
+mod files;
+mod healthcheck;
+mod http;
+mod lifecycle;
+mod logs;
+mod receiver;
+mod requests;
+mod server;
+mod setup;
+mod shutdown;
+mod webhooks;

@@ -1,0 +1,133 @@
+//! Webhooks.
+
+use serde_json::{Value, json};
+
+use crate::http::Request;
+use crate::receiver::{Receiver, response};
+use crate::server::Model;
+
+fn statuses(reports: &[Value]) -> Vec<&str> {
+    reports
+        .iter()
+        .map(|report| report["status"].as_str().unwrap())
+        .collect()
+}
+
+#[test]
+fn case_45_an_unreachable_receiver() {
+    let server = Model::echo().ready();
+    let body = json!({"input": {"s": "x"}, "webhook": "http://127.0.0.1:1/", "webhook_events_filter": ["start", "completed"]});
+    assert_eq!(server.begin_async(&body).status, 202);
+    server.until_status("READY");
+    assert_eq!(server.output(json!({"s": "y"})), "hello y");
+}
+
+#[test]
+fn case_46_retries() {
+    let receiver = Receiver::start(|number, _| response(if number < 2 { 500 } else { 200 }, b""));
+    let server = Model::echo().ready();
+    let body = |url: String| json!({"input": {"s": "x"}, "webhook": url, "webhook_events_filter": ["completed"]});
+    server.begin_async(&body(receiver.url("/")));
+    let deliveries = [receiver.next(), receiver.next(), receiver.next()];
+    assert!(
+        deliveries
+            .iter()
+            .all(|delivery| delivery.json()["status"] == "succeeded")
+    );
+
+    let refusing = Receiver::start(|_, _| response(400, b""));
+    server.begin_async(&body(refusing.url("/")));
+    refusing.next();
+    server.until_logged("The terminal webhook was not delivered: 400");
+    assert!(refusing.rest().is_empty() && receiver.rest().is_empty());
+    server.stop();
+}
+
+#[test]
+fn case_47_filters() {
+    let receiver = Receiver::accepting();
+    let server = Model::run(
+        "def run(self) -> Iterator[int]",
+        "print('x')\nyield 1\nyield 2",
+    )
+    .ready();
+    let run = |filter: Value| {
+        let body = json!({"webhook": receiver.url("/"), "webhook_events_filter": filter});
+        assert_eq!(
+            server.post("/predictions", &body).json()["status"],
+            "succeeded"
+        );
+    };
+    run(json!(["completed"]));
+    assert_eq!(statuses(&receiver.until_completed()), ["succeeded"]);
+    run(json!(["output"]));
+    run(json!([]));
+    server.stop();
+    let outputs: Vec<_> = receiver
+        .rest()
+        .iter()
+        .map(|received| received.json()["output"].clone())
+        .collect();
+    assert_eq!(outputs, [json!([1]), json!([1, 2])]);
+}
+
+#[test]
+fn case_48_logs_are_throttled_and_outputs_are_not() {
+    let receiver = Receiver::accepting();
+    let server = Model::run(
+        "def run(self) -> Iterator[int]",
+        "print('a')\nprint('b')\nyield 1\nyield 2",
+    )
+    .ready();
+    let run = |filter: Value| {
+        let body = json!({"webhook": receiver.url("/"), "webhook_events_filter": filter});
+        assert_eq!(server.begin_async(&body).status, 202);
+        receiver.until_completed()
+    };
+    let reports = run(json!(["logs", "completed"]));
+    assert_eq!(statuses(&reports), ["processing", "succeeded"]);
+    assert_eq!(reports[1]["logs"], "a\nb\n");
+    server.until_status("READY");
+    let reports = run(json!(["output", "completed"]));
+    assert_eq!(
+        statuses(&reports),
+        ["processing", "processing", "succeeded"]
+    );
+}
+
+#[test]
+fn everything_in_order() {
+    let receiver = Receiver::accepting();
+    let server = Model::run("def run(self) -> Iterator[int]", "yield 1\nyield 2")
+        .env("WEBHOOK_AUTH_TOKEN", "s3cret")
+        .ready();
+    let body = json!({"id": "a", "input": {}, "webhook": receiver.url("/hook")});
+    let request =
+        Request::json("POST", "/predictions", &body).header("traceparent", "00-abc-def-01");
+    assert_eq!(server.send(request).answer().status, 200);
+    let first = receiver.next();
+    assert_eq!(first.path, "/hook");
+    for header in [
+        "content-type: application/json",
+        "authorization: bearer s3cret",
+        "traceparent: 00-abc-def-01",
+        "user-agent: coglet/",
+    ] {
+        assert!(
+            first.headers.contains(&format!("\r\n{header}")),
+            "{}",
+            first.headers
+        );
+    }
+    assert_eq!(
+        first.json(),
+        json!({"id": "a", "status": "processing", "logs": "", "metrics": {}})
+    );
+    let reports = receiver.until_completed();
+    assert_eq!(
+        statuses(&reports),
+        ["processing", "processing", "succeeded"]
+    );
+    assert_eq!(reports[2]["output"], json!([1, 2]));
+    assert!(reports[2].get("input").is_none());
+}

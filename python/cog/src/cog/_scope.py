@@ -1,0 +1,178 @@
+"""The running prediction as the model sees it: context and metrics."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+NAME_LIMIT = 128
+SEGMENT_LIMIT = 4
+_MODES = {"replace": "replace", "incr": "increment", "increment": "increment", "append": "append"}
+_INTEGER_LIMITS = (-(2**63), 2**64 - 1)
+
+#: Sends name, value and wire mode of one recorded metric.
+Sink = Callable[[str, Any, str], None]
+
+
+class MetricRecorder:
+    """Metrics of one prediction. Inactive outside of one: takes everything, keeps nothing."""
+
+    def __init__(self, sink: Sink | None = None) -> None:
+        self._sink = sink
+        self._types: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def record(self, key: str, value: Any, mode: str | None = None) -> None:
+        """Records a value: ``replace`` (default), ``incr`` adds a number, ``append`` adds to a list. None deletes."""
+        wire_mode = _wire_mode(mode)
+        if self._sink is None:
+            return
+        if value is None:
+            self.delete(key)
+            return
+        check_name(key)
+        checked = _checked(value)
+        kind = type(value).__name__
+        if wire_mode == "increment" and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise TypeError(f"Increment mode requires int or float, got {kind}")
+        with self._lock:
+            known = self._types.setdefault(key, kind)
+            if known != kind:
+                raise TypeError(
+                    f"Metric '{key}' has type {known}, cannot set to {kind} without deleting first"
+                )
+            self._sink(key, checked, wire_mode)
+
+    def delete(self, key: str) -> None:
+        """Forgets a metric, and its type."""
+        if self._sink is None:
+            return
+        check_form(key)
+        with self._lock:
+            self._types.pop(key, None)
+            self._sink(key, None, "replace")
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.record(key, value)
+
+    def __delitem__(self, key: str) -> None:
+        self.delete(key)
+
+    def close(self) -> None:
+        """Makes it inactive: its prediction has ended."""
+        self._sink = None
+
+    def __repr__(self) -> str:
+        if self._sink is None:
+            return "MetricRecorder(inactive)"
+        return f"MetricRecorder(keys={len(self._types)})"
+
+
+class Scope:
+    """One prediction: its ``context`` (text to text) and ``metrics``."""
+
+    def __init__(self, context: dict[str, str] | None = None, sink: Sink | None = None) -> None:
+        self.context: dict[str, str] = context or {}
+        self.metrics = MetricRecorder(sink)
+
+    def record_metric(self, key: str, value: Any, mode: str | None = None) -> None:
+        """Same as ``metrics.record``."""
+        self.metrics.record(key, value, mode)
+
+    def __repr__(self) -> str:
+        return f"Scope({self.metrics!r})"
+
+
+_INACTIVE = Scope()
+_current: ContextVar[Scope | None] = ContextVar("cog_scope", default=None)
+#: Of a synchronous model: it runs one prediction at a time, in whichever of its threads.
+_process_wide: Scope | None = None
+
+
+def current_scope() -> Scope:
+    """The running prediction, or an inactive scope."""
+    return _current.get() or _process_wide or _INACTIVE
+
+
+def enter(scope: Scope) -> None:
+    """Makes it the scope of this asyncio task and those it makes."""
+    _current.set(scope)
+
+
+def enter_process(scope: Scope | None) -> None:
+    """Makes it the scope of all threads, or of none."""
+    global _process_wide
+    _process_wide = scope
+
+
+def check_name(name: str) -> None:
+    """Raises ValueError for a name that a metric can't have."""
+    if name == "predict_time":
+        raise ValueError("'predict_time' is reserved by the runtime")
+    if name.startswith("cog."):
+        raise ValueError("the 'cog.' prefix is reserved for system metrics")
+    check_form(name)
+
+
+def check_form(name: str) -> None:
+    """The rules that hold for deletion too."""
+    if not name:
+        raise ValueError("metric name must not be empty")
+    if len(name) > NAME_LIMIT:
+        raise ValueError(f"metric name must be {NAME_LIMIT} characters or fewer (got {len(name)} characters)")
+    segments = name.split(".")
+    if len(segments) > SEGMENT_LIMIT:
+        raise ValueError(
+            f"metric name must have at most {SEGMENT_LIMIT} dot-separated segments (got {len(segments)})"
+        )
+    if name.startswith("."):
+        raise ValueError("metric name must not start with a dot")
+    if name.endswith("."):
+        raise ValueError("metric name must not end with a dot")
+    if ".." in name:
+        raise ValueError("metric name must not contain empty segments (consecutive dots)")
+    for segment in segments:
+        _check_segment(segment)
+
+
+def _check_segment(segment: str) -> None:
+    what = f"metric name segment '{segment}'"
+    if not re.match(r"[a-zA-Z]", segment):
+        raise ValueError(f"{what} must start with a letter")
+    if "__" in segment:
+        raise ValueError(f"{what} must not contain consecutive underscores")
+    odd = re.search(r"[^a-zA-Z0-9_]", segment)
+    if odd:
+        raise ValueError(f"{what} contains invalid character '{odd.group()}'")
+    if segment.endswith("_"):
+        raise ValueError(f"{what} must end with a letter or digit")
+
+
+def _wire_mode(mode: str | None) -> str:
+    try:
+        return _MODES[mode or "replace"]
+    except (KeyError, TypeError):
+        raise TypeError(
+            f"Invalid metric mode: {mode!r}. Expected 'replace', 'incr', or 'append'."
+        ) from None
+
+
+def _checked(value: Any) -> Any:
+    """The value as JSON takes it; integers that do not fit 64 bits become floats."""
+    if isinstance(value, (bool, float, str)):
+        return value
+    if isinstance(value, int):
+        return value if _INTEGER_LIMITS[0] <= value <= _INTEGER_LIMITS[1] else float(value)
+    if isinstance(value, list):
+        return [item if item is None else _checked(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): item if item is None else _checked(item) for key, item in value.items()}
+    raise TypeError(
+        f"Unsupported metric value type: {type(value).__name__}. "
+        "Expected bool, int, float, str, list, or dict."
+    )
+
+

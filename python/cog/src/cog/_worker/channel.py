@@ -1,0 +1,133 @@
+"""Frames to and from the server: a 32-bit little-endian length and that many bytes of JSON.
+
+A frame is never torn: a cancelation that arrives while one is written is raised afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+import threading
+from typing import Any
+
+#: Values whose JSON is larger travel as files.
+SPILL_BYTES = 1024 * 1024
+_LENGTH = struct.Struct("<I")
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+class Channel:
+    """The socket to the server. Writing is safe from any thread; reading is one thread's."""
+
+    def __init__(self, descriptor: int, spill_directory: str | None) -> None:
+        os.set_inheritable(descriptor, False)
+        self._socket = socket.socket(fileno=descriptor)
+        self._spill_directory = spill_directory
+        self._spilled = 0
+        self._lock = threading.RLock()
+        self._buffer = bytearray()
+        self.owner = os.getpid()
+        #: Depth of the main thread's sections that a cancelation must not interrupt, and what to call after them.
+        #: Signals are handled by the main thread, so other threads need not count.
+        self.busy = 0
+        self._main = threading.main_thread().ident
+        self.after_busy: Any = None
+
+    # Writing
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Writes one frame. In a forked child nothing is written: the socket is not the child's."""
+        self._write(_frame(_encode(message).encode("utf-8", "surrogatepass")))
+
+    def send_value(self, message: dict[str, Any], key: str, text: str) -> None:
+        """Writes a frame with JSON ``text`` as its last member, or as a file if it is large."""
+        data = text.encode("utf-8", "surrogatepass")
+        if len(data) > SPILL_BYTES and self._spill_directory:
+            self.send({**message, f"{key}_file": self._spill(data)})
+            return
+        head = _encode(message)[:-1].encode("utf-8", "surrogatepass")
+        self._write(_frame(b'%b,"%b":%b}' % (head, key.encode(), data)))
+
+    def _spill(self, data: bytes) -> str:
+        with self._lock:
+            self._spilled += 1
+            name = f"worker-{os.getpid()}-{self._spilled}.json"
+        path = os.path.join(self._spill_directory or "/tmp", name)
+        with open(path, "wb") as file:
+            file.write(data)
+        return path
+
+    def _write(self, frame: bytes) -> None:
+        if os.getpid() != self.owner:
+            return
+        self.enter()
+        try:
+            with self._lock:
+                self._socket.sendall(frame)
+        except (BrokenPipeError, ConnectionResetError):
+            os._exit(1)  # the server is gone, and nobody is left to tell
+        finally:
+            self.leave()
+
+    def enter(self) -> None:
+        """Begins a section that a cancelation waits for."""
+        if threading.get_ident() == self._main:
+            self.busy += 1
+
+    def leave(self) -> None:
+        """Ends it; the last one lets a waiting cancelation through."""
+        if threading.get_ident() != self._main:
+            return
+        self.busy -= 1
+        if not self.busy and self.after_busy is not None:
+            waiting, self.after_busy = self.after_busy, None
+            waiting()
+
+    # Reading
+
+    def receive(self) -> dict[str, Any] | None:
+        """The next frame, None when the server has closed the socket."""
+        while True:
+            frame = self.buffered()
+            if frame is not None:
+                return frame
+            data = self._socket.recv(256 * 1024)
+            if not data:
+                return None
+            self._buffer += data
+
+    def feed(self) -> bool:
+        """For event loops: reads what is there without waiting. False when the server has closed the socket."""
+        try:
+            data = self._socket.recv(256 * 1024, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        self._buffer += data
+        return bool(data)
+
+    def buffered(self) -> dict[str, Any] | None:
+        """The next frame if it has been read whole."""
+        buffer = self._buffer
+        if len(buffer) < 4:
+            return None
+        end = 4 + _LENGTH.unpack_from(buffer)[0]
+        if len(buffer) < end:
+            return None
+        message: dict[str, Any] = json.loads(buffer[4:end])
+        del buffer[:end]
+        path = message.pop("input_file", None)
+        if path is not None:
+            with open(path, "rb") as file:
+                message["input"] = json.load(file)
+            os.unlink(path)
+        return message
+
+    def fileno(self) -> int:
+        """For event loops."""
+        return self._socket.fileno()
+
+
+def _frame(body: bytes) -> bytes:
+    return _LENGTH.pack(len(body)) + body

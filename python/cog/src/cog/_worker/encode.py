@@ -1,0 +1,158 @@
+"""Outputs as JSON text. Files at the top, or in a top-level list, are named for the server to read."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from typing import Any
+
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+#: The common case: already JSON, no walk needed.
+_PLAIN = (str, int, float, bool, type(None))
+
+
+class OutputError(Exception):
+    """Why an output can't be sent; the text is for the client."""
+
+
+class Encoded:
+    """An output: its JSON text, and where in it the server finds files (True: all of it; else indexes)."""
+
+    __slots__ = ("files", "text")
+
+    def __init__(self, text: str, files: bool | list[int] = False) -> None:
+        self.text = text
+        self.files = files
+
+
+def encode(value: Any, spill_directory: str | None) -> Encoded:
+    """One output, or one item of a stream."""
+    if type(value) in _PLAIN:
+        return Encoded(_json(value))
+    if is_file(value):
+        return Encoded(_json(_file_marker(value, spill_directory)), True)
+    if isinstance(value, (list, tuple, set, frozenset)) or is_generator(value):
+        files: list[int] = []
+        items = []
+        for index, item in enumerate(value):
+            if is_file(item):
+                files.append(index)
+                items.append(_file_marker(item, spill_directory))
+            else:
+                items.append(_plain(item))
+        return Encoded(_json(items), files or False)
+    return Encoded(_json(_plain(value)))
+
+
+def is_file(value: Any) -> bool:
+    """Whether it is sent as a file."""
+    return isinstance(value, (os.PathLike, io.IOBase))
+
+
+def is_generator(value: Any) -> bool:
+    """Whether it is the object that a generator function gives."""
+    return type(value).__name__ == "generator" and hasattr(value, "gi_frame")
+
+
+def _json(value: Any) -> str:
+    try:
+        return _encoder.encode(value)
+    except TypeError as error:
+        raise OutputError(f"Failed to serialize output: TypeError: {error}") from None
+    except ValueError as error:
+        raise OutputError(f"Failed to parse output JSON: {error}") from None
+    except RecursionError:
+        raise OutputError("Failed to serialize output: it is nested too deeply") from None
+
+
+def _plain(value: Any) -> Any:
+    """The value in types that JSON has; what has none is left for the encoder to refuse by name."""
+    if type(value) in _PLAIN:
+        return value
+    if isinstance(value, dict) and type(value) is dict:
+        return {key: _plain(item) for key, item in value.items()}
+    for method in ("model_dump", "dict"):
+        dump = getattr(value, method, None)
+        if callable(dump) and not isinstance(value, (dict, type)):
+            return _plain(dump())
+    if hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
+        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)) or is_generator(value):
+        return [_plain(item) for item in value]
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> Any:
+    if is_file(value):
+        return data_url(value)
+    # A value of these types exists only if its module is loaded.
+    enum = sys.modules.get("enum")
+    if enum is not None and isinstance(value, enum.Enum):
+        return _plain(value.value)
+    datetime = sys.modules.get("datetime")
+    if datetime is not None and isinstance(value, datetime.datetime):
+        return value.isoformat()
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        if isinstance(value, numpy.generic):
+            return value.item()
+        if isinstance(value, numpy.ndarray):
+            return value.tolist()
+    return value
+
+
+def _file_marker(value: Any, spill_directory: str | None) -> dict[str, Any]:
+    """What tells the server to read the file. An open file is copied first: only this process can read it."""
+    if isinstance(value, os.PathLike):
+        path = os.path.abspath(os.fspath(value))
+        if not os.path.isfile(path):
+            raise OutputError(f"the output file `{os.fspath(value)}` does not exist")
+        name = os.path.basename(path)
+        return {"__cog_file__": {"path": path, "name": name, "mime": mime_of(name), "delete": False}}
+    import tempfile
+
+    name = _name_of(value)
+    with tempfile.NamedTemporaryFile(dir=spill_directory, delete=False) as copy:
+        copy.write(_content_of(value))
+    return {"__cog_file__": {"path": copy.name, "name": name, "mime": mime_of(name), "delete": True}}
+
+
+def data_url(value: Any) -> str:
+    """The file within the JSON text."""
+    import base64
+
+    if isinstance(value, os.PathLike):
+        name: str | None = os.path.basename(os.fspath(value))
+        try:
+            with open(value, "rb") as file:
+                content = file.read()
+        except OSError as error:
+            raise OutputError(f"the output file `{os.fspath(value)}` can't be read: {error.strerror}") from None
+    else:
+        name, content = _name_of(value), _content_of(value)
+    return f"data:{mime_of(name)};base64,{base64.b64encode(content).decode()}"
+
+
+def _name_of(file: Any) -> str | None:
+    name = getattr(file, "name", None)
+    return os.path.basename(name) if isinstance(name, str) else None
+
+
+def _content_of(file: Any) -> bytes:
+    if file.seekable():
+        file.seek(0)
+    content = file.read()
+    return content.encode() if isinstance(content, str) else bytes(content)
+
+
+def mime_of(name: str | None) -> str:
+    """By the extension."""
+    import mimetypes
+
+    guessed = mimetypes.guess_type(name)[0] if name else None
+    return guessed or "application/octet-stream"

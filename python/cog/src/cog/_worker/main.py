@@ -1,0 +1,94 @@
+"""From the first frame to the last: load, set up, serve."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+from .._version import __version__
+from .channel import Channel
+from .logs import Logs
+from .model import Model, described, python_version, spill_directory
+
+PROTOCOL_VERSION = 1
+
+
+def main() -> None:
+    """Runs until the server says so, or is gone."""
+    channel = Channel(int(os.environ.pop("COG_WORKER_FD")), spill_directory())
+    logs = Logs(channel)
+    logs.install()
+    _leave_signals_to_the_server()
+    _mark_active()
+    first = channel.receive()
+    if first is None:
+        return
+    if first.get("version") != PROTOCOL_VERSION:
+        _fail(channel, f"the server speaks version {first.get('version')} of the protocol, the SDK {PROTOCOL_VERSION}")
+    if first.get("weights"):
+        os.environ["COG_WEIGHTS"] = first["weights"]
+    model = _load(channel, first)
+    channel.send(
+        {
+            "type": "loaded",
+            "sdk": __version__,
+            "python": python_version(),
+            "is_async": model.is_async,
+            "is_train": model.is_train,
+            "has_healthcheck": model.healthcheck is not None,
+            "has_setup": model.setup is not None,
+            "signature": model.inputs.kinds,
+        }
+    )
+    if model.is_async:
+        from .concurrent import serve
+    else:
+        from .serial import serve
+    serve(model, channel, logs)
+
+
+def _load(channel: Channel, first: dict[str, Any]) -> Model:
+    try:
+        return Model(first["ref"], first["mode"], first["slots"])
+    except BaseException as error:
+        fail_setup(channel, "failed to load predictor", error)
+        raise AssertionError("unreachable") from error
+
+
+def fail_setup(channel: Channel, what: str, error: BaseException) -> None:
+    """Tells the server and ends the process."""
+    import traceback
+
+    from .model import ConcurrencyError
+
+    traceback.print_exception(type(error), error, error.__traceback__)
+    text = str(error) if isinstance(error, ConcurrencyError) else f"{what}: {described(error)}"
+    _fail(channel, text)
+
+
+def _fail(channel: Channel, text: str) -> None:
+    channel.send({"type": "setup_failed", "error": text})
+    sys.stdout.flush()
+    os._exit(1)
+
+
+def _leave_signals_to_the_server() -> None:
+    """A terminal's Ctrl-C reaches this process too. Handlers, unlike ignoring, are not inherited by child processes."""
+
+    def ignore(_signal: int, _frame: FrameType | None) -> None:
+        pass
+
+    signal.signal(signal.SIGINT, ignore)
+    signal.signal(signal.SIGTERM, ignore)
+
+
+def _mark_active() -> None:
+    """``coglet.server.active`` is true here; most models never look."""
+    try:
+        import coglet
+    except ImportError:
+        return
+    coglet.server.active = True

@@ -1,0 +1,91 @@
+"""The model as the worker sees it: what to call, and how."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from .._decorators import unwrapped
+from ..predictor import extract_setup_weights, handler_name, has_setup_weights, load_predictor_from_ref
+from .signature import Inputs
+
+_COROUTINE, _ASYNC_GENERATOR = 0x80, 0x200
+
+
+class Model:
+    """A loaded model."""
+
+    def __init__(self, reference: str, mode: str, slots: int) -> None:
+        self.instance = load_predictor_from_ref(reference)
+        self.is_train = mode == "train"
+        self.handler = _handler(self.instance, self.is_train)
+        flags = _flags(self.handler)
+        self.is_async = bool(flags & (_COROUTINE | _ASYNC_GENERATOR))
+        self.is_async_generator = bool(flags & _ASYNC_GENERATOR)
+        self.inputs = Inputs(self.handler)
+        if slots > 1 and not self.is_async:
+            raise ConcurrencyError("COG_MAX_CONCURRENCY > 1 requires an async run() or predict() method")
+
+    @property
+    def setup(self) -> Callable[..., Any] | None:
+        """Its ``setup``, if it is an object that has one."""
+        setup = getattr(self.instance, "setup", None)
+        return setup if callable(setup) and not _is_function(self.instance) else None
+
+    @property
+    def healthcheck(self) -> Callable[..., Any] | None:
+        """Its ``healthcheck``, if it is an object that has one."""
+        check = getattr(self.instance, "healthcheck", None)
+        return check if callable(check) and not _is_function(self.instance) else None
+
+    def call_setup(self) -> Any:
+        """Runs ``setup``; gives a coroutine if that is async."""
+        setup = self.setup
+        if setup is None:
+            return None
+        return setup(extract_setup_weights(self.instance)) if has_setup_weights(self.instance) else setup()
+
+
+class ConcurrencyError(Exception):
+    """More than one slot for a model that can run one prediction at a time."""
+
+
+def _handler(instance: Any, train: bool) -> Callable[..., Any]:
+    if _is_function(instance):
+        handler: Callable[..., Any] = instance
+        return handler
+    if not train:
+        handler = getattr(instance, handler_name(type(instance)))
+        return handler
+    handler = getattr(instance, "train", None)  # type: ignore[assignment]
+    if not callable(handler):
+        raise TypeError("Training not supported by this predictor")
+    return handler
+
+
+def _is_function(instance: Any) -> bool:
+    return hasattr(instance, "__code__") or not hasattr(type(instance), "__mro__")
+
+
+def _flags(function: Any) -> int:
+    code = getattr(unwrapped(function), "__code__", None)
+    return int(code.co_flags) if code else 0
+
+
+def described(error: BaseException) -> str:
+    """``ValueError: it was odd``."""
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def python_version() -> str:
+    """Such as ``3.11.2``."""
+    import sys
+
+    return ".".join(map(str, sys.version_info[:3]))
+
+
+def spill_directory() -> str | None:
+    """Where large values and copies of files go; the server removes it."""
+    return os.environ.get("COG_WORKER_SPILL_DIR")

@@ -1,0 +1,111 @@
+"""Which parameters of a model take something else than plain JSON, read from its annotations once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .._decorators import unwrapped
+from ..input import FieldInfo
+from ..types import File, Path, Secret
+
+_KINDS = {Path: "path", File: "file", Secret: "secret"}
+_LISTS = {"path": "path_list", "file": "file_list"}
+
+
+def parameter_kinds(handler: Callable[..., Any]) -> dict[str, str]:
+    """``path``, ``file``, ``path_list``, ``file_list`` or ``secret`` for the parameters that are one."""
+    function = unwrapped(handler)
+    kinds = {}
+    for name, annotation in _annotations(function).items():
+        kind = _kind(annotation)
+        if kind is not None and name != "return":
+            kinds[name] = kind
+    return kinds
+
+
+def _annotations(function: Any) -> dict[str, Any]:
+    annotations = getattr(function, "__annotations__", {})
+    if all(_is_plain(annotation) for annotation in annotations.values()):
+        return dict(annotations)
+    import typing
+
+    try:
+        return typing.get_type_hints(function)
+    except Exception:
+        return {}
+
+
+def _is_plain(annotation: Any) -> bool:
+    """A class that needs no resolving: the usual case, which spares the import of half of `typing`."""
+    return isinstance(annotation, type) and not hasattr(annotation, "__origin__")
+
+
+def _kind(annotation: Any) -> str | None:
+    if isinstance(annotation, type) and annotation in _KINDS:
+        return _KINDS[annotation]
+    import types
+    import typing
+
+    origin = typing.get_origin(annotation)
+    if origin is getattr(typing, "Annotated", None):
+        return _kind(typing.get_args(annotation)[0])
+    if origin is typing.Union or origin is getattr(types, "UnionType", None):
+        members = [member for member in typing.get_args(annotation) if member is not type(None)]
+        return _kind(members[0]) if len(members) == 1 else None
+    if origin is list:
+        return _LISTS.get(_kind(typing.get_args(annotation)[0]) or "")
+    return None
+
+
+def defaults(handler: Callable[..., Any]) -> dict[str, Any]:
+    """What parameters get when they are omitted, for those whose default is an ``Input(...)``."""
+    function = unwrapped(handler)
+    code = function.__code__
+    positional = code.co_varnames[: code.co_argcount]
+    values = function.__defaults__ or ()
+    pairs = dict(zip(positional[len(positional) - len(values) :], values, strict=True))
+    pairs.update(function.__kwdefaults__ or {})
+    return {name: value.default for name, value in pairs.items() if isinstance(value, FieldInfo)}
+
+
+class Inputs:
+    """Makes the handler's keyword arguments of what the server sends."""
+
+    def __init__(self, handler: Callable[..., Any]) -> None:
+        self.kinds = parameter_kinds(handler)
+        self._defaults = defaults(handler)
+
+    def arguments(self, message: dict[str, Any], opened: list[Any]) -> dict[str, Any]:
+        """Files that are opened for the handler are added to ``opened``; the caller closes them."""
+        values: dict[str, Any] = message.get("input") or {}
+        files = message.get("files") or {}
+        for name, kind in self.kinds.items():
+            if name in values:
+                values[name] = _converted(kind, values[name], files.get(name), opened)
+        for name, default in self._defaults.items():
+            values.setdefault(name, default)
+        return values
+
+
+def _converted(kind: str, value: Any, local: Any, opened: list[Any]) -> Any:
+    if kind == "secret":
+        return Secret(value) if isinstance(value, str) else value
+    if kind in ("path_list", "file_list"):
+        if not isinstance(value, list):
+            return value
+        places = local if isinstance(local, list) else [None] * len(value)
+        return [_file(kind, item, place, opened) for item, place in zip(value, places, strict=False)]
+    return _file(kind, value, local, opened)
+
+
+def _file(kind: str, value: Any, local: str | None, opened: list[Any]) -> Any:
+    if kind.startswith("path"):
+        return value if local is None else Path(local)
+    if local is not None:
+        file = open(local, "rb")  # noqa: SIM115 - closed when the prediction ends
+        opened.append(file)
+        return file
+    if isinstance(value, str) and value.startswith(("http://", "https://")):
+        return File.validate(value)
+    return value
