@@ -1,7 +1,12 @@
 //! An environment on this machine, for running a project without a container.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use cog_image::{StepKey, StepRecord};
+use serde::{Deserialize, Serialize};
+
+use crate::environment::open_project;
 use crate::error::{BuildError, Result};
 use crate::plan::{key, list};
 use crate::project::BuildRequest;
@@ -22,6 +27,8 @@ pub struct HostEnvironment {
     pub python: PathBuf,
     /// The server's program.
     pub coglet: PathBuf,
+    /// Variables of the project and its model.
+    pub env: Vec<(String, String)>,
 }
 
 /// The environment for the project of `request`, made if it is not there yet.
@@ -30,16 +37,17 @@ pub struct HostEnvironment {
 /// System packages and commands of `build.run` are left out: they are for images.
 pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
     request.check()?;
+    let (_project, model) = open_project(request)?;
+    let mut env = request.wishes().environment;
+    request.model_variables(&model).add(&mut env);
     let workshop = request.workshop();
     let coglet = server_program()?;
     let requirements = request.requirements(&workshop)?;
-    let uv = Uv::find(request.store.root(), request.reporter)?;
-    let python = find_python(&workshop, &uv, request.python_version())?;
-    let version = python_version(&python)?;
+    let python = HostPython::find(&workshop, request.python_version())?;
 
     let key = key("host environment", RECIPE)
-        .field("python", python.as_os_str().as_encoded_bytes())
-        .field("version", &version)
+        .field("python", &python.path)
+        .field("version", &python.version)
         .field("requirements", requirements.text())
         .field("sdk", crate::sdk::digest());
     let artifacts = requirements
@@ -52,29 +60,31 @@ pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
         python: path.join("bin/python"),
         path,
         coglet,
+        env,
     };
 
     let _lock = request.store.lock(&format!("environment-{}", &name[..2]))?;
     if environment.python.exists() && request.cache == Cache::Use {
         return Ok(environment);
     }
-    let title = format!("environment for Python {version}");
+    let title = format!("environment for Python {}", python.version);
     workshop.timed(&title, || {
+        let uv = Uv::find(request.store.root(), request.reporter)?;
         let target = Target {
-            python: version.clone(),
+            python: python.version.clone(),
             platform: None,
         };
         let staging = request.store.scratch()?;
         let pins = resolve_for_host(&workshop, &uv, &target, &requirements, staging.path())?;
         let venv = staging.path().join("venv");
-        uv.create_environment(&venv, &python)?;
+        uv.create_environment(&venv, Path::new(&python.path))?;
         let pins_file = staging.path().join("pins.txt");
         fs_err::write(&pins_file, pins)?;
         uv.install_into(&pins_file, &venv.join("bin/python"))?;
         write_sdk(
             &venv
                 .join("lib")
-                .join(format!("python{}", minor_version(&version)))
+                .join(format!("python{}", minor_version(&python.version)))
                 .join("site-packages"),
         )?;
         publish(&venv, &environment.path)
@@ -91,19 +101,84 @@ fn publish(venv: &Path, path: &Path) -> Result<()> {
     Ok(fs_err::rename(venv, path)?)
 }
 
-/// The host's Python `version`, else any that the SDK supports.
-fn find_python(workshop: &Workshop<'_>, uv: &Uv, version: &str) -> Result<PathBuf> {
-    let minor = minor_version(version);
-    if let Some(python) = uv.find_python(&minor)? {
-        return Ok(python);
+/// A Python of this machine.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct HostPython {
+    path: String,
+    /// Major, minor and patch.
+    version: String,
+    /// Tells whether the file is still the one that was looked at.
+    stamp: String,
+}
+
+impl HostPython {
+    /// The host's Python `version`, else any that the SDK supports, with a warning.
+    ///
+    /// Looking for it starts several processes, so the answer is remembered for as long as PATH and
+    /// the file stay the same.
+    fn find(workshop: &Workshop<'_>, version: &str) -> Result<Self> {
+        let wanted = minor_version(version);
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let key = key("host python", RECIPE)
+            .field("wanted", &wanted)
+            .field("path", path.as_encoded_bytes())
+            .finish();
+        let python = match Self::remembered(workshop, &key)? {
+            Some(python) => python,
+            None => Self::look_for(workshop, &key, &wanted)?,
+        };
+        if minor_version(&python.version) != wanted {
+            let Self { path, version, .. } = &python;
+            workshop.warn(&format!(
+                "this machine has no Python {wanted}, using {version} at `{path}`"
+            ));
+        }
+        Ok(python)
     }
-    let python = uv.find_python(">=3.10")?.ok_or(BuildError::NoHostPython)?;
-    workshop.warn(&format!(
-        "this machine has no Python {minor}, using {} at `{}`",
-        python_version(&python)?,
-        python.display()
-    ));
-    Ok(python)
+
+    fn remembered(workshop: &Workshop<'_>, key: &StepKey) -> Result<Option<Self>> {
+        let record = workshop.recorded(key)?;
+        let python = record.and_then(|record| serde_json::from_value::<Self>(record.facts).ok());
+        Ok(python.filter(|python| {
+            stamp(Path::new(&python.path)).is_ok_and(|current| current == python.stamp)
+        }))
+    }
+
+    fn look_for(workshop: &Workshop<'_>, key: &StepKey, wanted: &str) -> Result<Self> {
+        let uv = Uv::find(workshop.store.root(), workshop.reporter)?;
+        let found = match uv.find_python(wanted)? {
+            Some(path) => Some(path),
+            None => uv.find_python(OLDEST_PYTHON)?,
+        };
+        let path = found.ok_or(BuildError::NoHostPython)?;
+        let python = Self {
+            version: python_version(&path)?,
+            stamp: stamp(&path)?,
+            path: path.to_string_lossy().into_owned(),
+        };
+        let facts = serde_json::to_value(&python).expect("the fields are text");
+        workshop.store.record_step(
+            key,
+            &StepRecord {
+                layers: Vec::new(),
+                facts,
+            },
+        )?;
+        Ok(python)
+    }
+}
+
+/// What the SDK runs on.
+const OLDEST_PYTHON: &str = ">=3.10";
+
+fn stamp(path: &Path) -> Result<String> {
+    let metadata = fs_err::metadata(path)?;
+    let (seconds, nanoseconds) = (metadata.mtime(), metadata.mtime_nsec());
+    Ok(format!(
+        "{} {} {seconds}.{nanoseconds}",
+        metadata.ino(),
+        metadata.size()
+    ))
 }
 
 /// Asks the interpreter for its version: major, minor and patch.

@@ -11,13 +11,13 @@ use crate::project::{BuildRequest, SchemaSource};
 use crate::reporter::Event;
 use crate::sdk::VERSION;
 
-/// Path of an OpenAPI document to use instead of the generated one.
+/// Path of a schema to use instead of the generated one.
 pub const COG_OPENAPI_SCHEMA: &str = "COG_OPENAPI_SCHEMA";
 
 /// What is known about a model.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Model {
-    /// The OpenAPI document, if it was asked for.
+    /// The schema, if it was asked for.
     pub(crate) schema: Option<String>,
     /// Predictions at a time, if the project says so.
     pub(crate) concurrency: Option<u32>,

@@ -9,6 +9,7 @@ mod commands;
 mod inputs;
 mod outputs;
 mod printer;
+mod reporter;
 mod runtime;
 mod session;
 
@@ -39,7 +40,11 @@ pub fn main() -> ExitCode {
     match dispatch(cli, &printer) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            printer.rendered_error(&commands::render(&error, colour == Colour::On));
+            let rendered = match colour {
+                Colour::On => cog_errors::Colour::On,
+                Colour::Off => cog_errors::Colour::Off,
+            };
+            printer.rendered_error(&commands::render(&error, rendered));
             ExitCode::FAILURE
         }
     }

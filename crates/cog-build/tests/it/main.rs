@@ -2,6 +2,8 @@
 //!
 //! Without a network or containers, the tests say that they are skipped, and why.
 
+mod bases;
+mod environments;
 mod images;
 mod packages;
 mod steps;

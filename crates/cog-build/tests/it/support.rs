@@ -164,7 +164,7 @@ pub(crate) fn unique() -> String {
 }
 
 /// Stands in for the server, which is another crate's program. Its content does not matter here.
-fn server() {
+pub(crate) fn server() {
     static SERVER: std::sync::Once = std::sync::Once::new();
     SERVER.call_once(|| {
         let path = std::env::temp_dir().join("cog-build-test-coglet");
@@ -185,17 +185,23 @@ pub(crate) fn skipped() -> bool {
         return true;
     }
     let project = Project::new();
-    match project.build(&shared_store()) {
-        Err(BuildError::Uv(UvError::Unreachable(reason))) => {
-            println!("skipped: {reason}");
-            true
-        }
-        Err(BuildError::Debian(error)) if error.is_unreachable() => {
-            println!("skipped: {error}");
-            true
-        }
+    project
+        .build(&shared_store())
+        .is_err_and(|error| network_is_missing(&error))
+}
+
+/// Whether a build failed because nothing can be downloaded here. Says so.
+#[expect(clippy::print_stdout, reason = "a test that cannot run says so")]
+pub(crate) fn network_is_missing(error: &BuildError) -> bool {
+    let missing = match error {
+        BuildError::Uv(UvError::Unreachable(_)) => true,
+        BuildError::Debian(error) => error.is_unreachable(),
         _ => false,
+    };
+    if missing {
+        println!("skipped: {error}");
     }
+    missing
 }
 
 /// The content of `path` in the image: that of the highest layer which has it.

@@ -8,8 +8,9 @@ use crate::support::{Project, skipped, store_at};
 /// Tells the test below where it is to build, when it runs as another user.
 const CHILD_STORE: &str = "COG_TEST_CHILD_STORE";
 
-/// Builds on an empty store with `threads` threads, and gives the image's digest.
-fn digest(store: &Path, threads: usize) -> String {
+/// Builds on an empty store with `threads` threads, and gives a line for each layer and one for the
+/// image.
+fn digests(store: &Path, threads: usize) -> Vec<String> {
     let mut project = Project::new();
     project.threads = threads;
     project.build_section().python_packages = vec!["markupsafe".into()];
@@ -19,30 +20,36 @@ fn digest(store: &Path, threads: usize) -> String {
         mounts: Vec::new(),
     }];
     let built = project.build(&store_at(store)).expect("it builds");
-    built.image.manifest.digest.to_string()
+    let layers = built.image.layers.iter();
+    let lines = layers.map(|layer| format!("{} {}", layer.blob.digest, layer.created_by));
+    lines
+        .chain([format!("{} image", built.image.manifest.digest)])
+        .collect()
 }
 
 #[test]
 fn digests_depend_on_neither_user_nor_threads() {
     if let Some(store) = std::env::var_os(CHILD_STORE) {
-        println!("digest: {}", digest(Path::new(&store), 2));
+        for line in digests(Path::new(&store), 2) {
+            println!("digest: {line}");
+        }
         return;
     }
     if skipped() {
         return;
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let first = digest(&folder.path().join("one"), 1);
+    let first = digests(&folder.path().join("one"), 1);
     if !rustix::process::geteuid().is_root() {
         println!("skipped in part: only root can become another user");
-        assert_eq!(first, digest(&folder.path().join("two"), 2));
+        assert_eq!(first, digests(&folder.path().join("two"), 2));
         return;
     }
-    assert_eq!(first, digest_as_nobody());
+    assert_eq!(first, digests_as_nobody());
 }
 
 /// Runs this test as the user `nobody`, from a copy of the program that it can read.
-fn digest_as_nobody() -> String {
+fn digests_as_nobody() -> Vec<String> {
     use std::os::unix::fs::{PermissionsExt as _, chown};
 
     const NOBODY: u32 = 65_534;
@@ -71,10 +78,17 @@ fn digest_as_nobody() -> String {
         .output()
         .expect("setpriv runs");
     let text = String::from_utf8_lossy(&output.stdout);
-    let digest = text
+    let digests: Vec<String> = text
         .lines()
-        .find_map(|line| line.split_once("digest: ").map(|(_, digest)| digest));
-    digest
-        .unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)))
-        .to_owned()
+        .filter_map(|line| {
+            line.split_once("digest: ")
+                .map(|(_, digest)| digest.to_owned())
+        })
+        .collect();
+    assert!(
+        output.status.success(),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    digests
 }

@@ -154,3 +154,61 @@ fn deflate(block: &[u8], flush: FlushCompress) -> Vec<u8> {
         out.reserve(1024);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    fn compress(content: &[u8], workers: usize, chunk: usize) -> Vec<u8> {
+        let mut writer = GzipWriter::new(Vec::new(), workers).unwrap();
+        for piece in content.chunks(chunk) {
+            writer.write_all(piece).unwrap();
+        }
+        writer.finish().unwrap()
+    }
+
+    #[test]
+    fn one_member_whatever_the_number_of_workers() {
+        // One byte, whole blocks, and more than the queue of two workers holds.
+        for size in [0, 1, BLOCK - 1, BLOCK, 2 * BLOCK, 6 * BLOCK + 17] {
+            let content: Vec<u8> = (0..size).map(|at| (at / 1000 % 251) as u8).collect();
+            let alone = compress(&content, 0, size.max(1));
+            for workers in [1, 2, 3] {
+                let together = compress(&content, workers, 100_000);
+                assert!(together == alone, "{size} bytes, {workers} workers");
+            }
+            let mut decoded = Vec::new();
+            // Not the decoder for many members.
+            flate2::read::GzDecoder::new(&alone[..])
+                .read_to_end(&mut decoded)
+                .unwrap();
+            assert!(decoded == content, "{size} bytes");
+        }
+    }
+
+    #[test]
+    fn incompressible_blocks_fit() {
+        let mut state = 7_u64;
+        let mut next = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            state.to_be_bytes()[0]
+        };
+        let content: Vec<u8> = (0..BLOCK + 1).map(|_| next()).collect();
+        let blob = compress(&content, 0, BLOCK);
+        let mut decoded = Vec::new();
+        flate2::read::GzDecoder::new(&blob[..])
+            .read_to_end(&mut decoded)
+            .unwrap();
+        assert!(decoded == content);
+    }
+
+    #[test]
+    fn a_dropped_writer_ends_its_workers() {
+        let mut writer = GzipWriter::new(Vec::new(), 2).unwrap();
+        writer.write_all(&vec![0; 3 * BLOCK]).unwrap();
+        drop(writer);
+    }
+}

@@ -8,6 +8,7 @@ pub(crate) mod compress;
 pub(crate) mod decompress;
 mod gzip;
 mod inside;
+pub(crate) mod limits;
 pub(crate) mod overlay;
 pub(crate) mod system;
 pub(crate) mod tar_reader;

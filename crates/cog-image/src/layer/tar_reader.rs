@@ -72,7 +72,7 @@ impl<R: Read> TarReader<R> {
                 return Ok(None);
             };
             let size = header
-                .size()
+                .entry_size()
                 .map_err(|_| "a header has no valid size".to_owned())?;
             match header.entry_type() {
                 EntryType::XHeader => overrides.apply_pax(&self.extension(size)?)?,

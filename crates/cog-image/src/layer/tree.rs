@@ -372,8 +372,10 @@ fn parents(path: &[u8]) -> impl Iterator<Item = &[u8]> {
 fn image_path(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(path.as_os_str().len());
     for component in path.components() {
-        let Component::Normal(name) = component else {
-            return refuse(path, "paths in the image are relative and without `..`");
+        let name = match component {
+            Component::Normal(name) => name,
+            Component::CurDir => continue,
+            _ => return refuse(path, "paths in the image are relative and without `..`"),
         };
         if !bytes.is_empty() {
             bytes.push(b'/');

@@ -19,48 +19,13 @@ use tar::EntryType;
 
 use super::decompress::Decompressor;
 use super::inside::{Directory, Missing, Refused, Root, c_string};
+use super::limits::Limits;
 use super::tar_reader::{TarEntry, TarReader};
 use super::{overlay, system};
 use crate::digest::{DiffId, Digest, HashingReader};
 use crate::error::{Error, Result};
 
 const BUFFER: usize = 256 * 1024;
-
-/// Bounds on what one layer may unpack to.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    /// Number of entries. Large Python environments have some 100,000.
-    pub(crate) entries: u64,
-    /// Bytes of all names together, as some are remembered until the end.
-    pub(crate) names: u64,
-    /// Bytes of the uncompressed archive.
-    pub(crate) bytes: u64,
-}
-
-impl Limits {
-    /// Limits for a blob of `size` bytes. Deflate expands at most 1032-fold; beyond that, only small
-    /// layers have an excuse.
-    pub(crate) fn for_blob(size: u64) -> Self {
-        Self {
-            entries: 1_000_000,
-            names: 256 << 20,
-            bytes: size.saturating_mul(1100).max(1 << 30),
-        }
-    }
-
-    /// What is exceeded by `count` entries with `names` bytes of names in `bytes` bytes of archive.
-    fn exceeded(self, count: u64, names: u64, bytes: u64) -> Option<String> {
-        if count > self.entries {
-            Some(format!("{} entries", self.entries))
-        } else if names > self.names {
-            Some(format!("{} bytes of names", self.names))
-        } else if bytes > self.bytes {
-            Some(format!("{} bytes", self.bytes))
-        } else {
-            None
-        }
-    }
-}
 
 /// What unpacking found.
 #[derive(Clone, Copy, Debug)]
@@ -513,4 +478,64 @@ fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layer::tar_writer::{Meta as TarMeta, TarWriter};
+
+    fn archive(names: &[&str]) -> Vec<u8> {
+        let mut writer = TarWriter::new(Vec::new());
+        let meta = TarMeta {
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            mtime: 0,
+        };
+        for name in names {
+            writer.bytes(name.as_bytes(), meta, b"content").unwrap();
+        }
+        writer.finish().unwrap()
+    }
+
+    fn error_with(limits: Limits) -> Option<String> {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = archive(&["first", "second", "third"]);
+        let result = unpack(&archive[..], dir.path(), Digest::of(b""), limits);
+        result.err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn limits_are_exact() {
+        // Three entries of a header and a block, and the end.
+        let exact = Limits {
+            entries: 3,
+            names: 16,
+            bytes: 3 * 1024 + 1024,
+        };
+        assert_eq!(error_with(exact), None);
+        for (limits, expected) in [
+            (
+                Limits {
+                    entries: 2,
+                    ..exact
+                },
+                "it unpacks to more than 2 entries",
+            ),
+            (
+                Limits { names: 15, ..exact },
+                "it unpacks to more than 15 bytes of names",
+            ),
+            (
+                Limits {
+                    bytes: 2000,
+                    ..exact
+                },
+                "it unpacks to more than 2000 bytes",
+            ),
+        ] {
+            assert!(error_with(limits).unwrap().ends_with(expected));
+        }
+    }
 }

@@ -10,8 +10,9 @@ use reqwest::header::CONTENT_RANGE;
 use reqwest::{Response, StatusCode};
 use rustix::fs::FlockOperation;
 
+use super::answer::{invalid, unreachable};
 use super::error::RegistryError;
-use super::transport::{Ask, Transport, invalid, unreachable};
+use super::transport::{Ask, Transport};
 use super::{Progress, ProgressFn};
 use crate::digest::Hasher;
 use crate::error::{Error, Result};

@@ -3,9 +3,10 @@
 //! Asynchronous: give it a tokio runtime with time and I/O. One [`Client`] serves any number of
 //! registries and reuses connections and tokens. Pushing is not here yet.
 //!
-//! [`transport`] sends requests and tries again, [`auth`] and [`keychain`] prove who we are,
+//! [`transport`] sends requests and tries again, [`answer`] judges what comes back, [`auth`] and [`keychain`] prove who we are,
 //! [`download`] fetches blobs. Everything that arrives is verified before it is used.
 
+mod answer;
 mod auth;
 mod download;
 mod error;
@@ -17,8 +18,9 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
 
+use self::answer::{invalid, read_limited, unreachable};
 use self::download::Download;
-use self::transport::{Ask, Transport, invalid, read_limited, unreachable};
+use self::transport::{Ask, Transport};
 use crate::config::{ImageConfig, ParsedConfig};
 use crate::digest::Digest;
 use crate::error::{Error, Result};

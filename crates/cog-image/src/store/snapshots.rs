@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::Store;
 use crate::digest::DiffId;
 use crate::error::{Error, Result};
+use crate::layer::limits::Limits;
 use crate::layer::tree::{Node, NodeKind};
-use crate::layer::unpack::{Limits, unpack};
+use crate::layer::unpack::unpack;
 use crate::layer::{Layer, system};
 use crate::manifest::{Descriptor, parse, to_json};
 

@@ -5,14 +5,22 @@ use cog_image::{Compression, Entry, EntryKind, LayerOptions};
 
 use crate::support::{file, listing, options, test_store};
 
-const DIFF_ID: &str = "sha256:DIFF";
-const ZSTD: &str = "sha256:ZSTD";
-const GZIP: &str = "sha256:GZIP";
-const LARGE_ZSTD: &str = "sha256:LZSTD";
-const LARGE_GZIP: &str = "sha256:LGZIP";
-const MANIFEST: &str = "sha256:MANIFEST";
+const DIFF_ID: &str = "sha256:10001f646ce68ba08c40a21bd09cec35b1e60e33a6a8afd3815b077bf523a4ab";
+const ZSTD: &str = "sha256:95430b249ef49b624a4ec2879400f1807141ea3fa0b92dbed36bfb8f657097c2";
+const GZIP: &str = "sha256:cc060336a43db11bed4c0140ee5861bbe5248e80cb04e69fe6c52f7128cf6672";
+const LARGE_ZSTD: &str = "sha256:63585ee275cda59e04312908aa4ef538703596878274b6177b0f5fd79a08ff24";
+const LARGE_GZIP: &str = "sha256:d1484a66b406cfff1a527dd04f76cec8b12db6b48041b815764bedd5a62beff8";
+const MANIFEST: &str = "sha256:2326f72d06cf2c403913951252b1b870b89d1c2cd63bedc4911db82357c57763";
 
-const ENTRIES: [&str; 0] = [];
+/// What [`listing`] says about the small layer; `{deep}` stands for a name of 120 characters.
+const ENTRIES: [&str; 6] = [
+    "5 0755 0:0 1700000000 {deep}/",
+    "0 0644 0:0 1700000000 {deep}/file",
+    "5 0755 0:0 1700000000 src/",
+    "2 0777 0:0 1700000000 src/link -> predict.py",
+    "0 0644 0:0 1700000000 src/predict.py bf72ab6400ef",
+    "5 1777 0:0 1700000000 tmp/",
+];
 
 fn entries() -> Vec<Entry> {
     let symlink = EntryKind::Symlink("predict.py".into());
@@ -51,7 +59,8 @@ fn digests_are_golden() {
     };
     let zstd = layer(entries(), Compression::Zstd);
     // Before the digests: this says what differs.
-    assert_eq!(listing(&store, &zstd), ENTRIES);
+    let expected = ENTRIES.map(|line| line.replace("{deep}", &"deep".repeat(30)));
+    assert_eq!(listing(&store, &zstd), expected);
     assert_eq!(
         zstd.diff_id.to_string(),
         DIFF_ID,

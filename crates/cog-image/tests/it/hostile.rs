@@ -244,11 +244,6 @@ fn odd_but_harmless_archives_are_read() {
         .dir("lib/dir")
         .dir("lib/dir");
     let store = test_store();
-    for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
-        let archive = Archive(tar::Builder::new(Vec::new()));
-        drop(archive);
-        let _ = compression;
-    }
     let layer = foreign_layer(&store, &archive.bytes(), Compression::Gzip);
     let snapshot = store.snapshot(&layer).unwrap();
     let expected = [
@@ -273,14 +268,8 @@ fn odd_but_harmless_archives_are_read() {
 }
 
 #[test]
-fn bombs_are_limited() {
-    // A million and one entries of nothing.
-    let one = Archive::new().dir("./").bytes()[..512].to_vec();
+fn announced_content_is_limited() {
     let store = test_store();
-    let layer = foreign_layer(&store, &one.repeat(1_000_001), Compression::Zstd);
-    let error = store.snapshot(&layer).unwrap_err().to_string();
-    assert!(error.contains("more than 1000000 entries"), "{error}");
-
     // Content that is announced, but would take years to arrive.
     let mut header = tar::Header::new_gnu();
     header.set_path("large").unwrap();

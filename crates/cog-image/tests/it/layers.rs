@@ -48,8 +48,8 @@ fn host_details_do_not_matter() {
 #[test]
 fn threads_do_not_matter() {
     let store = test_store();
-    let half_random: Vec<u8> = noise(6_000_000, 1).iter().map(|byte| byte & 0x0f).collect();
-    for compression in [Compression::Zstd, Compression::Gzip, Compression::None] {
+    let half_random: Vec<u8> = noise(4_500_000, 1).iter().map(|byte| byte & 0x0f).collect();
+    for compression in [Compression::Zstd, Compression::None] {
         let layer = |threads| {
             let options = LayerOptions {
                 compression,
@@ -61,7 +61,7 @@ fn threads_do_not_matter() {
                 .unwrap()
         };
         let one = layer(1);
-        for threads in [0, 2, 5] {
+        for threads in [0, 3] {
             assert_eq!(layer(threads), one, "{compression:?}, {threads} threads");
         }
     }
@@ -289,7 +289,7 @@ fn entries_get_their_parents() {
     let layer = store.add_layer_from_entries(entries, &options()).unwrap();
     let expected = [
         "5 0755 0:0 0 bin/",
-        "0 0755 0:0 0 bin/tool 9dcd1cd2d9d6",
+        "0 0755 0:0 0 bin/tool 1d2bf016cb57",
         "5 0755 0:0 0 src/",
         "0 0644 0:0 0 src/a 982d9e3eb996",
         "5 0755 0:0 0 src/b/",
@@ -368,7 +368,7 @@ fn sockets_are_left_out_and_pipes_kept() {
     let _socket = std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
     mknodat(
         CWD,
-        &root.join("pipe"),
+        root.join("pipe"),
         FileType::Fifo,
         Mode::from_raw_mode(0o644),
         0,

@@ -1,5 +1,7 @@
 //! Images on disk and from registries, seen from outside.
 
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 mod children;
 mod crash;
 mod disk_full;
@@ -8,7 +10,6 @@ mod hostile;
 mod layers;
 mod layout;
 mod registry;
-mod registry_debian;
 mod server;
 mod store;
 mod support;

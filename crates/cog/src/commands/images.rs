@@ -65,7 +65,7 @@ fn short(digest: &str) -> String {
 }
 
 /// Bytes in units of 1024: `512B`, `1.0KB`, `4.7GB`.
-pub(crate) fn human_size(bytes: u64) -> String {
+fn human_size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KB", "MB", "GB", "TB"];
     if bytes < 1024 {
         return format!("{bytes}B");

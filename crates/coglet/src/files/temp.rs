@@ -44,7 +44,7 @@ impl Workspace {
         if self.directory.get().is_none() {
             let _making = lock(&self.making);
             if self.directory.get().is_none() {
-                let made = tempfile::Builder::new().prefix("cog-inputs-").tempdir()?;
+                let made = Scratch::new_in(&std::env::temp_dir())?;
                 self.directory.get_or_init(|| made);
             }
         }

@@ -1,0 +1,149 @@
+//! Bases from registries.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use cog_build::{BaseChoice, BuildError};
+use cog_image::{Entry, EntryKind, ImageConfig, LayerOptions, Store, StoredImage};
+
+use crate::support::{Project, network_is_missing, server, store_at};
+
+/// A registry with one image, which notes what it is asked for.
+struct Registry {
+    address: String,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl Registry {
+    /// Serves `image` of `store` under every name.
+    fn start(store: Store, image: StoredImage) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let address = listener.local_addr().expect("bound").to_string();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&requests);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let _ = answer(&stream, &store, &image, &seen);
+            }
+        });
+        Self { address, requests }
+    }
+
+    fn saw(&self, text: &str) -> bool {
+        self.requests
+            .lock()
+            .expect("no panic")
+            .iter()
+            .any(|request| request.contains(text))
+    }
+}
+
+fn answer(
+    mut stream: &TcpStream,
+    store: &Store,
+    image: &StoredImage,
+    seen: &Mutex<Vec<String>>,
+) -> std::io::Result<()> {
+    let mut lines = BufReader::new(stream).lines();
+    let request = lines.next().transpose()?.unwrap_or_default();
+    for line in lines {
+        if line?.is_empty() {
+            break;
+        }
+    }
+    seen.lock().expect("no panic").push(request.clone());
+    let path = request.split(' ').nth(1).unwrap_or_default();
+    let (digest, kind) = match path.rsplit_once("/blobs/") {
+        Some((_, digest)) => (digest.parse().ok(), "application/octet-stream".to_owned()),
+        None if path.contains("/manifests/") => (
+            Some(image.manifest.digest),
+            image.manifest.media_type.clone(),
+        ),
+        None => (None, String::new()),
+    };
+    let body = digest
+        .and_then(|digest| fs_err::read(store.blob_path(&digest)).ok())
+        .unwrap_or_default();
+    let status = if digest.is_some() || path == "/v2/" {
+        "200 OK"
+    } else {
+        "404 Not Found"
+    };
+    let length = body.len();
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+    )?;
+    stream.write_all(&body)
+}
+
+/// A base with a file where its Python would be, served from a registry of its own.
+fn base(store: &Store, variables: &[(&str, &str)]) -> (Registry, StoredImage) {
+    let python = Entry {
+        path: "usr/bin/python3.11".into(),
+        kind: EntryKind::Bytes(b"python".to_vec()),
+        mode: 0o755,
+    };
+    let layer = store
+        .add_layer_from_entries(vec![python], &LayerOptions::default())
+        .expect("added");
+    let mut config = ImageConfig::default();
+    for (name, value) in variables {
+        config.set_env(*name, *value);
+    }
+    config.labels.insert("vendor".into(), "test".into());
+    let image = store.put_image("base:1", &config, &[layer]).expect("put");
+    (Registry::start(store.clone(), image.clone()), image)
+}
+
+#[test]
+fn layers_of_a_base_stay_in_its_registry_until_something_runs() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let origin = store_at(&folder.path().join("origin"));
+    let (registry, image) = base(
+        &origin,
+        &[("PYTHON_VERSION", "3.11.9"), ("LANG", "C.UTF-8")],
+    );
+    let store = store_at(&folder.path().join("store"));
+    let project = Project::new();
+    server();
+    let mut request = project.request(&store, None);
+    request.base = BaseChoice::Reference(format!("{}/base:1", registry.address));
+    let built = match cog_build::build(&request, "test/image") {
+        Err(error) if network_is_missing(&error) => return,
+        result => result.expect("it builds"),
+    };
+    let layer = image.layers[0].blob.digest.to_string();
+    assert!(!registry.saw(&layer), "the layer was fetched without need");
+    assert_eq!(built.image.layers[0], image.layers[0]);
+    let config = &built.image.config;
+    assert_eq!(config.env_value("LANG"), Some("C.UTF-8"));
+    assert_eq!(config.labels["vendor"], "test");
+    assert!(config.labels["run.cog.cog-base-image-name"].contains("/base:1@sha256:"));
+
+    let environment = cog_build::prepare(&request).expect("it is prepared");
+    environment
+        .snapshots(&store, &project.events)
+        .expect("fetched and unpacked");
+    assert!(registry.saw(&layer));
+}
+
+#[test]
+fn a_base_must_have_the_python_that_is_asked_for() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let origin = store_at(&folder.path().join("origin"));
+    let (registry, _) = base(&origin, &[]);
+    let store = store_at(&folder.path().join("store"));
+    let mut project = Project::new();
+    project.build_section().python_version.text = "3.12".into();
+    server();
+    let mut request = project.request(&store, None);
+    request.base = BaseChoice::Reference(format!("{}/base:1", registry.address));
+    let error = cog_build::build(&request, "test/image").expect_err("it has another Python");
+    assert!(matches!(error, BuildError::NoPython { .. }), "{error}");
+
+    request.base = BaseChoice::Reference("127.0.0.1:1/base:1".into());
+    let error = cog_build::build(&request, "test/image").expect_err("nobody listens");
+    assert!(matches!(error, BuildError::NoRegistry { .. }), "{error}");
+}

@@ -1,0 +1,129 @@
+//! What answers and failures mean: whether to try again, and what to tell the user.
+
+use std::time::Duration;
+
+use reqwest::header::RETRY_AFTER;
+use reqwest::{Response, StatusCode};
+
+use super::error::RegistryError;
+use super::transport::Ask;
+
+/// Somebody without a network should not have to wait for many tries.
+const MAX_CONNECT_ATTEMPTS: u32 = 3;
+/// Of an error's body, as far as it is read, in bytes.
+const MAX_MESSAGE: usize = 16 * 1024;
+
+pub(super) fn is_transient(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504)
+}
+
+/// Redirect loops and the like do not get better.
+pub(super) fn worth_retrying(error: &reqwest::Error, attempt: u32) -> bool {
+    if error.is_connect() {
+        return attempt < MAX_CONNECT_ATTEMPTS;
+    }
+    !error.is_builder() && !error.is_redirect()
+}
+
+/// Seconds; the form with a date is not used by registries.
+pub(super) fn retry_after(response: &Response) -> Option<Duration> {
+    let seconds = response
+        .headers()
+        .get(RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+pub(super) fn unreachable(registry: &str, error: reqwest::Error) -> RegistryError {
+    RegistryError::Unreachable {
+        registry: registry.to_owned(),
+        source: error.without_url(),
+    }
+}
+
+pub(super) fn invalid(ask: &Ask<'_>, reason: impl Into<String>) -> RegistryError {
+    RegistryError::InvalidAnswer {
+        what: ask.what.clone(),
+        registry: ask.registry.to_owned(),
+        reason: reason.into(),
+    }
+}
+
+pub(super) async fn refusal(ask: &Ask<'_>, response: Response) -> RegistryError {
+    let (what, registry) = (ask.what.clone(), ask.registry.to_owned());
+    let status = response.status();
+    let message = message(response).await;
+    match status {
+        StatusCode::NOT_FOUND => RegistryError::NotFound { what, registry },
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            let reason = if message.is_empty() {
+                status.to_string()
+            } else {
+                message
+            };
+            RegistryError::Unauthorized {
+                what,
+                registry,
+                reason,
+            }
+        }
+        status => RegistryError::Status {
+            what,
+            registry,
+            status: status.as_u16(),
+            message,
+        },
+    }
+}
+
+/// The registry's own words, if it used the specified form; on one line and shortened.
+async fn message(response: Response) -> String {
+    #[derive(serde::Deserialize)]
+    struct Errors {
+        errors: Vec<One>,
+    }
+    #[derive(serde::Deserialize)]
+    struct One {
+        #[serde(default)]
+        code: String,
+        #[serde(default)]
+        message: String,
+    }
+    let Ok(Some(body)) = read_limited(response, MAX_MESSAGE).await else {
+        return String::new();
+    };
+    let Ok(Errors { errors }) = serde_json::from_slice(&body) else {
+        return String::new();
+    };
+    let first = errors.into_iter().next();
+    let text = first.map_or_else(String::new, |one| {
+        if one.message.is_empty() {
+            one.code
+        } else {
+            one.message
+        }
+    });
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(300)
+        .collect()
+}
+
+/// The body, or `None` if it is longer than `limit` bytes.
+pub(super) async fn read_limited(
+    mut response: Response,
+    limit: usize,
+) -> reqwest::Result<Option<Vec<u8>>> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > limit {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}

@@ -1,0 +1,31 @@
+//! `cog exec`: a command in the project's environment.
+
+use anyhow::bail;
+use cog_build::SchemaSource;
+
+use crate::args::ExecArgs;
+use crate::reporter::Steps;
+use crate::runtime::{Surroundings, environment};
+use crate::session::{Session, build_request};
+
+pub(crate) fn exec(session: &Session<'_>, args: &ExecArgs) -> anyhow::Result<()> {
+    let project = session.project(&args.flags.project)?;
+    let mut env = environment(&args.env)?;
+    env.push(("LOG_FORMAT".into(), "console".into()));
+    let engine = session.engine(&args.flags)?;
+    let reporter = Steps::new(session.printer, session.debug);
+    let store = session.store()?;
+    let mut request = build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
+    request.schema = SchemaSource::Omit;
+    let surroundings = Surroundings::of_project(&request, &project, engine.as_ref(), &reporter)?;
+    session.printer.info(&format!(
+        "Running '{}' in the {} engine with the current directory mounted as a volume...",
+        args.command.join(" "),
+        engine.name(),
+    ));
+    let exit = surroundings.start_command(engine.as_ref(), args.command.clone(), &env)?.wait()?;
+    if !exit.success() {
+        bail!("container exited with status {}", exit.shell_code());
+    }
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! `cog run`: one prediction, on the project or on an image.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use cog_engine::Engine;
+use cog_image::StoredImage;
+use serde_json::{Map, Value, json};
+
+use crate::args::RunArgs;
+use crate::client;
+use crate::inputs::{self, Given};
+use crate::outputs::{self, Destination};
+use crate::reporter::Steps;
+use crate::runtime::{Server, Surroundings, block_on, environment, free_address};
+use crate::session::{Session, build_request};
+
+use super::schema::{SCHEMA_LABEL, document};
+
+const INPUT: &str = "Input";
+const TOKEN: &str = "REPLICATE_API_TOKEN";
+
+pub(crate) fn run(session: &Session<'_>, args: &RunArgs) -> anyhow::Result<()> {
+    let mut env = environment(&args.env)?;
+    let level = if session.debug { "debug" } else { "warning" };
+    env.push(("COG_LOG_LEVEL".into(), level.into()));
+    match &args.image {
+        Some(name) => run_image(session, args, name, &env),
+        None => run_project(session, args, &env),
+    }
+}
+
+/// Mistakes in the inputs are found before anything is built or started.
+fn run_project(session: &Session<'_>, args: &RunArgs, env: &[(String, String)]) -> anyhow::Result<()> {
+    let project = session.project(&args.flags.project)?;
+    let document = document(session, &project)?;
+    let prediction = Prediction::new(session, args, &document)?;
+    let engine = session.engine(&args.flags)?;
+    session.printer.info(&format!("Building Docker image from environment in {}...", project.file.file_name));
+    session.printer.debug(&format!("Using the {} engine", engine.name()));
+    let reporter = Steps::new(session.printer, session.debug);
+    let store = session.store()?;
+    let request = build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
+    let surroundings = Surroundings::of_project(&request, &project, engine.as_ref(), &reporter)?;
+    prediction.run(session, args, engine.as_ref(), &surroundings, env)
+}
+
+fn run_image(session: &Session<'_>, args: &RunArgs, name: &str, env: &[(String, String)]) -> anyhow::Result<()> {
+    if name.contains('=') {
+        bail!("Invalid image name '{name}'. Did you forget `-i`?");
+    }
+    let image = local_or_pulled(session, name)?;
+    let document =
+        image.config.labels.get(SCHEMA_LABEL).with_context(|| format!("image {name}: image is not a Cog model"))?;
+    let prediction = Prediction::new(session, args, document)?;
+    let engine = session.engine(&args.flags)?;
+    if engine.isolation() == cog_engine::Isolation::None {
+        bail!("the host engine cannot run images; use `--engine embedded`");
+    }
+    let surroundings = Surroundings::of_image(&image, session.store()?)?;
+    prediction.run(session, args, engine.as_ref(), &surroundings, env)
+}
+
+fn local_or_pulled(session: &Session<'_>, name: &str) -> anyhow::Result<StoredImage> {
+    let store = session.store()?;
+    if let Some(image) = store.image(name).with_context(|| format!("invalid image reference \"{name}\""))? {
+        return Ok(image);
+    }
+    let reference: cog_image::ImageRef = name.parse().with_context(|| format!("invalid image reference \"{name}\""))?;
+    session.printer.info(&format!("Pulling {name}..."));
+    let client = cog_image::registry::Client::new(cog_image::registry::ClientOptions::default())?;
+    let platform = cog_image::Platform::linux_amd64();
+    block_on(async { Ok(client.pull(store, &reference, &platform, &|_| {}).await?) })
+        .with_context(|| format!("image {name}: image not found"))
+}
+
+/// A checked input and what is to be done with the output.
+struct Prediction {
+    inputs: Map<String, Value>,
+    context: Map<String, Value>,
+    output_schema: Value,
+    destination: Destination,
+}
+
+impl Prediction {
+    fn new(session: &Session<'_>, args: &RunArgs, document: &str) -> anyhow::Result<Self> {
+        let document: Value = serde_json::from_str(document).context("Failed to load model schema JSON")?;
+        let given = Given { flags: &args.inputs, json: args.json.as_deref() };
+        let inputs = inputs::resolve(&given, &document, INPUT, &inputs::Disk)?;
+        let mut context = Map::new();
+        if args.use_replicate_token {
+            let token = std::env::var(TOKEN).with_context(|| {
+                format!("Failed to find {TOKEN} in the current environment when called with --use-replicate-token")
+            })?;
+            context.insert("replicate_api_token".into(), token.into());
+        }
+        let destination = outputs::destination(args.output.as_deref(), args.json.is_some(), session.directory())?;
+        let output_schema = document["components"]["schemas"]["Output"].clone();
+        Ok(Self { inputs, context, output_schema, destination })
+    }
+
+    fn run(
+        &self,
+        session: &Session<'_>,
+        args: &RunArgs,
+        engine: &dyn Engine,
+        surroundings: &Surroundings,
+        env: &[(String, String)],
+    ) -> anyhow::Result<()> {
+        session.printer.info("Starting Docker image and running setup()...");
+        let mut server = surroundings.start_server(engine, free_address()?, &[], env)?;
+        server.await_ready(Duration::from_secs(args.setup_timeout))?;
+        session.printer.info("Running prediction...");
+        let response = self.ask(&server)?;
+        let result = self.show(session, args, &response);
+        server.stop()?;
+        result
+    }
+
+    fn ask(&self, server: &Server) -> anyhow::Result<Value> {
+        let body = serde_json::to_vec(&json!({ "input": self.inputs, "context": self.context }))?;
+        let response = block_on(client::post_json(server.address, "/predictions", body))?;
+        match response.status {
+            200 => serde_json::from_slice(&response.body).context("the server's answer is no JSON"),
+            422 => bail!("{}", refused(&response.body)),
+            status => bail!("Failed to run prediction: /predictions call returned status {status}"),
+        }
+    }
+
+    fn show(&self, session: &Session<'_>, args: &RunArgs, response: &Value) -> anyhow::Result<()> {
+        let succeeded = response["status"] == "succeeded";
+        let schema = Some(&self.output_schema).filter(|schema| schema.is_object());
+        if args.json.is_none() && !succeeded {
+            bail!(
+                "Prediction failed with status \"{}\": {}",
+                response["status"].as_str().unwrap_or_default(),
+                response["error"].as_str().unwrap_or_default()
+            );
+        }
+        let written = if args.json.is_some() {
+            outputs::write_json(response, schema, &self.destination)?
+        } else {
+            outputs::write_plain(&response["output"], schema, &self.destination)?
+        };
+        for warning in &written.warnings {
+            session.printer.warning(warning);
+        }
+        for message in &written.messages {
+            session.printer.info(message);
+        }
+        if let Some(text) = &written.stdout {
+            session.printer.result(text)?;
+        }
+        if !succeeded {
+            bail!("Prediction failed with status \"{}\"", response["status"].as_str().unwrap_or_default());
+        }
+        Ok(())
+    }
+}
+
+/// The server's own findings, which should have been found before: its schema differs from the one we checked against.
+fn refused(body: &[u8]) -> String {
+    let mut text =
+        String::from("Failed to run prediction: The inputs you passed could not be validated:\n");
+    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+    for detail in answer["detail"].as_array().into_iter().flatten() {
+        let field = detail["loc"].as_array().and_then(|loc| loc.last()).and_then(Value::as_str).unwrap_or_default();
+        text.push_str(&format!("- {field}: {}\n", detail["msg"].as_str().unwrap_or_default()));
+    }
+    text.push_str("Give inputs as `-i name=value`, and files as `-i name=@path`");
+    text
+}

@@ -1,0 +1,101 @@
+//! `cog serve`: the project over HTTP, until it is stopped.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use cog_engine::Signal;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::args::ServeArgs;
+use crate::reporter::Steps;
+use crate::runtime::{Surroundings, block_on};
+use crate::session::{Session, build_request};
+
+const STOP_GRACE: Duration = Duration::from_secs(30);
+
+pub(crate) fn serve(session: &Session<'_>, args: &ServeArgs) -> anyhow::Result<()> {
+    let project = session.project(&args.flags.project)?;
+    let address = address(&args.host, args.port)?;
+    super::schema::document(session, &project).context("image build failed")?;
+    let engine = session.engine(&args.flags)?;
+    session.printer.info(&format!("Building Docker image from environment in {}...", project.file.file_name));
+    let reporter = Steps::new(session.printer, session.debug);
+    let store = session.store()?;
+    let request = build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
+    let surroundings = Surroundings::of_project(&request, &project, engine.as_ref(), &reporter)?;
+    let mut arguments = vec!["--await-explicit-shutdown".to_owned(), "true".to_owned()];
+    arguments.extend(args.upload_url.iter().flat_map(|url| ["--upload-url".to_owned(), url.clone()]));
+    session.printer.info(&format!(
+        "Running the model server in the {} engine with the current directory mounted as a volume...",
+        engine.name()
+    ));
+    session.printer.info(&format!("Serving at {}", shown_url(address)));
+    let server = surroundings.start_server(engine.as_ref(), address, &arguments, &[])?;
+    let mut running = server.running;
+    let remote = running.remote();
+    let (ended, mut has_ended) = tokio::sync::oneshot::channel();
+    let waiter = std::thread::spawn(move || {
+        let exit = running.wait();
+        // Nobody listens any more after a signal.
+        let _ = ended.send(());
+        exit
+    });
+    let signaled = block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = &mut has_ended => return Ok(false),
+        }
+        // The server ignores SIGTERM here, as its arguments say; SIGINT ends it in good order.
+        remote.signal(Signal::INT)?;
+        if tokio::time::timeout(STOP_GRACE, &mut has_ended).await.is_err() {
+            remote.signal(Signal::KILL)?;
+        }
+        Ok(true)
+    })?;
+    let exit = waiter.join().map_err(|_| anyhow::anyhow!("the thread that waits for the server ended"))??;
+    if !signaled && !exit.success() {
+        bail!("Container exited unexpectedly (status {})", exit.shell_code());
+    }
+    Ok(())
+}
+
+fn address(host: &str, port: u16) -> anyhow::Result<SocketAddr> {
+    let ip: IpAddr = match host.trim_matches(['[', ']']) {
+        "localhost" => IpAddr::from([127, 0, 0, 1]),
+        host => host.parse().with_context(|| format!("`--host {host}` is not an IP address"))?,
+    };
+    Ok(SocketAddr::new(ip, port))
+}
+
+fn shown_url(address: SocketAddr) -> String {
+    let port = address.port();
+    match address.ip() {
+        ip if ip.is_loopback() => format!("http://localhost:{port}"),
+        IpAddr::V4(ip) if ip.is_unspecified() => format!("http://0.0.0.0:{port} (http://localhost:{port})"),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => format!("http://[::]:{port} (http://localhost:{port})"),
+        _ => format!("http://{address}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_shown_as_a_browser_takes_them() {
+        for (host, url) in [
+            ("127.0.0.1", "http://localhost:8393"),
+            ("localhost", "http://localhost:8393"),
+            ("::1", "http://localhost:8393"),
+            ("0.0.0.0", "http://0.0.0.0:8393 (http://localhost:8393)"),
+            ("fe80::1", "http://[fe80::1]:8393"),
+        ] {
+            assert_eq!(shown_url(address(host, 8393).unwrap()), url);
+        }
+        assert!(address("example.com", 1).is_err());
+    }
+}

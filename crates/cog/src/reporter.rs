@@ -1,0 +1,76 @@
+//! What a build tells, on the terminal: a bar or a line for each step.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use cog_build::{Event, Outcome, Reporter, Unit};
+use indicatif::ProgressBar;
+
+use crate::printer::{Printer, Progress};
+
+pub(crate) struct Steps<'a> {
+    printer: &'a Printer,
+    debug: bool,
+    /// By title or label, while they are shown.
+    bars: Mutex<HashMap<String, ProgressBar>>,
+}
+
+impl<'a> Steps<'a> {
+    pub(crate) fn new(printer: &'a Printer, debug: bool) -> Self {
+        Self { printer, debug, bars: Mutex::default() }
+    }
+
+    fn started(&self, title: &str) {
+        if self.printer.progress() == Progress::Bars {
+            let bar = self.printer.spinner(title);
+            self.bars().insert(title.to_owned(), bar);
+        } else {
+            self.printer.info(&format!("{title}..."));
+        }
+    }
+
+    fn finished(&self, title: &str, outcome: Outcome, elapsed: Duration) {
+        // The bars of one step end with it.
+        for (_, bar) in self.bars().drain() {
+            bar.finish_and_clear();
+        }
+        match outcome {
+            Outcome::Built => self.printer.success(&format!("{title} ({:.1} s)", elapsed.as_secs_f64())),
+            Outcome::Cached if self.debug => self.printer.info(&format!("{title} (cached)")),
+            Outcome::Cached => {}
+        }
+    }
+
+    fn progress(&self, label: &str, done: u64, total: Option<u64>, unit: Unit) {
+        if self.printer.progress() != Progress::Bars || unit == Unit::Items {
+            return;
+        }
+        let mut bars = self.bars();
+        let bar = bars
+            .entry(label.to_owned())
+            .or_insert_with(|| self.printer.byte_bar(label, total.unwrap_or_default()));
+        if let Some(total) = total {
+            bar.set_length(total);
+        }
+        bar.set_position(done);
+    }
+
+    fn bars(&self) -> std::sync::MutexGuard<'_, HashMap<String, ProgressBar>> {
+        self.bars.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Reporter for Steps<'_> {
+    fn report(&self, event: Event<'_>) {
+        match event {
+            Event::StepStarted { title } => self.started(title),
+            Event::StepFinished { title, outcome, elapsed } => self.finished(title, outcome, elapsed),
+            Event::Progress { label, done, total, unit } => self.progress(label, done, total, unit),
+            Event::Output { line } => self.printer.foreign(line),
+            Event::Warning { message } => self.printer.warning(message),
+            Event::Notice { message } => self.printer.info(message),
+            _ => {}
+        }
+    }
+}

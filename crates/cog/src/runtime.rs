@@ -1,0 +1,251 @@
+//! A model server that runs for one command: where its files are, how it is started, when it is ready.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use cog_build::BuildRequest;
+use cog_engine::{Access, Engine, Isolation, Mount, PassedFd, Process, Purpose, Root, Running, Workload, Writable};
+use cog_image::{Layer, Scratch, Store, StoredImage};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde_json::Value;
+
+use crate::client;
+use crate::reporter::Steps;
+use crate::session::Project;
+
+/// Where a project is in its container.
+const SOURCE: &str = "/src";
+const CA_BUNDLES: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// Everything that a command of a project or an image runs in.
+pub(crate) struct Surroundings {
+    root: Root,
+    pub(crate) env: Vec<(String, String)>,
+    working_dir: String,
+    mounts: Vec<Mount>,
+    /// The server's program and what belongs before its arguments.
+    server: Vec<String>,
+    scratch: Scratch,
+}
+
+impl Surroundings {
+    /// The project's environment, with the project itself mounted.
+    pub(crate) fn of_project(
+        request: &BuildRequest<'_>,
+        project: &Project,
+        engine: &dyn Engine,
+        reporter: &Steps<'_>,
+    ) -> anyhow::Result<Self> {
+        let mounts =
+            vec![Mount { source: project.directory().to_owned(), target: SOURCE.into(), access: Access::ReadWrite }];
+        let scratch = request.store.scratch()?;
+        if engine.isolation() == Isolation::None {
+            let host = cog_build::host_environment(request)?;
+            return Ok(Self {
+                root: Root::Host { environment: host.path },
+                env: host.env,
+                working_dir: SOURCE.into(),
+                mounts,
+                server: vec![host.coglet.to_string_lossy().into_owned()],
+                scratch,
+            });
+        }
+        let environment = cog_build::prepare(request)?;
+        Ok(Self {
+            root: Root::Layers(environment.snapshots(request.store, reporter)?),
+            env: environment.env,
+            working_dir: environment.working_dir,
+            mounts,
+            server: environment.command,
+            scratch,
+        })
+    }
+
+    /// An image of the store.
+    pub(crate) fn of_image(image: &StoredImage, store: &Store) -> anyhow::Result<Self> {
+        let snapshots = image.layers.iter().map(|layer: &Layer| store.snapshot(layer)).collect::<Result<Vec<_>, _>>()?;
+        let config = &image.config;
+        let command = config.entrypoint.iter().flatten().chain(config.cmd.iter().flatten()).cloned().collect();
+        Ok(Self {
+            root: Root::Layers(distinct(snapshots)),
+            env: config.env.clone(),
+            working_dir: config.working_dir.clone().unwrap_or_else(|| "/".into()),
+            mounts: Vec::new(),
+            server: command,
+            scratch: store.scratch()?,
+        })
+    }
+
+    /// The workload that runs a command in these surroundings.
+    fn workload(&self, command: Vec<String>, extra_env: &[(String, String)], streams: Streams) -> Workload {
+        let mut env = self.env.clone();
+        for (name, value) in extra_env {
+            env.retain(|(known, _)| known != name);
+            env.push((name.clone(), value.clone()));
+        }
+        Workload {
+            root: self.root.clone(),
+            writable: Writable::Temporary(self.scratch.path().to_owned()),
+            mounts: self.mounts.clone(),
+            process: Process {
+                command,
+                env,
+                working_dir: self.working_dir.clone(),
+                stdin: streams.stdin,
+                stdout: streams.stdout,
+                stderr: streams.stderr,
+                passed_fds: streams.passed_fds,
+            },
+            purpose: Purpose::Run,
+            ca_bundle: ca_bundle(),
+        }
+    }
+
+    /// Starts a command with our own standard streams.
+    pub(crate) fn start_command(
+        &self,
+        engine: &dyn Engine,
+        command: Vec<String>,
+        extra_env: &[(String, String)],
+    ) -> anyhow::Result<Running> {
+        let streams = Streams {
+            stdin: Stdio::inherit(),
+            stdout: Stdio::inherit(),
+            stderr: Stdio::inherit(),
+            passed_fds: Vec::new(),
+        };
+        Ok(engine.start(self.workload(command, extra_env, streams))?)
+    }
+
+    /// Starts the server at an address of this machine.
+    pub(crate) fn start_server(
+        &self,
+        engine: &dyn Engine,
+        address: SocketAddr,
+        arguments: &[String],
+        extra_env: &[(String, String)],
+    ) -> anyhow::Result<Server> {
+        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let streams = Streams {
+            stdin: Stdio::null(),
+            // Whatever the server prints is no result of ours.
+            stdout: Stdio::from(std::os::fd::AsFd::as_fd(&std::io::stderr()).try_clone_to_owned()?),
+            stderr: Stdio::inherit(),
+            passed_fds: vec![PassedFd { variable: "COG_READY_FD".into(), fd: write }],
+        };
+        let mut env = vec![("PORT".to_owned(), address.port().to_string()), ("LOG_FORMAT".into(), "console".into())];
+        env.extend(std::env::var("RUST_LOG").ok().map(|filter| ("RUST_LOG".to_owned(), filter)));
+        env.extend_from_slice(extra_env);
+        let mut command = self.server.clone();
+        command.extend(["--host".to_owned(), address.ip().to_string()]);
+        command.extend_from_slice(arguments);
+        let running = engine.start(self.workload(command, &env, streams))?;
+        Ok(Server { running, address, ready: read })
+    }
+}
+
+struct Streams {
+    stdin: Stdio,
+    stdout: Stdio,
+    stderr: Stdio,
+    passed_fds: Vec<PassedFd>,
+}
+
+/// A server that was started.
+pub(crate) struct Server {
+    pub(crate) running: Running,
+    pub(crate) address: SocketAddr,
+    ready: OwnedFd,
+}
+
+impl Server {
+    /// Waits until setup has ended. The server tells; nothing is polled.
+    pub(crate) fn await_ready(&mut self, limit: Duration) -> anyhow::Result<()> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timeout = Timespec::try_from(left).context("the setup timeout is too long")?;
+            match poll(&mut [PollFd::new(&self.ready, PollFlags::IN)], Some(&timeout)) {
+                Ok(0) => bail!("Timed out"),
+                Err(rustix::io::Errno::INTR) => {}
+                other => {
+                    other?;
+                    break;
+                }
+            }
+        }
+        let mut line = String::new();
+        BufReader::new(fs_err::File::from_parts(self.ready.try_clone()?.into(), "readiness pipe")).read_line(&mut line)?;
+        match line.trim() {
+            "READY" => Ok(()),
+            "SETUP_FAILED" => bail!("Model setup failed{}", self.setup_logs()),
+            _ => {
+                let exit = self.running.stop(STOP_GRACE)?;
+                bail!("Container exited unexpectedly (status {})", exit.shell_code())
+            }
+        }
+    }
+
+    /// What setup printed, for a message: indented, after a colon.
+    fn setup_logs(&self) -> String {
+        let logs = block_on(client::get(self.address, "/health-check"))
+            .and_then(|response| Ok(serde_json::from_slice::<Value>(&response.body)?))
+            .ok()
+            .and_then(|health| Some(health["setup"]["logs"].as_str()?.trim().to_owned()));
+        match logs {
+            Some(logs) if !logs.is_empty() => format!(":\n{logs}"),
+            _ => String::new(),
+        }
+    }
+
+    pub(crate) fn stop(mut self) -> anyhow::Result<()> {
+        self.running.stop(STOP_GRACE)?;
+        Ok(())
+    }
+}
+
+/// Runs a future to its end on this thread.
+pub(crate) fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("could not find a free port")?;
+    Ok(listener.local_addr()?)
+}
+
+/// The certificates that this machine trusts.
+fn ca_bundle() -> Option<PathBuf> {
+    let chosen = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+    chosen.into_iter().chain(CA_BUNDLES.map(PathBuf::from)).find(|path| Path::is_file(path))
+}
+
+/// An overlay takes no directory twice; of equal layers only the first counts.
+fn distinct(snapshots: Vec<PathBuf>) -> Vec<PathBuf> {
+    let mut seen: Vec<PathBuf> = Vec::with_capacity(snapshots.len());
+    for snapshot in snapshots {
+        if !seen.contains(&snapshot) {
+            seen.push(snapshot);
+        }
+    }
+    seen
+}
+
+/// `NAME=VALUE` flags.
+pub(crate) fn environment(flags: &[String]) -> anyhow::Result<Vec<(String, String)>> {
+    flags
+        .iter()
+        .map(|flag| match flag.split_once('=') {
+            Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+            _ => bail!("`--env {flag}` must be NAME=VALUE"),
+        })
+        .collect()
+}

@@ -1,0 +1,129 @@
+//! What every command starts from: where we are, the store, the project, the engine.
+
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use cog_build::{BaseChoice, BuildRequest, Cache, SchemaSource};
+use cog_config::{Config, ProjectFile};
+use cog_engine::{Choice, Engine, KernelProbe, Selection};
+use cog_image::{Compression, Store};
+
+use crate::args::{BuildFlags, EngineArg, GlobalArgs, ProgressArg, ProjectArgs};
+use crate::printer::{Printer, Progress};
+use crate::reporter::Steps;
+
+/// Seconds since 1970 that files and images are dated with.
+const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
+
+pub(crate) struct Session<'a> {
+    pub(crate) printer: &'a Printer,
+    pub(crate) debug: bool,
+    directory: PathBuf,
+    store: OnceCell<Store>,
+}
+
+/// A project's checked configuration.
+pub(crate) struct Project {
+    pub(crate) file: ProjectFile,
+    pub(crate) config: Config,
+}
+
+impl Project {
+    pub(crate) fn directory(&self) -> &Path {
+        &self.file.directory
+    }
+}
+
+impl<'a> Session<'a> {
+    pub(crate) fn new(printer: &'a Printer, global: &GlobalArgs) -> anyhow::Result<Self> {
+        let directory = std::env::current_dir().context("could not find the current directory")?;
+        Ok(Self { printer, debug: global.debug, directory, store: OnceCell::new() })
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    pub(crate) fn store(&self) -> anyhow::Result<&Store> {
+        if let Some(store) = self.store.get() {
+            return Ok(store);
+        }
+        let store = Store::open(&Store::default_root()?)?;
+        Ok(self.store.get_or_init(|| store))
+    }
+
+    /// Finds and checks the project, and says what should be changed in it.
+    pub(crate) fn project(&self, args: &ProjectArgs) -> anyhow::Result<Project> {
+        let file = cog_config::find(&self.directory, &args.file)?;
+        let loaded = cog_config::load(&file)?;
+        for warning in &loaded.warnings {
+            self.printer.warning(&warning.to_string());
+        }
+        Ok(Project { file, config: loaded.config })
+    }
+
+    /// The engine that the flags ask for.
+    pub(crate) fn engine(&self, flags: &BuildFlags) -> anyhow::Result<Box<dyn Engine>> {
+        self.apply_progress(flags.progress);
+        let choice = match flags.engine {
+            EngineArg::Auto => Choice::Auto,
+            EngineArg::Docker => Choice::Docker,
+            EngineArg::Embedded => Choice::Embedded,
+            EngineArg::Host => Choice::Host,
+        };
+        let Selection { engine, warning } = cog_engine::select(choice, &KernelProbe)?;
+        if let Some(warning) = warning {
+            self.printer.warning(&warning);
+        }
+        Ok(engine)
+    }
+
+    fn apply_progress(&self, progress: ProgressArg) {
+        match progress {
+            ProgressArg::Auto => {}
+            ProgressArg::Tty => self.printer.set_progress(Progress::Bars),
+            ProgressArg::Plain => self.printer.set_progress(Progress::Lines),
+            ProgressArg::Quiet => self.printer.set_progress(Progress::Quiet),
+        }
+    }
+}
+
+/// A request for the project as the flags have it; commands change what is theirs.
+pub(crate) fn build_request<'a>(
+    project: &'a Project,
+    store: &'a Store,
+    engine: &'a dyn Engine,
+    flags: &BuildFlags,
+    reporter: &'a Steps<'a>,
+) -> anyhow::Result<BuildRequest<'a>> {
+    let base = match flags.base.as_deref() {
+        None => BaseChoice::Default,
+        Some(base) => base.parse().unwrap_or_default(),
+    };
+    Ok(BuildRequest {
+        project_dir: project.directory(),
+        config_file_name: &project.file.file_name,
+        config: &project.config,
+        store,
+        engine: Some(engine),
+        base,
+        cache: Cache::Use,
+        secrets: Vec::new(),
+        schema: SchemaSource::Generate,
+        timestamp: source_date()?,
+        compression: Compression::default(),
+        threads: 0,
+        reporter,
+    })
+}
+
+fn source_date() -> anyhow::Result<Option<i64>> {
+    match std::env::var(SOURCE_DATE_EPOCH) {
+        Ok(text) if !text.is_empty() => {
+            let seconds = text.parse().with_context(|| format!("`{SOURCE_DATE_EPOCH}` is `{text}`, not a number"))?;
+            Ok(Some(seconds))
+        }
+        _ => Ok(None),
+    }
+}
