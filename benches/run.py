@@ -20,7 +20,12 @@ from docker import Docker, Unavailable
 from harness import COG, COGLET, REPOSITORY, Row, medians, run, seconds
 
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
-IRIS = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
+IRIS = {
+    "sepal_length": 5.1,
+    "sepal_width": 3.5,
+    "petal_length": 1.4,
+    "petal_width": 0.2,
+}
 EXAMPLES = {
     "hello-world": ({"text": "world"}, "import cog"),
     "classifier": (IRIS, "import cog, joblib, sklearn.ensemble"),
@@ -40,14 +45,20 @@ class Bench:
         self.docker: Docker | None = None
         self.projects: dict[str, Path] = {}
 
-    def cog(self, *arguments: str | Path, project: str | None = None, **env: str) -> str:
+    def cog(
+        self, *arguments: str | Path, project: str | None = None, **env: str
+    ) -> str:
         cwd = self.projects[project] if project else self.work
         return run([COG, *arguments], cwd=cwd, env={**self.env, **env})
 
     def prepare(self) -> None:
         for name in EXAMPLES:
             self.projects[name] = self.work / name
-            shutil.copytree(REPOSITORY / "examples" / name, self.projects[name], ignore=shutil.ignore_patterns(".cog"))
+            shutil.copytree(
+                REPOSITORY / "examples" / name,
+                self.projects[name],
+                ignore=shutil.ignore_patterns(".cog"),
+            )
         self.cog("exec", "python", "train.py", project="classifier")
         for name in EXAMPLES:
             self.cog("build", "-t", f"bench-{name}:latest", project=name)
@@ -58,7 +69,14 @@ class Bench:
         """Loads the image of `hello-world` as the base of equivalent Dockerfiles, so that both tools start equal."""
         self.docker = Docker(self.work / "docker")
         archive = self.work / "base.tar"
-        self.cog("build", "-t", "bench-base:latest", "--output", f"docker-archive={archive}", project="hello-world")
+        self.cog(
+            "build",
+            "-t",
+            "bench-base:latest",
+            "--output",
+            f"docker-archive={archive}",
+            project="hello-world",
+        )
         self.docker("load", "-i", archive)
         archive.unlink()
         for name, project in self.projects.items():
@@ -69,7 +87,11 @@ class Bench:
                 "--mount=type=secret,id=pip,target=/etc/pip.conf "
                 "PIP_CERT=/tmp/ca.crt pip install -r /tmp/requirements.txt\n"
             )
-            dockerfile = "FROM bench-base:latest\n" + (install if has_requirements else "") + "COPY . /src\n"
+            dockerfile = (
+                "FROM bench-base:latest\n"
+                + (install if has_requirements else "")
+                + "COPY . /src\n"
+            )
             (self.work / f"{name}.Dockerfile").write_text(dockerfile)
         (self.work / "pip.conf").write_text(pip_conf())
 
@@ -93,7 +115,12 @@ class Bench:
         assert self.docker is not None
         port = free_port()
         container = self.docker(
-            "run", "--detach", "--rm", "--network=host", f"--env=PORT={port}", f"peer-{name}"
+            "run",
+            "--detach",
+            "--rm",
+            "--network=host",
+            f"--env=PORT={port}",
+            f"peer-{name}",
         ).strip()
         try:
             wait_ready(port)
@@ -108,12 +135,21 @@ class Bench:
     def rebuild(self) -> Iterator[Row]:
         for name, project in self.projects.items():
             touch = line_changer(project / "run.py")
-            ours = lambda: (touch(), self.cog("build", "-t", f"bench-{name}:latest", project=name))  # noqa: B023, E731
+            ours = lambda: (
+                touch(),
+                self.cog("build", "-t", f"bench-{name}:latest", project=name),
+            )
             if self.docker:
                 self.docker_build(name)
-                theirs = lambda: (touch(), self.docker_build(name))  # noqa: B023, E731
+                theirs = lambda: (touch(), self.docker_build(name))  # noqa: B023
                 mine, peer = medians(self.rounds, ours, theirs)
-                yield Row(f"rebuild {name} after a one-line change", mine, peer, "docker build", 0.1)
+                yield Row(
+                    f"rebuild {name} after a one-line change",
+                    mine,
+                    peer,
+                    "docker build",
+                    0.1,
+                )
             else:
                 (mine,) = medians(self.rounds, ours)
                 yield Row(f"rebuild {name} after a one-line change", mine)
@@ -121,30 +157,46 @@ class Bench:
     def warm_run(self) -> Iterator[Row]:
         for name, (inputs, imports) in EXAMPLES.items():
             flags = [f"-i{key}={value}" for key, value in inputs.items()]
-            ours = lambda: self.cog("run", *flags, project=name)  # noqa: B023, E731
+            ours = lambda: self.cog("run", *flags, project=name)  # noqa: B023
             python = self.host_python(name)
-            bare = lambda: run([python, "-c", imports])  # noqa: B023, E731
+            bare = lambda: run([python, "-c", imports])  # noqa: B023
             ours(), bare()
             mine, imported = medians(self.rounds, ours, bare)
-            yield Row(f"cog run {name} against 1.5 x import + 0.15 s", mine, 1.5 * imported + 0.15, "limit", 1.0)
+            yield Row(
+                f"cog run {name} against 1.5 x import + 0.15 s",
+                mine,
+                1.5 * imported + 0.15,
+                "limit",
+                1.0,
+            )
             if self.docker:
                 self.docker_build(name)
-                theirs = lambda: self.docker_predict(name)  # noqa: B023, E731
+                theirs = lambda: self.docker_predict(name)  # noqa: B023
                 mine, peer = medians(self.rounds, ours, theirs)
                 yield Row(f"cog run {name}", mine, peer, "docker run + request", 0.25)
 
     def host_python(self, name: str) -> str:
         """The interpreter of the same packages without a container."""
-        return self.cog("exec", "which", "python", project=name, COG_ENGINE="host").strip()
+        return self.cog(
+            "exec", "which", "python", project=name, COG_ENGINE="host"
+        ).strip()
 
     def first_build(self) -> Iterator[Row]:
         """Everything but downloads and the base is done anew: our steps are forgotten, Docker has `--no-cache`."""
-        ours = lambda: self.cog("build", "--no-cache", "-t", "bench-classifier:latest", project="classifier")  # noqa: E731
+        ours = lambda: self.cog(
+            "build", "--no-cache", "-t", "bench-classifier:latest", project="classifier"
+        )
         if self.docker:
             self.docker_build("classifier")
-            theirs = lambda: self.docker_build("classifier", "--no-cache")  # noqa: E731
+            theirs = lambda: self.docker_build("classifier", "--no-cache")
             mine, peer = medians(self.rounds, ours, theirs)
-            yield Row("first build of classifier, downloads cached", mine, peer, "docker build --no-cache", 1 / 3)
+            yield Row(
+                "first build of classifier, downloads cached",
+                mine,
+                peer,
+                "docker build --no-cache",
+                1 / 3,
+            )
         else:
             (mine,) = medians(self.rounds, ours)
             yield Row("first build of classifier, downloads cached", mine)
@@ -166,11 +218,25 @@ class Bench:
 
         def theirs() -> None:
             root = Path(tempfile.mkdtemp(dir=self.work))
-            run([debootstrap, "--variant=minbase", f"--include={packages}", "bookworm", root])
+            run(
+                [
+                    debootstrap,
+                    "--variant=minbase",
+                    f"--include={packages}",
+                    "bookworm",
+                    root,
+                ]
+            )
             shutil.rmtree(root)
 
         mine, peer = medians(max(3, self.rounds // 3), ours, theirs)
-        yield Row("Debian base, SDK and first container from nothing", mine, peer, "debootstrap", 0.5)
+        yield Row(
+            "Debian base, SDK and first container from nothing",
+            mine,
+            peer,
+            "debootstrap",
+            0.5,
+        )
 
     def small_things(self) -> Iterator[Row]:
         sdk = {"PYTHONPATH": str(REPOSITORY / "python/cog/src")}
@@ -180,9 +246,17 @@ class Bench:
             lambda: run([sys.executable, "-c", "import cog"], env=sdk),
         )
         yield Row("import cog, over bare Python", (imported - bare) * 1000, unit="ms")
-        listening, memory = zip(*(coglet_start(self.work) for _ in range(self.rounds)), strict=True)
-        yield Row("coglet, start to listening", sorted(listening)[len(listening) // 2] * 1000, unit="ms")
-        yield Row("coglet, resident memory", sorted(memory)[len(memory) // 2], unit="MiB")
+        listening, memory = zip(
+            *(coglet_start(self.work) for _ in range(self.rounds)), strict=True
+        )
+        yield Row(
+            "coglet, start to listening",
+            sorted(listening)[len(listening) // 2] * 1000,
+            unit="ms",
+        )
+        yield Row(
+            "coglet, resident memory", sorted(memory)[len(memory) // 2], unit="MiB"
+        )
 
 
 def coglet_start(work: Path) -> tuple[float, float]:
@@ -220,7 +294,11 @@ def pip_conf() -> str:
     for line in run([sys.executable, "-m", "pip", "config", "list"]).splitlines():
         key, _, value = line.partition("=")
         section, _, name = key.rpartition(".")
-        if section == "global" and name in {"index-url", "extra-index-url", "trusted-host"}:
+        if section == "global" and name in {
+            "index-url",
+            "extra-index-url",
+            "trusted-host",
+        }:
             lines.append(f"{name} = {value.strip(chr(39))}")
     return "\n".join(lines) + "\n"
 
@@ -257,7 +335,9 @@ def wait_ready(port: int) -> None:
 def post(port: int, inputs: dict[str, object]) -> dict[str, object]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     body = json.dumps({"input": inputs})
-    connection.request("POST", "/predictions", body, {"Content-Type": "application/json"})
+    connection.request(
+        "POST", "/predictions", body, {"Content-Type": "application/json"}
+    )
     answer: dict[str, object] = json.load(connection.getresponse())
     return answer
 
@@ -265,9 +345,13 @@ def post(port: int, inputs: dict[str, object]) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--only", default="", help="measure the groups whose name contains this")
+    parser.add_argument(
+        "--only", default="", help="measure the groups whose name contains this"
+    )
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="cog-bench-", dir=os.environ.get("COG_BENCH_DIR")) as directory:
+    with tempfile.TemporaryDirectory(
+        prefix="cog-bench-", dir=os.environ.get("COG_BENCH_DIR")
+    ) as directory:
         bench = Bench(Path(directory), arguments.rounds)
         print("preparing: builds both examples once", flush=True)
         took = seconds(bench.prepare)
@@ -278,7 +362,13 @@ def main() -> None:
             print(f"skipped: no Docker rows, {reason}")
         rows: list[Row] = []
         try:
-            groups = (bench.small_things, bench.rebuild, bench.warm_run, bench.first_build, bench.debian)
+            groups = (
+                bench.small_things,
+                bench.rebuild,
+                bench.warm_run,
+                bench.first_build,
+                bench.debian,
+            )
             for group in groups:
                 if arguments.only in group.__name__:
                     for row in group():

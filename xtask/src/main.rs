@@ -24,8 +24,13 @@ enum Task {
 }
 
 fn main() -> anyhow::Result<()> {
-    let Cli { task: Task::Docs { check } } = Cli::parse();
-    let pages = [("docs/reference/cli.md", reference::command_line(cog::command()))];
+    let Cli {
+        task: Task::Docs { check },
+    } = Cli::parse();
+    let pages = [(
+        "docs/reference/cli.md",
+        reference::command_line(cog::command()),
+    )];
     for (name, text) in pages {
         let path = repository()?.join(name);
         if check {
@@ -43,5 +48,8 @@ fn main() -> anyhow::Result<()> {
 
 fn repository() -> anyhow::Result<PathBuf> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    Ok(manifest.parent().context("xtask is in the repository")?.to_owned())
+    Ok(manifest
+        .parent()
+        .context("xtask is in the repository")?
+        .to_owned())
 }

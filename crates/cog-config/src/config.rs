@@ -121,30 +121,50 @@ impl Config {
 
     /// The Python version as written.
     pub fn python_version(&self) -> Option<&str> {
-        self.build.as_ref().map(|build| build.python_version.text.as_str())
+        self.build
+            .as_ref()
+            .map(|build| build.python_version.text.as_str())
     }
 
     /// Debian packages to install.
     pub fn system_packages(&self) -> &[String] {
-        self.build.as_ref().map_or(&[], |build| &build.system_packages)
+        self.build
+            .as_ref()
+            .map_or(&[], |build| &build.system_packages)
     }
 
     /// The commands of the build in the order they run: `run`, then `pre_install`.
     pub fn commands(&self) -> Vec<RunCommand> {
-        let Some(build) = &self.build else { return Vec::new() };
-        let older = build.pre_install.iter().map(|command| RunCommand { command: command.clone(), mounts: Vec::new() });
+        let Some(build) = &self.build else {
+            return Vec::new();
+        };
+        let older = build.pre_install.iter().map(|command| RunCommand {
+            command: command.clone(),
+            mounts: Vec::new(),
+        });
         build.run.iter().cloned().chain(older).collect()
     }
 
     /// The requirement lines, and the directory that relative paths in them start at.
-    pub fn requirement_lines(&self, project_dir: &Path) -> Result<(Vec<String>, PathBuf), ConfigError> {
-        let Some(build) = &self.build else { return Ok((Vec::new(), project_dir.to_owned())) };
+    pub fn requirement_lines(
+        &self,
+        project_dir: &Path,
+    ) -> Result<(Vec<String>, PathBuf), ConfigError> {
+        let Some(build) = &self.build else {
+            return Ok((Vec::new(), project_dir.to_owned()));
+        };
         match &build.python_requirements {
-            None => Ok((requirements::lines(&build.python_packages.join("\n")), project_dir.to_owned())),
+            None => Ok((
+                requirements::lines(&build.python_packages.join("\n")),
+                project_dir.to_owned(),
+            )),
             Some(file) => {
                 let path = project_dir.join(file);
-                let text = fs_err::read_to_string(&path)
-                    .map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
+                let text =
+                    fs_err::read_to_string(&path).map_err(|source| ConfigError::Unreadable {
+                        path: path.clone(),
+                        source,
+                    })?;
                 let directory = path.parent().unwrap_or(project_dir).to_owned();
                 Ok((requirements::lines(&text), directory))
             }

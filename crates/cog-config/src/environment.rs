@@ -40,27 +40,46 @@ pub(crate) fn read(entries: &[Text], problems: &mut Vec<Problem>) -> Vec<Environ
 fn variable(entry: &str, known: &[EnvironmentVariable]) -> Result<EnvironmentVariable, String> {
     let (name, value) = match entry.split_once('=') {
         Some((name, value)) if !name.is_empty() => (name, value),
-        _ => return Err(format!("environment variable \"{entry}\" is not in the KEY=VALUE format")),
+        _ => {
+            return Err(format!(
+                "environment variable \"{entry}\" is not in the KEY=VALUE format"
+            ));
+        }
     };
     if reserved(name) {
-        return Err(format!("environment variable \"{name}\" is not allowed: reserved for internal use"));
+        return Err(format!(
+            "environment variable \"{name}\" is not allowed: reserved for internal use"
+        ));
     }
     if known.iter().any(|variable| variable.name == name) {
-        return Err(format!("environment variable \"{name}\" is already defined"));
+        return Err(format!(
+            "environment variable \"{name}\" is already defined"
+        ));
     }
     let first = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
-    if !first || !name.chars().all(|character| character.is_ascii_alphanumeric() || character == '_') {
-        return Err(format!("environment variable \"{name}\" must be made of letters, digits and underscores"));
+    if !first
+        || !name
+            .chars()
+            .all(|character| character.is_ascii_alphanumeric() || character == '_')
+    {
+        return Err(format!(
+            "environment variable \"{name}\" must be made of letters, digits and underscores"
+        ));
     }
     if value.contains('\n') {
         return Err(format!("environment variable \"{name}\" must be one line"));
     }
-    Ok(EnvironmentVariable { name: name.to_owned(), value: value.to_owned() })
+    Ok(EnvironmentVariable {
+        name: name.to_owned(),
+        value: value.to_owned(),
+    })
 }
 
 fn reserved(name: &str) -> bool {
-    RESERVED.iter().any(|pattern| match pattern.strip_suffix('*') {
-        Some(prefix) => name.starts_with(prefix),
-        None => name == *pattern,
-    })
+    RESERVED
+        .iter()
+        .any(|pattern| match pattern.strip_suffix('*') {
+            Some(prefix) => name.starts_with(prefix),
+            None => name == *pattern,
+        })
 }

@@ -45,10 +45,17 @@ impl fmt::Display for Warning {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Deprecated { field, replacement } => {
-                write!(formatter, "deprecated field \"{field}\": use \"{replacement}\" instead")
+                write!(
+                    formatter,
+                    "deprecated field \"{field}\": use \"{replacement}\" instead"
+                )
             }
             Self::Unknown { field, location } => {
-                write!(formatter, "unknown field \"{field}\" in line {} is ignored", location.line)
+                write!(
+                    formatter,
+                    "unknown field \"{field}\" in line {} is ignored",
+                    location.line
+                )
             }
         }
     }
@@ -96,11 +103,15 @@ pub enum ConfigError {
 }
 
 fn place(file_name: &str, location: Option<Location>) -> String {
-    location.map(|Location { line, column }| format!(" ({file_name}:{line}:{column})")).unwrap_or_default()
+    location
+        .map(|Location { line, column }| format!(" ({file_name}:{line}:{column})"))
+        .unwrap_or_default()
 }
 
 fn list(file_name: &str, problems: &[Problem]) -> String {
-    let lines: Vec<String> =
-        problems.iter().map(|problem| format!("{}{}", problem.message, place(file_name, problem.location))).collect();
+    let lines: Vec<String> = problems
+        .iter()
+        .map(|problem| format!("{}{}", problem.message, place(file_name, problem.location)))
+        .collect();
     lines.join("\n")
 }

@@ -13,20 +13,40 @@ pub(crate) fn write(config: &Config) -> String {
     object.put("model", config.model.clone().map(Value::from));
     object.put("predict", config.runner.clone().map(Value::from));
     object.put("train", config.train.clone().map(Value::from));
-    object.put("concurrency", config.concurrency_max.map(|max| json!({ "max": max })));
-    let environment = config.environment.iter().map(|variable| format!("{}={}", variable.name, variable.value));
+    object.put(
+        "concurrency",
+        config.concurrency_max.map(|max| json!({ "max": max })),
+    );
+    let environment = config
+        .environment
+        .iter()
+        .map(|variable| format!("{}={}", variable.name, variable.value));
     object.list("environment", environment.map(Value::from).collect());
-    object.list("weights", config.weights.iter().map(weights_object).collect());
+    object.list(
+        "weights",
+        config.weights.iter().map(weights_object).collect(),
+    );
     // As the reference writes it: these three are escaped so that the text can stand in HTML.
-    object.value().to_string().replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+    object
+        .value()
+        .to_string()
+        .replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026")
 }
 
 fn build_object(build: &Build) -> Value {
     let texts = |list: &[String]| list.iter().cloned().map(Value::from).collect();
     let mut object = Object::default();
     object.put("gpu", build.gpu.then_some(Value::Bool(true)));
-    object.put("python_version", Some(build.python_version.text.clone().into()).filter(|text| text != ""));
-    object.put("python_requirements", build.python_requirements.clone().map(Value::from));
+    object.put(
+        "python_version",
+        Some(build.python_version.text.clone().into()).filter(|text| text != ""),
+    );
+    object.put(
+        "python_requirements",
+        build.python_requirements.clone().map(Value::from),
+    );
     object.list("python_packages", texts(&build.python_packages));
     object.list("run", build.run.iter().map(run_object).collect());
     object.list("system_packages", texts(&build.system_packages));
@@ -43,14 +63,20 @@ fn run_object(run: &RunCommand) -> Value {
     let mounts = run.mounts.iter();
     object.list(
         "mounts",
-        mounts.map(|mount| json!({ "type": mount.kind, "id": mount.id, "target": mount.target })).collect(),
+        mounts
+            .map(|mount| json!({ "type": mount.kind, "id": mount.id, "target": mount.target }))
+            .collect(),
     );
     object.value()
 }
 
 fn weights_object(weights: &Weights) -> Value {
     let mut sources: Vec<Value> = weights.sources.iter().map(source_object).collect();
-    let source = if sources.len() == 1 { sources.remove(0) } else { Value::Array(sources) };
+    let source = if sources.len() == 1 {
+        sources.remove(0)
+    } else {
+        Value::Array(sources)
+    };
     json!({ "name": weights.name, "target": weights.target, "source": source })
 }
 

@@ -22,3 +22,6 @@ pub use config::{
 pub use error::{ConfigError, Location, Problem, Warning};
 pub use name::derived_image_name;
 pub use project::{Files, Loaded, ProjectFile, find, load, parse};
+
+#[cfg(test)]
+mod tests;

@@ -7,14 +7,23 @@ const MAX_LENGTH: usize = 26;
 
 /// From the project's folder: lower case, blanks as dashes, everything else out, at most 26 characters, `cog-` before it.
 pub fn derived_image_name(project_dir: &Path) -> String {
-    let folder = project_dir.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let folder = project_dir
+        .file_name()
+        .map(|name| name.to_string_lossy().to_lowercase())
+        .unwrap_or_default();
     let name: String = folder
         .chars()
         .map(|character| if character == ' ' { '-' } else { character })
-        .filter(|character| character.is_ascii_lowercase() || character.is_ascii_digit() || *character == '-')
+        .filter(|character| {
+            character.is_ascii_lowercase() || character.is_ascii_digit() || *character == '-'
+        })
         .take(MAX_LENGTH)
         .collect();
-    if name.starts_with(PREFIX) { name } else { format!("{PREFIX}{name}") }
+    if name.starts_with(PREFIX) {
+        name
+    } else {
+        format!("{PREFIX}{name}")
+    }
 }
 
 #[cfg(test)]
@@ -27,7 +36,10 @@ mod tests {
             ("/x/Hello World", "cog-hello-world"),
             ("/x/cog-thing", "cog-thing"),
             ("/x/a_b.c", "cog-abc"),
-            ("/x/abcdefghijklmnopqrstuvwxyz0123", "cog-abcdefghijklmnopqrstuvwxyz"),
+            (
+                "/x/abcdefghijklmnopqrstuvwxyz0123",
+                "cog-abcdefghijklmnopqrstuvwxyz",
+            ),
         ] {
             assert_eq!(derived_image_name(Path::new(folder)), name);
         }

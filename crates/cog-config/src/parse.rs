@@ -38,7 +38,10 @@ pub(crate) struct WeightsDraft {
 
 impl Draft {
     pub(crate) fn place(&self, field: &str) -> Option<Location> {
-        self.places.iter().find(|(name, _)| *name == field).map(|(_, location)| *location)
+        self.places
+            .iter()
+            .find(|(name, _)| *name == field)
+            .map(|(_, location)| *location)
     }
 }
 
@@ -49,7 +52,12 @@ pub(crate) fn read(root: Option<&Node>) -> (Draft, Option<Problem>, Vec<Warning>
     if let Some(root) = root.filter(|root| !root.is_null()) {
         reader.top(root, &mut draft);
     }
-    let deepest = reader.problems.into_iter().rev().max_by_key(|(depth, _)| *depth).map(|(_, problem)| problem);
+    let deepest = reader
+        .problems
+        .into_iter()
+        .rev()
+        .max_by_key(|(depth, _)| *depth)
+        .map(|(_, problem)| problem);
     (draft, deepest, reader.warnings)
 }
 
@@ -63,7 +71,9 @@ type Members<'node> = &'node [(String, Node)];
 
 impl Reader {
     fn top(&mut self, root: &Node, draft: &mut Draft) {
-        let Some(members) = self.mapping("cog.yaml", root) else { return };
+        let Some(members) = self.mapping("cog.yaml", root) else {
+            return;
+        };
         for (key, node) in members {
             match key.as_str() {
                 "build" => draft.build = self.build(node, draft),
@@ -116,8 +126,12 @@ impl Reader {
         for (index, item) in items.iter().enumerate() {
             let path = format!("{path}.{index}");
             match &item.value {
-                Value::Scalar { .. } => commands
-                    .extend(self.text(&path, item).map(|text| RunCommand { command: text.text, mounts: Vec::new() })),
+                Value::Scalar { .. } => {
+                    commands.extend(self.text(&path, item).map(|text| RunCommand {
+                        command: text.text,
+                        mounts: Vec::new(),
+                    }));
+                }
                 Value::Mapping(members) => commands.extend(self.command(&path, item, members)),
                 Value::List(_) => self.type_error(&path, item, &["string", "mapping"]),
             }
@@ -147,7 +161,11 @@ impl Reader {
         let kind = self.required(path, node, members, "type");
         let id = self.required(path, node, members, "id");
         let target = self.required(path, node, members, "target");
-        let mount = Mount { kind: kind?, id: id?, target: target? };
+        let mount = Mount {
+            kind: kind?,
+            id: id?,
+            target: target?,
+        };
         if mount.kind != "secret" {
             self.problem(&format!("{path}.type"), node.location, "must be \"secret\"");
             return None;
@@ -161,12 +179,15 @@ impl Reader {
             self.problem("concurrency", node.location, "max is required");
             return None;
         };
-        match max.text().filter(|_| max.kind() == Kind::Integer).and_then(|text| text.parse().ok()) {
-            Some(value) => Some((value, max.location)),
-            None => {
-                self.type_error("concurrency.max", max, &["integer"]);
-                None
-            }
+        if let Some(value) = max
+            .text()
+            .filter(|_| max.kind() == Kind::Integer)
+            .and_then(|text| text.parse().ok())
+        {
+            Some((value, max.location))
+        } else {
+            self.type_error("concurrency.max", max, &["integer"]);
+            None
         }
     }
 
@@ -175,13 +196,28 @@ impl Reader {
         let mut all = Vec::new();
         for (index, item) in items.iter().enumerate() {
             let path = format!("weights.{index}");
-            let Some(members) = self.mapping(&path, item) else { continue };
-            let mut draft = WeightsDraft { location: Some(item.location), ..WeightsDraft::default() };
+            let Some(members) = self.mapping(&path, item) else {
+                continue;
+            };
+            let mut draft = WeightsDraft {
+                location: Some(item.location),
+                ..WeightsDraft::default()
+            };
             for (key, node) in members {
                 let path = format!("{path}.{key}");
                 match key.as_str() {
-                    "name" => draft.weights.name = self.text(&path, node).map(|text| text.text).unwrap_or_default(),
-                    "target" => draft.weights.target = self.text(&path, node).map(|text| text.text).unwrap_or_default(),
+                    "name" => {
+                        draft.weights.name = self
+                            .text(&path, node)
+                            .map(|text| text.text)
+                            .unwrap_or_default();
+                    }
+                    "target" => {
+                        draft.weights.target = self
+                            .text(&path, node)
+                            .map(|text| text.text)
+                            .unwrap_or_default();
+                    }
                     "source" => (draft.weights.sources, draft.single) = self.sources(&path, node),
                     _ => self.unknown(&path, node),
                 }
@@ -212,18 +248,21 @@ impl Reader {
             Some(node) => self.plain_texts(&format!("{path}.{name}"), node),
             None => Vec::new(),
         };
-        Some(WeightSource { uri, include: patterns("include"), exclude: patterns("exclude") })
+        Some(WeightSource {
+            uri,
+            include: patterns("include"),
+            exclude: patterns("exclude"),
+        })
     }
 
     // Types
 
     fn mapping<'node>(&mut self, path: &str, node: &'node Node) -> Option<Members<'node>> {
-        match &node.value {
-            Value::Mapping(members) => Some(members),
-            _ => {
-                self.type_error(path, node, &["mapping"]);
-                None
-            }
+        if let Value::Mapping(members) = &node.value {
+            Some(members)
+        } else {
+            self.type_error(path, node, &["mapping"]);
+            None
         }
     }
 
@@ -243,9 +282,10 @@ impl Reader {
     fn text(&mut self, path: &str, node: &Node) -> Option<Text> {
         match (node.kind(), node.text()) {
             (Kind::Null, _) => None,
-            (Kind::String | Kind::Integer | Kind::Number, Some(text)) => {
-                Some(Text { text: text.to_owned(), location: node.location })
-            }
+            (Kind::String | Kind::Integer | Kind::Number, Some(text)) => Some(Text {
+                text: text.to_owned(),
+                location: node.location,
+            }),
             _ => {
                 self.type_error(path, node, &["string"]);
                 None
@@ -266,12 +306,17 @@ impl Reader {
     }
 
     fn plain_texts(&mut self, path: &str, node: &Node) -> Vec<String> {
-        self.texts(path, node).into_iter().map(|text| text.text).collect()
+        self.texts(path, node)
+            .into_iter()
+            .map(|text| text.text)
+            .collect()
     }
 
     fn boolean(&mut self, path: &str, node: &Node) -> bool {
         match node.kind() {
-            Kind::Boolean => node.text().is_some_and(|text| text.eq_ignore_ascii_case("true")),
+            Kind::Boolean => node
+                .text()
+                .is_some_and(|text| text.eq_ignore_ascii_case("true")),
             Kind::Null => false,
             _ => {
                 self.type_error(path, node, &["boolean"]);
@@ -280,36 +325,66 @@ impl Reader {
         }
     }
 
-    fn required(&mut self, path: &str, node: &Node, members: Members<'_>, name: &str) -> Option<String> {
-        match member(members, name) {
-            Some(value) => self.text(&format!("{path}.{name}"), value).map(|text| text.text),
-            None => {
-                self.problem(path, node.location, &format!("{name} is required"));
-                None
-            }
+    fn required(
+        &mut self,
+        path: &str,
+        node: &Node,
+        members: Members<'_>,
+        name: &str,
+    ) -> Option<String> {
+        if let Some(value) = member(members, name) {
+            self.text(&format!("{path}.{name}"), value)
+                .map(|text| text.text)
+        } else {
+            self.problem(path, node.location, &format!("{name} is required"));
+            None
         }
     }
 
     // Findings
 
     fn unknown(&mut self, path: &str, node: &Node) {
-        self.warnings.push(Warning::Unknown { field: path.to_owned(), location: node.location });
+        self.warnings.push(Warning::Unknown {
+            field: path.to_owned(),
+            location: node.location,
+        });
     }
 
     fn type_error(&mut self, path: &str, node: &Node, expected: &[&str]) {
-        self.problem(path, node.location, &format!("must be a {}", expected.join(" or ")));
+        self.problem(
+            path,
+            node.location,
+            &format!("must be a {}", expected.join(" or ")),
+        );
     }
 
     fn problem(&mut self, path: &str, location: Location, message: &str) {
         let depth = path.matches('.').count();
         let message = format!("schema error in \"{path}\": {message}");
-        self.problems.push((depth, Problem { message, location: Some(location) }));
+        self.problems.push((
+            depth,
+            Problem {
+                message,
+                location: Some(location),
+            },
+        ));
     }
 }
 
-const PLACED: [&str; 8] =
-    ["python_version", "python_requirements", "python_packages", "pre_install", "cuda", "cudnn", "gpu", "sdk_version"];
+const PLACED: [&str; 8] = [
+    "python_version",
+    "python_requirements",
+    "python_packages",
+    "pre_install",
+    "cuda",
+    "cudnn",
+    "gpu",
+    "sdk_version",
+];
 
 fn member<'node>(members: Members<'node>, name: &str) -> Option<&'node Node> {
-    members.iter().find(|(key, _)| key == name).map(|(_, node)| node)
+    members
+        .iter()
+        .find(|(key, _)| key == name)
+        .map(|(_, node)| node)
 }

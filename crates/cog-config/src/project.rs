@@ -42,17 +42,29 @@ impl Files for ProjectFile {
 
 /// Looks for `file_name` in `directory`, then in its parents.
 pub fn find(directory: &Path, file_name: &str) -> Result<ProjectFile, ConfigError> {
-    let found = directory.ancestors().take(MAX_PARENTS).find(|candidate| candidate.join(file_name).is_file());
+    let found = directory
+        .ancestors()
+        .take(MAX_PARENTS)
+        .find(|candidate| candidate.join(file_name).is_file());
     match found {
-        Some(found) => Ok(ProjectFile { directory: found.to_owned(), file_name: file_name.to_owned() }),
-        None => Err(ConfigError::NotFound { file_name: file_name.to_owned(), directory: directory.to_owned() }),
+        Some(found) => Ok(ProjectFile {
+            directory: found.to_owned(),
+            file_name: file_name.to_owned(),
+        }),
+        None => Err(ConfigError::NotFound {
+            file_name: file_name.to_owned(),
+            directory: directory.to_owned(),
+        }),
     }
 }
 
 /// Reads and checks the file.
 pub fn load(file: &ProjectFile) -> Result<Loaded, ConfigError> {
     let path = file.directory.join(&file.file_name);
-    let bytes = fs_err::read(&path).map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
+    let bytes = fs_err::read(&path).map_err(|source| ConfigError::Unreadable {
+        path: path.clone(),
+        source,
+    })?;
     let text = String::from_utf8(bytes).map_err(|_| ConfigError::Unreadable {
         path,
         source: io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"),
@@ -69,9 +81,15 @@ pub fn parse(text: &str, file_name: &str, files: &dyn Files) -> Result<Loaded, C
     })?;
     let (draft, schema_problem, mut warnings) = typed::read(root.as_ref());
     let (config, semantic_problems) = validate::check(&draft, files);
-    let problems: Vec<_> = schema_problem.into_iter().chain(semantic_problems).collect();
+    let problems: Vec<_> = schema_problem
+        .into_iter()
+        .chain(semantic_problems)
+        .collect();
     if !problems.is_empty() {
-        return Err(ConfigError::Invalid { file_name: file_name.to_owned(), problems });
+        return Err(ConfigError::Invalid {
+            file_name: file_name.to_owned(),
+            problems,
+        });
     }
     warnings.splice(0..0, validate::deprecations(&draft));
     Ok(Loaded { config, warnings })

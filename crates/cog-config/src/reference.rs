@@ -4,7 +4,11 @@
 pub(crate) fn bare_repository(text: &str) -> Result<(), String> {
     let (name, version) = split(text);
     path(name).map_err(|detail| format!("invalid repository: {detail}"))?;
-    if version { Err("must be a bare repository — tags and digests are not allowed".into()) } else { Ok(()) }
+    if version {
+        Err("must be a bare repository — tags and digests are not allowed".into())
+    } else {
+        Ok(())
+    }
 }
 
 /// The name, and whether a tag or digest follows it.
@@ -30,7 +34,9 @@ fn path(name: &str) -> Result<(), String> {
     let fits = |part: &&str| {
         part.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit())
             && part.ends_with(|last: char| last.is_ascii_lowercase() || last.is_ascii_digit())
-            && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c))
+            && part
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c))
     };
     match parts.iter().find(|part| !fits(part)) {
         None => Ok(()),

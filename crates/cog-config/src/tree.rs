@@ -19,7 +19,10 @@ pub(crate) struct Node {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Value {
-    Scalar { text: String, plain: bool },
+    Scalar {
+        text: String,
+        plain: bool,
+    },
     List(Vec<Node>),
     /// In order; a key that comes twice keeps its last value.
     Mapping(Vec<(String, Node)>),
@@ -53,7 +56,8 @@ impl Node {
                 "" | "~" | "null" | "Null" | "NULL" => Kind::Null,
                 "true" | "True" | "TRUE" | "false" | "False" | "FALSE" => Kind::Boolean,
                 text if text.parse::<i64>().is_ok() => Kind::Integer,
-                text if text.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first))
+                text if text
+                    .starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first))
                     && text.parse::<f64>().is_ok() =>
                 {
                     Kind::Number
@@ -77,11 +81,21 @@ impl Node {
 
 /// The file's first document; `None` if it is empty.
 pub(crate) fn read(text: &str) -> Result<Option<Node>, SyntaxError> {
-    let mut reader = Reader { parser: Parser::new_from_str(text), anchors: HashMap::new(), nodes: 0 };
+    let mut reader = Reader {
+        parser: Parser::new_from_str(text),
+        anchors: HashMap::new(),
+        nodes: 0,
+    };
     loop {
         match reader.next()? {
             None | Some((Event::StreamEnd, _)) => return Ok(None),
-            Some((event @ (Event::Scalar(..) | Event::SequenceStart(..) | Event::MappingStart(..) | Event::Alias(_)), span)) => {
+            Some((
+                event @ (Event::Scalar(..)
+                | Event::SequenceStart(..)
+                | Event::MappingStart(..)
+                | Event::Alias(_)),
+                span,
+            )) => {
                 let node = reader.node(event, span, 0)?;
                 reader.finish()?;
                 return Ok(Some(node));
@@ -99,7 +113,10 @@ struct Reader<'text> {
 
 impl<'text> Reader<'text> {
     fn next(&mut self) -> Result<Option<(Event<'text>, Span)>, SyntaxError> {
-        self.parser.next_event().transpose().map_err(|error| syntax(&error))
+        self.parser
+            .next_event()
+            .transpose()
+            .map_err(|error| syntax(&error))
     }
 
     /// What comes after the document must be YAML too.
@@ -112,16 +129,28 @@ impl<'text> Reader<'text> {
         let location = location(span);
         self.spend(1, location)?;
         if depth > MAX_DEPTH {
-            return Err(SyntaxError { detail: "it is nested too deeply".into(), location: Some(location) });
+            return Err(SyntaxError {
+                detail: "it is nested too deeply".into(),
+                location: Some(location),
+            });
         }
         let (value, anchor) = match event {
-            Event::Scalar(text, style, anchor, _) => {
-                (Value::Scalar { text: text.into_owned(), plain: style == ScalarStyle::Plain }, anchor)
-            }
+            Event::Scalar(text, style, anchor, _) => (
+                Value::Scalar {
+                    text: text.into_owned(),
+                    plain: style == ScalarStyle::Plain,
+                },
+                anchor,
+            ),
             Event::SequenceStart(_, anchor, _) => (Value::List(self.items(depth)?), anchor),
             Event::MappingStart(_, anchor, _) => (Value::Mapping(self.members(depth)?), anchor),
             Event::Alias(anchor) => return self.alias(anchor, location),
-            _ => return Err(SyntaxError { detail: "a value is missing".into(), location: Some(location) }),
+            _ => {
+                return Err(SyntaxError {
+                    detail: "a value is missing".into(),
+                    location: Some(location),
+                });
+            }
         };
         let node = Node { value, location };
         if anchor != 0 {
@@ -149,9 +178,14 @@ impl<'text> Reader<'text> {
             }
             let key = self.node(event, span, depth + 1)?;
             let Some(name) = key.text().map(str::to_owned) else {
-                return Err(SyntaxError { detail: "a key must be text".into(), location: Some(key.location) });
+                return Err(SyntaxError {
+                    detail: "a key must be text".into(),
+                    location: Some(key.location),
+                });
             };
-            let Some((event, span)) = self.next()? else { break };
+            let Some((event, span)) = self.next()? else {
+                break;
+            };
             let value = self.node(event, span, depth + 1)?;
             members.retain(|(known, _)| *known != name);
             members.push((name, value));
@@ -161,7 +195,10 @@ impl<'text> Reader<'text> {
 
     fn alias(&mut self, anchor: usize, location: Location) -> Result<Node, SyntaxError> {
         let Some(node) = self.anchors.get(&anchor) else {
-            return Err(SyntaxError { detail: "an alias refers to itself".into(), location: Some(location) });
+            return Err(SyntaxError {
+                detail: "an alias refers to itself".into(),
+                location: Some(location),
+            });
         };
         let node = node.clone();
         self.spend(size(&node), location)?;
@@ -171,7 +208,10 @@ impl<'text> Reader<'text> {
     fn spend(&mut self, nodes: usize, location: Location) -> Result<(), SyntaxError> {
         self.nodes += nodes;
         if self.nodes > MAX_NODES {
-            return Err(SyntaxError { detail: "it has too many values".into(), location: Some(location) });
+            return Err(SyntaxError {
+                detail: "it has too many values".into(),
+                location: Some(location),
+            });
         }
         Ok(())
     }
@@ -186,13 +226,19 @@ fn size(node: &Node) -> usize {
 }
 
 fn location(span: Span) -> Location {
-    Location { line: span.start.line(), column: span.start.col() + 1 }
+    Location {
+        line: span.start.line(),
+        column: span.start.col() + 1,
+    }
 }
 
 fn syntax(error: &ScanError) -> SyntaxError {
     let marker = error.marker();
     SyntaxError {
-        detail: error.info().to_owned(),
-        location: Some(Location { line: marker.line(), column: marker.col() + 1 }),
+        detail: error.info().clone(),
+        location: Some(Location {
+            line: marker.line(),
+            column: marker.col() + 1,
+        }),
     }
 }

@@ -16,12 +16,19 @@ pub(crate) fn check(draft: &Draft, files: &dyn Files) -> (Config, Vec<Problem>) 
     let mut problems = Problems::default();
     let runner = problems.runner(draft);
     let train = problems.reference("train", "train.py:Trainer", draft.train.as_ref());
-    let build = draft.build.as_ref().map(|(build, location)| problems.build(build, *location, draft, files));
+    let build = draft
+        .build
+        .as_ref()
+        .map(|(build, location)| problems.build(build, *location, draft, files));
     let environment = environment::read(&draft.environment, &mut problems.0);
     let concurrency_max = problems.concurrency(draft, build.as_ref());
     problems.model(draft);
     let weights = weights::check(draft, &mut problems.0);
-    let text = |text: &Option<Text>| text.as_ref().map(|text| text.text.clone()).filter(|text| !text.is_empty());
+    let text = |text: &Option<Text>| {
+        text.as_ref()
+            .map(|text| text.text.clone())
+            .filter(|text| !text.is_empty())
+    };
     let config = Config {
         build,
         image: text(&draft.image),
@@ -37,12 +44,25 @@ pub(crate) fn check(draft: &Draft, files: &dyn Files) -> (Config, Vec<Problem>) 
 
 pub(crate) fn deprecations(draft: &Draft) -> Vec<Warning> {
     let used = |text: &Option<Text>| text.as_ref().is_some_and(|text| !text.text.is_empty());
-    let build = |test: fn(&Build) -> bool| draft.build.as_ref().is_some_and(|(build, _)| test(build));
+    let build =
+        |test: fn(&Build) -> bool| draft.build.as_ref().is_some_and(|(build, _)| test(build));
     [
         (used(&draft.predict), "predict", "run"),
-        (draft.concurrency_max.is_some(), "concurrency.max", "@cog.concurrent(max=...)"),
-        (build(|build| !build.python_packages.is_empty()), "build.python_packages", "build.python_requirements"),
-        (build(|build| !build.pre_install.is_empty()), "build.pre_install", "build.run"),
+        (
+            draft.concurrency_max.is_some(),
+            "concurrency.max",
+            "@cog.concurrent(max=...)",
+        ),
+        (
+            build(|build| !build.python_packages.is_empty()),
+            "build.python_packages",
+            "build.python_requirements",
+        ),
+        (
+            build(|build| !build.pre_install.is_empty()),
+            "build.pre_install",
+            "build.run",
+        ),
     ]
     .into_iter()
     .filter(|(deprecated, ..)| *deprecated)
@@ -55,7 +75,10 @@ struct Problems(Vec<Problem>);
 
 impl Problems {
     fn add(&mut self, message: impl Into<String>, location: Option<Location>) {
-        self.0.push(Problem { message: message.into(), location });
+        self.0.push(Problem {
+            message: message.into(),
+            location,
+        });
     }
 
     fn invalid(&mut self, field: &str, value: &str, message: &str, location: Option<Location>) {
@@ -66,7 +89,10 @@ impl Problems {
         let filled = |text: &Option<Text>| text.clone().filter(|text| !text.text.is_empty());
         match (filled(&draft.run), filled(&draft.predict)) {
             (Some(run), Some(_)) => {
-                self.add("invalid run: only one of run or predict can be set", Some(run.location));
+                self.add(
+                    "invalid run: only one of run or predict can be set",
+                    Some(run.location),
+                );
                 None
             }
             (Some(run), None) => self.reference("run", "run.py:Runner", Some(&run)),
@@ -79,11 +105,22 @@ impl Problems {
         if text.text.matches(".py:").count() == 1 {
             return Some(text.text.clone());
         }
-        self.invalid(field, &text.text, &format!("must be in the form '{example}'"), Some(text.location));
+        self.invalid(
+            field,
+            &text.text,
+            &format!("must be in the form '{example}'"),
+            Some(text.location),
+        );
         None
     }
 
-    fn build(&mut self, build: &Build, location: Location, draft: &Draft, files: &dyn Files) -> Build {
+    fn build(
+        &mut self,
+        build: &Build,
+        location: Location,
+        draft: &Draft,
+        files: &dyn Files,
+    ) -> Build {
         let mut build = build.clone();
         match draft.python_version.as_ref().filter(|text| !text.text.trim().is_empty()) {
             None => self.add(
@@ -96,7 +133,10 @@ impl Problems {
                 Err(message) => self.invalid("build.python_version", &text.text, message, Some(text.location)),
             },
         }
-        let requirements = build.python_requirements.clone().filter(|file| !file.is_empty());
+        let requirements = build
+            .python_requirements
+            .clone()
+            .filter(|file| !file.is_empty());
         if requirements.is_some() && !build.python_packages.is_empty() {
             self.add(
                 "invalid build: only one of python_packages or python_requirements can be set, not both",
@@ -104,10 +144,19 @@ impl Problems {
             );
         }
         if let Some(file) = requirements.as_deref().filter(|file| !files.exists(file)) {
-            self.invalid("build.python_requirements", file, "file does not exist", draft.place("python_requirements"));
+            self.invalid(
+                "build.python_requirements",
+                file,
+                "file does not exist",
+                draft.place("python_requirements"),
+            );
         }
         build.python_requirements = requirements;
-        if let Some((cuda, message)) = build.cuda.as_deref().and_then(|cuda| Some((cuda, cuda_problem(cuda)?))) {
+        if let Some((cuda, message)) = build
+            .cuda
+            .as_deref()
+            .and_then(|cuda| Some((cuda, cuda_problem(cuda)?)))
+        {
             self.invalid("build.cuda", cuda, message, draft.place("cuda"));
         }
         build
@@ -116,9 +165,15 @@ impl Problems {
     fn concurrency(&mut self, draft: &Draft, build: Option<&Build>) -> Option<u32> {
         let (max, location) = draft.concurrency_max?;
         let version = build.map(|build| (build.python_version.major, build.python_version.minor));
-        let old = version.is_some_and(|version| version >= OLDEST_PYTHON && version < CONCURRENT_PYTHON);
+        let old =
+            version.is_some_and(|version| version >= OLDEST_PYTHON && version < CONCURRENT_PYTHON);
         if max < 1 {
-            self.invalid("concurrency.max", &max.to_string(), "must be at least 1", Some(location));
+            self.invalid(
+                "concurrency.max",
+                &max.to_string(),
+                "must be at least 1",
+                Some(location),
+            );
         } else if max > 1 && old {
             let message = "concurrency requires Python 3.11 or higher";
             self.invalid("concurrency.max", &max.to_string(), message, Some(location));
@@ -127,9 +182,18 @@ impl Problems {
     }
 
     fn model(&mut self, draft: &Draft) {
-        let Some(model) = draft.model.as_ref().filter(|model| !model.text.is_empty()) else { return };
-        if draft.image.as_ref().is_some_and(|image| !image.text.is_empty()) {
-            self.add("invalid model: 'model' and 'image' cannot both be set", Some(model.location));
+        let Some(model) = draft.model.as_ref().filter(|model| !model.text.is_empty()) else {
+            return;
+        };
+        if draft
+            .image
+            .as_ref()
+            .is_some_and(|image| !image.text.is_empty())
+        {
+            self.add(
+                "invalid model: 'model' and 'image' cannot both be set",
+                Some(model.location),
+            );
         }
         if let Err(message) = reference::bare_repository(&model.text) {
             self.invalid("model", &model.text, &message, Some(model.location));
@@ -148,7 +212,11 @@ fn python_version(text: &str) -> Result<PythonVersion, &'static str> {
     if (major, minor) < OLDEST_PYTHON {
         return Err("minimum supported Python version is 3.10");
     }
-    Ok(PythonVersion { major, minor, text: text.to_owned() })
+    Ok(PythonVersion {
+        major,
+        minor,
+        text: text.to_owned(),
+    })
 }
 
 fn cuda_problem(text: &str) -> Option<&'static str> {

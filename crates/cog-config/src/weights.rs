@@ -5,7 +5,12 @@ use crate::error::Problem;
 use crate::parse::{Draft, WeightsDraft};
 
 pub(crate) fn check(draft: &Draft, problems: &mut Vec<Problem>) -> Vec<Weights> {
-    let mut add = |message: String, draft: &WeightsDraft| problems.push(Problem { message, location: draft.location });
+    let mut add = |message: String, draft: &WeightsDraft| {
+        problems.push(Problem {
+            message,
+            location: draft.location,
+        });
+    };
     let mut seen: Vec<Weights> = Vec::new();
     for (index, entry) in draft.weights.iter().enumerate() {
         let mut weights = entry.weights.clone();
@@ -18,14 +23,24 @@ pub(crate) fn check(draft: &Draft, problems: &mut Vec<Problem>) -> Vec<Weights> 
             add(found(&field("target"), &weights.target, &message), entry);
         }
         if weights.sources.is_empty() {
-            add(format!("invalid {}: source is required", field("source")), entry);
+            add(
+                format!("invalid {}: source is required", field("source")),
+                entry,
+            );
         }
         for (number, source) in weights.sources.iter().enumerate() {
-            let source_field = if entry.single { field("source") } else { field(&format!("source[{number}]")) };
+            let source_field = if entry.single {
+                field("source")
+            } else {
+                field(&format!("source[{number}]"))
+            };
             for (list, patterns) in [("include", &source.include), ("exclude", &source.exclude)] {
                 for (position, pattern) in patterns.iter().enumerate() {
                     if let Some(message) = pattern_problem(pattern) {
-                        add(format!("invalid {source_field}.{list}[{position}]: {message}"), entry);
+                        add(
+                            format!("invalid {source_field}.{list}[{position}]: {message}"),
+                            entry,
+                        );
                     }
                 }
             }
@@ -33,15 +48,19 @@ pub(crate) fn check(draft: &Draft, problems: &mut Vec<Problem>) -> Vec<Weights> 
         seen.push(weights);
     }
     if let Some(first) = draft.weights.first() {
-        let set = |text: &Option<crate::parse::Text>| text.as_ref().is_some_and(|text| !text.text.is_empty());
+        let set = |text: &Option<crate::parse::Text>| {
+            text.as_ref().is_some_and(|text| !text.text.is_empty())
+        };
         match (set(&draft.model), set(&draft.image)) {
             (true, _) => {}
             (false, true) => add(
-                "invalid image: weights require 'model', not 'image' — rename 'image' to 'model'".to_owned(),
+                "invalid image: weights require 'model', not 'image' — rename 'image' to 'model'"
+                    .to_owned(),
                 first,
             ),
             (false, false) => add(
-                "invalid model: weights require 'model' in cog.yaml — rename 'image' to 'model'".to_owned(),
+                "invalid model: weights require 'model' in cog.yaml — rename 'image' to 'model'"
+                    .to_owned(),
                 first,
             ),
         }
@@ -50,21 +69,32 @@ pub(crate) fn check(draft: &Draft, problems: &mut Vec<Problem>) -> Vec<Weights> 
 }
 
 fn found(field: &str, value: &str, message: &str) -> String {
-    if value.is_empty() { format!("invalid {field}: {message}") } else { format!("invalid {field} \"{value}\": {message}") }
+    if value.is_empty() {
+        format!("invalid {field}: {message}")
+    } else {
+        format!("invalid {field} \"{value}\": {message}")
+    }
 }
 
 fn name_problem(name: &str, seen: &[Weights]) -> Option<&'static str> {
     if name.is_empty() {
         return Some("name is required");
     }
-    let piece = |piece: &str| !piece.is_empty() && piece.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let piece = |piece: &str| {
+        !piece.is_empty()
+            && piece
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+    };
     if !name.split(['.', '_', '-']).all(piece) {
         return Some(
             "must contain only lowercase alphanumeric characters, hyphens, dots, or underscores (e.g. \
              \"my-model-weights\")",
         );
     }
-    seen.iter().any(|other| other.name == name).then_some("duplicate weight name")
+    seen.iter()
+        .any(|other| other.name == name)
+        .then_some("duplicate weight name")
 }
 
 fn target_problem(target: &str, seen: &[Weights]) -> Option<String> {
@@ -80,9 +110,18 @@ fn target_problem(target: &str, seen: &[Weights]) -> Option<String> {
     if seen.iter().any(|other| other.target == target) {
         return Some("duplicate weight target".into());
     }
-    let inside = |outer: &str, inner: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'));
-    let overlapping = seen.iter().find(|other| inside(&other.target, target) || inside(target, &other.target))?;
-    Some(format!("target overlaps with \"{}\"; weight targets must be disjoint", overlapping.name))
+    let inside = |outer: &str, inner: &str| {
+        inner
+            .strip_prefix(outer)
+            .is_some_and(|rest| rest.starts_with('/'))
+    };
+    let overlapping = seen
+        .iter()
+        .find(|other| inside(&other.target, target) || inside(target, &other.target))?;
+    Some(format!(
+        "target overlaps with \"{}\"; weight targets must be disjoint",
+        overlapping.name
+    ))
 }
 
 fn pattern_problem(pattern: &str) -> Option<&'static str> {
@@ -93,7 +132,9 @@ fn pattern_problem(pattern: &str) -> Option<&'static str> {
     if pattern.starts_with('!') {
         return Some("negation patterns (starting with '!') are not supported");
     }
-    pattern.contains('\\').then_some("patterns must use forward slashes, not backslashes")
+    pattern
+        .contains('\\')
+        .then_some("patterns must use forward slashes, not backslashes")
 }
 
 /// The path without `.`, `..`, doubled and trailing slashes, as far as it can be told from its text.

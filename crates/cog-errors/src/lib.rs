@@ -57,7 +57,13 @@ mod tests {
     #[test]
     fn causes_follow_their_errors_once() {
         let error = Outer(std::io::Error::other("no such file"));
-        assert_eq!(render(&error, None, Colour::Off), "could not read `x`: no such file");
-        assert_eq!(render(&error, Some("make it"), Colour::Off), "could not read `x`: no such file\n  make it");
+        assert_eq!(
+            render(&error, None, Colour::Off),
+            "could not read `x`: no such file"
+        );
+        assert_eq!(
+            render(&error, Some("make it"), Colour::Off),
+            "could not read `x`: no such file\n  make it"
+        );
     }
 }

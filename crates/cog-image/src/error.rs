@@ -1,7 +1,9 @@
-//! The crate's error type. Messages name what failed and on what; [`Error::hint`] says what to do.
+//! The crate's error type. Messages name what failed and on what; its [`Hint`] says what to do.
 
 use std::io;
 use std::path::PathBuf;
+
+use cog_errors::Hint;
 
 use crate::digest::{DiffId, Digest};
 use crate::registry::RegistryError;
@@ -163,6 +165,12 @@ pub enum Error {
     /// Talking to a registry failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+}
+
+impl Hint for Error {
+    fn hint(&self) -> Option<String> {
+        Self::hint(self)
+    }
 }
 
 impl Error {

@@ -2,7 +2,7 @@
 //!
 //! Start with [`Store`]: it makes layers ([`Store::add_layer_from_dir`] and its siblings), keeps them
 //! unpacked ([`Store::snapshot`]), and gives images names ([`Store::put_image`]). [`layout`] writes
-//! images for other tools and reads theirs, [`registry`] pulls, [`validate`] recomputes every digest.
+//! images for other tools and reads theirs, [`registry`] pulls, [`validate()`] recomputes every digest.
 //!
 //! Nothing here runs a container, knows what a Cog project is, or prints.
 

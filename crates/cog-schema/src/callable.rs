@@ -26,9 +26,23 @@ pub(crate) struct Callable {
 const MAX_HOPS: usize = 32;
 
 /// Finds `name` in `file`: a class, else a function.
-pub(crate) fn find(project: &Project<'_>, file: &Rc<File>, name: &str, mode: Mode) -> Result<Callable> {
-    if let Some(class) = file.module.classes.iter().rev().find(|class| class.name == name) {
-        let found = Found { file: Rc::clone(file), class: class.clone() };
+pub(crate) fn find(
+    project: &Project<'_>,
+    file: &Rc<File>,
+    name: &str,
+    mode: Mode,
+) -> Result<Callable> {
+    if let Some(class) = file
+        .module
+        .classes
+        .iter()
+        .rev()
+        .find(|class| class.name == name)
+    {
+        let found = Found {
+            file: Rc::clone(file),
+            class: class.clone(),
+        };
         return match mode {
             Mode::Predict => method(project, &found, name),
             Mode::Train => trainer(&found, name),
@@ -38,7 +52,13 @@ pub(crate) fn find(project: &Project<'_>, file: &Rc<File>, name: &str, mode: Mod
         Mode::Predict => "predict",
         Mode::Train => "train",
     };
-    let function = |name: &str| file.module.functions.iter().rev().find(|function| function.name == name);
+    let function = |name: &str| {
+        file.module
+            .functions
+            .iter()
+            .rev()
+            .find(|function| function.name == name)
+    };
     let function = function(name)
         .or_else(|| function(default))
         .ok_or_else(|| not_found(file, name))?;
@@ -47,10 +67,21 @@ pub(crate) fn find(project: &Project<'_>, file: &Rc<File>, name: &str, mode: Mod
 
 fn not_found(file: &File, name: &str) -> SchemaError {
     let names = file.module.classes.iter().map(|class| class.name.as_str());
-    let names: Vec<&str> = names.chain(file.module.functions.iter().map(|function| function.name.as_str())).collect();
+    let names: Vec<&str> = names
+        .chain(
+            file.module
+                .functions
+                .iter()
+                .map(|function| function.name.as_str()),
+        )
+        .collect();
     let message = match names.as_slice() {
         [] => format!("{name} not found in {}", file.path),
-        names => format!("{name} not found in {}; found: {}", file.path, names.join(", ")),
+        names => format!(
+            "{name} not found in {}; found: {}",
+            file.path,
+            names.join(", ")
+        ),
     };
     SchemaError::new(ErrorKind::PredictorNotFound, message)
 }
@@ -60,20 +91,33 @@ fn method(project: &Project<'_>, found: &Found, name: &str) -> Result<Callable> 
         return callable;
     }
     let callable = inherited(project, found, "predict", 0).ok_or_else(|| {
-        SchemaError::new(ErrorKind::MethodNotFound, format!("{name} must define run() or predict()"))
+        SchemaError::new(
+            ErrorKind::MethodNotFound,
+            format!("{name} must define run() or predict()"),
+        )
     })??;
-    project
-        .warnings
-        .borrow_mut()
-        .push(format!("cog: warning: {name}.predict() is deprecated; use run() instead"));
+    project.warnings.borrow_mut().push(format!(
+        "cog: warning: {name}.predict() is deprecated; use run() instead"
+    ));
     Ok(callable)
 }
 
-fn inherited(project: &Project<'_>, found: &Found, method: &str, hops: usize) -> Option<Result<Callable>> {
+fn inherited(
+    project: &Project<'_>,
+    found: &Found,
+    method: &str,
+    hops: usize,
+) -> Option<Result<Callable>> {
     if hops > MAX_HOPS {
         return None;
     }
-    if let Some(function) = found.class.methods.iter().rev().find(|function| function.name == method) {
+    if let Some(function) = found
+        .class
+        .methods
+        .iter()
+        .rev()
+        .find(|function| function.name == method)
+    {
         return Some(decorated(Rc::clone(&found.file), function.clone()));
     }
     found.class.bases.iter().find_map(|base| match &base.kind {
@@ -86,9 +130,15 @@ fn inherited(project: &Project<'_>, found: &Found, method: &str, hops: usize) ->
 }
 
 fn trainer(found: &Found, name: &str) -> Result<Callable> {
-    let function = found.class.methods.iter().rev().find(|function| function.name == "train").ok_or_else(|| {
-        SchemaError::new(ErrorKind::MethodNotFound, format!("{name}.train not found"))
-    })?;
+    let function = found
+        .class
+        .methods
+        .iter()
+        .rev()
+        .find(|function| function.name == "train")
+        .ok_or_else(|| {
+            SchemaError::new(ErrorKind::MethodNotFound, format!("{name}.train not found"))
+        })?;
     decorated(Rc::clone(&found.file), function.clone())
 }
 
@@ -98,7 +148,9 @@ fn decorated(file: Rc<File>, function: Function) -> Result<Callable> {
     for decorator in &function.decorators {
         let (name, keywords) = match &decorator.kind {
             ExprKind::Name(name) => (name, None),
-            ExprKind::Call { callee, keywords, .. } => (callee, Some(keywords)),
+            ExprKind::Call {
+                callee, keywords, ..
+            } => (callee, Some(keywords)),
             _ => continue,
         };
         if Project::is_from(&file, name, &["cog"], "streaming") {
@@ -108,21 +160,37 @@ fn decorated(file: Rc<File>, function: Function) -> Result<Callable> {
         }
     }
     if concurrency.is_some_and(|max| max > 1) && !function.is_async {
-        return Err(constraint("@concurrent(max > 1) requires an async run() or predict() method"));
+        return Err(constraint(
+            "@concurrent(max > 1) requires an async run() or predict() method",
+        ));
     }
-    Ok(Callable { file, function, concurrency, streaming })
+    Ok(Callable {
+        file,
+        function,
+        concurrency,
+        streaming,
+    })
 }
 
 fn concurrent_max(decorator: &Expr, keywords: Option<&[(String, Expr)]>) -> Result<u32> {
-    let Some(keywords) = keywords else { return Ok(1) };
-    let positional = matches!(&decorator.kind, ExprKind::Call { arguments, .. } if !arguments.is_empty());
+    let Some(keywords) = keywords else {
+        return Ok(1);
+    };
+    let positional =
+        matches!(&decorator.kind, ExprKind::Call { arguments, .. } if !arguments.is_empty());
     let (name, value) = match keywords {
         [] if !positional => return Ok(1),
         [(name, value)] if !positional => (name, value),
-        _ => return Err(constraint("@concurrent only supports literal integer max=... arguments")),
+        _ => {
+            return Err(constraint(
+                "@concurrent only supports literal integer max=... arguments",
+            ));
+        }
     };
     if name != "max" {
-        return Err(constraint("@concurrent only supports literal integer max=... arguments"));
+        return Err(constraint(
+            "@concurrent only supports literal integer max=... arguments",
+        ));
     }
     match literal::value(value) {
         Some(Value::Number(number)) if number.is_i64() => match number.as_i64() {

@@ -63,21 +63,36 @@ pub(crate) fn document(parts: Parts, version: &str) -> Json {
     };
     let streaming = parts.streaming && parts.mode == Mode::Predict;
     Json::object([
-        ("components", Json::object([("schemas", components(words, parts))])),
-        ("info", Json::Value(json!({ "title": "Cog", "version": version }))),
+        (
+            "components",
+            Json::object([("schemas", components(words, parts))]),
+        ),
+        (
+            "info",
+            Json::Value(json!({ "title": "Cog", "version": version })),
+        ),
         ("openapi", Json::text("3.0.2")),
         ("paths", paths(words, streaming)),
     ])
 }
 
 fn components(words: &Words, parts: Parts) -> Json {
-    let Parts { properties, output, .. } = parts;
-    let required: Vec<Value> =
-        properties.iter().filter(|property| property.required).map(|property| property.name.clone().into()).collect();
+    let Parts {
+        properties, output, ..
+    } = parts;
+    let required: Vec<Value> = properties
+        .iter()
+        .filter(|property| property.required)
+        .map(|property| property.name.clone().into())
+        .collect();
     let mut enums = Vec::new();
     let mut members = Vec::new();
     for property in properties {
-        enums.extend(property.choices.map(|choices| (property.name.clone(), choices)));
+        enums.extend(
+            property
+                .choices
+                .map(|choices| (property.name.clone(), choices)),
+        );
         members.push((property.name, property.schema));
     }
     let mut input = Json::object([
@@ -88,7 +103,10 @@ fn components(words: &Words, parts: Parts) -> Json {
     if !required.is_empty() {
         input = input.with("required", Json::Value(Value::Array(required)));
     }
-    let mut schemas = vec![(words.input.to_owned(), input), (words.output.to_owned(), output)];
+    let mut schemas = vec![
+        (words.input.to_owned(), input),
+        (words.output.to_owned(), output),
+    ];
     schemas.extend(enums);
     let fixed = [
         (words.request, request(words)),
@@ -203,7 +221,10 @@ fn paths(words: &Words, streaming: bool) -> Json {
     let cancel_path = format!("{}/{{{}}}/cancel", words.path, words.id);
     Json::ordered([
         ("/", Json::Value(get("root__get", "Root"))),
-        ("/health-check", Json::Value(get("healthcheck_health_check_get", "Healthcheck"))),
+        (
+            "/health-check",
+            Json::Value(get("healthcheck_health_check_get", "Healthcheck")),
+        ),
         (words.path, Json::Value(json!({ "post": create }))),
         (&cancel_path, Json::Value(cancel)),
     ])
@@ -220,8 +241,12 @@ pub(crate) fn merge(mut predict: Json, mut train: Json) -> Json {
             };
             Some(std::mem::take(part.members_mut()?))
         };
-        let Some(added) = select(&mut train) else { continue };
-        let Some(mut members) = select(&mut predict) else { continue };
+        let Some(added) = select(&mut train) else {
+            continue;
+        };
+        let Some(mut members) = select(&mut predict) else {
+            continue;
+        };
         for (key, value) in added {
             if !members.iter().any(|(known, _)| *known == key) {
                 members.push((key, value));

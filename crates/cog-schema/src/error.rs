@@ -49,11 +49,17 @@ pub struct SchemaError {
 
 impl SchemaError {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self {
+            kind,
+            message: message.into(),
+        }
     }
 
     pub(crate) fn unsupported(what: impl AsRef<str>) -> Self {
-        Self::new(ErrorKind::UnsupportedType, format!("unsupported type: {}", what.as_ref()))
+        Self::new(
+            ErrorKind::UnsupportedType,
+            format!("unsupported type: {}", what.as_ref()),
+        )
     }
 
     pub(crate) fn prefixed(mut self, prefix: &str) -> Self {

@@ -46,10 +46,16 @@ pub fn generate(request: &Request<'_>) -> Result<Schema> {
     let project = Project::new(request.tree);
     let mut handler = Handler::default();
     let mut one = |reference: Option<&str>, mode: Mode, prefix: &str| -> Result<Option<Json>> {
-        let Some(reference) = reference else { return Ok(None) };
-        let made = single(&project, reference, mode, request.cog_version).map_err(|error| error.prefixed(prefix))?;
+        let Some(reference) = reference else {
+            return Ok(None);
+        };
+        let made = single(&project, reference, mode, request.cog_version)
+            .map_err(|error| error.prefixed(prefix))?;
         if mode == Mode::Predict {
-            handler = Handler { is_async: made.1.function.is_async, concurrency_max: made.1.concurrency };
+            handler = Handler {
+                is_async: made.1.function.is_async,
+                concurrency_max: made.1.concurrency,
+            };
         }
         Ok(Some(made.0))
     };
@@ -61,23 +67,41 @@ pub fn generate(request: &Request<'_>) -> Result<Schema> {
         (Some(predict), Some(train)) => document::merge(predict, train).write(Layout::Indented),
         (Some(one), None) | (None, Some(one)) => one.write(Layout::Compact),
         (None, None) => {
-            return Err(SchemaError::new(ErrorKind::Other, "no predict or train reference found in cog.yaml"));
+            return Err(SchemaError::new(
+                ErrorKind::Other,
+                "no predict or train reference found in cog.yaml",
+            ));
         }
     };
-    Ok(Schema { json, warnings: project.warnings.take(), handler })
+    Ok(Schema {
+        json,
+        warnings: project.warnings.take(),
+        handler,
+    })
 }
 
-fn single(project: &Project<'_>, reference: &str, mode: Mode, version: &str) -> Result<(Json, Callable)> {
+fn single(
+    project: &Project<'_>,
+    reference: &str,
+    mode: Mode,
+    version: &str,
+) -> Result<(Json, Callable)> {
     let (path, name) = split(reference)?;
     let source = read(project, &path)?;
     let file = project.entry(&path, &source)?;
     let callable = callable::find(project, &file, name, mode)?;
-    let inputs = Inputs { project, file: callable.file.clone() };
+    let inputs = Inputs {
+        project,
+        file: callable.file.clone(),
+    };
     let properties = inputs.properties(&callable.function)?;
     let Some(returns) = &callable.function.returns else {
         return Err(SchemaError::new(
             ErrorKind::MissingReturnType,
-            format!("{}() in {} is missing a return type annotation", callable.function.name, callable.file.path),
+            format!(
+                "{}() in {} is missing a return type annotation",
+                callable.function.name, callable.file.path
+            ),
         ));
     };
     let output = Outputs { project }.output(&callable.file, returns)?;
@@ -88,7 +112,12 @@ fn single(project: &Project<'_>, reference: &str, mode: Mode, version: &str) -> 
              AsyncConcatenateIterator[...] return type",
         ));
     }
-    let parts = Parts { mode, properties, output: output.schema, streaming: callable.streaming };
+    let parts = Parts {
+        mode,
+        properties,
+        output: output.schema,
+        streaming: callable.streaming,
+    };
     Ok((document::document(parts, version), callable))
 }
 
@@ -122,7 +151,10 @@ fn split(reference: &str) -> Result<(String, &str)> {
 
 fn read(project: &Project<'_>, path: &str) -> Result<String> {
     let failed = |why: &str| {
-        SchemaError::new(ErrorKind::Other, format!("failed to read predictor source {path}: {why}"))
+        SchemaError::new(
+            ErrorKind::Other,
+            format!("failed to read predictor source {path}: {why}"),
+        )
     };
     match project.read(path) {
         Ok(Some(source)) => Ok(source),

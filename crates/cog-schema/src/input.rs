@@ -112,14 +112,22 @@ pub(crate) struct Inputs<'project, 'tree> {
 impl Inputs<'_, '_> {
     pub(crate) fn properties(&self, function: &Function) -> Result<Vec<Property>> {
         if function.typed_rest {
-            return Err(SchemaError::new(ErrorKind::Other, "typed_parameter has no identifier"));
+            return Err(SchemaError::new(
+                ErrorKind::Other,
+                "typed_parameter has no identifier",
+            ));
         }
         let mut properties = Vec::new();
         for parameter in &function.parameters {
             match (&parameter.annotation, &parameter.default) {
-                (Some(annotation), _) => properties.push(self.property(parameter, annotation, properties.len())?),
+                (Some(annotation), _) => {
+                    properties.push(self.property(parameter, annotation, properties.len())?);
+                }
                 (None, Some(_)) => {
-                    let message = format!("parameter '{}' on {} has no type annotation", parameter.name, function.name);
+                    let message = format!(
+                        "parameter '{}' on {} has no type annotation",
+                        parameter.name, function.name
+                    );
                     return Err(SchemaError::new(ErrorKind::MissingTypeAnnotation, message));
                 }
                 (None, None) => {}
@@ -137,13 +145,19 @@ impl Inputs<'_, '_> {
         };
         check_constraints(name, &input, &metadata)?;
         let optional = input.nullable;
-        if matches!(input.shape, Shape::One(Kind::Secret)) && metadata.default == Some(Value::Null) {
+        if matches!(input.shape, Shape::One(Kind::Secret)) && metadata.default == Some(Value::Null)
+        {
             input.nullable = true;
         }
-        let default = metadata.default.take().filter(|default| !default.is_null() || input.nullable);
+        let default = metadata
+            .default
+            .take()
+            .filter(|default| !default.is_null() || input.nullable);
         let is_union = matches!(input.shape, Shape::Union(_));
         let required = default.is_none() && (is_union || !optional);
-        Ok(build_property(name, order, &input, &metadata, default, required))
+        Ok(build_property(
+            name, order, &input, &metadata, default, required,
+        ))
     }
 
     // Annotations
@@ -151,11 +165,16 @@ impl Inputs<'_, '_> {
     fn input_type(&self, annotation: &Expr) -> Result<InputType> {
         match &annotation.kind {
             ExprKind::String(text) => match syntax::read_annotation(text) {
-                Some(unquoted) if !matches!(unquoted.kind, ExprKind::String(_)) => self.input_type(&unquoted),
+                Some(unquoted) if !matches!(unquoted.kind, ExprKind::String(_)) => {
+                    self.input_type(&unquoted)
+                }
                 _ => Err(SchemaError::unsupported(text)),
             },
             ExprKind::Or(..) => self.union(&alternatives(annotation)),
-            ExprKind::Name(name) => Ok(InputType { shape: self.named(name)?, nullable: false }),
+            ExprKind::Name(name) => Ok(InputType {
+                shape: self.named(name)?,
+                nullable: false,
+            }),
             ExprKind::Subscript(name, arguments) => self.generic(name, arguments),
             ExprKind::None => Err(self.unresolvable("None")),
             _ => Err(SchemaError::unsupported(&annotation.text)),
@@ -173,11 +192,18 @@ impl Inputs<'_, '_> {
             };
         }
         let short = name.split_once('.').map_or(name, |(_, rest)| rest);
-        Kind::by_name(short).map(Shape::One).ok_or_else(|| self.unresolvable(name))
+        Kind::by_name(short)
+            .map(Shape::One)
+            .ok_or_else(|| self.unresolvable(name))
     }
 
     fn generic(&self, name: &str, arguments: &[Expr]) -> Result<InputType> {
-        let plain = |shape| Ok(InputType { shape, nullable: false });
+        let plain = |shape| {
+            Ok(InputType {
+                shape,
+                nullable: false,
+            })
+        };
         let short = name.split_once('.').map_or(name, |(_, rest)| rest);
         match (short, arguments) {
             ("dict" | "Dict", _) => plain(Shape::One(Kind::Object)),
@@ -185,38 +211,66 @@ impl Inputs<'_, '_> {
             ("list" | "List", _) => Err(arity("List", arguments.len())),
             ("Optional", [inner]) => self.union(&[inner, &none()]),
             ("Optional", _) => Err(arity("Optional", arguments.len())),
-            ("Union", members) => self.union(&members.iter().flat_map(alternatives).collect::<Vec<_>>()),
+            ("Union", members) => {
+                self.union(&members.iter().flat_map(alternatives).collect::<Vec<_>>())
+            }
             ("Annotated", [inner, metadata @ ..]) => self.annotated(inner, metadata),
-            ("Literal", values) => self.literal(values).and_then(plain),
-            _ => Err(SchemaError::unsupported(format!("{name}[...] is not a supported input type"))),
+            ("Literal", values) => Self::literal(values).and_then(plain),
+            _ => Err(SchemaError::unsupported(format!(
+                "{name}[...] is not a supported input type"
+            ))),
         }
     }
 
     fn list(&self, item: &Expr) -> Result<InputType> {
-        let nested = || SchemaError::unsupported("nested generics like List[Optional[X]] are not supported");
+        let nested =
+            || SchemaError::unsupported("nested generics like List[Optional[X]] are not supported");
         let inner = match self.input_type(item) {
-            Err(error) if error.message.contains("is not supported in union inputs") => return Err(error),
+            Err(error) if error.message.contains("is not supported in union inputs") => {
+                return Err(error);
+            }
             inner => inner?,
         };
         match inner.shape {
-            Shape::One(kind) if !inner.nullable => Ok(InputType { shape: Shape::List(kind), nullable: false }),
+            Shape::One(kind) if !inner.nullable => Ok(InputType {
+                shape: Shape::List(kind),
+                nullable: false,
+            }),
             _ => Err(nested()),
         }
     }
 
     fn union(&self, members: &[&Expr]) -> Result<InputType> {
-        let is_none = |member: &&Expr| matches!(&member.kind, ExprKind::None) || matches!(&member.kind, ExprKind::Name(name) if name == "None");
-        let nullable = members.iter().any(|member| is_none(member));
-        let members: Vec<&Expr> = members.iter().filter(|member| !is_none(member)).copied().collect();
+        let is_none = |member: &&Expr| {
+            matches!(&member.kind, ExprKind::None)
+                || matches!(&member.kind, ExprKind::Name(name) if name == "None")
+        };
+        let nullable = members.iter().any(&is_none);
+        let members: Vec<&Expr> = members
+            .iter()
+            .filter(|member| !is_none(member))
+            .copied()
+            .collect();
         match members.as_slice() {
-            [] => Err(SchemaError::unsupported("union inputs must include at least one non-None type")),
+            [] => Err(SchemaError::unsupported(
+                "union inputs must include at least one non-None type",
+            )),
             [one] => {
                 let inner = self.input_type(one)?;
-                Ok(InputType { shape: inner.shape, nullable: nullable || inner.nullable })
+                Ok(InputType {
+                    shape: inner.shape,
+                    nullable: nullable || inner.nullable,
+                })
             }
             several => {
-                let shapes = several.iter().map(|member| self.member(member)).collect::<Result<_>>()?;
-                Ok(InputType { shape: Shape::Union(shapes), nullable })
+                let shapes = several
+                    .iter()
+                    .map(|member| self.member(member))
+                    .collect::<Result<_>>()?;
+                Ok(InputType {
+                    shape: Shape::Union(shapes),
+                    nullable,
+                })
             }
         }
     }
@@ -224,29 +278,39 @@ impl Inputs<'_, '_> {
     fn member(&self, member: &Expr) -> Result<Shape> {
         let inner = self.input_type(member)?;
         if inner.nullable {
-            return Err(SchemaError::unsupported("nested nullable variants are not supported in union inputs"));
+            return Err(SchemaError::unsupported(
+                "nested nullable variants are not supported in union inputs",
+            ));
         }
         match inner.shape {
-            Shape::Union(_) => Err(SchemaError::unsupported("nested union inputs are not supported")),
+            Shape::Union(_) => Err(SchemaError::unsupported(
+                "nested union inputs are not supported",
+            )),
             Shape::One(kind @ (Kind::Path | Kind::File | Kind::Secret))
-            | Shape::List(kind @ (Kind::Path | Kind::File | Kind::Secret)) => {
-                Err(SchemaError::unsupported(format!("{kind:?} is not supported in union inputs")))
-            }
+            | Shape::List(kind @ (Kind::Path | Kind::File | Kind::Secret)) => Err(
+                SchemaError::unsupported(format!("{kind:?} is not supported in union inputs")),
+            ),
             shape => Ok(shape),
         }
     }
 
     fn annotated(&self, inner: &Expr, metadata: &[Expr]) -> Result<InputType> {
-        let opaque = metadata.iter().any(|item| matches!(&item.kind, ExprKind::Name(name) if is_opaque(&self.file, name)));
+        let opaque = metadata
+            .iter()
+            .any(|item| matches!(&item.kind, ExprKind::Name(name) if is_opaque(&self.file, name)));
         if !opaque {
             return self.input_type(inner);
         }
         Ok(opaque_shape(inner))
     }
 
-    fn literal(&self, values: &[Expr]) -> Result<Shape> {
+    fn literal(values: &[Expr]) -> Result<Shape> {
         let unsupported = || SchemaError::unsupported("Literal[...] is not a supported input type");
-        let choices: Vec<Value> = values.iter().map(literal::value).collect::<Option<_>>().ok_or_else(unsupported)?;
+        let choices: Vec<Value> = values
+            .iter()
+            .map(literal::value)
+            .collect::<Option<_>>()
+            .ok_or_else(unsupported)?;
         let kind = choices.first().and_then(kind_of).ok_or_else(unsupported)?;
         if choices.iter().any(|choice| kind_of(choice) != Some(kind)) {
             return Err(unsupported());
@@ -268,7 +332,11 @@ impl Inputs<'_, '_> {
 
     fn metadata(&self, name: &str, default: &Expr) -> Result<Metadata> {
         match &default.kind {
-            ExprKind::Call { callee, arguments, keywords } => {
+            ExprKind::Call {
+                callee,
+                arguments,
+                keywords,
+            } => {
                 if is_input(&self.file, callee) {
                     return self.input_call(name, keywords);
                 }
@@ -284,10 +352,16 @@ impl Inputs<'_, '_> {
             _ => {}
         }
         match self.constant(default) {
-            Some(value) => Ok(Metadata { default: Some(value), ..Metadata::default() }),
+            Some(value) => Ok(Metadata {
+                default: Some(value),
+                ..Metadata::default()
+            }),
             None => Err(SchemaError::new(
                 ErrorKind::DefaultNotResolvable,
-                format!("parameter '{name}': default `{}` cannot be statically resolved", default.text),
+                format!(
+                    "parameter '{name}': default `{}` cannot be statically resolved",
+                    default.text
+                ),
             )),
         }
     }
@@ -301,7 +375,13 @@ impl Inputs<'_, '_> {
     }
 
     fn assigned(&self, name: &str) -> Option<&Expr> {
-        self.file.module.assignments.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value)
+        self.file
+            .module
+            .assignments
+            .iter()
+            .rev()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value)
     }
 
     fn input_call(&self, name: &str, keywords: &[(String, Expr)]) -> Result<Metadata> {
@@ -316,7 +396,9 @@ impl Inputs<'_, '_> {
                 "default_factory" => {
                     return Err(SchemaError::new(
                         ErrorKind::DefaultFactoryNotSupported,
-                        format!("parameter '{name}': default_factory is not supported in static schema generation"),
+                        format!(
+                            "parameter '{name}': default_factory is not supported in static schema generation"
+                        ),
                     ));
                 }
                 "description" => {
@@ -331,7 +413,9 @@ impl Inputs<'_, '_> {
                 "max_length" => metadata.max_length = literal::float(value),
                 "regex" => metadata.regex = text(),
                 "accept" => metadata.accept = text(),
-                "deprecated" => metadata.deprecated = literal::value(value) == Some(Value::Bool(true)),
+                "deprecated" => {
+                    metadata.deprecated = literal::value(value) == Some(Value::Bool(true));
+                }
                 "choices" => metadata.choices = self.choices(name, value)?,
                 _ => {}
             }
@@ -345,7 +429,8 @@ impl Inputs<'_, '_> {
             return Ok(None);
         }
         let choices = self.choice_list(expression).ok_or_else(|| {
-            let message = format!("parameter '{name}': choices expression cannot be statically resolved");
+            let message =
+                format!("parameter '{name}': choices expression cannot be statically resolved");
             SchemaError::new(ErrorKind::ChoicesNotResolvable, message)
         })?;
         Ok(Some(choices).filter(|choices| !choices.is_empty()))
@@ -362,12 +447,21 @@ impl Inputs<'_, '_> {
             ExprKind::Name(name) => {
                 let value = self.assigned(name)?;
                 match &value.kind {
-                    ExprKind::List(items) | ExprKind::Tuple(items) => items.iter().map(literal::value).collect(),
+                    ExprKind::List(items) | ExprKind::Tuple(items) => {
+                        items.iter().map(literal::value).collect()
+                    }
                     _ => None,
                 }
             }
-            ExprKind::Call { callee, arguments, .. } if callee == "list" => match arguments.as_slice() {
-                [Expr { kind: ExprKind::Call { callee, .. }, .. }] => self.dict_part(callee),
+            ExprKind::Call {
+                callee, arguments, ..
+            } if callee == "list" => match arguments.as_slice() {
+                [
+                    Expr {
+                        kind: ExprKind::Call { callee, .. },
+                        ..
+                    },
+                ] => self.dict_part(callee),
                 _ => None,
             },
             _ => None,
@@ -377,10 +471,15 @@ impl Inputs<'_, '_> {
     /// `D.keys` or `D.values`.
     fn dict_part(&self, callee: &str) -> Option<Vec<Value>> {
         let (name, part) = callee.rsplit_once('.')?;
-        let ExprKind::Dict(pairs) = &self.assigned(name)?.kind else { return None };
+        let ExprKind::Dict(pairs) = &self.assigned(name)?.kind else {
+            return None;
+        };
         match part {
             "keys" => pairs.iter().map(|(key, _)| literal::value(key)).collect(),
-            "values" => pairs.iter().map(|(_, value)| literal::value(value)).collect(),
+            "values" => pairs
+                .iter()
+                .map(|(_, value)| literal::value(value))
+                .collect(),
             _ => None,
         }
     }
@@ -389,17 +488,30 @@ impl Inputs<'_, '_> {
 
     fn holder(&self, dotted: &str) -> Option<(&Class, String)> {
         let (holder, member) = dotted.split_once('.')?;
-        let class = self.file.module.classes.iter().rev().find(|class| class.name == holder)?;
+        let class = self
+            .file
+            .module
+            .classes
+            .iter()
+            .rev()
+            .find(|class| class.name == holder)?;
         Some((class, member.to_owned()))
     }
 
     fn input_attribute(&self, name: &str, dotted: &str) -> Result<Option<Metadata>> {
-        let Some((class, member)) = self.holder(dotted) else { return Ok(None) };
-        let assigned = class.assignments.iter().rev().find(|(known, _)| *known == member).map(|(_, value)| value);
+        let Some((class, member)) = self.holder(dotted) else {
+            return Ok(None);
+        };
+        let assigned = class
+            .assignments
+            .iter()
+            .rev()
+            .find(|(known, _)| *known == member)
+            .map(|(_, value)| value);
         match assigned.map(|value| &value.kind) {
-            Some(ExprKind::Call { callee, keywords, .. }) if is_input(&self.file, callee) => {
-                self.input_call(name, keywords).map(Some)
-            }
+            Some(ExprKind::Call {
+                callee, keywords, ..
+            }) if is_input(&self.file, callee) => self.input_call(name, keywords).map(Some),
             _ => Ok(None),
         }
     }
@@ -412,14 +524,32 @@ impl Inputs<'_, '_> {
         keywords: &[(String, Expr)],
     ) -> Result<Option<Metadata>> {
         const OVERRIDABLE: [&str; 4] = ["default", "description", "ge", "le"];
-        let Some((class, member)) = self.holder(callee) else { return Ok(None) };
-        let Some(method) = class.methods.iter().rev().find(|method| method.name == member) else { return Ok(None) };
-        let made = method.returned.iter().find_map(|returned| match &returned.kind {
-            ExprKind::Call { callee, keywords, .. } if is_input(&self.file, callee) => Some(keywords),
-            _ => None,
-        });
+        let Some((class, member)) = self.holder(callee) else {
+            return Ok(None);
+        };
+        let Some(method) = class
+            .methods
+            .iter()
+            .rev()
+            .find(|method| method.name == member)
+        else {
+            return Ok(None);
+        };
+        let made = method
+            .returned
+            .iter()
+            .find_map(|returned| match &returned.kind {
+                ExprKind::Call {
+                    callee, keywords, ..
+                } if is_input(&self.file, callee) => Some(keywords),
+                _ => None,
+            });
         let Some(made) = made else { return Ok(None) };
-        let named = method.parameters.iter().map(|parameter| &parameter.name).filter(|name| !["self", "cls"].contains(&name.as_str()));
+        let named = method
+            .parameters
+            .iter()
+            .map(|parameter| &parameter.name)
+            .filter(|name| !["self", "cls"].contains(&name.as_str()));
         let positional = named.cloned().zip(arguments.iter().cloned());
         let mut combined = made.clone();
         for (keyword, value) in positional.chain(keywords.iter().cloned()) {
@@ -443,12 +573,17 @@ fn build_property(
     let mut fragment = Map::new();
     let choices = match (&input.shape, &metadata.choices) {
         (Shape::Choices(choices, kind), None) => Some((choices.clone(), *kind)),
-        (Shape::One(kind) | Shape::List(kind) | Shape::Choices(_, kind), Some(choices)) => Some((choices.clone(), *kind)),
+        (Shape::One(kind) | Shape::List(kind) | Shape::Choices(_, kind), Some(choices)) => {
+            Some((choices.clone(), *kind))
+        }
         _ => None,
     };
     match (&choices, &input.shape) {
         (Some(_), _) => {
-            fragment.insert("allOf".into(), json!([{ "$ref": format!("#/components/schemas/{name}") }]));
+            fragment.insert(
+                "allOf".into(),
+                json!([{ "$ref": format!("#/components/schemas/{name}") }]),
+            );
         }
         (None, shape) => {
             fragment.extend(shape_fragment(shape, input.nullable));
@@ -465,16 +600,28 @@ fn build_property(
         ("minLength", metadata.min_length.map(Value::from)),
         ("maxLength", metadata.max_length.map(Value::from)),
         ("pattern", metadata.regex.clone().map(Value::from)),
-        ("deprecated", metadata.deprecated.then_some(Value::Bool(true))),
+        (
+            "deprecated",
+            metadata.deprecated.then_some(Value::Bool(true)),
+        ),
         ("x-cog-accept", metadata.accept.clone().map(Value::from)),
     ];
-    fragment.extend(optional.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
+    fragment.extend(
+        optional
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.to_owned(), value?))),
+    );
     let component = choices.map(|(choices, kind)| {
         Json::Value(json!({
             "description": "An enumeration.", "enum": choices, "title": name, "type": kind.type_name(),
         }))
     });
-    Property { name: name.to_owned(), schema: Json::Value(Value::Object(fragment)), choices: component, required }
+    Property {
+        name: name.to_owned(),
+        schema: Json::Value(Value::Object(fragment)),
+        choices: component,
+        required,
+    }
 }
 
 fn shape_fragment(shape: &Shape, nullable: bool) -> Map<String, Value> {
@@ -510,9 +657,14 @@ fn check_constraints(name: &str, input: &InputType, metadata: &Metadata) -> Resu
         || metadata.regex.is_some()
         || metadata.choices.is_some();
     if constrained && matches!(input.shape, Shape::Union(_)) {
-        return Err(SchemaError::unsupported("constraints and choices are not supported on union inputs"));
+        return Err(SchemaError::unsupported(
+            "constraints and choices are not supported on union inputs",
+        ));
     }
-    let is_file = matches!(input.shape, Shape::One(Kind::Path | Kind::File) | Shape::List(Kind::Path | Kind::File));
+    let is_file = matches!(
+        input.shape,
+        Shape::One(Kind::Path | Kind::File) | Shape::List(Kind::Path | Kind::File)
+    );
     if metadata.accept.is_some() && !is_file {
         let message = format!("accept is only valid on Path or File inputs (parameter '{name}')");
         return Err(SchemaError::new(ErrorKind::AcceptOnNonFileType, message));
@@ -530,28 +682,58 @@ pub(crate) fn is_opaque(file: &File, name: &str) -> bool {
 
 /// Only the container of an opaque type is looked at.
 fn opaque_shape(inner: &Expr) -> InputType {
-    let short = |name: &str| name.split_once('.').map_or(name, |(_, rest)| rest).to_owned();
+    let short = |name: &str| {
+        name.split_once('.')
+            .map_or(name, |(_, rest)| rest)
+            .to_owned()
+    };
     let members = alternatives(inner);
     let is_none = |member: &&&Expr| matches!(member.kind, ExprKind::None);
     if members.len() > 1 {
         let rest: Vec<_> = members.iter().filter(|member| !is_none(member)).collect();
         let nullable = rest.len() < members.len();
-        let shape = if rest.len() == 1 { opaque_shape(rest[0]).shape } else { Shape::One(Kind::Object) };
+        let shape = if rest.len() == 1 {
+            opaque_shape(rest[0]).shape
+        } else {
+            Shape::One(Kind::Object)
+        };
         return InputType { shape, nullable };
     }
     match &inner.kind {
-        ExprKind::Name(name) if ["list", "List"].contains(&short(name).as_str()) => {
-            InputType { shape: Shape::List(Kind::Object), nullable: false }
-        }
-        ExprKind::Subscript(name, arguments) => match (short(name).as_str(), arguments.as_slice()) {
-            ("list" | "List", _) => InputType { shape: Shape::List(Kind::Object), nullable: false },
-            ("Optional", [inner]) => InputType { nullable: true, ..opaque_shape(inner) },
-            ("Union", members) if members.iter().any(|member| matches!(member.kind, ExprKind::None)) => {
-                InputType { shape: Shape::One(Kind::Object), nullable: true }
-            }
-            _ => InputType { shape: Shape::One(Kind::Object), nullable: false },
+        ExprKind::Name(name) if ["list", "List"].contains(&short(name).as_str()) => InputType {
+            shape: Shape::List(Kind::Object),
+            nullable: false,
         },
-        _ => InputType { shape: Shape::One(Kind::Object), nullable: false },
+        ExprKind::Subscript(name, arguments) => {
+            match (short(name).as_str(), arguments.as_slice()) {
+                ("list" | "List", _) => InputType {
+                    shape: Shape::List(Kind::Object),
+                    nullable: false,
+                },
+                ("Optional", [inner]) => InputType {
+                    nullable: true,
+                    ..opaque_shape(inner)
+                },
+                ("Union", members)
+                    if members
+                        .iter()
+                        .any(|member| matches!(member.kind, ExprKind::None)) =>
+                {
+                    InputType {
+                        shape: Shape::One(Kind::Object),
+                        nullable: true,
+                    }
+                }
+                _ => InputType {
+                    shape: Shape::One(Kind::Object),
+                    nullable: false,
+                },
+            }
+        }
+        _ => InputType {
+            shape: Shape::One(Kind::Object),
+            nullable: false,
+        },
     }
 }
 
@@ -566,7 +748,10 @@ fn kind_of(value: &Value) -> Option<Kind> {
 }
 
 fn none() -> Expr {
-    Expr { kind: ExprKind::None, text: "None".into() }
+    Expr {
+        kind: ExprKind::None,
+        text: "None".into(),
+    }
 }
 
 fn arity(name: &str, got: usize) -> SchemaError {
@@ -587,7 +772,10 @@ pub(crate) fn external_type(name: &str, module: &str) -> SchemaError {
 pub(crate) fn title(name: &str) -> String {
     let capital = |piece: &str| {
         let mut characters = piece.chars();
-        characters.next().map(|first| first.to_uppercase().chain(characters).collect::<String>()).unwrap_or_default()
+        characters
+            .next()
+            .map(|first| first.to_uppercase().chain(characters).collect::<String>())
+            .unwrap_or_default()
     };
     name.split('_').map(capital).collect::<Vec<_>>().join(" ")
 }

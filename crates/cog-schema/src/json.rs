@@ -37,12 +37,15 @@ impl Json {
     pub(crate) fn members_mut(&mut self) -> Option<&mut Vec<(String, Self)>> {
         match self {
             Self::Object(members) | Self::Ordered(members) => Some(members),
-            _ => None,
+            Self::Value(_) => None,
         }
     }
 
     pub(crate) fn member_mut(&mut self, name: &str) -> Option<&mut Self> {
-        self.members_mut()?.iter_mut().find(|(key, _)| key == name).map(|(_, value)| value)
+        self.members_mut()?
+            .iter_mut()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value)
     }
 
     #[must_use]
@@ -80,11 +83,13 @@ impl Json {
 fn write_value(value: &Value, text: &mut String, layout: Layout, level: usize) {
     match value {
         Value::Array(items) => {
-            enclose(text, layout, level, "[]", items, |item, text| write_value(item, text, layout, level + 1));
+            enclose(text, layout, level, "[]", items, |item, text| {
+                write_value(item, text, layout, level + 1);
+            });
         }
         Value::Object(members) => {
             let mut members: Vec<_> = members.iter().collect();
-            members.sort_by(|(a, _), (b, _)| a.cmp(b));
+            members.sort_by_key(|(a, _)| *a);
             enclose(text, layout, level, "{}", members, |(key, value), text| {
                 write_key(key, text, layout);
                 write_value(value, text, layout, level + 1);
@@ -131,7 +136,11 @@ fn new_line(text: &mut String, layout: Layout, level: usize) {
 
 fn write_key(key: &str, text: &mut String, layout: Layout) {
     write_string(key, text);
-    text.push_str(if layout == Layout::Indented { ": " } else { ":" });
+    text.push_str(if layout == Layout::Indented {
+        ": "
+    } else {
+        ":"
+    });
 }
 
 fn write_string(string: &str, text: &mut String) {
@@ -150,7 +159,9 @@ fn write_string(string: &str, text: &mut String) {
 
 fn write_number(number: &serde_json::Number, text: &mut String) {
     const EXACT_INTEGERS: f64 = 1e15;
-    let whole = number.as_f64().filter(|value| number.is_f64() && value.fract() == 0.0 && value.abs() < EXACT_INTEGERS);
+    let whole = number
+        .as_f64()
+        .filter(|value| number.is_f64() && value.fract() == 0.0 && value.abs() < EXACT_INTEGERS);
     let _ = match whole {
         Some(value) => write!(text, "{value:.0}"),
         None => write!(text, "{number}"),

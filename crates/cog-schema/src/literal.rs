@@ -14,16 +14,26 @@ pub(crate) fn value(expression: &Expr) -> Option<Value> {
         ExprKind::String(value) => Some(Value::String(value.clone())),
         ExprKind::Negative(operand) => negative(operand),
         ExprKind::Positive(operand) => number(operand),
-        ExprKind::List(items) | ExprKind::Set(items) => items.iter().map(value).collect::<Option<_>>().map(Value::Array),
+        ExprKind::List(items) | ExprKind::Set(items) => items
+            .iter()
+            .map(value)
+            .collect::<Option<_>>()
+            .map(Value::Array),
         ExprKind::Tuple(items) => Some(Value::Array(items.iter().filter_map(value).collect())),
-        ExprKind::Dict(pairs) => Some(Value::Object(dict(pairs).map(|(key, value)| (key_text(&key), value)).collect::<Map<_, _>>())),
+        ExprKind::Dict(pairs) => Some(Value::Object(
+            dict(pairs)
+                .map(|(key, value)| (key_text(&key), value))
+                .collect::<Map<_, _>>(),
+        )),
         _ => None,
     }
 }
 
 /// Pairs whose key and value are literals.
 pub(crate) fn dict(pairs: &[(Expr, Expr)]) -> impl Iterator<Item = (Value, Value)> + '_ {
-    pairs.iter().filter_map(|(key, item)| Some((value(key)?, value(item)?)))
+    pairs
+        .iter()
+        .filter_map(|(key, item)| Some((value(key)?, value(item)?)))
 }
 
 fn key_text(key: &Value) -> String {

@@ -44,11 +44,25 @@ impl Outputs<'_, '_> {
         let typed = self.typed(file, annotation, Place::Top, &mut Vec::new())?;
         let mut schema = typed.schema.with("title", Json::text("Output"));
         let is_iterator = schema.member_mut("x-cog-array-type").is_some();
-        Ok(Output { schema, is_iterator })
+        Ok(Output {
+            schema,
+            is_iterator,
+        })
     }
 
-    fn typed(&self, file: &Rc<File>, annotation: &Expr, place: Place, path: &mut Path) -> Result<Typed> {
-        let plain = |schema| Ok(Typed { schema, nullable: false });
+    fn typed(
+        &self,
+        file: &Rc<File>,
+        annotation: &Expr,
+        place: Place,
+        path: &mut Path,
+    ) -> Result<Typed> {
+        let plain = |schema| {
+            Ok(Typed {
+                schema,
+                nullable: false,
+            })
+        };
         match &annotation.kind {
             ExprKind::String(text) => match syntax::read_annotation(text) {
                 Some(unquoted) if !matches!(unquoted.kind, ExprKind::String(_)) => {
@@ -59,7 +73,9 @@ impl Outputs<'_, '_> {
             ExprKind::None => Err(external_type("None", "builtins")),
             ExprKind::Or(..) => self.union(file, &alternatives(annotation), place, path),
             ExprKind::Name(name) => self.named(file, name, path).and_then(plain),
-            ExprKind::Subscript(name, arguments) => self.generic(file, name, arguments, place, path),
+            ExprKind::Subscript(name, arguments) => {
+                self.generic(file, name, arguments, place, path)
+            }
             _ => Err(SchemaError::unsupported(&annotation.text)),
         }
     }
@@ -93,58 +109,105 @@ impl Outputs<'_, '_> {
         }
     }
 
-    fn generic(&self, file: &Rc<File>, name: &str, arguments: &[Expr], place: Place, path: &mut Path) -> Result<Typed> {
-        let plain = |schema| Ok(Typed { schema, nullable: false });
+    fn generic(
+        &self,
+        file: &Rc<File>,
+        name: &str,
+        arguments: &[Expr],
+        place: Place,
+        path: &mut Path,
+    ) -> Result<Typed> {
+        let plain = |schema| {
+            Ok(Typed {
+                schema,
+                nullable: false,
+            })
+        };
         let short = name.rsplit('.').next().unwrap_or(name);
         let is_list = name == "list" || Project::is_from(file, name, &TYPING, "List");
         match (short, arguments) {
             _ if is_list => match arguments {
                 [item] => plain(array(self.within(file, item, path)?)),
-                _ => Err(SchemaError::unsupported("list expects exactly 1 type argument")),
+                _ => Err(SchemaError::unsupported(
+                    "list expects exactly 1 type argument",
+                )),
             },
             ("dict" | "Dict", [_, value]) => {
-                let value = self.within(file, value, path).map_err(|error| error.prefixed("resolving dict value type: "))?;
-                plain(Json::object([("additionalProperties", value), ("type", Json::text("object"))]))
+                let value = self
+                    .within(file, value, path)
+                    .map_err(|error| error.prefixed("resolving dict value type: "))?;
+                plain(Json::object([
+                    ("additionalProperties", value),
+                    ("type", Json::text("object")),
+                ]))
             }
             ("dict" | "Dict", []) => plain(object()),
-            ("dict" | "Dict", _) => Err(SchemaError::unsupported("dict expects 0 or 2 type arguments")),
+            ("dict" | "Dict", _) => Err(SchemaError::unsupported(
+                "dict expects 0 or 2 type arguments",
+            )),
             ("Iterator" | "AsyncIterator", [item]) => {
                 let items = self.within(file, item, path)?;
                 plain(array(items).with("x-cog-array-type", Json::text("iterator")))
             }
-            ("Iterator" | "AsyncIterator", _) => {
-                Err(SchemaError::unsupported("Iterator expects exactly 1 type argument"))
+            ("Iterator" | "AsyncIterator", _) => Err(SchemaError::unsupported(
+                "Iterator expects exactly 1 type argument",
+            )),
+            ("ConcatenateIterator" | "AsyncConcatenateIterator", [item]) => {
+                plain(concatenated(item)?)
             }
-            ("ConcatenateIterator" | "AsyncConcatenateIterator", [item]) => plain(concatenated(item)?),
-            ("ConcatenateIterator" | "AsyncConcatenateIterator", _) => {
-                Err(SchemaError::unsupported("ConcatenateIterator expects exactly 1 type argument"))
-            }
+            ("ConcatenateIterator" | "AsyncConcatenateIterator", _) => Err(
+                SchemaError::unsupported("ConcatenateIterator expects exactly 1 type argument"),
+            ),
             ("Optional", [inner]) => self.optional(file, &[inner], place, path),
             ("Union", members) => {
                 let members: Vec<&Expr> = members.iter().flat_map(alternatives).collect();
                 self.union(file, &members, place, path)
             }
-            ("Annotated", [inner, metadata @ ..]) => self.annotated(file, inner, metadata, place, path),
+            ("Annotated", [inner, metadata @ ..]) => {
+                self.annotated(file, inner, metadata, place, path)
+            }
             ("Literal", values) => literal_output(values).and_then(plain),
-            ("Required" | "NotRequired", [inner]) if place == Place::Field => self.typed(file, inner, place, path),
-            _ => Err(SchemaError::unsupported(format!("{name}[...] is not a supported output type"))),
+            ("Required" | "NotRequired", [inner]) if place == Place::Field => {
+                self.typed(file, inner, place, path)
+            }
+            _ => Err(SchemaError::unsupported(format!(
+                "{name}[...] is not a supported output type"
+            ))),
         }
     }
 
     fn within(&self, file: &Rc<File>, annotation: &Expr, path: &mut Path) -> Result<Json> {
-        self.typed(file, annotation, Place::Within, path).map(|typed| typed.schema)
+        self.typed(file, annotation, Place::Within, path)
+            .map(|typed| typed.schema)
     }
 
-    fn union(&self, file: &Rc<File>, members: &[&Expr], place: Place, path: &mut Path) -> Result<Typed> {
-        let rest: Vec<&Expr> =
-            members.iter().filter(|member| !matches!(member.kind, ExprKind::None)).copied().collect();
+    fn union(
+        &self,
+        file: &Rc<File>,
+        members: &[&Expr],
+        place: Place,
+        path: &mut Path,
+    ) -> Result<Typed> {
+        let rest: Vec<&Expr> = members
+            .iter()
+            .filter(|member| !matches!(member.kind, ExprKind::None))
+            .copied()
+            .collect();
         if rest.len() < members.len() && rest.len() == 1 {
             return self.optional(file, &rest, place, path);
         }
-        Err(SchemaError::unsupported("union types are not supported as output"))
+        Err(SchemaError::unsupported(
+            "union types are not supported as output",
+        ))
     }
 
-    fn optional(&self, file: &Rc<File>, inner: &[&Expr], place: Place, path: &mut Path) -> Result<Typed> {
+    fn optional(
+        &self,
+        file: &Rc<File>,
+        inner: &[&Expr],
+        place: Place,
+        path: &mut Path,
+    ) -> Result<Typed> {
         if place != Place::Field {
             return Err(SchemaError::new(
                 ErrorKind::OptionalOutput,
@@ -152,7 +215,10 @@ impl Outputs<'_, '_> {
             ));
         }
         let typed = self.typed(file, inner[0], place, path)?;
-        Ok(Typed { nullable: true, ..typed })
+        Ok(Typed {
+            nullable: true,
+            ..typed
+        })
     }
 
     fn annotated(
@@ -163,19 +229,28 @@ impl Outputs<'_, '_> {
         place: Place,
         path: &mut Path,
     ) -> Result<Typed> {
-        let opaque = metadata.iter().any(|item| matches!(&item.kind, ExprKind::Name(name) if is_opaque(file, name)));
+        let opaque = metadata
+            .iter()
+            .any(|item| matches!(&item.kind, ExprKind::Name(name) if is_opaque(file, name)));
         if !opaque {
             return self.typed(file, inner, place, path);
         }
         let members = alternatives(inner);
-        let optional = members.len() > 1 && members.iter().any(|member| matches!(member.kind, ExprKind::None));
-        let optional = optional || matches!(&inner.kind, ExprKind::Subscript(name, _) if name.ends_with("Optional"));
+        let optional = members.len() > 1
+            && members
+                .iter()
+                .any(|member| matches!(member.kind, ExprKind::None));
+        let optional = optional
+            || matches!(&inner.kind, ExprKind::Subscript(name, _) if name.ends_with("Optional"));
         if optional && place != Place::Field {
             return self.optional(file, &members, place, path);
         }
         let is_list = |name: &str| name == "list" || Project::is_from(file, name, &TYPING, "List");
         let listed = matches!(&members[0].kind, ExprKind::Name(name) | ExprKind::Subscript(name, _) if is_list(name));
-        Ok(Typed { schema: if listed { array(object()) } else { object() }, nullable: optional })
+        Ok(Typed {
+            schema: if listed { array(object()) } else { object() },
+            nullable: optional,
+        })
     }
 
     // Models
@@ -202,7 +277,10 @@ impl Outputs<'_, '_> {
             properties.push((field.name, schema));
         }
         path.pop();
-        let mut schema = Json::object([("properties", Json::Ordered(properties)), ("type", Json::text("object"))]);
+        let mut schema = Json::object([
+            ("properties", Json::Ordered(properties)),
+            ("type", Json::text("object")),
+        ]);
         if !required.is_empty() {
             schema = schema.with("required", Json::Value(Value::Array(required)));
         }
@@ -224,11 +302,16 @@ impl Outputs<'_, '_> {
                 }
             }
         }
-        let not_total = |(key, value): &(String, Expr)| key == "total" && literal::value(value) == Some(false.into());
+        let not_total = |(key, value): &(String, Expr)| {
+            key == "total" && literal::value(value) == Some(false.into())
+        };
         let total = !found.class.keywords.iter().any(not_total);
         for field in &found.class.fields {
             let entry = (Rc::clone(&found.file), field.clone(), total);
-            match fields.iter_mut().find(|(_, known, _)| known.name == field.name) {
+            match fields
+                .iter_mut()
+                .find(|(_, known, _)| known.name == field.name)
+            {
                 Some(known) => *known = entry,
                 None => fields.push(entry),
             }
@@ -239,7 +322,10 @@ impl Outputs<'_, '_> {
 
 fn is_required(kind: ModelKind, field: &Field, nullable: bool, total: bool) -> bool {
     if kind != ModelKind::TypedDict {
-        let literal_default = field.default.as_ref().is_some_and(|default| literal::value(default).is_some());
+        let literal_default = field
+            .default
+            .as_ref()
+            .is_some_and(|default| literal::value(default).is_some());
         return !nullable && !literal_default;
     }
     match &field.annotation.kind {
@@ -256,12 +342,21 @@ fn primitive(name: &str) -> Option<Json> {
         "float" => json!({ "type": "number" }),
         "bool" => json!({ "type": "boolean" }),
         "Path" | "File" => json!({ "format": "uri", "type": "string" }),
-        "Secret" => json!({ "format": "password", "type": "string", "writeOnly": true, "x-cog-secret": true }),
+        "Secret" => {
+            json!({ "format": "password", "type": "string", "writeOnly": true, "x-cog-secret": true })
+        }
         "Any" | "dict" | "Dict" => json!({ "type": "object" }),
         _ => return None,
     };
-    let Value::Object(members) = schema else { return None };
-    Some(Json::Object(members.into_iter().map(|(key, value)| (key, Json::Value(value))).collect()))
+    let Value::Object(members) = schema else {
+        return None;
+    };
+    Some(Json::Object(
+        members
+            .into_iter()
+            .map(|(key, value)| (key, Json::Value(value)))
+            .collect(),
+    ))
 }
 
 fn object() -> Json {
@@ -274,25 +369,36 @@ fn array(items: Json) -> Json {
 
 fn concatenated(item: &Expr) -> Result<Json> {
     match &item.kind {
-        ExprKind::Name(name) if name == "str" => Ok(array(Json::object([("type", Json::text("string"))]))
-            .with("x-cog-array-display", Json::text("concatenate"))
-            .with("x-cog-array-type", Json::text("iterator"))),
+        ExprKind::Name(name) if name == "str" => {
+            Ok(array(Json::object([("type", Json::text("string"))]))
+                .with("x-cog-array-display", Json::text("concatenate"))
+                .with("x-cog-array-type", Json::text("iterator")))
+        }
         ExprKind::Name(name) => Err(SchemaError::new(
             ErrorKind::ConcatIteratorNotStr,
             format!("ConcatenateIterator element type must be str, got {name}"),
         )),
-        _ => Err(SchemaError::unsupported("ConcatenateIterator element type must be a simple type")),
+        _ => Err(SchemaError::unsupported(
+            "ConcatenateIterator element type must be a simple type",
+        )),
     }
 }
 
 fn literal_output(values: &[Expr]) -> Result<Json> {
     let unsupported = || SchemaError::unsupported("Literal[...] is not a supported output type");
-    let values: Vec<Value> = values.iter().map(literal::value).collect::<Option<_>>().ok_or_else(unsupported)?;
+    let values: Vec<Value> = values
+        .iter()
+        .map(literal::value)
+        .collect::<Option<_>>()
+        .ok_or_else(unsupported)?;
     let kind = match values.first() {
         Some(Value::String(_)) => "string",
         Some(Value::Bool(_)) => "boolean",
         Some(Value::Number(_)) => "integer",
         _ => return Err(unsupported()),
     };
-    Ok(Json::object([("enum", Json::Value(Value::Array(values))), ("type", Json::text(kind))]))
+    Ok(Json::object([
+        ("enum", Json::Value(Value::Array(values))),
+        ("type", Json::text(kind)),
+    ]))
 }

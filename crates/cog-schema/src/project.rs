@@ -13,16 +13,69 @@ const MAX_HOPS: usize = 32;
 
 /// Packages that are never looked for in the project, whatever files it has.
 const EXTERNAL: [&str; 46] = [
-    "PIL", "abc", "accelerate", "aiohttp", "asyncio", "builtins", "cog", "collections", "concurrent", "contextlib",
-    "cv2", "dataclasses", "diffusers", "enum", "fastapi", "flask", "functools", "httpx", "io", "itertools", "jax",
-    "json", "logging", "math", "multiprocessing", "numpy", "os", "pathlib", "pydantic", "pytest", "re", "requests",
-    "safetensors", "scipy", "skimage", "sklearn", "sys", "tensorflow", "threading", "torch", "transformers", "typing",
-    "typing_extensions", "unittest", "warnings", "__future__",
+    "PIL",
+    "abc",
+    "accelerate",
+    "aiohttp",
+    "asyncio",
+    "builtins",
+    "cog",
+    "collections",
+    "concurrent",
+    "contextlib",
+    "cv2",
+    "dataclasses",
+    "diffusers",
+    "enum",
+    "fastapi",
+    "flask",
+    "functools",
+    "httpx",
+    "io",
+    "itertools",
+    "jax",
+    "json",
+    "logging",
+    "math",
+    "multiprocessing",
+    "numpy",
+    "os",
+    "pathlib",
+    "pydantic",
+    "pytest",
+    "re",
+    "requests",
+    "safetensors",
+    "scipy",
+    "skimage",
+    "sklearn",
+    "sys",
+    "tensorflow",
+    "threading",
+    "torch",
+    "transformers",
+    "typing",
+    "typing_extensions",
+    "unittest",
+    "warnings",
+    "__future__",
 ];
 
 const BUILTINS: [&str; 14] = [
-    "bytes", "bytearray", "complex", "frozenset", "memoryview", "object", "range", "set", "slice", "tuple", "type",
-    "None", "list", "dict",
+    "bytes",
+    "bytearray",
+    "complex",
+    "frozenset",
+    "memoryview",
+    "object",
+    "range",
+    "set",
+    "slice",
+    "tuple",
+    "type",
+    "None",
+    "list",
+    "dict",
 ];
 
 pub(crate) struct File {
@@ -52,7 +105,11 @@ pub(crate) struct Project<'tree> {
 
 impl<'tree> Project<'tree> {
     pub(crate) fn new(tree: &'tree dyn SourceTree) -> Self {
-        Self { tree, files: RefCell::default(), warnings: RefCell::default() }
+        Self {
+            tree,
+            files: RefCell::default(),
+            warnings: RefCell::default(),
+        }
     }
 
     /// A file's text.
@@ -62,8 +119,13 @@ impl<'tree> Project<'tree> {
 
     /// Takes in the file that a reference names.
     pub(crate) fn entry(&self, path: &str, source: &str) -> Result<Rc<File>> {
-        let file = Rc::new(File { path: path.to_owned(), module: syntax::read(source, path)? });
-        self.files.borrow_mut().insert(path.to_owned(), Some(Rc::clone(&file)));
+        let file = Rc::new(File {
+            path: path.to_owned(),
+            module: syntax::read(source, path)?,
+        });
+        self.files
+            .borrow_mut()
+            .insert(path.to_owned(), Some(Rc::clone(&file)));
         Ok(file)
     }
 
@@ -75,14 +137,24 @@ impl<'tree> Project<'tree> {
             Ok(None) => None,
             Ok(Some(source)) => {
                 let module = syntax::read(&source, path).unwrap_or_default();
-                Some(Rc::new(File { path: path.to_owned(), module }))
+                Some(Rc::new(File {
+                    path: path.to_owned(),
+                    module,
+                }))
             }
             Err(error) => {
-                self.warnings.borrow_mut().push(format!("cog: warning: failed to read \"{path}\": {error}"));
-                Some(Rc::new(File { path: path.to_owned(), module: Module::default() }))
+                self.warnings
+                    .borrow_mut()
+                    .push(format!("cog: warning: failed to read \"{path}\": {error}"));
+                Some(Rc::new(File {
+                    path: path.to_owned(),
+                    module: Module::default(),
+                }))
             }
         };
-        self.files.borrow_mut().insert(path.to_owned(), read.clone());
+        self.files
+            .borrow_mut()
+            .insert(path.to_owned(), read.clone());
         read
     }
 
@@ -99,13 +171,29 @@ impl<'tree> Project<'tree> {
         }
         parts.extend(module.split('.').filter(|part| !part.is_empty()));
         let base = parts.join("/");
-        let package = if base.is_empty() { "__init__".to_owned() } else { format!("{base}/__init__") };
-        let candidates = [format!("{base}.py"), format!("{package}.py"), format!("{base}.pyi"), format!("{package}.pyi")];
-        candidates.iter().filter(|path| !path.starts_with(".py")).find_map(|path| self.file(path))
+        let package = if base.is_empty() {
+            "__init__".to_owned()
+        } else {
+            format!("{base}/__init__")
+        };
+        let candidates = [
+            format!("{base}.py"),
+            format!("{package}.py"),
+            format!("{base}.pyi"),
+            format!("{package}.pyi"),
+        ];
+        candidates
+            .iter()
+            .filter(|path| !path.starts_with(".py"))
+            .find_map(|path| self.file(path))
     }
 
     fn submodule(&self, from: &File, import: &Import, name: &str) -> Option<Rc<File>> {
-        let module = if import.module.is_empty() { name.to_owned() } else { format!("{}.{name}", import.module) };
+        let module = if import.module.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{}.{name}", import.module)
+        };
         self.module(from, &module, import.level)
     }
 
@@ -127,9 +215,23 @@ impl<'tree> Project<'tree> {
         if name.contains('.') {
             return Resolved::Unknown;
         }
-        let import = file.module.imports.iter().rev().find(|import| import.local == name && import.name.is_some());
-        if let Some(class) = file.module.classes.iter().rev().find(|class| class.name == name) {
-            return Resolved::Class(Box::new(Found { file: Rc::clone(file), class: class.clone() }));
+        let import = file
+            .module
+            .imports
+            .iter()
+            .rev()
+            .find(|import| import.local == name && import.name.is_some());
+        if let Some(class) = file
+            .module
+            .classes
+            .iter()
+            .rev()
+            .find(|class| class.name == name)
+        {
+            return Resolved::Class(Box::new(Found {
+                file: Rc::clone(file),
+                class: class.clone(),
+            }));
         }
         if let Some(import) = import {
             let original = import.name.as_deref().unwrap_or(name);
@@ -138,11 +240,19 @@ impl<'tree> Project<'tree> {
                     Resolved::Unknown => Resolved::External(import.module.clone()),
                     resolved => resolved,
                 },
-                None => Resolved::External(format!("{}{}", ".".repeat(import.level as usize), import.module)),
+                None => Resolved::External(format!(
+                    "{}{}",
+                    ".".repeat(import.level as usize),
+                    import.module
+                )),
             };
         }
         self.in_neighbours(file, name).unwrap_or_else(|| {
-            if BUILTINS.contains(&name) { Resolved::External("builtins".into()) } else { Resolved::Unknown }
+            if BUILTINS.contains(&name) {
+                Resolved::External("builtins".into())
+            } else {
+                Resolved::Unknown
+            }
         })
     }
 
@@ -153,12 +263,19 @@ impl<'tree> Project<'tree> {
         name: &str,
     ) -> Option<(std::result::Result<Rc<File>, String>, String)> {
         for import in file.module.imports.iter().rev() {
-            let Some(rest) = name.strip_prefix(import.local.as_str()).and_then(|rest| rest.strip_prefix('.')) else {
+            let Some(rest) = name
+                .strip_prefix(import.local.as_str())
+                .and_then(|rest| rest.strip_prefix('.'))
+            else {
                 continue;
             };
             let module = match &import.name {
-                None => self.module(file, &import.module, 0).ok_or_else(|| import.module.clone()),
-                Some(inner) => self.submodule(file, import, inner).ok_or_else(|| format!("{}.{inner}", import.module)),
+                None => self
+                    .module(file, &import.module, 0)
+                    .ok_or_else(|| import.module.clone()),
+                Some(inner) => self
+                    .submodule(file, import, inner)
+                    .ok_or_else(|| format!("{}.{inner}", import.module)),
             };
             return Some((module, rest.to_owned()));
         }
@@ -167,11 +284,24 @@ impl<'tree> Project<'tree> {
 
     /// A class of a module of which another name was imported: known by its own name too.
     fn in_neighbours(&self, file: &Rc<File>, name: &str) -> Option<Resolved> {
-        file.module.imports.iter().filter(|import| import.name.is_some()).find_map(|import| {
-            let module = self.module(file, &import.module, import.level)?;
-            let class = module.module.classes.iter().rev().find(|class| class.name == name)?.clone();
-            Some(Resolved::Class(Box::new(Found { file: module, class })))
-        })
+        file.module
+            .imports
+            .iter()
+            .filter(|import| import.name.is_some())
+            .find_map(|import| {
+                let module = self.module(file, &import.module, import.level)?;
+                let class = module
+                    .module
+                    .classes
+                    .iter()
+                    .rev()
+                    .find(|class| class.name == name)?
+                    .clone();
+                Some(Resolved::Class(Box::new(Found {
+                    file: module,
+                    class,
+                })))
+            })
     }
 
     /// Whether `name` means `target` of one of `modules` in this file, however it was imported.
@@ -182,7 +312,11 @@ impl<'tree> Project<'tree> {
             }
             match &import.name {
                 Some(original) => original == target && import.local == name,
-                None => name.strip_prefix(&import.local).and_then(|rest| rest.strip_prefix('.')) == Some(target),
+                None => {
+                    name.strip_prefix(&import.local)
+                        .and_then(|rest| rest.strip_prefix('.'))
+                        == Some(target)
+                }
             }
         })
     }
@@ -190,8 +324,17 @@ impl<'tree> Project<'tree> {
     /// The module that a name was imported from, for messages.
     pub(crate) fn origin(file: &File, name: &str) -> Option<String> {
         let head = name.split('.').next().unwrap_or(name);
-        let import = file.module.imports.iter().rev().find(|import| import.local == head)?;
-        Some(format!("{}{}", ".".repeat(import.level as usize), import.module))
+        let import = file
+            .module
+            .imports
+            .iter()
+            .rev()
+            .find(|import| import.local == head)?;
+        Some(format!(
+            "{}{}",
+            ".".repeat(import.level as usize),
+            import.module
+        ))
     }
 }
 
@@ -208,7 +351,9 @@ impl Found {
             return None;
         }
         for base in &self.class.bases {
-            let ExprKind::Name(name) = &base.kind else { continue };
+            let ExprKind::Name(name) = &base.kind else {
+                continue;
+            };
             let last = name.rsplit('.').next().unwrap_or(name);
             let modules = ["cog", "pydantic", "pydantic.v1"];
             if last == "BaseModel" || Project::is_from(&self.file, name, &modules, "BaseModel") {
@@ -224,9 +369,9 @@ impl Found {
             }
         }
         let is_dataclass = self.class.decorators.iter().any(|decorator| {
-            let name = match &decorator.kind {
-                ExprKind::Name(name) | ExprKind::Call { callee: name, .. } => name,
-                _ => return false,
+            let (ExprKind::Name(name) | ExprKind::Call { callee: name, .. }) = &decorator.kind
+            else {
+                return false;
             };
             Project::is_from(&self.file, name, &["dataclasses"], "dataclass")
         });

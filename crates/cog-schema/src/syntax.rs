@@ -97,13 +97,18 @@ pub(crate) enum ExprKind {
     Set(Vec<Expr>),
     Tuple(Vec<Expr>),
     Dict(Vec<(Expr, Expr)>),
-    Call { callee: String, arguments: Vec<Expr>, keywords: Vec<(String, Expr)> },
+    Call {
+        callee: String,
+        arguments: Vec<Expr>,
+        keywords: Vec<(String, Expr)>,
+    },
     Other,
 }
 
 /// Reads a file.
 pub(crate) fn read(source: &str, path: &str) -> Result<Module> {
-    let refuse = |why: &str| SchemaError::new(ErrorKind::Parse, format!("failed to parse {path}: {why}"));
+    let refuse =
+        |why: &str| SchemaError::new(ErrorKind::Parse, format!("failed to parse {path}: {why}"));
     if source.len() > MAX_SOURCE_BYTES {
         return Err(refuse("it is larger than 1 MiB"));
     }
@@ -129,7 +134,12 @@ pub(crate) fn read_annotation(source: &str) -> Option<Expr> {
     }
     on_large_stack(source.len(), || {
         let parsed = ruff_python_parser::parse_expression(source.trim()).ok()?;
-        Some(Reader { source: source.trim() }.expr(&parsed.syntax().body, 0))
+        Some(
+            Reader {
+                source: source.trim(),
+            }
+            .expr(&parsed.syntax().body, 0),
+        )
     })
     .flatten()
 }
@@ -157,7 +167,12 @@ fn on_large_stack<T: Send>(length: usize, work: impl FnOnce() -> T + Send) -> Op
         return Some(work());
     }
     std::thread::scope(|scope| {
-        std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work).ok()?.join().ok()
+        std::thread::Builder::new()
+            .stack_size(STACK_BYTES)
+            .spawn_scoped(scope, work)
+            .ok()?
+            .join()
+            .ok()
     })
 }
 
@@ -176,16 +191,36 @@ impl Reader<'_> {
             ast::Stmt::Import(import) => {
                 for alias in &import.names {
                     let name = alias.name.to_string();
-                    let local = alias.asname.as_ref().map_or_else(|| name.clone(), ToString::to_string);
-                    module.imports.push(Import { local, module: name, level: 0, name: None });
+                    let local = alias
+                        .asname
+                        .as_ref()
+                        .map_or_else(|| name.clone(), ToString::to_string);
+                    module.imports.push(Import {
+                        local,
+                        module: name,
+                        level: 0,
+                        name: None,
+                    });
                 }
             }
             ast::Stmt::ImportFrom(import) => {
-                let from = import.module.as_ref().map(ToString::to_string).unwrap_or_default();
+                let from = import
+                    .module
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
                 for alias in &import.names {
                     let name = alias.name.to_string();
-                    let local = alias.asname.as_ref().map_or_else(|| name.clone(), ToString::to_string);
-                    module.imports.push(Import { local, module: from.clone(), level: import.level, name: Some(name) });
+                    let local = alias
+                        .asname
+                        .as_ref()
+                        .map_or_else(|| name.clone(), ToString::to_string);
+                    module.imports.push(Import {
+                        local,
+                        module: from.clone(),
+                        level: import.level,
+                        name: Some(name),
+                    });
                 }
             }
             statement => module.assignments.extend(self.assignment(statement)),
@@ -200,7 +235,9 @@ impl Reader<'_> {
                 _ => None,
             },
             ast::Stmt::AnnAssign(assign) => match (assign.target.as_ref(), &assign.value) {
-                (ast::Expr::Name(name), Some(value)) => Some((name.id.to_string(), self.expr(value, 0))),
+                (ast::Expr::Name(name), Some(value)) => {
+                    Some((name.id.to_string(), self.expr(value, 0)))
+                }
                 _ => None,
             },
             _ => None,
@@ -211,8 +248,12 @@ impl Reader<'_> {
         let arguments = class.arguments.as_deref();
         let mut read = Class {
             name: class.name.to_string(),
-            bases: arguments.map(|arguments| self.all(&arguments.args, 0)).unwrap_or_default(),
-            keywords: arguments.map(|arguments| self.keywords(arguments, 0)).unwrap_or_default(),
+            bases: arguments
+                .map(|arguments| self.all(&arguments.args, 0))
+                .unwrap_or_default(),
+            keywords: arguments
+                .map(|arguments| self.keywords(arguments, 0))
+                .unwrap_or_default(),
             decorators: self.decorators(&class.decorator_list),
             methods: Vec::new(),
             fields: Vec::new(),
@@ -239,7 +280,11 @@ impl Reader<'_> {
 
     fn function(&self, function: &ast::StmtFunctionDef) -> Function {
         let parameters = &function.parameters;
-        let named = parameters.posonlyargs.iter().chain(&parameters.args).chain(&parameters.kwonlyargs);
+        let named = parameters
+            .posonlyargs
+            .iter()
+            .chain(&parameters.args)
+            .chain(&parameters.kwonlyargs);
         let rest = [&parameters.vararg, &parameters.kwarg];
         Function {
             name: function.name.to_string(),
@@ -248,13 +293,30 @@ impl Reader<'_> {
             parameters: named
                 .map(|parameter| Parameter {
                     name: parameter.parameter.name.to_string(),
-                    annotation: parameter.parameter.annotation.as_ref().map(|annotation| self.expr(annotation, 0)),
-                    default: parameter.default.as_ref().map(|default| self.expr(default, 0)),
+                    annotation: parameter
+                        .parameter
+                        .annotation
+                        .as_ref()
+                        .map(|annotation| self.expr(annotation, 0)),
+                    default: parameter
+                        .default
+                        .as_ref()
+                        .map(|default| self.expr(default, 0)),
                 })
                 .collect(),
-            typed_rest: rest.into_iter().flatten().any(|parameter| parameter.annotation.is_some()),
-            returns: function.returns.as_ref().map(|returns| self.expr(returns, 0)),
-            returned: function.body.iter().filter_map(|statement| self.returned(statement)).collect(),
+            typed_rest: rest
+                .into_iter()
+                .flatten()
+                .any(|parameter| parameter.annotation.is_some()),
+            returns: function
+                .returns
+                .as_ref()
+                .map(|returns| self.expr(returns, 0)),
+            returned: function
+                .body
+                .iter()
+                .filter_map(|statement| self.returned(statement))
+                .collect(),
         }
     }
 
@@ -266,28 +328,49 @@ impl Reader<'_> {
     }
 
     fn decorators(&self, decorators: &[ast::Decorator]) -> Vec<Expr> {
-        decorators.iter().map(|decorator| self.expr(&decorator.expression, 0)).collect()
+        decorators
+            .iter()
+            .map(|decorator| self.expr(&decorator.expression, 0))
+            .collect()
     }
 
     fn keywords(&self, arguments: &ast::Arguments, depth: usize) -> Vec<(String, Expr)> {
-        let named = arguments.keywords.iter().filter_map(|keyword| Some((keyword.arg.as_ref()?, &keyword.value)));
-        named.map(|(name, value)| (name.to_string(), self.expr(value, depth))).collect()
+        let named = arguments
+            .keywords
+            .iter()
+            .filter_map(|keyword| Some((keyword.arg.as_ref()?, &keyword.value)));
+        named
+            .map(|(name, value)| (name.to_string(), self.expr(value, depth)))
+            .collect()
     }
 
     fn all(&self, expressions: &[ast::Expr], depth: usize) -> Vec<Expr> {
-        expressions.iter().map(|expression| self.expr(expression, depth)).collect()
+        expressions
+            .iter()
+            .map(|expression| self.expr(expression, depth))
+            .collect()
     }
 
     fn expr(&self, expression: &ast::Expr, depth: usize) -> Expr {
-        let text = self.source.get(expression.range().to_std_range()).unwrap_or_default().to_owned();
-        let kind = if depth > MAX_DEPTH { ExprKind::Other } else { self.kind(expression, depth + 1) };
+        let text = self
+            .source
+            .get(expression.range().to_std_range())
+            .unwrap_or_default()
+            .to_owned();
+        let kind = if depth > MAX_DEPTH {
+            ExprKind::Other
+        } else {
+            self.kind(expression, depth + 1)
+        };
         Expr { kind, text }
     }
 
     fn kind(&self, expression: &ast::Expr, depth: usize) -> ExprKind {
         let boxed = |expression: &ast::Expr| Box::new(self.expr(expression, depth));
         match expression {
-            ast::Expr::Name(_) | ast::Expr::Attribute(_) => dotted(expression).map_or(ExprKind::Other, ExprKind::Name),
+            ast::Expr::Name(_) | ast::Expr::Attribute(_) => {
+                dotted(expression).map_or(ExprKind::Other, ExprKind::Name)
+            }
             ast::Expr::Subscript(subscript) => match dotted(&subscript.value) {
                 Some(name) => {
                     let arguments = match subscript.slice.as_ref() {
@@ -299,8 +382,12 @@ impl Reader<'_> {
                 None => ExprKind::Other,
             },
             ast::Expr::BinOp(operation) => match operation.op {
-                ast::Operator::BitOr => ExprKind::Or(boxed(&operation.left), boxed(&operation.right)),
-                ast::Operator::Add => ExprKind::Add(boxed(&operation.left), boxed(&operation.right)),
+                ast::Operator::BitOr => {
+                    ExprKind::Or(boxed(&operation.left), boxed(&operation.right))
+                }
+                ast::Operator::Add => {
+                    ExprKind::Add(boxed(&operation.left), boxed(&operation.right))
+                }
                 _ => ExprKind::Other,
             },
             ast::Expr::UnaryOp(operation) => match operation.op {
@@ -308,9 +395,13 @@ impl Reader<'_> {
                 ast::UnaryOp::UAdd => ExprKind::Positive(boxed(&operation.operand)),
                 _ => ExprKind::Other,
             },
-            ast::Expr::StringLiteral(literal) => ExprKind::String(literal.value.to_str().to_owned()),
+            ast::Expr::StringLiteral(literal) => {
+                ExprKind::String(literal.value.to_str().to_owned())
+            }
             ast::Expr::NumberLiteral(literal) => match &literal.value {
-                ast::Number::Int(number) => number.as_i64().map_or(ExprKind::Other, ExprKind::Integer),
+                ast::Number::Int(number) => {
+                    number.as_i64().map_or(ExprKind::Other, ExprKind::Integer)
+                }
                 ast::Number::Float(number) => ExprKind::Float(*number),
                 ast::Number::Complex { .. } => ExprKind::Other,
             },
@@ -320,8 +411,15 @@ impl Reader<'_> {
             ast::Expr::Set(set) => ExprKind::Set(self.all(&set.elts, depth)),
             ast::Expr::Tuple(tuple) => ExprKind::Tuple(self.all(&tuple.elts, depth)),
             ast::Expr::Dict(dict) => {
-                let pairs = dict.items.iter().filter_map(|item| Some((item.key.as_ref()?, &item.value)));
-                ExprKind::Dict(pairs.map(|(key, value)| (self.expr(key, depth), self.expr(value, depth))).collect())
+                let pairs = dict
+                    .items
+                    .iter()
+                    .filter_map(|item| Some((item.key.as_ref()?, &item.value)));
+                ExprKind::Dict(
+                    pairs
+                        .map(|(key, value)| (self.expr(key, depth), self.expr(value, depth)))
+                        .collect(),
+                )
             }
             ast::Expr::Call(call) => match dotted(&call.func) {
                 Some(callee) => ExprKind::Call {

@@ -19,7 +19,12 @@ const IMPORTS: &str = "import cog\nfrom cog import BaseModel, BaseRunner, Input,
                        from typing import *\n";
 
 fn files(files: &[(&str, &str)]) -> Sources {
-    Sources(files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect())
+    Sources(
+        files
+            .iter()
+            .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()))
+            .collect(),
+    )
 }
 
 fn run(source: &str) -> Result<Schema, SchemaError> {
@@ -28,7 +33,12 @@ fn run(source: &str) -> Result<Schema, SchemaError> {
 
 fn run_files(sources: &[(&str, &str)]) -> Result<Schema, SchemaError> {
     let tree = files(sources);
-    generate(&Request { tree: &tree, runner: Some("run.py:Runner"), train: None, cog_version: "0.22.0" })
+    generate(&Request {
+        tree: &tree,
+        runner: Some("run.py:Runner"),
+        train: None,
+        cog_version: "0.22.0",
+    })
 }
 
 /// A runner whose method has this signature, such as `(self, s: str) -> str`.
@@ -37,7 +47,8 @@ fn signature(signature: &str) -> String {
 }
 
 fn schemas(signature_text: &str) -> Value {
-    let schema = run(&signature(signature_text)).unwrap_or_else(|error| panic!("{signature_text}: {error}"));
+    let schema =
+        run(&signature(signature_text)).unwrap_or_else(|error| panic!("{signature_text}: {error}"));
     let document: Value = serde_json::from_str(&schema.json).unwrap();
     document["components"]["schemas"].clone()
 }
@@ -71,28 +82,71 @@ fn the_whole_document_is_exact() {
 fn parameters_become_properties() {
     let cases = [
         ("s: str", json!({"title":"S","type":"string","x-order":0})),
-        ("p: Path | None = Input(default=None)", json!({"default":null,"format":"uri","nullable":true,"title":"P","type":"string","x-order":0})),
+        (
+            "p: Path | None = Input(default=None)",
+            json!({"default":null,"format":"uri","nullable":true,"title":"P","type":"string","x-order":0}),
+        ),
         ("d: dict", json!({"title":"D","type":"object","x-order":0})),
-        ("d: Dict[str, Any]", json!({"title":"D","type":"object","x-order":0})),
-        ("m: list[dict]", json!({"items":{"type":"object"},"title":"M","type":"array","x-order":0})),
-        ("v: str | float", json!({"anyOf":[{"type":"string"},{"type":"number"}],"title":"V","x-order":0})),
+        (
+            "d: Dict[str, Any]",
+            json!({"title":"D","type":"object","x-order":0}),
+        ),
+        (
+            "m: list[dict]",
+            json!({"items":{"type":"object"},"title":"M","type":"array","x-order":0}),
+        ),
+        (
+            "v: str | float",
+            json!({"anyOf":[{"type":"string"},{"type":"number"}],"title":"V","x-order":0}),
+        ),
         (
             "v: Union[str, float, None] = None",
             json!({"anyOf":[{"type":"string","nullable":true},{"type":"number","nullable":true}],"default":null,"nullable":true,"title":"V","x-order":0}),
         ),
-        ("v: 'Optional[List[str]]'", json!({"items":{"type":"string"},"nullable":true,"title":"V","type":"array","x-order":0})),
-        ("k: Secret = Input(default=None)", json!({"default":null,"format":"password","nullable":true,"title":"K","type":"string","writeOnly":true,"x-cog-secret":true,"x-order":0})),
-        ("p: Path = Input(accept='image/*')", json!({"format":"uri","title":"P","type":"string","x-cog-accept":"image/*","x-order":0})),
-        ("o: int = -1", json!({"default":-1,"title":"O","type":"integer","x-order":0})),
-        ("old: str = cog.Input(deprecated=True, default='x')", json!({"default":"x","deprecated":true,"title":"Old","type":"string","x-order":0})),
-        ("payload: Annotated[Ext, Opaque]", json!({"title":"Payload","type":"object","x-order":0})),
-        ("items: Annotated[List[Ext], Opaque]", json!({"items":{"type":"object"},"title":"Items","type":"array","x-order":0})),
-        ("t: str = Input(min_length=1, max_length=100, regex='^[a-z]+$')", json!({"maxLength":100.0,"minLength":1.0,"pattern":"^[a-z]+$","title":"T","type":"string","x-order":0})),
-        ("mode: Literal['a', 'b'] = 'a'", json!({"allOf":[{"$ref":"#/components/schemas/mode"}],"default":"a","x-order":0})),
+        (
+            "v: 'Optional[List[str]]'",
+            json!({"items":{"type":"string"},"nullable":true,"title":"V","type":"array","x-order":0}),
+        ),
+        (
+            "k: Secret = Input(default=None)",
+            json!({"default":null,"format":"password","nullable":true,"title":"K","type":"string","writeOnly":true,"x-cog-secret":true,"x-order":0}),
+        ),
+        (
+            "p: Path = Input(accept='image/*')",
+            json!({"format":"uri","title":"P","type":"string","x-cog-accept":"image/*","x-order":0}),
+        ),
+        (
+            "o: int = -1",
+            json!({"default":-1,"title":"O","type":"integer","x-order":0}),
+        ),
+        (
+            "old: str = cog.Input(deprecated=True, default='x')",
+            json!({"default":"x","deprecated":true,"title":"Old","type":"string","x-order":0}),
+        ),
+        (
+            "payload: Annotated[Ext, Opaque]",
+            json!({"title":"Payload","type":"object","x-order":0}),
+        ),
+        (
+            "items: Annotated[List[Ext], Opaque]",
+            json!({"items":{"type":"object"},"title":"Items","type":"array","x-order":0}),
+        ),
+        (
+            "t: str = Input(min_length=1, max_length=100, regex='^[a-z]+$')",
+            json!({"maxLength":100.0,"minLength":1.0,"pattern":"^[a-z]+$","title":"T","type":"string","x-order":0}),
+        ),
+        (
+            "mode: Literal['a', 'b'] = 'a'",
+            json!({"allOf":[{"$ref":"#/components/schemas/mode"}],"default":"a","x-order":0}),
+        ),
     ];
     for (parameter, expected) in cases {
         let found = property(parameter);
-        assert_eq!(found.as_object().unwrap().len(), expected.as_object().unwrap().len(), "{parameter}: {found}");
+        assert_eq!(
+            found.as_object().unwrap().len(),
+            expected.as_object().unwrap().len(),
+            "{parameter}: {found}"
+        );
         for (key, value) in expected.as_object().unwrap() {
             let same = match (value.as_f64(), found[key].as_f64()) {
                 (Some(a), Some(b)) => (a - b).abs() < f64::EPSILON,
@@ -132,13 +186,22 @@ fn requiredness_follows_defaults_and_optionality() {
 fn outputs_become_components() {
     let cases = [
         ("str", json!({"title":"Output","type":"string"})),
-        ("list[Path]", json!({"items":{"format":"uri","type":"string"},"title":"Output","type":"array"})),
-        ("list", json!({"items":{"type":"object"},"title":"Output","type":"array"})),
+        (
+            "list[Path]",
+            json!({"items":{"format":"uri","type":"string"},"title":"Output","type":"array"}),
+        ),
+        (
+            "list",
+            json!({"items":{"type":"object"},"title":"Output","type":"array"}),
+        ),
         (
             "dict[str, list[int]]",
             json!({"additionalProperties":{"items":{"type":"integer"},"type":"array"},"title":"Output","type":"object"}),
         ),
-        ("Iterator[str]", json!({"items":{"type":"string"},"title":"Output","type":"array","x-cog-array-type":"iterator"})),
+        (
+            "Iterator[str]",
+            json!({"items":{"type":"string"},"title":"Output","type":"array","x-cog-array-type":"iterator"}),
+        ),
         (
             "ConcatenateIterator[str]",
             json!({"items":{"type":"string"},"title":"Output","type":"array","x-cog-array-display":"concatenate","x-cog-array-type":"iterator"}),
@@ -152,21 +215,77 @@ fn outputs_become_components() {
 #[test]
 fn mistakes_are_told_by_kind_and_text() {
     let cases = [
-        ("(self, s='x') -> str", ErrorKind::MissingTypeAnnotation, "parameter 's' on run has no type annotation"),
+        (
+            "(self, s='x') -> str",
+            ErrorKind::MissingTypeAnnotation,
+            "parameter 's' on run has no type annotation",
+        ),
         ("(self)", ErrorKind::MissingReturnType, "run"),
-        ("(self, x: str = UNDEFINED) -> str", ErrorKind::DefaultNotResolvable, "default `UNDEFINED` cannot be statically resolved"),
-        ("(self, x: str = Input(choices=[c for c in y])) -> str", ErrorKind::ChoicesNotResolvable, "'x'"),
-        ("(self, x: list = Input(default_factory=list)) -> str", ErrorKind::UnresolvableType, "cannot resolve type"),
-        ("(self, x: str = Input(default_factory=list)) -> str", ErrorKind::DefaultFactoryNotSupported, "default_factory"),
-        ("(self, x: Path | str) -> str", ErrorKind::UnsupportedType, "Path is not supported in union inputs"),
-        ("(self, x: str = Input(accept='a')) -> str", ErrorKind::AcceptOnNonFileType, "'x'"),
-        ("(self, x: List[Optional[str]]) -> str", ErrorKind::UnsupportedType, "nested generics"),
-        ("(self, *args: str) -> str", ErrorKind::Other, "typed_parameter has no identifier"),
-        ("(self) -> ConcatenateIterator[int]", ErrorKind::ConcatIteratorNotStr, "must be str, got int"),
-        ("(self) -> Optional[str]", ErrorKind::OptionalOutput, "Optional is not allowed as a return type"),
-        ("(self) -> str | None", ErrorKind::OptionalOutput, "Optional is not allowed as a return type"),
-        ("(self) -> Mystery", ErrorKind::UnresolvableType, "not a primitive type"),
-        ("(self) -> tuple[int]", ErrorKind::UnsupportedType, "tuple[...] is not a supported output type"),
+        (
+            "(self, x: str = UNDEFINED) -> str",
+            ErrorKind::DefaultNotResolvable,
+            "default `UNDEFINED` cannot be statically resolved",
+        ),
+        (
+            "(self, x: str = Input(choices=[c for c in y])) -> str",
+            ErrorKind::ChoicesNotResolvable,
+            "'x'",
+        ),
+        (
+            "(self, x: list = Input(default_factory=list)) -> str",
+            ErrorKind::UnresolvableType,
+            "cannot resolve type",
+        ),
+        (
+            "(self, x: str = Input(default_factory=list)) -> str",
+            ErrorKind::DefaultFactoryNotSupported,
+            "default_factory",
+        ),
+        (
+            "(self, x: Path | str) -> str",
+            ErrorKind::UnsupportedType,
+            "Path is not supported in union inputs",
+        ),
+        (
+            "(self, x: str = Input(accept='a')) -> str",
+            ErrorKind::AcceptOnNonFileType,
+            "'x'",
+        ),
+        (
+            "(self, x: List[Optional[str]]) -> str",
+            ErrorKind::UnsupportedType,
+            "nested generics",
+        ),
+        (
+            "(self, *args: str) -> str",
+            ErrorKind::Other,
+            "typed_parameter has no identifier",
+        ),
+        (
+            "(self) -> ConcatenateIterator[int]",
+            ErrorKind::ConcatIteratorNotStr,
+            "must be str, got int",
+        ),
+        (
+            "(self) -> Optional[str]",
+            ErrorKind::OptionalOutput,
+            "Optional is not allowed as a return type",
+        ),
+        (
+            "(self) -> str | None",
+            ErrorKind::OptionalOutput,
+            "Optional is not allowed as a return type",
+        ),
+        (
+            "(self) -> Mystery",
+            ErrorKind::UnresolvableType,
+            "not a primitive type",
+        ),
+        (
+            "(self) -> tuple[int]",
+            ErrorKind::UnsupportedType,
+            "tuple[...] is not a supported output type",
+        ),
     ];
     for (signature_text, kind, text) in cases {
         let error = error(signature_text);
@@ -181,25 +300,48 @@ fn models_of_other_files_and_packages_are_inlined() {
                   class Runner(BaseRunner):\n    def run(self) -> R: ...\n";
     let types = "from pydantic import BaseModel as PBM\nfrom typing import Optional\n\
                  class Result(PBM):\n    text: str\n    confidence: float = 0.0\n    err: Optional[str] = None\n    child: Optional['Result'] = None\n";
-    let document: Value =
-        serde_json::from_str(&run_files(&[("run.py", runner), ("output_types.py", types)]).unwrap().json).unwrap();
+    let document: Value = serde_json::from_str(
+        &run_files(&[("run.py", runner), ("output_types.py", types)])
+            .unwrap()
+            .json,
+    )
+    .unwrap();
     let output = &document["components"]["schemas"]["Output"];
     assert_eq!(output["required"], json!(["text"]));
-    assert_eq!(output["properties"]["child"], json!({"nullable":true,"title":"Child","type":"object"}));
+    assert_eq!(
+        output["properties"]["child"],
+        json!({"nullable":true,"title":"Child","type":"object"})
+    );
 
     let runner = "from mypackage import Output\nclass Runner:\n    def run(self) -> Output: ...\n";
-    let package = [("run.py", runner), ("mypackage/__init__.py", "from .inner import Output\n"), (
-        "mypackage/inner.py",
-        "from cog import BaseModel\nclass Output(BaseModel):\n    a: int\n",
-    )];
-    assert!(run_files(&package).unwrap().json.contains(r#""Output":{"properties":{"a":{"title":"A","type":"integer"}}"#));
+    let package = [
+        ("run.py", runner),
+        ("mypackage/__init__.py", "from .inner import Output\n"),
+        (
+            "mypackage/inner.py",
+            "from cog import BaseModel\nclass Output(BaseModel):\n    a: int\n",
+        ),
+    ];
+    assert!(
+        run_files(&package)
+            .unwrap()
+            .json
+            .contains(r#""Output":{"properties":{"a":{"title":"A","type":"integer"}}"#)
+    );
 }
 
 #[test]
 fn an_imported_type_that_is_not_here_names_its_module() {
-    let error = run("from some_pkg import WeirdType\nclass Runner:\n    def run(self) -> WeirdType: ...\n").unwrap_err();
+    let error =
+        run("from some_pkg import WeirdType\nclass Runner:\n    def run(self) -> WeirdType: ...\n")
+            .unwrap_err();
     assert_eq!(error.kind, ErrorKind::UnresolvableType);
-    for text in ["cannot resolve type 'WeirdType'", "imported from 'some_pkg'", "Annotated[WeirdType, Opaque]", ".pyi stub"] {
+    for text in [
+        "cannot resolve type 'WeirdType'",
+        "imported from 'some_pkg'",
+        "Annotated[WeirdType, Opaque]",
+        ".pyi stub",
+    ] {
         assert!(error.message.contains(text), "{error}");
     }
 }
@@ -209,10 +351,17 @@ fn methods_are_inherited_and_run_is_preferred() {
     let child = "import shared\nclass Runner(shared.Base):\n    pass\n";
     let base = "class Base:\n    def run(self, s: str) -> str: ...\n    def predict(self, s: int) -> int: ...\n";
     let schema = run_files(&[("run.py", child), ("shared.py", base)]).unwrap();
-    assert!(schema.json.contains(r#""s":{"title":"S","type":"string","x-order":0}"#));
+    assert!(
+        schema
+            .json
+            .contains(r#""s":{"title":"S","type":"string","x-order":0}"#)
+    );
     assert!(schema.warnings.is_empty());
     let old = run("class Runner:\n    def predict(self) -> str: ...\n").unwrap();
-    assert_eq!(old.warnings, ["cog: warning: Runner.predict() is deprecated; use run() instead"]);
+    assert_eq!(
+        old.warnings,
+        ["cog: warning: Runner.predict() is deprecated; use run() instead"]
+    );
     let none = run("class Runner:\n    def setup(self): ...\n").unwrap_err();
     assert_eq!(none.message, "Runner must define run() or predict()");
 }
@@ -227,7 +376,10 @@ fn shared_inputs_keep_their_metadata() {
     let document: Value = serde_json::from_str(&run(&source).unwrap().json).unwrap();
     let schemas = &document["components"]["schemas"];
     assert_eq!(schemas["ar"]["enum"], json!(["1:1", "2:1", "custom"]));
-    assert_eq!(schemas["Input"]["properties"]["g"], json!({"default":7.5,"maximum":20,"minimum":0,"title":"G","type":"number","x-order":1}));
+    assert_eq!(
+        schemas["Input"]["properties"]["g"],
+        json!({"default":7.5,"maximum":20,"minimum":0,"title":"G","type":"number","x-order":1})
+    );
 }
 
 #[test]
@@ -237,22 +389,49 @@ fn decorators_say_how_a_model_is_served() {
     );
     let schema = run(&source).unwrap();
     assert!(schema.json.contains(r#""x-cog-streaming":true"#));
-    assert_eq!((schema.handler.is_async, schema.handler.concurrency_max), (true, Some(32)));
+    assert_eq!(
+        (schema.handler.is_async, schema.handler.concurrency_max),
+        (true, Some(32))
+    );
     let sync = source.replace("async def", "def");
-    assert!(run(&sync).unwrap_err().message.contains("requires an async run() or predict() method"));
+    assert!(
+        run(&sync)
+            .unwrap_err()
+            .message
+            .contains("requires an async run() or predict() method")
+    );
     let plain = source.replace("AsyncIterator[str]", "str");
-    assert!(run(&plain).unwrap_err().message.contains("@streaming requires"));
+    assert!(
+        run(&plain)
+            .unwrap_err()
+            .message
+            .contains("@streaming requires")
+    );
 }
 
 #[test]
 fn training_is_merged_into_the_document() {
-    let tree = files(&[("run.py", "def train(n: int) -> str: ...\nclass Runner:\n    def run(self, s: str) -> str: ...\n")]);
-    let request = Request { tree: &tree, runner: Some("run.py:Runner"), train: Some("run.py:train"), cog_version: "1" };
+    let tree = files(&[(
+        "run.py",
+        "def train(n: int) -> str: ...\nclass Runner:\n    def run(self, s: str) -> str: ...\n",
+    )]);
+    let request = Request {
+        tree: &tree,
+        runner: Some("run.py:Runner"),
+        train: Some("run.py:train"),
+        cog_version: "1",
+    };
     let json = generate(&request).unwrap().json;
     let document: Value = serde_json::from_str(&json).unwrap();
     assert!(json.starts_with("{\n  \"components\": {\n"));
-    assert_eq!(document["components"]["schemas"]["Input"]["required"], json!(["s"]));
-    assert_eq!(document["components"]["schemas"]["TrainingInput"]["required"], json!(["n"]));
+    assert_eq!(
+        document["components"]["schemas"]["Input"]["required"],
+        json!(["s"])
+    );
+    assert_eq!(
+        document["components"]["schemas"]["TrainingInput"]["required"],
+        json!(["n"])
+    );
     assert!(document["paths"]["/trainings"].is_object());
 }
 
@@ -260,19 +439,41 @@ fn training_is_merged_into_the_document() {
 fn references_have_a_file_and_a_name() {
     for reference in ["no_colon", ":X", "f.py:", ""] {
         let tree = files(&[]);
-        let request = Request { tree: &tree, runner: Some(reference), train: None, cog_version: "1" };
-        assert_eq!(generate(&request).unwrap_err().kind, ErrorKind::InvalidPredictRef, "{reference}");
+        let request = Request {
+            tree: &tree,
+            runner: Some(reference),
+            train: None,
+            cog_version: "1",
+        };
+        assert_eq!(
+            generate(&request).unwrap_err().kind,
+            ErrorKind::InvalidPredictRef,
+            "{reference}"
+        );
     }
     let tree = files(&[]);
-    let request = Request { tree: &tree, runner: Some("../x.py:X"), train: None, cog_version: "1" };
-    assert!(generate(&request).unwrap_err().message.contains("is outside source directory"));
+    let request = Request {
+        tree: &tree,
+        runner: Some("../x.py:X"),
+        train: None,
+        cog_version: "1",
+    };
+    assert!(
+        generate(&request)
+            .unwrap_err()
+            .message
+            .contains("is outside source directory")
+    );
 }
 
 #[test]
 fn a_default_outside_its_bounds_is_refused() {
     let schema = run(&signature("(self, n: int = Input(default=1, ge=2)) -> str")).unwrap();
     let error = validate_document(&schema.json).unwrap_err().to_string();
-    assert!(error.contains("invalid") && error.contains("minimum"), "{error}");
+    assert!(
+        error.contains("invalid") && error.contains("minimum"),
+        "{error}"
+    );
 }
 
 mod never_panics {
@@ -298,10 +499,21 @@ mod never_panics {
 
     #[test]
     fn on_deep_nesting() {
-        for (open, close) in [("(", ")"), ("[", "]"), ("list[", "]"), ("-", ""), ("not ", ""), ("a.", ""), ("1+", ""), ("lambda: ", "")] {
+        for (open, close) in [
+            ("(", ")"),
+            ("[", "]"),
+            ("list[", "]"),
+            ("-", ""),
+            ("not ", ""),
+            ("a.", ""),
+            ("1+", ""),
+            ("lambda: ", ""),
+        ] {
             for depth in [150, 20_000] {
                 let expression = format!("{}x{}", open.repeat(depth), close.repeat(depth));
-                let _ = run(&signature(&format!("(self, a: {expression} = {expression}) -> {expression}")));
+                let _ = run(&signature(&format!(
+                    "(self, a: {expression} = {expression}) -> {expression}"
+                )));
                 let _ = run(&format!("X = {expression}\n"));
             }
         }

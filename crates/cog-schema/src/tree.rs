@@ -25,10 +25,15 @@ impl Directory {
 impl SourceTree for Directory {
     fn read(&self, path: &str) -> io::Result<Option<String>> {
         let relative = Path::new(path);
-        if !relative.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+        if !relative
+            .components()
+            .all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+        {
             return Ok(None);
         }
-        let Ok(real) = fs_err::canonicalize(self.root.join(relative)) else { return Ok(None) };
+        let Ok(real) = fs_err::canonicalize(self.root.join(relative)) else {
+            return Ok(None);
+        };
         let root = fs_err::canonicalize(&self.root)?;
         if !real.starts_with(root) || !real.is_file() {
             return Ok(None);

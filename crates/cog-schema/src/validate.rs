@@ -15,7 +15,8 @@ pub enum DocumentError {
 
 /// Checks a document.
 pub fn validate_document(json: &str) -> Result<(), DocumentError> {
-    let document: Value = serde_json::from_str(json).map_err(|error| DocumentError::Unreadable(error.to_string()))?;
+    let document: Value =
+        serde_json::from_str(json).map_err(|error| DocumentError::Unreadable(error.to_string()))?;
     let invalid = |message: String| Err(DocumentError::Invalid(message));
     match document["openapi"].as_str() {
         Some(version) if version.starts_with("3.0") => {}
@@ -31,7 +32,11 @@ pub fn validate_document(json: &str) -> Result<(), DocumentError> {
         return invalid("`paths` is missing".into());
     }
     for component in ["Input", "TrainingInput"] {
-        let Some(properties) = document["components"]["schemas"][component]["properties"].as_object() else { continue };
+        let Some(properties) =
+            document["components"]["schemas"][component]["properties"].as_object()
+        else {
+            continue;
+        };
         for (name, property) in properties {
             if let Some(default) = property.get("default")
                 && let Err(why) = fits(&document, property, default)
@@ -51,7 +56,9 @@ fn fits(document: &Value, schema: &Value, value: &Value) -> Result<(), String> {
         fits(document, resolved(document, part), value)?;
     }
     if let Some(members) = schema["anyOf"].as_array()
-        && !members.iter().any(|member| fits(document, resolved(document, member), value).is_ok())
+        && !members
+            .iter()
+            .any(|member| fits(document, resolved(document, member), value).is_ok())
     {
         return Err("it fits no member of the union".into());
     }
@@ -74,19 +81,26 @@ fn fits(document: &Value, schema: &Value, value: &Value) -> Result<(), String> {
 
 fn bounds(schema: &Value, value: &Value) -> Result<(), String> {
     if let Some(number) = value.as_f64() {
-        if let Some(minimum) = schema["minimum"].as_f64().filter(|minimum| number < *minimum) {
+        if let Some(minimum) = schema["minimum"]
+            .as_f64()
+            .filter(|minimum| number < *minimum)
+        {
             return Err(format!("number must be at least {minimum} (minimum)"));
         }
-        if let Some(maximum) = schema["maximum"].as_f64().filter(|maximum| number > *maximum) {
+        if let Some(maximum) = schema["maximum"]
+            .as_f64()
+            .filter(|maximum| number > *maximum)
+        {
             return Err(format!("number must be at most {maximum} (maximum)"));
         }
     }
     if let Some(text) = value.as_str() {
-        let length = text.chars().count() as u64;
-        if let Some(limit) = schema["minLength"].as_f64().filter(|limit| (length as f64) < *limit) {
+        #[expect(clippy::cast_precision_loss, reason = "no text is that long")]
+        let length = text.chars().count() as f64;
+        if let Some(limit) = schema["minLength"].as_f64().filter(|limit| length < *limit) {
             return Err(format!("minimum string length is {limit}"));
         }
-        if let Some(limit) = schema["maxLength"].as_f64().filter(|limit| (length as f64) > *limit) {
+        if let Some(limit) = schema["maxLength"].as_f64().filter(|limit| length > *limit) {
             return Err(format!("maximum string length is {limit}"));
         }
     }
@@ -106,7 +120,10 @@ fn is_a(kind: &str, value: &Value) -> bool {
 }
 
 fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
-    match schema["$ref"].as_str().and_then(|reference| reference.strip_prefix("#/components/schemas/")) {
+    match schema["$ref"]
+        .as_str()
+        .and_then(|reference| reference.strip_prefix("#/components/schemas/"))
+    {
         Some(name) => &document["components"]["schemas"][name],
         None => schema,
     }

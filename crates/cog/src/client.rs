@@ -16,10 +16,20 @@ pub(crate) struct Response {
 }
 
 pub(crate) async fn get(address: SocketAddr, path: &str) -> anyhow::Result<Response> {
-    send(address, Request::get(path).header(HOST, address.to_string()).body(Full::default())?).await
+    send(
+        address,
+        Request::get(path)
+            .header(HOST, address.to_string())
+            .body(Full::default())?,
+    )
+    .await
 }
 
-pub(crate) async fn post_json(address: SocketAddr, path: &str, body: Vec<u8>) -> anyhow::Result<Response> {
+pub(crate) async fn post_json(
+    address: SocketAddr,
+    path: &str,
+    body: Vec<u8>,
+) -> anyhow::Result<Response> {
     let request = Request::post(path)
         .header(HOST, address.to_string())
         .header(CONTENT_TYPE, "application/json")
@@ -29,13 +39,24 @@ pub(crate) async fn post_json(address: SocketAddr, path: &str, body: Vec<u8>) ->
 
 async fn send(address: SocketAddr, request: Request<Full<Bytes>>) -> anyhow::Result<Response> {
     let what = format!("{} {}", request.method(), request.uri());
-    let stream = TcpStream::connect(address).await.with_context(|| format!("could not connect to {address}"))?;
+    let stream = TcpStream::connect(address)
+        .await
+        .with_context(|| format!("could not connect to {address}"))?;
     stream.set_nodelay(true)?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
-    let response = sender.send_request(request).await.with_context(|| format!("no answer to {what}"))?;
+    let response = sender
+        .send_request(request)
+        .await
+        .with_context(|| format!("no answer to {what}"))?;
     let status = response.status().as_u16();
-    let body = response.into_body().collect().await.with_context(|| format!("broken answer to {what}"))?.to_bytes();
+    let body = response
+        .into_body()
+        .collect()
+        .await
+        .with_context(|| format!("broken answer to {what}"))?
+        .to_bytes();
     connection.abort();
     Ok(Response { status, body })
 }

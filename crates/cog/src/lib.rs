@@ -52,7 +52,11 @@ pub fn main() -> ExitCode {
 
 fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<()> {
     if cli.version {
-        let text = format!("cog version {} (built {})\n", env!("CARGO_PKG_VERSION"), env!("COG_BUILD_TIME"));
+        let text = format!(
+            "cog version {} (built {})\n",
+            env!("CARGO_PKG_VERSION"),
+            env!("COG_BUILD_TIME")
+        );
         return Ok(printer.result(&text)?);
     }
     let Some(command) = cli.command else {
@@ -79,10 +83,12 @@ fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<()> {
 fn usage(error: &clap::Error) -> ExitCode {
     let printer = Printer::new(Colour::choose(false), false);
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match printer.result(&error.render().to_string()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        },
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            match printer.result(&error.render().to_string()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(_) => ExitCode::FAILURE,
+            }
+        }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             printer.rendered_error(&error.render().to_string());
             ExitCode::FAILURE
@@ -113,7 +119,9 @@ fn unknown_command(word: &str) -> String {
     let similar = Cli::command()
         .get_subcommands()
         .map(|command| command.get_name().to_owned())
-        .filter(|name| suggestions.contains(&name.as_str()) || name.starts_with(word) && !word.is_empty())
+        .filter(|name| {
+            suggestions.contains(&name.as_str()) || name.starts_with(word) && !word.is_empty()
+        })
         .collect::<Vec<_>>();
     if !similar.is_empty() {
         text.push_str("\n\nDid you mean this?");

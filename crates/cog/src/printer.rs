@@ -22,7 +22,12 @@ impl Colour {
     pub(crate) fn choose(no_color_flag: bool) -> Self {
         let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        if no_color_flag || set("NO_COLOR") || set("COG_NO_COLOR") || dumb || !io::stderr().is_terminal() {
+        if no_color_flag
+            || set("NO_COLOR")
+            || set("COG_NO_COLOR")
+            || dumb
+            || !io::stderr().is_terminal()
+        {
             Self::Off
         } else {
             Self::On
@@ -50,12 +55,21 @@ pub(crate) struct Printer {
 
 impl Printer {
     pub(crate) fn new(colour: Colour, debug: bool) -> Self {
-        let progress = if colour == Colour::On { Progress::Bars } else { Progress::Lines };
+        let progress = if colour == Colour::On {
+            Progress::Bars
+        } else {
+            Progress::Lines
+        };
         let bars = MultiProgress::new();
         if progress != Progress::Bars {
             bars.set_draw_target(ProgressDrawTarget::hidden());
         }
-        Self { colour, debug, progress: Mutex::new(progress), bars }
+        Self {
+            colour,
+            debug,
+            progress: Mutex::new(progress),
+            bars,
+        }
     }
 
     pub(crate) fn set_progress(&self, progress: Progress) {
@@ -107,7 +121,9 @@ impl Printer {
     #[expect(clippy::unused_self, reason = "all output goes through the printer")]
     pub(crate) fn result(&self, text: &str) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
-        let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+        let written = stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| stdout.flush());
         match written {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             other => other,
@@ -116,8 +132,10 @@ impl Printer {
 
     /// A bar for bytes of which the total is known; hidden where bars are not drawn.
     pub(crate) fn byte_bar(&self, label: &str, total: u64) -> ProgressBar {
-        let style = ProgressStyle::with_template("    {msg:30!} {wide_bar} {bytes:>10}/{total_bytes:<10} {eta:>4}")
-            .expect("the template is a constant that parses");
+        let style = ProgressStyle::with_template(
+            "    {msg:30!} {wide_bar} {bytes:>10}/{total_bytes:<10} {eta:>4}",
+        )
+        .expect("the template is a constant that parses");
         let bar = self.bars.add(ProgressBar::new(total).with_style(style));
         bar.set_message(label.to_owned());
         bar

@@ -18,7 +18,11 @@ pub(crate) struct Steps<'a> {
 
 impl<'a> Steps<'a> {
     pub(crate) fn new(printer: &'a Printer, debug: bool) -> Self {
-        Self { printer, debug, bars: Mutex::default() }
+        Self {
+            printer,
+            debug,
+            bars: Mutex::default(),
+        }
     }
 
     fn started(&self, title: &str) {
@@ -36,7 +40,9 @@ impl<'a> Steps<'a> {
             bar.finish_and_clear();
         }
         match outcome {
-            Outcome::Built => self.printer.success(&format!("{title} ({:.1} s)", elapsed.as_secs_f64())),
+            Outcome::Built => self
+                .printer
+                .success(&format!("{title} ({:.1} s)", elapsed.as_secs_f64())),
             Outcome::Cached if self.debug => self.printer.info(&format!("{title} (cached)")),
             Outcome::Cached => {}
         }
@@ -57,7 +63,9 @@ impl<'a> Steps<'a> {
     }
 
     fn bars(&self) -> std::sync::MutexGuard<'_, HashMap<String, ProgressBar>> {
-        self.bars.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.bars
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -65,8 +73,17 @@ impl Reporter for Steps<'_> {
     fn report(&self, event: Event<'_>) {
         match event {
             Event::StepStarted { title } => self.started(title),
-            Event::StepFinished { title, outcome, elapsed } => self.finished(title, outcome, elapsed),
-            Event::Progress { label, done, total, unit } => self.progress(label, done, total, unit),
+            Event::StepFinished {
+                title,
+                outcome,
+                elapsed,
+            } => self.finished(title, outcome, elapsed),
+            Event::Progress {
+                label,
+                done,
+                total,
+                unit,
+            } => self.progress(label, done, total, unit),
             Event::Output { line } => self.printer.foreign(line),
             Event::Warning { message } => self.printer.warning(message),
             Event::Notice { message } => self.printer.info(message),

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use cog_build::BuildRequest;
-use cog_engine::{Access, Engine, Isolation, Mount, PassedFd, Process, Purpose, Root, Running, Workload, Writable};
+use cog_engine::{
+    Access, Engine, Isolation, Mount, PassedFd, Process, Purpose, Root, Running, Workload, Writable,
+};
 use cog_image::{Layer, Scratch, Store, StoredImage};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
@@ -20,8 +22,11 @@ use crate::session::Project;
 
 /// Where a project is in its container.
 const SOURCE: &str = "/src";
-const CA_BUNDLES: [&str; 3] =
-    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+const CA_BUNDLES: [&str; 3] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+];
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// Everything that a command of a project or an image runs in.
@@ -43,13 +48,18 @@ impl Surroundings {
         engine: &dyn Engine,
         reporter: &Steps<'_>,
     ) -> anyhow::Result<Self> {
-        let mounts =
-            vec![Mount { source: project.directory().to_owned(), target: SOURCE.into(), access: Access::ReadWrite }];
+        let mounts = vec![Mount {
+            source: project.directory().to_owned(),
+            target: SOURCE.into(),
+            access: Access::ReadWrite,
+        }];
         let scratch = request.store.scratch()?;
         if engine.isolation() == Isolation::None {
             let host = cog_build::host_environment(request)?;
             return Ok(Self {
-                root: Root::Host { environment: host.path },
+                root: Root::Host {
+                    environment: host.path,
+                },
                 env: host.env,
                 working_dir: SOURCE.into(),
                 mounts,
@@ -70,9 +80,19 @@ impl Surroundings {
 
     /// An image of the store.
     pub(crate) fn of_image(image: &StoredImage, store: &Store) -> anyhow::Result<Self> {
-        let snapshots = image.layers.iter().map(|layer: &Layer| store.snapshot(layer)).collect::<Result<Vec<_>, _>>()?;
+        let snapshots = image
+            .layers
+            .iter()
+            .map(|layer: &Layer| store.snapshot(layer))
+            .collect::<Result<Vec<_>, _>>()?;
         let config = &image.config;
-        let command = config.entrypoint.iter().flatten().chain(config.cmd.iter().flatten()).cloned().collect();
+        let command = config
+            .entrypoint
+            .iter()
+            .flatten()
+            .chain(config.cmd.iter().flatten())
+            .cloned()
+            .collect();
         Ok(Self {
             root: Root::Layers(distinct(snapshots)),
             env: config.env.clone(),
@@ -84,7 +104,12 @@ impl Surroundings {
     }
 
     /// The workload that runs a command in these surroundings.
-    fn workload(&self, command: Vec<String>, extra_env: &[(String, String)], streams: Streams) -> Workload {
+    fn workload(
+        &self,
+        command: Vec<String>,
+        extra_env: &[(String, String)],
+        streams: Streams,
+    ) -> Workload {
         let mut env = self.env.clone();
         for (name, value) in extra_env {
             env.retain(|(known, _)| known != name);
@@ -138,16 +163,30 @@ impl Surroundings {
             // Whatever the server prints is no result of ours.
             stdout: Stdio::from(std::os::fd::AsFd::as_fd(&std::io::stderr()).try_clone_to_owned()?),
             stderr: Stdio::inherit(),
-            passed_fds: vec![PassedFd { variable: "COG_READY_FD".into(), fd: write }],
+            passed_fds: vec![PassedFd {
+                variable: "COG_READY_FD".into(),
+                fd: write,
+            }],
         };
-        let mut env = vec![("PORT".to_owned(), address.port().to_string()), ("LOG_FORMAT".into(), "console".into())];
-        env.extend(std::env::var("RUST_LOG").ok().map(|filter| ("RUST_LOG".to_owned(), filter)));
+        let mut env = vec![
+            ("PORT".to_owned(), address.port().to_string()),
+            ("LOG_FORMAT".into(), "console".into()),
+        ];
+        env.extend(
+            std::env::var("RUST_LOG")
+                .ok()
+                .map(|filter| ("RUST_LOG".to_owned(), filter)),
+        );
         env.extend_from_slice(extra_env);
         let mut command = self.server.clone();
         command.extend(["--host".to_owned(), address.ip().to_string()]);
         command.extend_from_slice(arguments);
         let running = engine.start(self.workload(command, &env, streams))?;
-        Ok(Server { running, address, ready: read })
+        Ok(Server {
+            running,
+            address,
+            ready: read,
+        })
     }
 }
 
@@ -172,7 +211,10 @@ impl Server {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let timeout = Timespec::try_from(left).context("the setup timeout is too long")?;
-            match poll(&mut [PollFd::new(&self.ready, PollFlags::IN)], Some(&timeout)) {
+            match poll(
+                &mut [PollFd::new(&self.ready, PollFlags::IN)],
+                Some(&timeout),
+            ) {
                 Ok(0) => bail!("Timed out"),
                 Err(rustix::io::Errno::INTR) => {}
                 other => {
@@ -182,13 +224,20 @@ impl Server {
             }
         }
         let mut line = String::new();
-        BufReader::new(fs_err::File::from_parts(self.ready.try_clone()?.into(), "readiness pipe")).read_line(&mut line)?;
+        BufReader::new(fs_err::File::from_parts(
+            self.ready.try_clone()?.into(),
+            "readiness pipe",
+        ))
+        .read_line(&mut line)?;
         match line.trim() {
             "READY" => Ok(()),
             "SETUP_FAILED" => bail!("Model setup failed{}", self.setup_logs()),
             _ => {
                 let exit = self.running.stop(STOP_GRACE)?;
-                bail!("Container exited unexpectedly (status {})", exit.shell_code())
+                bail!(
+                    "Container exited unexpectedly (status {})",
+                    exit.shell_code()
+                )
             }
         }
     }
@@ -213,19 +262,26 @@ impl Server {
 
 /// Runs a future to its end on this thread.
 pub(crate) fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(future)
 }
 
 /// A port that was free a moment ago.
 pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("could not find a free port")?;
+    let listener =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("could not find a free port")?;
     Ok(listener.local_addr()?)
 }
 
 /// The certificates that this machine trusts.
 fn ca_bundle() -> Option<PathBuf> {
     let chosen = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
-    chosen.into_iter().chain(CA_BUNDLES.map(PathBuf::from)).find(|path| Path::is_file(path))
+    chosen
+        .into_iter()
+        .chain(CA_BUNDLES.map(PathBuf::from))
+        .find(|path| Path::is_file(path))
 }
 
 /// An overlay takes no directory twice; of equal layers only the first counts.

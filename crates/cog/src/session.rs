@@ -38,7 +38,12 @@ impl Project {
 impl<'a> Session<'a> {
     pub(crate) fn new(printer: &'a Printer, global: &GlobalArgs) -> anyhow::Result<Self> {
         let directory = std::env::current_dir().context("could not find the current directory")?;
-        Ok(Self { printer, debug: global.debug, directory, store: OnceCell::new() })
+        Ok(Self {
+            printer,
+            debug: global.debug,
+            directory,
+            store: OnceCell::new(),
+        })
     }
 
     pub(crate) fn directory(&self) -> &Path {
@@ -60,7 +65,10 @@ impl<'a> Session<'a> {
         for warning in &loaded.warnings {
             self.printer.warning(&warning.to_string());
         }
-        Ok(Project { file, config: loaded.config })
+        Ok(Project {
+            file,
+            config: loaded.config,
+        })
     }
 
     /// The engine that the flags ask for.
@@ -121,7 +129,9 @@ pub(crate) fn build_request<'a>(
 fn source_date() -> anyhow::Result<Option<i64>> {
     match std::env::var(SOURCE_DATE_EPOCH) {
         Ok(text) if !text.is_empty() => {
-            let seconds = text.parse().with_context(|| format!("`{SOURCE_DATE_EPOCH}` is `{text}`, not a number"))?;
+            let seconds = text
+                .parse()
+                .with_context(|| format!("`{SOURCE_DATE_EPOCH}` is `{text}`, not a number"))?;
             Ok(Some(seconds))
         }
         _ => Ok(None),

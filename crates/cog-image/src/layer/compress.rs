@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** the bytes depend on the content alone. Zstandard cuts the stream into jobs of a fixed
 //! size whatever the number of workers (at least one: without workers it writes other bytes), and
-//! [`gzip`](super::gzip) does the same by hand. Whether workers are used at all is decided by the
+//! `gzip` does the same by hand. Whether workers are used at all is decided by the
 //! content's size, which spares small layers the start of threads.
 //!
 //! Levels, block sizes and library versions are part of every digest: a test holds golden digests.

@@ -1,7 +1,7 @@
 //! Layers: what goes into one, and how it is written and read.
 //!
-//! [`tree`] collects entries, [`tar_writer`] and [`tar_reader`] handle the archive format,
-//! [`compress`] makes blobs, [`unpack`] makes snapshots. Nothing here knows the store's layout.
+//! `tree` collects entries, `tar_writer` and `tar_reader` handle the archive format,
+//! `compress` makes blobs, `unpack` makes snapshots. Nothing here knows the store's layout.
 
 pub(crate) mod compare;
 pub(crate) mod compress;

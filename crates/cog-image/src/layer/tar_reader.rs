@@ -1,10 +1,8 @@
 //! Reads tar archives that nobody vouches for.
 //!
 //! Understands ustar, GNU long names and PAX, which is what layers come in. Everything that could make
-//! a reader allocate or loop without bound is limited. Names are handed out as they are: [`unpack`]
+//! a reader allocate or loop without bound is limited. Names are handed out as they are: `unpack`
 //! decides what is safe.
-//!
-//! [`unpack`]: super::unpack
 
 use std::io::{self, Read};
 

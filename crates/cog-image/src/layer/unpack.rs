@@ -1,10 +1,10 @@
 //! Unpacks a layer into a directory, trusting nothing in it.
 //!
-//! Every entry is created relative to a descriptor of its parent, which [`inside`](super::inside)
+//! Every entry is created relative to a descriptor of its parent, which `inside`
 //! resolves. Names with `..`, absolute names, links out of the directory and devices are refused.
 //! Numbers of entries and bytes are limited.
 //!
-//! Deletions take overlayfs's form (see [`overlay`]). Attributes such as file capabilities are not
+//! Deletions take overlayfs's form (see `overlay`). Attributes such as file capabilities are not
 //! kept: nothing that runs here may use them.
 
 use std::ffi::OsStr;

@@ -1,6 +1,6 @@
 //! Images for other tools, and theirs for us: OCI layouts and Docker archives.
 //!
-//! [`export`] writes, [`import`] reads, both verify every digest on the way. Registries are elsewhere
+//! [`export`] writes, [`import()`] reads, both verify every digest on the way. Registries are elsewhere
 //! ([`crate::registry`]).
 
 mod convert;
@@ -38,7 +38,7 @@ pub struct ExportOptions {
     pub compression: Option<Compression>,
 }
 
-/// What [`import`] reads.
+/// What [`import()`] reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImportSource {
     /// An OCI layout directory.

@@ -3,8 +3,8 @@
 //! Asynchronous: give it a tokio runtime with time and I/O. One [`Client`] serves any number of
 //! registries and reuses connections and tokens. Pushing is not here yet.
 //!
-//! [`transport`] sends requests and tries again, [`answer`] judges what comes back, [`auth`] and [`keychain`] prove who we are,
-//! [`download`] fetches blobs. Everything that arrives is verified before it is used.
+//! `transport` sends requests and tries again, `answer` judges what comes back, `auth` and `keychain` prove who we are,
+//! `download` fetches blobs. Everything that arrives is verified before it is used.
 
 mod answer;
 mod auth;

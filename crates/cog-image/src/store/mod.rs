@@ -14,7 +14,7 @@
 //!
 //! Only `index.json` is forced to disk: a lost blob, snapshot or step can be made again, a name cannot.
 //! After a crash of the whole machine, truncated blobs are noticed by their size, and snapshots are
-//! checked before their first use in the next session (see [`snapshots`]).
+//! checked before their first use in the next session (see `snapshots`).
 
 mod blobs;
 mod images;

@@ -41,7 +41,13 @@ pub(crate) struct BuildFlags {
     pub(crate) base: Option<String>,
 
     /// How progress is shown
-    #[arg(long, value_enum, env = "BUILDKIT_PROGRESS", default_value = "auto", hide_env = true)]
+    #[arg(
+        long,
+        value_enum,
+        env = "BUILDKIT_PROGRESS",
+        default_value = "auto",
+        hide_env = true
+    )]
     pub(crate) progress: ProgressArg,
 
     /// Accepted for compatibility

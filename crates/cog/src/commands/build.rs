@@ -13,8 +13,13 @@ pub(crate) fn build(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<(
     let project = session.project(&args.flags.project)?;
     let name = image_name(&project, args.tag.as_deref());
     let engine = session.engine(&args.flags)?;
-    session.printer.info(&format!("Building Docker image from environment in {} as {name}...", project.file.file_name));
-    session.printer.debug(&format!("Using the {} engine", engine.name()));
+    session.printer.info(&format!(
+        "Building Docker image from environment in {} as {name}...",
+        project.file.file_name
+    ));
+    session
+        .printer
+        .debug(&format!("Using the {} engine", engine.name()));
     let reporter = Steps::new(session.printer, session.debug);
     let store = session.store()?;
     let mut request = build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
@@ -26,14 +31,21 @@ pub(crate) fn build(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<(
     }
     request.secrets = Secret::parse_all(args.secret.iter().map(String::as_str))?;
     if let Some(file) = &args.openapi_schema {
-        session.printer.info(&format!("Validating model schema from {}...", file.display()));
+        session.printer.info(&format!(
+            "Validating model schema from {}...",
+            file.display()
+        ));
         let text = fs_err::read_to_string(file)
             .with_context(|| format!("Failed to read schema file: {}", file.display()))?;
         request.schema = SchemaSource::Text(text);
     }
     let built = cog_build::build(&request, &name).context("image build failed")?;
-    session.printer.success(&format!("Image built as {}", built.image.name));
-    args.output.iter().try_for_each(|output| copy(session, &built.image, output))
+    session
+        .printer
+        .success(&format!("Image built as {}", built.image.name));
+    args.output
+        .iter()
+        .try_for_each(|output| copy(session, &built.image, output))
 }
 
 fn image_name(project: &Project, tag: Option<&str>) -> String {
@@ -49,8 +61,16 @@ fn copy(session: &Session<'_>, image: &StoredImage, output: &OutputArg) -> anyho
         OutputArg::OciArchive(path) => (ExportTarget::OciArchive, path),
         OutputArg::DockerArchive(path) => (ExportTarget::DockerArchive, path),
     };
-    export(session.store()?, image, target, path, &ExportOptions::default())
-        .with_context(|| format!("could not write the image to {}", path.display()))?;
-    session.printer.success(&format!("Wrote {}", path.display()));
+    export(
+        session.store()?,
+        image,
+        target,
+        path,
+        &ExportOptions::default(),
+    )
+    .with_context(|| format!("could not write the image to {}", path.display()))?;
+    session
+        .printer
+        .success(&format!("Wrote {}", path.display()));
     Ok(())
 }

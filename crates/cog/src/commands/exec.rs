@@ -23,7 +23,9 @@ pub(crate) fn exec(session: &Session<'_>, args: &ExecArgs) -> anyhow::Result<()>
         args.command.join(" "),
         engine.name(),
     ));
-    let exit = surroundings.start_command(engine.as_ref(), args.command.clone(), &env)?.wait()?;
+    let exit = surroundings
+        .start_command(engine.as_ref(), args.command.clone(), &env)?
+        .wait()?;
     if !exit.success() {
         bail!("container exited with status {}", exit.shell_code());
     }

@@ -14,7 +14,10 @@ use crate::session::Session;
 const STEP_LIFETIME: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 pub(crate) fn images(session: &Session<'_>, args: &ImagesArgs) -> anyhow::Result<()> {
-    let images = session.store()?.images().context("could not list the images")?;
+    let images = session
+        .store()?
+        .images()
+        .context("could not list the images")?;
     let text = if args.json {
         let list: Vec<_> = images
             .iter()
@@ -31,7 +34,13 @@ pub(crate) fn images(session: &Session<'_>, args: &ImagesArgs) -> anyhow::Result
     } else {
         let rows: Vec<[String; 3]> = images
             .iter()
-            .map(|image| [image.name.clone(), short(&image.digest.to_string()), human_size(image.size)])
+            .map(|image| {
+                [
+                    image.name.clone(),
+                    short(&image.digest.to_string()),
+                    human_size(image.size),
+                ]
+            })
             .collect();
         table(["NAME", "DIGEST", "SIZE"], &rows)
     };
@@ -45,9 +54,15 @@ pub(crate) fn prune(session: &Session<'_>, args: &PruneArgs) -> anyhow::Result<(
             store.remove_image(&image.name)?;
         }
     }
-    let lifetime = if args.all { Duration::ZERO } else { STEP_LIFETIME };
+    let lifetime = if args.all {
+        Duration::ZERO
+    } else {
+        STEP_LIFETIME
+    };
     let report = store
-        .prune(&PruneOptions { keep_steps_used_within: lifetime })
+        .prune(&PruneOptions {
+            keep_steps_used_within: lifetime,
+        })
         .context("could not prune the store")?;
     session.printer.success(&format!(
         "Removed {} blobs, {} unpacked layers and {} cached steps: {}",
@@ -89,7 +104,11 @@ fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
         }
     }
     let line = |cells: Vec<&str>| {
-        let padded: Vec<String> = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let padded: Vec<String> = cells
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
         format!("{}\n", padded.join("  ").trim_end())
     };
     let mut text = line(header.to_vec());
@@ -105,14 +124,23 @@ mod tests {
 
     #[test]
     fn sizes_have_one_decimal() {
-        for (bytes, text) in [(0, "0B"), (512, "512B"), (1024, "1.0KB"), (1536, "1.5KB"), (5_046_586_573, "4.7GB")] {
+        for (bytes, text) in [
+            (0, "0B"),
+            (512, "512B"),
+            (1024, "1.0KB"),
+            (1536, "1.5KB"),
+            (5_046_586_573, "4.7GB"),
+        ] {
             assert_eq!(human_size(bytes), text);
         }
     }
 
     #[test]
     fn columns_line_up() {
-        let rows = [["a".to_owned(), "bb".to_owned()], ["ccc".to_owned(), "d".to_owned()]];
+        let rows = [
+            ["a".to_owned(), "bb".to_owned()],
+            ["ccc".to_owned(), "d".to_owned()],
+        ];
         assert_eq!(table(["X", "Y"], &rows), "X    Y\na    bb\nccc  d\n");
     }
 }

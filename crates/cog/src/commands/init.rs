@@ -10,9 +10,15 @@ use crate::printer::Printer;
 const FILES: [(&str, &str); 5] = [
     ("cog.yaml", include_str!("../templates/cog.yaml")),
     ("run.py", include_str!("../templates/run.py")),
-    ("requirements.txt", include_str!("../templates/requirements.txt")),
+    (
+        "requirements.txt",
+        include_str!("../templates/requirements.txt"),
+    ),
     (".dockerignore", include_str!("../templates/dockerignore")),
-    (".github/workflows/push.yaml", include_str!("../templates/push.yaml")),
+    (
+        ".github/workflows/push.yaml",
+        include_str!("../templates/push.yaml"),
+    ),
 ];
 
 pub(crate) fn init(directory: &Path, printer: &Printer) -> anyhow::Result<()> {
@@ -33,9 +39,14 @@ fn create(path: &Path, content: &str) -> anyhow::Result<bool> {
     if let Some(parent) = path.parent() {
         fs_err::create_dir_all(parent)?;
     }
-    match fs_err::OpenOptions::new().write(true).create_new(true).open(path) {
+    match fs_err::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
+    {
         Ok(mut file) => {
-            io::Write::write_all(&mut file, content.as_bytes()).context("could not write a starting file")?;
+            io::Write::write_all(&mut file, content.as_bytes())
+                .context("could not write a starting file")?;
             Ok(true)
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),

@@ -31,13 +31,22 @@ pub(crate) fn run(session: &Session<'_>, args: &RunArgs) -> anyhow::Result<()> {
 }
 
 /// Mistakes in the inputs are found before anything is built or started.
-fn run_project(session: &Session<'_>, args: &RunArgs, env: &[(String, String)]) -> anyhow::Result<()> {
+fn run_project(
+    session: &Session<'_>,
+    args: &RunArgs,
+    env: &[(String, String)],
+) -> anyhow::Result<()> {
     let project = session.project(&args.flags.project)?;
     let document = document(session, &project)?;
     let prediction = Prediction::new(session, args, &document)?;
     let engine = session.engine(&args.flags)?;
-    session.printer.info(&format!("Building Docker image from environment in {}...", project.file.file_name));
-    session.printer.debug(&format!("Using the {} engine", engine.name()));
+    session.printer.info(&format!(
+        "Building Docker image from environment in {}...",
+        project.file.file_name
+    ));
+    session
+        .printer
+        .debug(&format!("Using the {} engine", engine.name()));
     let reporter = Steps::new(session.printer, session.debug);
     let store = session.store()?;
     let request = build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
@@ -45,13 +54,21 @@ fn run_project(session: &Session<'_>, args: &RunArgs, env: &[(String, String)]) 
     prediction.run(session, args, engine.as_ref(), &surroundings, env)
 }
 
-fn run_image(session: &Session<'_>, args: &RunArgs, name: &str, env: &[(String, String)]) -> anyhow::Result<()> {
+fn run_image(
+    session: &Session<'_>,
+    args: &RunArgs,
+    name: &str,
+    env: &[(String, String)],
+) -> anyhow::Result<()> {
     if name.contains('=') {
         bail!("Invalid image name '{name}'. Did you forget `-i`?");
     }
     let image = local_or_pulled(session, name)?;
-    let document =
-        image.config.labels.get(SCHEMA_LABEL).with_context(|| format!("image {name}: image is not a Cog model"))?;
+    let document = image
+        .config
+        .labels
+        .get(SCHEMA_LABEL)
+        .with_context(|| format!("image {name}: image is not a Cog model"))?;
     let prediction = Prediction::new(session, args, document)?;
     let engine = session.engine(&args.flags)?;
     if engine.isolation() == cog_engine::Isolation::None {
@@ -63,10 +80,15 @@ fn run_image(session: &Session<'_>, args: &RunArgs, name: &str, env: &[(String, 
 
 fn local_or_pulled(session: &Session<'_>, name: &str) -> anyhow::Result<StoredImage> {
     let store = session.store()?;
-    if let Some(image) = store.image(name).with_context(|| format!("invalid image reference \"{name}\""))? {
+    if let Some(image) = store
+        .image(name)
+        .with_context(|| format!("invalid image reference \"{name}\""))?
+    {
         return Ok(image);
     }
-    let reference: cog_image::ImageRef = name.parse().with_context(|| format!("invalid image reference \"{name}\""))?;
+    let reference: cog_image::ImageRef = name
+        .parse()
+        .with_context(|| format!("invalid image reference \"{name}\""))?;
     session.printer.info(&format!("Pulling {name}..."));
     let client = cog_image::registry::Client::new(cog_image::registry::ClientOptions::default())?;
     let platform = cog_image::Platform::linux_amd64();
@@ -84,8 +106,12 @@ struct Prediction {
 
 impl Prediction {
     fn new(session: &Session<'_>, args: &RunArgs, document: &str) -> anyhow::Result<Self> {
-        let document: Value = serde_json::from_str(document).context("Failed to load model schema JSON")?;
-        let given = Given { flags: &args.inputs, json: args.json.as_deref() };
+        let document: Value =
+            serde_json::from_str(document).context("Failed to load model schema JSON")?;
+        let given = Given {
+            flags: &args.inputs,
+            json: args.json.as_deref(),
+        };
         let inputs = inputs::resolve(&given, &document, INPUT, &inputs::Disk)?;
         let mut context = Map::new();
         if args.use_replicate_token {
@@ -94,9 +120,18 @@ impl Prediction {
             })?;
             context.insert("replicate_api_token".into(), token.into());
         }
-        let destination = outputs::destination(args.output.as_deref(), args.json.is_some(), session.directory())?;
+        let destination = outputs::destination(
+            args.output.as_deref(),
+            args.json.is_some(),
+            session.directory(),
+        )?;
         let output_schema = document["components"]["schemas"]["Output"].clone();
-        Ok(Self { inputs, context, output_schema, destination })
+        Ok(Self {
+            inputs,
+            context,
+            output_schema,
+            destination,
+        })
     }
 
     fn run(
@@ -107,7 +142,9 @@ impl Prediction {
         surroundings: &Surroundings,
         env: &[(String, String)],
     ) -> anyhow::Result<()> {
-        session.printer.info("Starting Docker image and running setup()...");
+        session
+            .printer
+            .info("Starting Docker image and running setup()...");
         let mut server = surroundings.start_server(engine, free_address()?, &[], env)?;
         server.await_ready(Duration::from_secs(args.setup_timeout))?;
         session.printer.info("Running prediction...");
@@ -152,7 +189,10 @@ impl Prediction {
             session.printer.result(text)?;
         }
         if !succeeded {
-            bail!("Prediction failed with status \"{}\"", response["status"].as_str().unwrap_or_default());
+            bail!(
+                "Prediction failed with status \"{}\"",
+                response["status"].as_str().unwrap_or_default()
+            );
         }
         Ok(())
     }
@@ -164,8 +204,15 @@ fn refused(body: &[u8]) -> String {
         String::from("Failed to run prediction: The inputs you passed could not be validated:\n");
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
     for detail in answer["detail"].as_array().into_iter().flatten() {
-        let field = detail["loc"].as_array().and_then(|loc| loc.last()).and_then(Value::as_str).unwrap_or_default();
-        text.push_str(&format!("- {field}: {}\n", detail["msg"].as_str().unwrap_or_default()));
+        let field = detail["loc"]
+            .as_array()
+            .and_then(|loc| loc.last())
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        text.push_str(&format!(
+            "- {field}: {}\n",
+            detail["msg"].as_str().unwrap_or_default()
+        ));
     }
     text.push_str("Give inputs as `-i name=value`, and files as `-i name=@path`");
     text

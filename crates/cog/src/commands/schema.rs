@@ -14,8 +14,16 @@ pub(super) const SCHEMA_LABEL: &str = "run.cog.openapi_schema";
 pub(crate) fn schema(session: &Session<'_>, args: &SchemaArgs) -> anyhow::Result<()> {
     let text = match &args.image {
         Some(name) => {
-            let image = session.store()?.image(name)?.with_context(|| format!("image {name}: image not found"))?;
-            image.config.labels.get(SCHEMA_LABEL).cloned().with_context(|| format!("image {name}: image is not a Cog model"))?
+            let image = session
+                .store()?
+                .image(name)?
+                .with_context(|| format!("image {name}: image not found"))?;
+            image
+                .config
+                .labels
+                .get(SCHEMA_LABEL)
+                .cloned()
+                .with_context(|| format!("image {name}: image is not a Cog model"))?
         }
         None => document(session, &session.project(&args.project)?)?,
     };
@@ -25,7 +33,10 @@ pub(crate) fn schema(session: &Session<'_>, args: &SchemaArgs) -> anyhow::Result
 
 /// The project's document: the one that `COG_OPENAPI_SCHEMA` names, else from its source.
 pub(super) fn document(session: &Session<'_>, project: &Project) -> anyhow::Result<String> {
-    let text = match std::env::var("COG_OPENAPI_SCHEMA").ok().filter(|path| !path.is_empty()) {
+    let text = match std::env::var("COG_OPENAPI_SCHEMA")
+        .ok()
+        .filter(|path| !path.is_empty())
+    {
         Some(path) => fs_err::read_to_string(&path)
             .with_context(|| format!("COG_OPENAPI_SCHEMA: failed to read {path}"))?,
         None => {

@@ -19,18 +19,27 @@ pub(crate) fn serve(session: &Session<'_>, args: &ServeArgs) -> anyhow::Result<(
     let address = address(&args.host, args.port)?;
     super::schema::document(session, &project).context("image build failed")?;
     let engine = session.engine(&args.flags)?;
-    session.printer.info(&format!("Building Docker image from environment in {}...", project.file.file_name));
+    session.printer.info(&format!(
+        "Building Docker image from environment in {}...",
+        project.file.file_name
+    ));
     let reporter = Steps::new(session.printer, session.debug);
     let store = session.store()?;
     let request = build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
     let surroundings = Surroundings::of_project(&request, &project, engine.as_ref(), &reporter)?;
     let mut arguments = vec!["--await-explicit-shutdown".to_owned(), "true".to_owned()];
-    arguments.extend(args.upload_url.iter().flat_map(|url| ["--upload-url".to_owned(), url.clone()]));
+    arguments.extend(
+        args.upload_url
+            .iter()
+            .flat_map(|url| ["--upload-url".to_owned(), url.clone()]),
+    );
     session.printer.info(&format!(
         "Running the model server in the {} engine with the current directory mounted as a volume...",
         engine.name()
     ));
-    session.printer.info(&format!("Serving at {}", shown_url(address)));
+    session
+        .printer
+        .info(&format!("Serving at {}", shown_url(address)));
     let server = surroundings.start_server(engine.as_ref(), address, &arguments, &[])?;
     let mut running = server.running;
     let remote = running.remote();
@@ -51,14 +60,22 @@ pub(crate) fn serve(session: &Session<'_>, args: &ServeArgs) -> anyhow::Result<(
         }
         // The server ignores SIGTERM here, as its arguments say; SIGINT ends it in good order.
         remote.signal(Signal::INT)?;
-        if tokio::time::timeout(STOP_GRACE, &mut has_ended).await.is_err() {
+        if tokio::time::timeout(STOP_GRACE, &mut has_ended)
+            .await
+            .is_err()
+        {
             remote.signal(Signal::KILL)?;
         }
         Ok(true)
     })?;
-    let exit = waiter.join().map_err(|_| anyhow::anyhow!("the thread that waits for the server ended"))??;
+    let exit = waiter
+        .join()
+        .map_err(|_| anyhow::anyhow!("the thread that waits for the server ended"))??;
     if !signaled && !exit.success() {
-        bail!("Container exited unexpectedly (status {})", exit.shell_code());
+        bail!(
+            "Container exited unexpectedly (status {})",
+            exit.shell_code()
+        );
     }
     Ok(())
 }
@@ -66,7 +83,9 @@ pub(crate) fn serve(session: &Session<'_>, args: &ServeArgs) -> anyhow::Result<(
 fn address(host: &str, port: u16) -> anyhow::Result<SocketAddr> {
     let ip: IpAddr = match host.trim_matches(['[', ']']) {
         "localhost" => IpAddr::from([127, 0, 0, 1]),
-        host => host.parse().with_context(|| format!("`--host {host}` is not an IP address"))?,
+        host => host
+            .parse()
+            .with_context(|| format!("`--host {host}` is not an IP address"))?,
     };
     Ok(SocketAddr::new(ip, port))
 }
@@ -75,8 +94,12 @@ fn shown_url(address: SocketAddr) -> String {
     let port = address.port();
     match address.ip() {
         ip if ip.is_loopback() => format!("http://localhost:{port}"),
-        IpAddr::V4(ip) if ip.is_unspecified() => format!("http://0.0.0.0:{port} (http://localhost:{port})"),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => format!("http://[::]:{port} (http://localhost:{port})"),
+        IpAddr::V4(ip) if ip.is_unspecified() => {
+            format!("http://0.0.0.0:{port} (http://localhost:{port})")
+        }
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
+            format!("http://[::]:{port} (http://localhost:{port})")
+        }
         _ => format!("http://{address}"),
     }
 }

@@ -6,27 +6,46 @@ use serde_json::{Map, Value};
 use super::InputError;
 use super::schema::Inputs;
 
-pub(super) fn names<'n>(given: impl Iterator<Item = &'n str>, schema: &Inputs<'_>) -> Result<(), InputError> {
+pub(super) fn names<'n>(
+    given: impl Iterator<Item = &'n str>,
+    schema: &Inputs<'_>,
+) -> Result<(), InputError> {
     let known = schema.names();
-    let mut unknown: Vec<String> = given.filter(|name| !known.contains(name)).map(|name| format!("\"{name}\"")).collect();
+    let mut unknown: Vec<String> = given
+        .filter(|name| !known.contains(name))
+        .map(|name| format!("\"{name}\""))
+        .collect();
     unknown.sort();
     if unknown.is_empty() {
         return Ok(());
     }
-    let plural = if unknown.len() == 1 { "input" } else { "inputs" };
+    let plural = if unknown.len() == 1 {
+        "input"
+    } else {
+        "inputs"
+    };
     let valid = match known.as_slice() {
         [] => "model does not accept inputs".to_owned(),
         known => format!("valid inputs are: {}", known.join(", ")),
     };
-    Err(InputError::Unknown(format!("unknown {plural} {}; {valid}", unknown.join(", "))))
+    Err(InputError::Unknown(format!(
+        "unknown {plural} {}; {valid}",
+        unknown.join(", ")
+    )))
 }
 
 pub(super) fn values(inputs: &Map<String, Value>, schema: &Inputs<'_>) -> Result<(), InputError> {
-    let given = inputs.iter().filter_map(|(name, value)| Some((name, value, schema.property(name)?)));
+    let given = inputs
+        .iter()
+        .filter_map(|(name, value)| Some((name, value, schema.property(name)?)));
     let nulls: Vec<String> = given
         .clone()
         .filter(|(_, value, property)| has_null(value, property, schema))
-        .map(|(name, ..)| format!("invalid input \"{name}\": must not be null (omit the input to use its default)"))
+        .map(|(name, ..)| {
+            format!(
+                "invalid input \"{name}\": must not be null (omit the input to use its default)"
+            )
+        })
         .collect();
     if !nulls.is_empty() {
         return Err(InputError::Invalid(nulls));
@@ -39,16 +58,20 @@ pub(super) fn values(inputs: &Map<String, Value>, schema: &Inputs<'_>) -> Result
         problem(value, property, schema).map(|why| format!("invalid input \"{name}\": {why}"))
     });
     let problems: Vec<String> = missing.chain(wrong).collect();
-    if problems.is_empty() { Ok(()) } else { Err(InputError::Invalid(problems)) }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(InputError::Invalid(problems))
+    }
 }
 
 /// A null where the schema, `nullable` ignored, has no place for it. What is in an opaque object is not looked at.
 fn has_null(value: &Value, schema: &Value, inputs: &Inputs<'_>) -> bool {
     match value {
         Value::Null => inputs.leading_type(schema).is_some(),
-        Value::Array(items) => {
-            inputs.items(schema).is_some_and(|schema| items.iter().any(|item| has_null(item, schema, inputs)))
-        }
+        Value::Array(items) => inputs
+            .items(schema)
+            .is_some_and(|schema| items.iter().any(|item| has_null(item, schema, inputs))),
         _ => false,
     }
 }
@@ -58,22 +81,41 @@ pub(super) fn fits(value: &Value, schema: &Value, inputs: &Inputs<'_>) -> bool {
 }
 
 fn problem(value: &Value, schema: &Value, inputs: &Inputs<'_>) -> Option<String> {
-    let own = (!schema["type"].is_null()).then(|| single(value, schema, inputs)).flatten();
+    let own = (!schema["type"].is_null())
+        .then(|| single(value, schema, inputs))
+        .flatten();
     if own.is_some() {
         return own;
     }
     if let Some(members) = schema["allOf"].as_array() {
-        return members.iter().find_map(|member| problem(value, inputs.resolved(member), inputs));
+        return members
+            .iter()
+            .find_map(|member| problem(value, inputs.resolved(member), inputs));
     }
-    let members: Vec<&Value> = schema["anyOf"].as_array()?.iter().map(|member| inputs.resolved(member)).collect();
+    let members: Vec<&Value> = schema["anyOf"]
+        .as_array()?
+        .iter()
+        .map(|member| inputs.resolved(member))
+        .collect();
     if members.iter().any(|member| fits(value, member, inputs)) {
         return None;
     }
-    let expected: Vec<&str> = members.iter().filter_map(|member| member["type"].as_str()).collect();
-    let of_type = members.iter().find(|member| member["type"].as_str().is_some_and(|kind| is_a(value, kind)));
+    let expected: Vec<&str> = members
+        .iter()
+        .filter_map(|member| member["type"].as_str())
+        .collect();
+    let of_type = members.iter().find(|member| {
+        member["type"]
+            .as_str()
+            .is_some_and(|kind| is_a(value, kind))
+    });
     match of_type {
         Some(member) => problem(value, member, inputs),
-        None => Some(format!("expected {}, got {}", alternatives(&expected), kind(value))),
+        None => Some(format!(
+            "expected {}, got {}",
+            alternatives(&expected),
+            kind(value)
+        )),
     }
 }
 
@@ -82,8 +124,18 @@ fn single(value: &Value, schema: &Value, inputs: &Inputs<'_>) -> Option<String> 
     if !is_a(value, expected) {
         return Some(format!("expected {expected}, got {}", kind(value)));
     }
-    if let Some(choices) = schema["enum"].as_array().filter(|choices| !choices.contains(value)) {
-        let shown: Vec<String> = choices.iter().map(|choice| choice.as_str().map_or_else(|| choice.to_string(), str::to_owned)).collect();
+    if let Some(choices) = schema["enum"]
+        .as_array()
+        .filter(|choices| !choices.contains(value))
+    {
+        let shown: Vec<String> = choices
+            .iter()
+            .map(|choice| {
+                choice
+                    .as_str()
+                    .map_or_else(|| choice.to_string(), str::to_owned)
+            })
+            .collect();
         return Some(format!("must be one of: {}", shown.join(", ")));
     }
     match value {
@@ -98,8 +150,12 @@ fn single(value: &Value, schema: &Value, inputs: &Inputs<'_>) -> Option<String> 
 }
 
 fn number_problem(number: f64, schema: &Value) -> Option<String> {
-    let minimum = schema["minimum"].as_f64().filter(|minimum| number < *minimum);
-    let maximum = schema["maximum"].as_f64().filter(|maximum| number > *maximum);
+    let minimum = schema["minimum"]
+        .as_f64()
+        .filter(|minimum| number < *minimum);
+    let maximum = schema["maximum"]
+        .as_f64()
+        .filter(|maximum| number > *maximum);
     minimum
         .map(|minimum| format!("number must be at least {minimum}"))
         .or_else(|| maximum.map(|maximum| format!("number must be at most {maximum}")))

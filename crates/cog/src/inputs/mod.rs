@@ -62,7 +62,11 @@ pub(crate) enum InputError {
     #[error("input \"{name}\": {source}")]
     File { name: String, source: io::Error },
     #[error("input \"{name}\": failed to read file \"{file}\": {source}")]
-    JsonValueFile { name: String, file: String, source: io::Error },
+    JsonValueFile {
+        name: String,
+        file: String,
+        source: io::Error,
+    },
     #[error("{0}")]
     Unknown(String),
     #[error("OpenAPI schema {0}")]

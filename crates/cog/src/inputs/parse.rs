@@ -7,11 +7,20 @@ use serde_json::{Map, Value};
 use super::schema::Inputs;
 use super::{Files, InputError, check};
 
-pub(super) fn flags(flags: &[String], schema: &Inputs<'_>, files: &dyn Files) -> Result<Map<String, Value>, InputError> {
+pub(super) fn flags(
+    flags: &[String],
+    schema: &Inputs<'_>,
+    files: &dyn Files,
+) -> Result<Map<String, Value>, InputError> {
     let mut given: Vec<(&str, Vec<&str>)> = Vec::new();
     for flag in flags {
-        let (name, value) = flag.split_once('=').ok_or_else(|| InputError::NoValue(flag.clone()))?;
-        let value = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
+        let (name, value) = flag
+            .split_once('=')
+            .ok_or_else(|| InputError::NoValue(flag.clone()))?;
+        let value = value
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'))
+            .unwrap_or(value);
         match given.iter_mut().find(|(known, _)| *known == name) {
             Some((_, values)) => values.push(value),
             None => given.push((name, vec![value])),
@@ -22,7 +31,10 @@ pub(super) fn flags(flags: &[String], schema: &Inputs<'_>, files: &dyn Files) ->
         .into_iter()
         .map(|(name, values)| {
             let property = schema.property(name).unwrap_or(&Value::Null);
-            let failed = |source| InputError::File { name: name.to_owned(), source };
+            let failed = |source| InputError::File {
+                name: name.to_owned(),
+                source,
+            };
             let value = match values.as_slice() {
                 [one] => value(one, property, schema, files).map_err(failed)?,
                 several => {
@@ -36,7 +48,12 @@ pub(super) fn flags(flags: &[String], schema: &Inputs<'_>, files: &dyn Files) ->
         .collect()
 }
 
-fn value(text: &str, schema: &Value, inputs: &Inputs<'_>, files: &dyn Files) -> std::io::Result<Value> {
+fn value(
+    text: &str,
+    schema: &Value,
+    inputs: &Inputs<'_>,
+    files: &dyn Files,
+) -> std::io::Result<Value> {
     if let Some(path) = text.strip_prefix('@') {
         let url = Value::from(data_url(path, &files.read(path)?));
         return Ok(match inputs.leading_type(schema) {
@@ -49,13 +66,22 @@ fn value(text: &str, schema: &Value, inputs: &Inputs<'_>, files: &dyn Files) -> 
         Some("array") => match serde_json::from_str::<Value>(text) {
             Ok(list @ Value::Array(_)) => list,
             _ if inputs.accepts(schema, "string") => text.into(),
-            _ => Value::Array(vec![scalar(text, inputs.items(schema).unwrap_or(&Value::Null), inputs)]),
+            _ => Value::Array(vec![scalar(
+                text,
+                inputs.items(schema).unwrap_or(&Value::Null),
+                inputs,
+            )]),
         },
         _ => scalar(text, schema, inputs),
     })
 }
 
-fn item(text: &str, schema: &Value, inputs: &Inputs<'_>, files: &dyn Files) -> std::io::Result<Value> {
+fn item(
+    text: &str,
+    schema: &Value,
+    inputs: &Inputs<'_>,
+    files: &dyn Files,
+) -> std::io::Result<Value> {
     match text.strip_prefix('@') {
         Some(path) => Ok(data_url(path, &files.read(path)?).into()),
         None => Ok(scalar(text, schema, inputs)),
@@ -66,7 +92,9 @@ fn item(text: &str, schema: &Value, inputs: &Inputs<'_>, files: &dyn Files) -> s
 fn scalar(text: &str, schema: &Value, inputs: &Inputs<'_>) -> Value {
     let coerced = coerce(text, schema, inputs);
     match coerced {
-        Some(value) if !inputs.accepts(schema, "string") || check::fits(&value, schema, inputs) => value,
+        Some(value) if !inputs.accepts(schema, "string") || check::fits(&value, schema, inputs) => {
+            value
+        }
         _ => text.into(),
     }
 }
@@ -87,9 +115,16 @@ fn coerce(text: &str, schema: &Value, inputs: &Inputs<'_>) -> Option<Value> {
     None
 }
 
-pub(super) fn json(text: &str, schema: &Inputs<'_>, files: &dyn Files) -> Result<Map<String, Value>, InputError> {
+pub(super) fn json(
+    text: &str,
+    schema: &Inputs<'_>,
+    files: &dyn Files,
+) -> Result<Map<String, Value>, InputError> {
     let from_file = |file: &str, read: std::io::Result<Vec<u8>>| {
-        let content = read.map_err(|source| InputError::JsonFile { file: file.to_owned(), source })?;
+        let content = read.map_err(|source| InputError::JsonFile {
+            file: file.to_owned(),
+            source,
+        })?;
         String::from_utf8(content).map_err(|error| InputError::Json(error.to_string()))
     };
     let text = match text.strip_prefix('@') {
@@ -102,12 +137,20 @@ pub(super) fn json(text: &str, schema: &Inputs<'_>, files: &dyn Files) -> Result
         serde_json::from_str(&text).map_err(|error| InputError::Json(error.to_string()))?;
     check::names(inputs.keys().map(String::as_str), schema)?;
     for (name, value) in &mut inputs {
-        let Some(path) = value.as_str().and_then(|text| text.strip_prefix('@')).map(str::to_owned) else { continue };
-        let content = files.read(&path).map_err(|source| InputError::JsonValueFile {
-            name: name.clone(),
-            file: path.clone(),
-            source,
-        })?;
+        let Some(path) = value
+            .as_str()
+            .and_then(|text| text.strip_prefix('@'))
+            .map(str::to_owned)
+        else {
+            continue;
+        };
+        let content = files
+            .read(&path)
+            .map_err(|source| InputError::JsonValueFile {
+                name: name.clone(),
+                file: path.clone(),
+                source,
+            })?;
         *value = data_url(&path, &content).into();
     }
     Ok(inputs)

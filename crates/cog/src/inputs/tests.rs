@@ -44,13 +44,23 @@ fn document() -> Value {
 
 fn flags(flags: &[&str]) -> Result<Value, String> {
     let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
-    let given = Given { flags: &flags, json: None };
-    resolve(&given, &document(), "Input", &Fake).map(Value::Object).map_err(|error| error.to_string())
+    let given = Given {
+        flags: &flags,
+        json: None,
+    };
+    resolve(&given, &document(), "Input", &Fake)
+        .map(Value::Object)
+        .map_err(|error| error.to_string())
 }
 
 fn json_text(text: &str) -> Result<Value, String> {
-    let given = Given { flags: &[], json: Some(text) };
-    resolve(&given, &document(), "Input", &Fake).map(Value::Object).map_err(|error| error.to_string())
+    let given = Given {
+        flags: &[],
+        json: Some(text),
+    };
+    resolve(&given, &document(), "Input", &Fake)
+        .map(Value::Object)
+        .map_err(|error| error.to_string())
 }
 
 #[test]
@@ -69,9 +79,18 @@ fn flags_are_read_by_the_declared_type() {
         (vec!["u=1.5"], json!({ "u": 1.5 })),
         (vec!["u=1"], json!({ "u": 1 })),
         (vec!["s=a=b"], json!({ "s": "a=b" })),
-        (vec!["p=@a.txt"], json!({ "p": "data:text/plain;base64,aGk=" })),
-        (vec!["l=@a.txt", "l=@a.txt"], json!({ "l": ["data:text/plain;base64,aGk=", "data:text/plain;base64,aGk="] })),
-        (vec!["p=https://example.com/x"], json!({ "p": "https://example.com/x" })),
+        (
+            vec!["p=@a.txt"],
+            json!({ "p": "data:text/plain;base64,aGk=" }),
+        ),
+        (
+            vec!["l=@a.txt", "l=@a.txt"],
+            json!({ "l": ["data:text/plain;base64,aGk=", "data:text/plain;base64,aGk="] }),
+        ),
+        (
+            vec!["p=https://example.com/x"],
+            json!({ "p": "https://example.com/x" }),
+        ),
     ] {
         assert_eq!(flags(&given), Ok(expected), "{given:?}");
     }
@@ -80,14 +99,35 @@ fn flags_are_read_by_the_declared_type() {
 #[test]
 fn mistakes_are_told_in_known_words() {
     for (given, text) in [
-        (vec!["text"], "Failed to parse input 'text', expected format is 'name=value'"),
-        (vec!["nope=1"], "unknown input \"nope\"; valid inputs are: b, f, l, li, n, o, p, r, s, size, u"),
+        (
+            vec!["text"],
+            "Failed to parse input 'text', expected format is 'name=value'",
+        ),
+        (
+            vec!["nope=1"],
+            "unknown input \"nope\"; valid inputs are: b, f, l, li, n, o, p, r, s, size, u",
+        ),
         (vec!["x=1", "y=1"], "unknown inputs \"x\", \"y\"; "),
-        (vec!["n=0"], "invalid input \"n\": number must be at least 1"),
-        (vec!["n=99"], "invalid input \"n\": number must be at most 10"),
-        (vec!["n=lots"], "invalid input \"n\": expected integer, got string"),
-        (vec!["size=huge"], "invalid input \"size\": must be one of: small, medium, large"),
-        (vec!["s=much too long"], "invalid input \"s\": maximum string length is 10"),
+        (
+            vec!["n=0"],
+            "invalid input \"n\": number must be at least 1",
+        ),
+        (
+            vec!["n=99"],
+            "invalid input \"n\": number must be at most 10",
+        ),
+        (
+            vec!["n=lots"],
+            "invalid input \"n\": expected integer, got string",
+        ),
+        (
+            vec!["size=huge"],
+            "invalid input \"size\": must be one of: small, medium, large",
+        ),
+        (
+            vec!["s=much too long"],
+            "invalid input \"s\": maximum string length is 10",
+        ),
         (vec!["r=b"], "invalid input \"r\""),
         (vec!["p=@none"], "input \"p\": no such file"),
         (vec!["n=0", "b=x"], "input validation failed:\n- "),
@@ -104,26 +144,50 @@ fn json_comes_as_text_file_or_stdin() {
     for stdin in ["-", "@-"] {
         assert_eq!(json_text(stdin), Ok(json!({ "s": "from stdin" })));
     }
-    assert_eq!(json_text(r#"{"p": "@a.txt"}"#), Ok(json!({ "p": "data:text/plain;base64,aGk=" })));
+    assert_eq!(
+        json_text(r#"{"p": "@a.txt"}"#),
+        Ok(json!({ "p": "data:text/plain;base64,aGk=" }))
+    );
     for (text, said) in [
         (r#"{"typo": "@/no/such/file"}"#, "unknown input \"typo\""),
-        (r#"{"p": "@/no/such/file"}"#, "input \"p\": failed to read file \"/no/such/file\""),
+        (
+            r#"{"p": "@/no/such/file"}"#,
+            "input \"p\": failed to read file \"/no/such/file\"",
+        ),
         ("[1]", "Failed to parse JSON"),
         ("@none", "Failed to read JSON from file \"none\""),
-        (r#"{"s": null}"#, "invalid input \"s\": must not be null (omit the input to use its default)"),
+        (
+            r#"{"s": null}"#,
+            "invalid input \"s\": must not be null (omit the input to use its default)",
+        ),
     ] {
         assert!(json_text(text).unwrap_err().contains(said), "{text}");
     }
-    assert!(!json_text(r#"{"typo": "@/no/such/file"}"#).unwrap_err().contains("/no/such/file"));
-    let both = Given { flags: &["s=x".to_owned()], json: Some("{}") };
-    assert!(resolve(&both, &document(), "Input", &Fake).unwrap_err().to_string().contains("Must use one of"));
+    assert!(
+        !json_text(r#"{"typo": "@/no/such/file"}"#)
+            .unwrap_err()
+            .contains("/no/such/file")
+    );
+    let both = Given {
+        flags: &["s=x".to_owned()],
+        json: Some("{}"),
+    };
+    assert!(
+        resolve(&both, &document(), "Input", &Fake)
+            .unwrap_err()
+            .to_string()
+            .contains("Must use one of")
+    );
 }
 
 #[test]
 fn required_inputs_must_be_there() {
     let mut document = document();
     document["components"]["schemas"]["Input"]["required"] = json!(["s"]);
-    let given = Given { flags: &[], json: None };
+    let given = Given {
+        flags: &[],
+        json: None,
+    };
     let error = resolve(&given, &document, "Input", &Fake).unwrap_err();
     assert_eq!(error.to_string(), "missing required input \"s\"");
 }

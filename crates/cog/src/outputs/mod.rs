@@ -48,7 +48,11 @@ pub(crate) struct Written {
 }
 
 /// Finds the destination, before the model has done its work for nothing.
-pub(crate) fn destination(output: Option<&str>, json_mode: bool, cwd: &Path) -> Result<Destination, OutputError> {
+pub(crate) fn destination(
+    output: Option<&str>,
+    json_mode: bool,
+    cwd: &Path,
+) -> Result<Destination, OutputError> {
     let fallback = if json_mode { "output.json" } else { "output" };
     let destination = match output {
         None => {
@@ -61,7 +65,11 @@ pub(crate) fn destination(output: Option<&str>, json_mode: bool, cwd: &Path) -> 
         }
         Some(output) => {
             let path = cwd.join(expanded(output.strip_prefix('@').unwrap_or(output)));
-            let path = if path.is_dir() { path.join(fallback) } else { path };
+            let path = if path.is_dir() {
+                path.join(fallback)
+            } else {
+                path
+            };
             Destination { path, named: true }
         }
     };
@@ -79,23 +87,32 @@ pub(crate) fn write_plain(
     destination: &Destination,
 ) -> Result<Written, OutputError> {
     if output.is_null() {
-        return Ok(Written { warnings: vec!["No output generated".into()], ..Written::default() });
+        return Ok(Written {
+            warnings: vec!["No output generated".into()],
+            ..Written::default()
+        });
     }
     let mut written = Written::default();
     if let Some(files) = files(output, schema) {
         for (index, url) in files {
             let path = write_file(url, &destination.path, index)?;
-            written.messages.push(format!("Written output to: {}", shown(&path)));
+            written
+                .messages
+                .push(format!("Written output to: {}", shown(&path)));
         }
         return Ok(written);
     }
     let text = match output {
-        Value::String(text) if schema.is_none_or(|schema| schema["type"] == "string") => text.clone(),
+        Value::String(text) if schema.is_none_or(|schema| schema["type"] == "string") => {
+            text.clone()
+        }
         other => pretty(other)?,
     };
     if destination.named {
         store(&destination.path, text.as_bytes())?;
-        written.messages.push(format!("Written output to: {}", shown(&destination.path)));
+        written
+            .messages
+            .push(format!("Written output to: {}", shown(&destination.path)));
     } else {
         written.stdout = Some(format!("{text}\n"));
     }
@@ -124,7 +141,10 @@ pub(crate) fn write_json(
     let mut document = Map::new();
     document.insert("status".into(), response["status"].clone());
     document.insert("output".into(), output);
-    document.insert("error".into(), response["error"].as_str().unwrap_or_default().into());
+    document.insert(
+        "error".into(),
+        response["error"].as_str().unwrap_or_default().into(),
+    );
     if let Some(metrics) = response.get("metrics").filter(|metrics| !metrics.is_null()) {
         document.insert("metrics".into(), metrics.clone());
     }
@@ -133,12 +153,20 @@ pub(crate) fn write_json(
         written.stdout = Some(text);
         return Ok(written);
     }
-    if destination.path.extension().is_none_or(|extension| extension != "json") {
+    if destination
+        .path
+        .extension()
+        .is_none_or(|extension| extension != "json")
+    {
         let name = shown(&destination.path);
-        written.warnings.push(format!("--output value does not have a .json suffix: {name}"));
+        written.warnings.push(format!(
+            "--output value does not have a .json suffix: {name}"
+        ));
     }
     store(&destination.path, text.as_bytes())?;
-    written.messages.push(format!("Written output to: {}", shown(&destination.path)));
+    written
+        .messages
+        .push(format!("Written output to: {}", shown(&destination.path)));
     Ok(written)
 }
 
@@ -146,18 +174,29 @@ pub(crate) fn write_json(
 fn files<'a>(output: &'a Value, schema: Option<&Value>) -> Option<Vec<(Option<usize>, &'a str)>> {
     let schema = schema?;
     if schema["format"] == "uri" {
-        return output.as_str().filter(|url| url.starts_with("data:")).map(|url| vec![(None, url)]);
+        return output
+            .as_str()
+            .filter(|url| url.starts_with("data:"))
+            .map(|url| vec![(None, url)]);
     }
     if schema["items"]["format"] != "uri" {
         return None;
     }
-    let urls = output.as_array()?.iter().map(|item| item.as_str().filter(|url| url.starts_with("data:")));
-    urls.enumerate().map(|(index, url)| url.map(|url| (Some(index), url))).collect()
+    let urls = output
+        .as_array()?
+        .iter()
+        .map(|item| item.as_str().filter(|url| url.starts_with("data:")));
+    urls.enumerate()
+        .map(|(index, url)| url.map(|url| (Some(index), url)))
+        .collect()
 }
 
 fn write_file(url: &str, destination: &Path, index: Option<usize>) -> Result<PathBuf, OutputError> {
     let invalid = || OutputError::DataUrl(url.chars().take(40).collect());
-    let (header, data) = url.strip_prefix("data:").and_then(|rest| rest.split_once(',')).ok_or_else(invalid)?;
+    let (header, data) = url
+        .strip_prefix("data:")
+        .and_then(|rest| rest.split_once(','))
+        .ok_or_else(invalid)?;
     let mime = header.split(';').next().unwrap_or_default();
     let content = STANDARD.decode(data).map_err(|_| invalid())?;
     let path = file_name(destination, index, mime);
@@ -171,14 +210,22 @@ fn file_name(destination: &Path, index: Option<usize>, mime: &str) -> PathBuf {
     let own = destination
         .extension()
         .map(|extension| extension.to_string_lossy().into_owned())
-        .filter(|extension| !extension.chars().all(|character| character.is_ascii_digit()));
+        .filter(|extension| {
+            !extension
+                .chars()
+                .all(|character| character.is_ascii_digit())
+        });
     let stem = match own {
         Some(_) => destination.with_extension(""),
         None => destination.to_owned(),
     };
     let extension = own.or_else(|| extension_of(mime).map(str::to_owned));
     let mut name = stem.into_os_string();
-    for part in index.map(|index| index.to_string()).into_iter().chain(extension) {
+    for part in index
+        .map(|index| index.to_string())
+        .into_iter()
+        .chain(extension)
+    {
         name.push(".");
         name.push(part);
     }
@@ -211,17 +258,28 @@ fn extension_of(mime: &str) -> Option<&'static str> {
 }
 
 fn store(path: &Path, content: &[u8]) -> Result<(), OutputError> {
-    let failed = |source| OutputError::Write { path: path.to_owned(), source };
+    let failed = |source| OutputError::Write {
+        path: path.to_owned(),
+        source,
+    };
     let mut options = fs_err::OpenOptions::new();
     std::os::unix::fs::OpenOptionsExt::mode(options.options_mut(), MODE);
-    let mut file = options.write(true).create(true).truncate(true).open(path).map_err(failed)?;
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(path)
+        .map_err(failed)?;
     io::Write::write_all(&mut file, content).map_err(failed)
 }
 
 /// Relative to the current directory where it is below it, as the user would write it.
 fn shown(path: &Path) -> String {
     let current = std::env::current_dir().unwrap_or_default();
-    path.strip_prefix(&current).unwrap_or(path).display().to_string()
+    path.strip_prefix(&current)
+        .unwrap_or(path)
+        .display()
+        .to_string()
 }
 
 #[cfg(test)]
@@ -236,13 +294,26 @@ mod tests {
         let destination = destination(None, false, directory.path()).unwrap();
         for (output, schema, text) in [
             (json!("a b"), json!({ "type": "string" }), "a b\n"),
-            (json!({ "a": 1 }), json!({ "type": "object" }), "{\n  \"a\": 1\n}\n"),
-            (json!(["x"]), json!({ "type": "array", "items": { "type": "string" } }), "[\n  \"x\"\n]\n"),
+            (
+                json!({ "a": 1 }),
+                json!({ "type": "object" }),
+                "{\n  \"a\": 1\n}\n",
+            ),
+            (
+                json!(["x"]),
+                json!({ "type": "array", "items": { "type": "string" } }),
+                "[\n  \"x\"\n]\n",
+            ),
         ] {
             let written = write_plain(&output, Some(&schema), &destination).unwrap();
             assert_eq!(written.stdout.as_deref(), Some(text));
         }
-        assert_eq!(write_plain(&Value::Null, None, &destination).unwrap().warnings, ["No output generated"]);
+        assert_eq!(
+            write_plain(&Value::Null, None, &destination)
+                .unwrap()
+                .warnings,
+            ["No output generated"]
+        );
     }
 
     #[test]
@@ -255,14 +326,23 @@ mod tests {
         for (output, schema, name, files) in [
             (json!(png), &one, None, vec!["output.png"]),
             (json!(png), &one, Some("my.bmp"), vec!["my.bmp"]),
-            (json!([text, text]), &many, None, vec!["output.0.txt", "output.1.txt"]),
+            (
+                json!([text, text]),
+                &many,
+                None,
+                vec!["output.0.txt", "output.1.txt"],
+            ),
             (json!([text]), &many, Some("out.bmp"), vec!["out.0.bmp"]),
         ] {
             let destination = destination(name, false, directory.path()).unwrap();
             let written = write_plain(&output, Some(schema), &destination).unwrap();
             assert_eq!(written.messages.len(), files.len());
             for file in files {
-                assert_eq!(fs_err::read(directory.path().join(file)).unwrap(), b"hi", "{file}");
+                assert_eq!(
+                    fs_err::read(directory.path().join(file)).unwrap(),
+                    b"hi",
+                    "{file}"
+                );
             }
         }
     }
@@ -276,14 +356,23 @@ mod tests {
         let written = write_json(&response, Some(&schema), &destination).unwrap();
         let document: Value = serde_json::from_str(&written.stdout.unwrap()).unwrap();
         assert!(document["output"].as_str().unwrap().ends_with("output.txt"));
-        assert_eq!((&document["status"], &document["error"]), (&json!("succeeded"), &json!("")));
+        assert_eq!(
+            (&document["status"], &document["error"]),
+            (&json!("succeeded"), &json!(""))
+        );
     }
 
     #[test]
     fn a_folder_that_is_missing_is_found_before_the_model_runs() {
         let directory = tempfile::tempdir().unwrap();
-        assert!(matches!(destination(Some("no/such/out.txt"), false, directory.path()), Err(OutputError::Directory(_))));
+        assert!(matches!(
+            destination(Some("no/such/out.txt"), false, directory.path()),
+            Err(OutputError::Directory(_))
+        ));
         fs_err::create_dir(directory.path().join("output")).unwrap();
-        assert!(matches!(destination(None, false, directory.path()), Err(OutputError::DefaultIsDirectory(_))));
+        assert!(matches!(
+            destination(None, false, directory.path()),
+            Err(OutputError::DefaultIsDirectory(_))
+        ));
     }
 }

@@ -7,8 +7,27 @@ use serde_json::Value;
 
 /// For each crate, the crates of ours that it may use.
 const ALLOWED: [(&str, &[&str]); 9] = [
-    ("cog", &["cog-build", "cog-config", "cog-engine", "cog-errors", "cog-image", "cog-schema"]),
-    ("cog-build", &["cog-config", "cog-engine", "cog-errors", "cog-image", "cog-schema"]),
+    (
+        "cog",
+        &[
+            "cog-build",
+            "cog-config",
+            "cog-engine",
+            "cog-errors",
+            "cog-image",
+            "cog-schema",
+        ],
+    ),
+    (
+        "cog-build",
+        &[
+            "cog-config",
+            "cog-engine",
+            "cog-errors",
+            "cog-image",
+            "cog-schema",
+        ],
+    ),
     ("cog-config", &["cog-errors"]),
     ("cog-engine", &["cog-errors"]),
     ("cog-errors", &[]),
@@ -27,14 +46,28 @@ fn dependencies_point_one_way() {
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo prints JSON");
     let packages = metadata["packages"].as_array().expect("there are packages");
     let allowed = BTreeMap::from(ALLOWED);
-    let ours: Vec<&str> = packages.iter().filter_map(|package| package["name"].as_str()).collect();
+    let ours: Vec<&str> = packages
+        .iter()
+        .filter_map(|package| package["name"].as_str())
+        .collect();
     for package in packages {
         let name = package["name"].as_str().expect("a package has a name");
-        let may_use = allowed.get(name).unwrap_or_else(|| panic!("`{name}` is new: say here what it may use"));
+        let may_use = allowed
+            .get(name)
+            .unwrap_or_else(|| panic!("`{name}` is new: say here what it may use"));
         for dependency in package["dependencies"].as_array().expect("a list") {
-            let used = dependency["name"].as_str().expect("a dependency has a name");
-            assert!(!ours.contains(&used) || may_use.contains(&used), "`{name}` must not depend on `{used}`");
+            let used = dependency["name"]
+                .as_str()
+                .expect("a dependency has a name");
+            assert!(
+                !ours.contains(&used) || may_use.contains(&used),
+                "`{name}` must not depend on `{used}`"
+            );
         }
     }
-    assert_eq!(ours.len(), ALLOWED.len(), "every crate of the workspace is listed");
+    assert_eq!(
+        ours.len(),
+        ALLOWED.len(),
+        "every crate of the workspace is listed"
+    );
 }

@@ -36,7 +36,9 @@ class MetricRecorder:
         check_name(key)
         checked = _checked(value)
         kind = type(value).__name__
-        if wire_mode == "increment" and (isinstance(value, bool) or not isinstance(value, (int, float))):
+        if wire_mode == "increment" and (
+            isinstance(value, bool) or not isinstance(value, (int, float))
+        ):
             raise TypeError(f"Increment mode requires int or float, got {kind}")
         with self._lock:
             known = self._types.setdefault(key, kind)
@@ -122,7 +124,9 @@ def check_form(name: str) -> None:
     if not name:
         raise ValueError("metric name must not be empty")
     if len(name) > NAME_LIMIT:
-        raise ValueError(f"metric name must be {NAME_LIMIT} characters or fewer (got {len(name)} characters)")
+        raise ValueError(
+            f"metric name must be {NAME_LIMIT} characters or fewer (got {len(name)} characters)"
+        )
     segments = name.split(".")
     if len(segments) > SEGMENT_LIMIT:
         raise ValueError(
@@ -174,5 +178,3 @@ def _checked(value: Any) -> Any:
         f"Unsupported metric value type: {type(value).__name__}. "
         "Expected bool, int, float, str, list, or dict."
     )
-
-

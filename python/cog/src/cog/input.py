@@ -23,7 +23,7 @@ class FieldInfo:
     accept: str | None = None
 
 
-def Input(  # noqa: N802 - public name
+def Input(
     default: Any = None,
     *,
     default_factory: Any = None,

@@ -27,7 +27,9 @@ class BaseRunner:
     def predict(self, *args: Any, **kwargs: Any) -> Any:
         """Deprecated name of :meth:`run`."""
         name = type(self).__name__
-        warnings.warn(f"{name}.predict() is deprecated; use run() instead", DeprecationWarning, stacklevel=2)
+        warnings.warn(
+            f"{name}.predict() is deprecated; use run() instead", DeprecationWarning, stacklevel=2
+        )
         return self.run(*args, **kwargs)
 
     @property
@@ -53,7 +55,11 @@ def handler_name(cls: type) -> str:
     for base in cls.__mro__:
         if base in (BaseRunner, BasePredictor, object):
             break
-        found.update(name for name in ("run", "predict") if callable(getattr(base, name, None)) and name in vars(base))
+        found.update(
+            name
+            for name in ("run", "predict")
+            if callable(getattr(base, name, None)) and name in vars(base)
+        )
     if len(found) == 2:
         raise ValueError(f"{cls.__name__} must define either run() or predict(), not both")
     if not found:
@@ -106,7 +112,9 @@ def _default_target(module: Any) -> Any:
     if problem is None:
         if predictor is not None:
             warnings.warn(
-                "Both Runner and Predictor are defined; using Runner. Remove Predictor.", UserWarning, stacklevel=4
+                "Both Runner and Predictor are defined; using Runner. Remove Predictor.",
+                UserWarning,
+                stacklevel=4,
             )
         return runner
     if predictor is not None:

@@ -87,7 +87,9 @@ class File(io.IOBase):
             return io.BytesIO(data_of(str(value)))
         if scheme in ("http", "https"):
             return URLFile(str(value))  # type: ignore[return-value]
-        raise ValueError(f"'{scheme}' is not a valid URL scheme. 'data', 'http', or 'https' is supported.")
+        raise ValueError(
+            f"'{scheme}' is not a valid URL scheme. 'data', 'http', or 'https' is supported."
+        )
 
 
 class URLFile:

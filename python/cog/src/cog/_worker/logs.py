@@ -41,7 +41,9 @@ class Attribution:
 class LogStream(io.TextIOBase):
     """A text stream whose lines become log frames."""
 
-    def __init__(self, channel: Channel, attribution: Attribution, source: str, original: Any) -> None:
+    def __init__(
+        self, channel: Channel, attribution: Attribution, source: str, original: Any
+    ) -> None:
         self._channel = channel
         self._attribution = attribution
         self._source = source

@@ -27,7 +27,10 @@ def main() -> None:
     if first is None:
         return
     if first.get("version") != PROTOCOL_VERSION:
-        _fail(channel, f"the server speaks version {first.get('version')} of the protocol, the SDK {PROTOCOL_VERSION}")
+        _fail(
+            channel,
+            f"the server speaks version {first.get('version')} of the protocol, the SDK {PROTOCOL_VERSION}",
+        )
     if first.get("weights"):
         os.environ["COG_WEIGHTS"] = first["weights"]
     model = _load(channel, first)

@@ -7,7 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from .._decorators import unwrapped
-from ..predictor import extract_setup_weights, handler_name, has_setup_weights, load_predictor_from_ref
+from ..predictor import (
+    extract_setup_weights,
+    handler_name,
+    has_setup_weights,
+    load_predictor_from_ref,
+)
 from .signature import Inputs
 
 _COROUTINE, _ASYNC_GENERATOR = 0x80, 0x200
@@ -25,7 +30,9 @@ class Model:
         self.is_async_generator = bool(flags & _ASYNC_GENERATOR)
         self.inputs = Inputs(self.handler)
         if slots > 1 and not self.is_async:
-            raise ConcurrencyError("COG_MAX_CONCURRENCY > 1 requires an async run() or predict() method")
+            raise ConcurrencyError(
+                "COG_MAX_CONCURRENCY > 1 requires an async run() or predict() method"
+            )
 
     @property
     def setup(self) -> Callable[..., Any] | None:
@@ -44,7 +51,11 @@ class Model:
         setup = self.setup
         if setup is None:
             return None
-        return setup(extract_setup_weights(self.instance)) if has_setup_weights(self.instance) else setup()
+        return (
+            setup(extract_setup_weights(self.instance))
+            if has_setup_weights(self.instance)
+            else setup()
+        )
 
 
 class ConcurrencyError(Exception):

@@ -105,7 +105,9 @@ class Serial:
             end = ({"status": "canceled"}, None)
         finish(self._channel, prediction, *end)
 
-    def _run(self, prediction: str, arguments: dict[str, Any]) -> tuple[dict[str, Any], Encoded | None]:
+    def _run(
+        self, prediction: str, arguments: dict[str, Any]
+    ) -> tuple[dict[str, Any], Encoded | None]:
         output = self._model.handler(**arguments)
         if hasattr(output, "__next__") and not hasattr(output, "read"):
             for item in output:
@@ -121,7 +123,9 @@ def metric_sink(channel: Channel, prediction: str) -> Callable[[str, Any, str], 
     """Sends a prediction's metrics."""
 
     def send(name: str, value: Any, mode: str) -> None:
-        channel.send({"type": "metric", "id": prediction, "name": name, "value": value, "mode": mode})
+        channel.send(
+            {"type": "metric", "id": prediction, "name": name, "value": value, "mode": mode}
+        )
 
     return send
 
@@ -176,7 +180,10 @@ class _Reader:
             message = self._channel.receive()
             if message is not None and message["type"] == "healthcheck":
                 check = threading.Thread(
-                    target=answer, args=(self._model, self._channel, message["seq"]), daemon=True, name="cog-health"
+                    target=answer,
+                    args=(self._model, self._channel, message["seq"]),
+                    daemon=True,
+                    name="cog-health",
                 )
                 check.start()
                 continue

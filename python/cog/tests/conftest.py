@@ -1,0 +1,98 @@
+"""A worker process as the server drives it: frames over a socketpair."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parents[1] / "src"
+TIME_LIMIT_SECONDS = 20
+
+
+class Worker:
+    def __init__(self, directory: Path, model: str, slots: int = 1, mode: str = "predict") -> None:
+        (directory / "run.py").write_text(model)
+        spill = directory / "spill"
+        spill.mkdir(exist_ok=True)
+        self.socket, theirs = socket.socketpair()
+        self.socket.settimeout(TIME_LIMIT_SECONDS)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "cog._worker"],
+            cwd=directory,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(SOURCE),
+                "COG_WORKER_FD": str(theirs.fileno()),
+                "COG_WORKER_SPILL_DIR": str(spill),
+            },
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        theirs.close()
+        self.send(type="init", version=1, ref="run.py:Runner", mode=mode, slots=slots, weights=None)
+
+    def send(self, **message: Any) -> None:
+        body = json.dumps(message).encode()
+        self.socket.sendall(struct.pack("<I", len(body)) + body)
+
+    def receive(self) -> dict[str, Any]:
+        (length,) = struct.unpack("<I", self._read(4))
+        message: dict[str, Any] = json.loads(self._read(length))
+        return message
+
+    def _read(self, length: int) -> bytes:
+        data = b""
+        while len(data) < length:
+            part = self.socket.recv(length - len(data))
+            if not part:
+                raise EOFError("the worker is gone")
+            data += part
+        return data
+
+    def until(self, *kinds: str) -> list[dict[str, Any]]:
+        """All frames up to the first of one of these kinds."""
+        frames = [self.receive()]
+        while frames[-1]["type"] not in kinds:
+            frames.append(self.receive())
+        return frames
+
+    def ready(self) -> list[dict[str, Any]]:
+        return self.until("ready", "setup_failed")
+
+    def predict(self, number: int = 1, **inputs: Any) -> list[dict[str, Any]]:
+        self.send(type="predict", id=str(number), input=inputs, context={}, files={})
+        return self.until("done")
+
+    def cancel_by_signal(self) -> None:
+        self.process.send_signal(signal.SIGUSR1)
+
+    def close(self) -> None:
+        self.socket.close()
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[Callable[..., Worker]]:
+    """Starts workers, and ends them after the test."""
+    started: list[Worker] = []
+
+    def start(model: str, **options: Any) -> Worker:
+        started.append(Worker(tmp_path, model, **options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.close()

@@ -1,0 +1,253 @@
+"""The worker, frame by frame."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Start = Callable[..., Any]
+
+ECHO = """
+import sys
+from cog import BaseRunner, Input, Path
+
+class Runner(BaseRunner):
+    def setup(self):
+        print("setting up")
+
+    def run(self, s: str = Input(default="default"), p: Path = None) -> str:
+        print("working")
+        sys.stdout.write("unfinished")
+        self.record_metric("a.b", 1)
+        if s == "raise":
+            raise ValueError("bad thing")
+        if s == "exit":
+            sys.exit(3)
+        if s == "loop":
+            while True:
+                pass
+        if s == "big":
+            return "x" * 3_000_000
+        return f"{s} {type(p).__name__}"
+"""
+
+ASYNC = """
+import asyncio
+from cog import BaseRunner
+
+class Runner(BaseRunner):
+    async def setup(self):
+        self.queue = asyncio.Queue()
+
+    async def run(self, s: str, delay: float = 0) -> str:
+        print("started", s)
+        await asyncio.sleep(delay)
+        print("ended", s)
+        return s
+"""
+
+
+def kinds(frames: list[dict[str, Any]]) -> list[str]:
+    return [frame["type"] for frame in frames]
+
+
+def logs(frames: list[dict[str, Any]], prediction: str) -> str:
+    return "".join(f["data"] for f in frames if f["type"] == "log" and f["id"] == prediction)
+
+
+def test_a_model_is_loaded_set_up_and_run(worker: Start) -> None:
+    echo = worker(ECHO)
+    start = echo.ready()
+    assert kinds(start) == ["loaded", "log", "ready"]
+    assert start[0]["signature"] == {"p": "path"}
+    frames = echo.predict(s="hello")
+    assert frames[-1] == {
+        "type": "done",
+        "id": "1",
+        "status": "succeeded",
+        "output": "hello NoneType",
+    }
+    assert logs(frames, "1") == "working\nunfinished"
+    assert {"type": "metric", "id": "1", "name": "a.b", "value": 1, "mode": "replace"} in frames
+
+
+def test_defaults_and_local_files_reach_the_handler(worker: Start, tmp_path: Path) -> None:
+    echo = worker(ECHO)
+    echo.ready()
+    echo.send(
+        type="predict", id="1", input={"p": None}, context={}, files={"p": str(tmp_path / "run.py")}
+    )
+    assert echo.until("done")[-1]["output"] == "default Path"
+
+
+@pytest.mark.parametrize(
+    ("how", "text"), [("raise", "ValueError: bad thing"), ("exit", "SystemExit: 3")]
+)
+def test_what_a_model_raises_fails_its_prediction_only(worker: Start, how: str, text: str) -> None:
+    echo = worker(ECHO)
+    echo.ready()
+    frames = echo.predict(s=how)
+    assert frames[-1]["status"] == "failed"
+    assert frames[-1]["error"] == f"Prediction failed: {text}"
+    assert "Traceback" in logs(frames, "1")
+    assert echo.predict(2, s="again")[-1]["status"] == "succeeded"
+
+
+def test_large_values_travel_as_files(worker: Start) -> None:
+    echo = worker(ECHO)
+    echo.ready()
+    done = echo.predict(s="big")[-1]
+    content = Path(done["output_file"]).read_text()
+    assert content == '"' + "x" * 3_000_000 + '"'
+
+
+def test_a_signal_cancels_a_running_prediction(worker: Start) -> None:
+    echo = worker(ECHO)
+    echo.ready()
+    for number in range(20):
+        echo.send(type="predict", id=str(number), input={"s": "loop"}, context={}, files={})
+        echo.until("metric")
+        time.sleep(number / 4000)
+        echo.cancel_by_signal()
+        assert echo.until("done")[-1] == {"type": "done", "id": str(number), "status": "canceled"}
+    echo.cancel_by_signal()  # nothing runs: it must be ignored
+    assert echo.predict(99, s="after")[-1]["status"] == "succeeded"
+
+
+def test_no_frame_is_torn_by_a_cancelation(worker: Start) -> None:
+    model = ECHO.replace(
+        'if s == "loop":\n            while True:\n                pass',
+        'if s == "loop":\n            while True:\n                print("x" * 100)',
+    )
+    echo = worker(model)
+    echo.ready()
+    for number in range(50):
+        echo.send(type="predict", id=str(number), input={"s": "loop"}, context={}, files={})
+        echo.until("metric")
+        echo.cancel_by_signal()
+        assert echo.until("done")[-1]["status"] == "canceled"
+
+
+def test_async_predictions_run_together_with_their_own_logs(worker: Start) -> None:
+    model = worker(ASYNC, slots=32)
+    model.ready()
+    for number in range(32):
+        model.send(
+            type="predict",
+            id=str(number),
+            input={"s": f"s{number}", "delay": 0.05},
+            context={},
+            files={},
+        )
+    frames: list[dict[str, Any]] = []
+    while sum(frame["type"] == "done" for frame in frames) < 32:
+        frames.append(model.receive())
+    for number in range(32):
+        assert logs(frames, str(number)) == f"started s{number}\nended s{number}\n"
+
+
+def test_an_async_prediction_is_canceled_even_before_it_began(worker: Start) -> None:
+    model = worker(ASYNC, slots=4)
+    model.ready()
+    model.send(type="predict", id="1", input={"s": "a", "delay": 60}, context={}, files={})
+    model.send(type="cancel", id="1")
+    assert model.until("done")[-1]["status"] == "canceled"
+    assert model.predict(2, s="b")[-1]["output"] == "b"
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_generators_send_their_items_one_by_one(worker: Start, kind: str) -> None:
+    source = f"""
+from cog import BaseRunner
+class Runner(BaseRunner):
+    {kind} run(self, n: int):
+        for i in range(n):
+            yield str(i)
+"""
+    model = worker(source)
+    model.ready()
+    frames = model.predict(n=3)
+    assert [frame["value"] for frame in frames[:-1]] == ["0", "1", "2"]
+    assert frames[-1]["stream"] is True
+
+
+def test_files_are_named_for_the_server(worker: Start, tmp_path: Path) -> None:
+    (tmp_path / "out.png").write_bytes(b"png")
+    model = worker("""
+import io
+from cog import Path
+class Runner:
+    def run(self, how: str):
+        if how == "path": return Path("out.png")
+        if how == "list": return [Path("out.png"), "text"]
+        if how == "nested": return {"a": Path("out.png")}
+        if how == "open": return io.BytesIO(b"content")
+        return Path("missing.png")
+""")
+    model.ready()
+    one = model.predict(how="path")[-1]
+    assert one["files"] is True
+    assert one["output"]["__cog_file__"]["mime"] == "image/png"
+    listed = model.predict(how="list")[-1]
+    assert listed["files"] == [0]
+    assert model.predict(how="nested")[-1]["output"] == {"a": "data:image/png;base64,cG5n"}
+    opened = model.predict(how="open")[-1]["output"]["__cog_file__"]
+    assert opened["delete"] is True
+    assert Path(opened["path"]).read_bytes() == b"content"
+    missing = model.predict(how="none")[-1]
+    assert missing["status"] == "failed"
+    assert "missing.png" in missing["error"]
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("raise ImportError('no torch')", "failed to load predictor: ImportError: no torch"),
+        (
+            "class Runner: pass",
+            "failed to load predictor: ValueError: run or predict method not found: Runner",
+        ),
+        (
+            "class Runner:\n    def setup(self): 1/0\n    def run(self): pass",
+            "setup failed: ZeroDivisionError",
+        ),
+    ],
+)
+def test_a_model_that_does_not_start_says_why(worker: Start, source: str, text: str) -> None:
+    frames = worker(source).ready()
+    assert frames[-1]["type"] == "setup_failed"
+    assert text in frames[-1]["error"]
+
+
+def test_more_slots_need_an_async_model(worker: Start) -> None:
+    frames = worker(ECHO, slots=2).ready()
+    assert (
+        frames[-1]["error"] == "COG_MAX_CONCURRENCY > 1 requires an async run() or predict() method"
+    )
+
+
+def test_a_forked_child_writes_no_frames(worker: Start) -> None:
+    model = worker("""
+import os
+class Runner:
+    def run(self) -> str:
+        child = os.fork()
+        if child == 0:
+            print("from the child")
+            os._exit(0)
+        os.waitpid(child, 0)
+        return "done"
+""")
+    model.ready()
+    assert kinds(model.predict()) == ["done"]
+
+
+def test_the_worker_ends_with_the_server(worker: Start) -> None:
+    model = worker(ASYNC)
+    model.ready()
+    model.socket.close()
+    assert model.process.wait(10) is not None
