@@ -45,9 +45,9 @@ setup: ## Install what the tests need into .venv (and Debian packages, as root)
 lint: setup ## Check formatting, clippy, ruff, mypy, generated docs
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	$(VENV)/bin/ruff check python tests examples scripts
-	$(VENV)/bin/ruff format --check python tests examples scripts
-	$(VENV)/bin/mypy --strict python/cog/src
+	$(VENV)/bin/ruff check python tests examples benches
+	$(VENV)/bin/ruff format --check python tests examples benches
+	cd python/cog && ../../$(VENV)/bin/mypy --strict src
 	$(CARGO) run -q --locked -p xtask -- docs --check
 
 .PHONY: docs

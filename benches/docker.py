@@ -23,11 +23,7 @@ class Docker:
             raise Unavailable("starting dockerd needs root")
         daemon = shutil.which("dockerd")
         client = next(
-            (
-                p
-                for p in ("/usr/bin/docker", shutil.which("docker"))
-                if p and Path(p).exists()
-            ),
+            (p for p in ("/usr/bin/docker", shutil.which("docker")) if p and Path(p).exists()),
             None,
         )
         if daemon is None or client is None:
@@ -49,14 +45,10 @@ class Docker:
             stderr=self.log,
         )
         deadline = time.monotonic() + START_LIMIT_SECONDS
-        while subprocess.run(
-            [client, "version"], env={**os.environ, **self.env}, capture_output=True
-        ).returncode:
+        while subprocess.run([client, "version"], env={**os.environ, **self.env}, capture_output=True).returncode:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
-                raise Unavailable(
-                    f"dockerd does not start: see {directory / 'dockerd.log'}"
-                )
+                raise Unavailable(f"dockerd does not start: see {directory / 'dockerd.log'}")
             time.sleep(0.2)
 
     def __call__(self, *arguments: str | Path, cwd: Path | None = None) -> str:

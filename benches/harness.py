@@ -33,11 +33,7 @@ class Row:
 
     @property
     def missed(self) -> bool:
-        return (
-            self.ratio is not None
-            and self.budget is not None
-            and self.ratio > self.budget
-        )
+        return self.ratio is not None and self.budget is not None and self.ratio > self.budget
 
     def __str__(self) -> str:
         text = f"{self.name:<58} {self.ours:>9.3f} {self.unit}"
@@ -78,7 +74,5 @@ def run(
         check=False,
     )
     if done.returncode != 0:
-        sys.exit(
-            f"{' '.join(map(str, command))} failed with {done.returncode}:\n{done.stdout}{done.stderr}"
-        )
+        sys.exit(f"{' '.join(map(str, command))} failed with {done.returncode}:\n{done.stdout}{done.stderr}")
     return done.stdout

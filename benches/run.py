@@ -45,9 +45,7 @@ class Bench:
         self.docker: Docker | None = None
         self.projects: dict[str, Path] = {}
 
-    def cog(
-        self, *arguments: str | Path, project: str | None = None, **env: str
-    ) -> str:
+    def cog(self, *arguments: str | Path, project: str | None = None, **env: str) -> str:
         cwd = self.projects[project] if project else self.work
         return run([COG, *arguments], cwd=cwd, env={**self.env, **env})
 
@@ -87,11 +85,7 @@ class Bench:
                 "--mount=type=secret,id=pip,target=/etc/pip.conf "
                 "PIP_CERT=/tmp/ca.crt pip install -r /tmp/requirements.txt\n"
             )
-            dockerfile = (
-                "FROM bench-base:latest\n"
-                + (install if has_requirements else "")
-                + "COPY . /src\n"
-            )
+            dockerfile = "FROM bench-base:latest\n" + (install if has_requirements else "") + "COPY . /src\n"
             (self.work / f"{name}.Dockerfile").write_text(dockerfile)
         (self.work / "pip.conf").write_text(pip_conf())
 
@@ -177,15 +171,11 @@ class Bench:
 
     def host_python(self, name: str) -> str:
         """The interpreter of the same packages without a container."""
-        return self.cog(
-            "exec", "which", "python", project=name, COG_ENGINE="host"
-        ).strip()
+        return self.cog("exec", "which", "python", project=name, COG_ENGINE="host").strip()
 
     def first_build(self) -> Iterator[Row]:
         """Everything but downloads and the base is done anew: our steps are forgotten, Docker has `--no-cache`."""
-        ours = lambda: self.cog(
-            "build", "--no-cache", "-t", "bench-classifier:latest", project="classifier"
-        )
+        ours = lambda: self.cog("build", "--no-cache", "-t", "bench-classifier:latest", project="classifier")
         if self.docker:
             self.docker_build("classifier")
             theirs = lambda: self.docker_build("classifier", "--no-cache")
@@ -207,9 +197,7 @@ class Bench:
         if debootstrap is None or os.geteuid() != 0:
             print("skipped: debootstrap needs to be installed, and root")
             return
-        packages = self.cog(
-            "exec", "dpkg-query", "-W", "-f", "${Package},", project="hello-world"
-        ).strip(",\n")
+        packages = self.cog("exec", "dpkg-query", "-W", "-f", "${Package},", project="hello-world").strip(",\n")
 
         def ours() -> None:
             store = Path(tempfile.mkdtemp(dir=self.work))
@@ -246,17 +234,13 @@ class Bench:
             lambda: run([sys.executable, "-c", "import cog"], env=sdk),
         )
         yield Row("import cog, over bare Python", (imported - bare) * 1000, unit="ms")
-        listening, memory = zip(
-            *(coglet_start(self.work) for _ in range(self.rounds)), strict=True
-        )
+        listening, memory = zip(*(coglet_start(self.work) for _ in range(self.rounds)), strict=True)
         yield Row(
             "coglet, start to listening",
             sorted(listening)[len(listening) // 2] * 1000,
             unit="ms",
         )
-        yield Row(
-            "coglet, resident memory", sorted(memory)[len(memory) // 2], unit="MiB"
-        )
+        yield Row("coglet, resident memory", sorted(memory)[len(memory) // 2], unit="MiB")
 
 
 def coglet_start(work: Path) -> tuple[float, float]:
@@ -335,9 +319,7 @@ def wait_ready(port: int) -> None:
 def post(port: int, inputs: dict[str, object]) -> dict[str, object]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     body = json.dumps({"input": inputs})
-    connection.request(
-        "POST", "/predictions", body, {"Content-Type": "application/json"}
-    )
+    connection.request("POST", "/predictions", body, {"Content-Type": "application/json"})
     answer: dict[str, object] = json.load(connection.getresponse())
     return answer
 
@@ -345,13 +327,9 @@ def post(port: int, inputs: dict[str, object]) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument(
-        "--only", default="", help="measure the groups whose name contains this"
-    )
+    parser.add_argument("--only", default="", help="measure the groups whose name contains this")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(
-        prefix="cog-bench-", dir=os.environ.get("COG_BENCH_DIR")
-    ) as directory:
+    with tempfile.TemporaryDirectory(prefix="cog-bench-", dir=os.environ.get("COG_BENCH_DIR")) as directory:
         bench = Bench(Path(directory), arguments.rounds)
         print("preparing: builds both examples once", flush=True)
         took = seconds(bench.prepare)

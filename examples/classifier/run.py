@@ -25,6 +25,4 @@ class Runner(BaseRunner):
         flower = [[sepal_length, sepal_width, petal_length, petal_width]]
         probabilities = self.model.predict_proba(flower)[0]
         best = int(probabilities.argmax())
-        return Prediction(
-            species=self.species[best], probability=float(probabilities[best])
-        )
+        return Prediction(species=self.species[best], probability=float(probabilities[best]))

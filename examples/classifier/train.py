@@ -10,12 +10,8 @@ from sklearn.model_selection import train_test_split
 
 def main() -> None:
     iris = load_iris()
-    train_x, test_x, train_y, test_y = train_test_split(
-        iris.data, iris.target, random_state=0
-    )
-    model = RandomForestClassifier(n_estimators=50, random_state=0).fit(
-        train_x, train_y
-    )
+    train_x, test_x, train_y, test_y = train_test_split(iris.data, iris.target, random_state=0)
+    model = RandomForestClassifier(n_estimators=50, random_state=0).fit(train_x, train_y)
     weights = Path(__file__).parent / "weights"
     weights.mkdir(exist_ok=True)
     joblib.dump(

@@ -9,9 +9,7 @@ class Runner(BaseRunner):
     async def run(
         self,
         text: str = Input(description="Who to greet"),
-        delay: float = Input(
-            description="Seconds to wait first", ge=0, le=60, default=0.1
-        ),
+        delay: float = Input(description="Seconds to wait first", ge=0, le=60, default=0.1),
     ) -> str:
         await asyncio.sleep(delay)
         return f"hello {text}"

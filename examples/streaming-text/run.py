@@ -18,9 +18,7 @@ class Runner(BaseRunner):
     def run(
         self,
         prompt: str = Input(description="First word of the text", default="The"),
-        tokens: int = Input(
-            description="Number of words to add", ge=1, le=500, default=20
-        ),
+        tokens: int = Input(description="Number of words to add", ge=1, le=500, default=20),
         seed: int = Input(description="Same seed, same text", default=0),
     ) -> ConcatenateIterator[str]:
         chooser = random.Random(seed)

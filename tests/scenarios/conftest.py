@@ -92,29 +92,15 @@ def check(step: Step, done: subprocess.CompletedProcess[str]) -> None:
         problems.append(f"exit status {done.returncode}, expected {step.status}")
     if step.stdout is not None and done.stdout.splitlines() != step.stdout:
         problems.append(f"stdout is not {step.stdout}")
-    problems += [
-        f"stdout lacks {text!r}"
-        for text in step.stdout_contains
-        if text not in done.stdout
-    ]
-    problems += [
-        f"stderr lacks {text!r}"
-        for text in step.stderr_contains
-        if text not in done.stderr
-    ]
-    problems += [
-        f"stderr has {text!r}" for text in step.stderr_lacks if text in done.stderr
-    ]
+    problems += [f"stdout lacks {text!r}" for text in step.stdout_contains if text not in done.stdout]
+    problems += [f"stderr lacks {text!r}" for text in step.stderr_contains if text not in done.stderr]
+    problems += [f"stderr has {text!r}" for text in step.stderr_lacks if text in done.stderr]
     if problems:
         said = f"--- stdout\n{done.stdout}--- stderr\n{done.stderr}"
-        raise Mismatch(
-            f"line {step.line}: $ {step.command}\n" + "\n".join(problems) + f"\n{said}"
-        )
+        raise Mismatch(f"line {step.line}: $ {step.command}\n" + "\n".join(problems) + f"\n{said}")
 
 
-def pytest_collect_file(
-    parent: pytest.Collector, file_path: Path
-) -> pytest.Collector | None:
+def pytest_collect_file(parent: pytest.Collector, file_path: Path) -> pytest.Collector | None:
     if file_path.suffix == ".scenario":
         collected: ScenarioFile = ScenarioFile.from_parent(parent, path=file_path)
         return collected
@@ -125,9 +111,7 @@ class ScenarioFile(pytest.File):
     def collect(self) -> Iterator[pytest.Item]:
         scenario = parse(self.path.read_text())
         for engine in scenario.engines:
-            yield ScenarioItem.from_parent(
-                self, name=engine, scenario=scenario, engine=engine
-            )
+            yield ScenarioItem.from_parent(self, name=engine, scenario=scenario, engine=engine)
 
 
 class ScenarioItem(pytest.Item):
@@ -139,9 +123,7 @@ class ScenarioItem(pytest.Item):
     def runtest(self) -> None:
         cog = Path(os.environ.get("COG", REPOSITORY / "dist/debug/cog"))
         if not cog.exists():
-            pytest.fail(
-                f"{cog} does not exist: run `make test-scenarios`, or name the program in COG"
-            )
+            pytest.fail(f"{cog} does not exist: run `make test-scenarios`, or name the program in COG")
         factory: pytest.TempPathFactory = self.config._tmp_path_factory  # type: ignore[attr-defined]
         project = factory.mktemp("scenario", numbered=True) / self.path.stem
         if self.scenario.copy:
@@ -158,9 +140,7 @@ class ScenarioItem(pytest.Item):
         for step in self.scenario.steps:
             check(step, self.execute(step, project, cog))
 
-    def execute(
-        self, step: Step, project: Path, cog: Path
-    ) -> subprocess.CompletedProcess[str]:
+    def execute(self, step: Step, project: Path, cog: Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["/bin/sh", "-c", step.command],
             cwd=project,
@@ -175,9 +155,7 @@ class ScenarioItem(pytest.Item):
     def environment(self, cog: Path) -> dict[str, str]:
         environment = {
             "PATH": f"{cog.parent}{os.pathsep}{os.environ['PATH']}",
-            "COG_CACHE_DIR": os.environ.get(
-                "COG_TEST_CACHE_DIR", str(REPOSITORY / ".cache/tests")
-            ),
+            "COG_CACHE_DIR": os.environ.get("COG_TEST_CACHE_DIR", str(REPOSITORY / ".cache/tests")),
             "COG_NO_UPDATE_CHECK": "1",
             "COG_BASE": "debian",
             "NO_COLOR": "1",
@@ -186,9 +164,7 @@ class ScenarioItem(pytest.Item):
             environment["COG_ENGINE"] = self.engine
         return environment
 
-    def repr_failure(
-        self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None
-    ) -> str:
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> str:
         if isinstance(excinfo.value, Mismatch):
             return str(excinfo.value)
         return str(super().repr_failure(excinfo))

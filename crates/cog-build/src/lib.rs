@@ -10,6 +10,7 @@ mod command;
 mod container;
 mod context;
 mod csv;
+pub mod debian;
 mod dockerignore;
 mod environment;
 mod error;

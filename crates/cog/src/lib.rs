@@ -89,10 +89,6 @@ fn usage(error: &clap::Error) -> ExitCode {
                 Err(_) => ExitCode::FAILURE,
             }
         }
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            printer.rendered_error(&error.render().to_string());
-            ExitCode::FAILURE
-        }
         ErrorKind::InvalidSubcommand => {
             let word = match error.get(ContextKind::InvalidSubcommand) {
                 Some(clap::error::ContextValue::String(word)) => word.clone(),

@@ -12,9 +12,8 @@ import warnings
 from pathlib import Path as PosixPath
 from typing import Any, Optional
 
-import pytest
-
 import cog
+import pytest
 from cog import BaseModel, BasePredictor, BaseRunner, File, Input, Path, Secret, URLFile
 from cog._scope import Scope, check_name
 from cog.predictor import load_predictor_from_ref
@@ -30,9 +29,7 @@ def test_everything_promised_is_exported() -> None:
 def test_importing_needs_no_other_package() -> None:
     code = "import sys, cog; print([m for m in sys.modules if m.split('.')[0] in ('requests','pydantic','yaml')])"
     env = {**os.environ, "PYTHONPATH": str(PosixPath(cog.__file__).parents[1])}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
 
@@ -142,9 +139,7 @@ def test_models_are_dataclasses() -> None:
     assert not dataclasses.is_dataclass(Plain)
 
 
-@pytest.mark.parametrize(
-    "name", ["temperature", "TTFT", "T2I_latency", "x", "a.b.c.d", "foo.bar_baz", "a" * 128]
-)
+@pytest.mark.parametrize("name", ["temperature", "TTFT", "T2I_latency", "x", "a.b.c.d", "foo.bar_baz", "a" * 128])
 def test_good_metric_names(name: str) -> None:
     check_name(name)
 

@@ -78,15 +78,11 @@ def test_a_model_is_loaded_set_up_and_run(worker: Start) -> None:
 def test_defaults_and_local_files_reach_the_handler(worker: Start, tmp_path: Path) -> None:
     echo = worker(ECHO)
     echo.ready()
-    echo.send(
-        type="predict", id="1", input={"p": None}, context={}, files={"p": str(tmp_path / "run.py")}
-    )
+    echo.send(type="predict", id="1", input={"p": None}, context={}, files={"p": str(tmp_path / "run.py")})
     assert echo.until("done")[-1]["output"] == "default Path"
 
 
-@pytest.mark.parametrize(
-    ("how", "text"), [("raise", "ValueError: bad thing"), ("exit", "SystemExit: 3")]
-)
+@pytest.mark.parametrize(("how", "text"), [("raise", "ValueError: bad thing"), ("exit", "SystemExit: 3")])
 def test_what_a_model_raises_fails_its_prediction_only(worker: Start, how: str, text: str) -> None:
     echo = worker(ECHO)
     echo.ready()
@@ -225,9 +221,7 @@ def test_a_model_that_does_not_start_says_why(worker: Start, source: str, text: 
 
 def test_more_slots_need_an_async_model(worker: Start) -> None:
     frames = worker(ECHO, slots=2).ready()
-    assert (
-        frames[-1]["error"] == "COG_MAX_CONCURRENCY > 1 requires an async run() or predict() method"
-    )
+    assert frames[-1]["error"] == "COG_MAX_CONCURRENCY > 1 requires an async run() or predict() method"
 
 
 def test_a_forked_child_writes_no_frames(worker: Start) -> None:

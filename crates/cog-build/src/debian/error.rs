@@ -150,7 +150,13 @@ impl DebianError {
 
     /// Whether the mirror no longer has what the index promised: it moved on since.
     pub fn is_outdated(&self) -> bool {
-        matches!(self, Self::Refused { status: 404 | 410, .. } | Self::Corrupt { .. })
+        matches!(
+            self,
+            Self::Refused {
+                status: 404 | 410,
+                ..
+            } | Self::Corrupt { .. }
+        )
     }
 
     /// What the user can do about it, if anything.

@@ -67,7 +67,10 @@ impl Fetcher {
         };
         match retrying(read).await {
             Ok(body) => Ok(Some(body)),
-            Err(DebianError::Refused { status: 403 | 404 | 410, .. }) => Ok(None),
+            Err(DebianError::Refused {
+                status: 403 | 404 | 410,
+                ..
+            }) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -131,7 +134,12 @@ impl Fetcher {
     }
 
     async fn get(&self, url: &str) -> Result<Response> {
-        let response = self.client.get(url).send().await.map_err(unreachable(url))?;
+        let response = self
+            .client
+            .get(url)
+            .send()
+            .await
+            .map_err(unreachable(url))?;
         match response.status() {
             StatusCode::OK => Ok(response),
             status => Err(DebianError::Refused {

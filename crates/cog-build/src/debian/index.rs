@@ -74,7 +74,9 @@ impl Index {
         let mut stanzas = Stanzas::new(reader);
         let next = |stanzas: &mut Stanzas<_>| {
             let wanted = |name: &str| FIELDS.contains(&name);
-            stanzas.next_stanza(wanted).map_err(|error: std::io::Error| error.to_string())
+            stanzas
+                .next_stanza(wanted)
+                .map_err(|error: std::io::Error| error.to_string())
         };
         while let Some(stanza) = next(&mut stanzas)? {
             let is_ours = stanza
@@ -97,7 +99,10 @@ impl Index {
         }
         versions.push(position);
         for provided in &package.provides {
-            let providers = self.by_provided.entry(provided.name.as_str().into()).or_default();
+            let providers = self
+                .by_provided
+                .entry(provided.name.as_str().into())
+                .or_default();
             providers.push(position);
         }
         self.packages.push(package);
@@ -111,7 +116,10 @@ impl Index {
     pub(super) fn versions(&self, name: &str) -> Vec<usize> {
         let mut versions = self.by_name.get(name).cloned().unwrap_or_default();
         versions.sort_by(|left, right| {
-            version::compare(&self.packages[*right].version, &self.packages[*left].version)
+            version::compare(
+                &self.packages[*right].version,
+                &self.packages[*left].version,
+            )
         });
         versions
     }
@@ -120,7 +128,9 @@ impl Index {
     pub(super) fn providers(&self, name: &str) -> Vec<usize> {
         let providers = self.by_provided.get(name).into_iter().flatten().copied();
         let mut newest: Vec<usize> = providers
-            .filter(|position| self.versions(&self.packages[*position].name).first() == Some(position))
+            .filter(|position| {
+                self.versions(&self.packages[*position].name).first() == Some(position)
+            })
             .collect();
         newest.sort_by(|left, right| {
             let key = |position: &usize| {
@@ -142,7 +152,10 @@ impl Index {
             .collect();
         names.sort_unstable();
         names.dedup();
-        names.iter().filter_map(|name| self.versions(name).first().copied()).collect()
+        names
+            .iter()
+            .filter_map(|name| self.versions(name).first().copied())
+            .collect()
     }
 }
 
@@ -185,8 +198,16 @@ impl Package {
 
     /// The version of `name` that this package provides, if it does.
     pub(super) fn provided(&self, name: &str) -> Option<Option<&str>> {
-        let provided = self.provides.iter().find(|provided| provided.name == name)?;
-        Some(provided.constraint.as_ref().map(|constraint| constraint.version.as_str()))
+        let provided = self
+            .provides
+            .iter()
+            .find(|provided| provided.name == name)?;
+        Some(
+            provided
+                .constraint
+                .as_ref()
+                .map(|constraint| constraint.version.as_str()),
+        )
     }
 }
 
@@ -202,7 +223,10 @@ impl Priority {
 }
 
 fn joined(fields: [&str; 2]) -> Box<str> {
-    let present: Vec<&str> = fields.into_iter().filter(|field| !field.is_empty()).collect();
+    let present: Vec<&str> = fields
+        .into_iter()
+        .filter(|field| !field.is_empty())
+        .collect();
     present.join(", ").into()
 }
 
@@ -241,8 +265,20 @@ mod tests {
     #[test]
     fn packages_of_other_architectures_are_left_out() {
         assert_eq!(read(&stanza("", "")).unwrap().versions("a").len(), 1);
-        assert_eq!(read(&stanza("Architecture", "all")).unwrap().versions("a").len(), 1);
-        assert_eq!(read(&stanza("Architecture", "i386")).unwrap().versions("a").len(), 0);
+        assert_eq!(
+            read(&stanza("Architecture", "all"))
+                .unwrap()
+                .versions("a")
+                .len(),
+            1
+        );
+        assert_eq!(
+            read(&stanza("Architecture", "i386"))
+                .unwrap()
+                .versions("a")
+                .len(),
+            0
+        );
     }
 
     #[test]
@@ -255,24 +291,41 @@ mod tests {
             ("Filename", "pool/a.deb?x=y"),
             ("Filename", ""),
             ("SHA256", "abc"),
-            ("SHA256", "../../../../../../../../../../../../../../../../../../../../../x"),
+            (
+                "SHA256",
+                "../../../../../../../../../../../../../../../../../../../../../x",
+            ),
             ("Size", "-1"),
             ("Version", ""),
         ] {
             let error = read(&stanza(field, value)).unwrap_err();
-            assert!(error.contains(field) || error.contains('`'), "{field} {value}: {error}");
+            assert!(
+                error.contains(field) || error.contains('`'),
+                "{field} {value}: {error}"
+            );
         }
     }
 
     #[test]
     fn the_newest_version_comes_first_and_the_first_archive_counts() {
         let mut index = read(&stanza("Version", "1.9")).unwrap();
-        let later = format!("{}\n{}", stanza("Version", "1.10"), stanza("Version", "1.9"));
-        index.add(later.as_bytes(), Archive::Security, Architecture::Amd64).unwrap();
+        let later = format!(
+            "{}\n{}",
+            stanza("Version", "1.10"),
+            stanza("Version", "1.9")
+        );
+        index
+            .add(later.as_bytes(), Archive::Security, Architecture::Amd64)
+            .unwrap();
         let found: Vec<_> = index
             .versions("a")
             .into_iter()
-            .map(|position| (&*index.package(position).version, index.package(position).archive))
+            .map(|position| {
+                (
+                    &*index.package(position).version,
+                    index.package(position).archive,
+                )
+            })
             .collect();
         assert_eq!(found, [("1.10", Archive::Security), ("1.9", Archive::Main)]);
     }

@@ -3,7 +3,9 @@
 use std::io::BufReader;
 use std::time::{Duration, SystemTime};
 
-use pgp::composed::{CleartextSignedMessage, Deserializable as _, SignedPublicKey, SignedPublicSubKey};
+use pgp::composed::{
+    CleartextSignedMessage, Deserializable as _, SignedPublicKey, SignedPublicSubKey,
+};
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{Signature, SignatureType};
 use pgp::types::{KeyDetails, Tag, Timestamp, VerifyingKey};
@@ -71,12 +73,14 @@ impl Keyring {
             if !primary.holds(&certificate.primary_key, now) {
                 return false;
             }
-            let by_primary = primary.may_sign && signature.verify(&certificate.primary_key, text).is_ok();
+            let by_primary =
+                primary.may_sign && signature.verify(&certificate.primary_key, text).is_ok();
             by_primary
                 || certificate.public_subkeys.iter().any(|subkey| {
                     signature.verify(&subkey.key, text).is_ok()
-                        && Validity::of_subkey(subkey, certificate)
-                            .is_some_and(|validity| validity.may_sign && validity.holds(&subkey.key, now))
+                        && Validity::of_subkey(subkey, certificate).is_some_and(|validity| {
+                            validity.may_sign && validity.holds(&subkey.key, now)
+                        })
                 })
         })
     }
@@ -117,7 +121,9 @@ impl Validity {
         let by_users = details.users.iter().flat_map(|user| {
             let is_own = |signature: &&Signature| {
                 signature.is_certification()
-                    && signature.verify_certification(key, Tag::UserId, &user.id).is_ok()
+                    && signature
+                        .verify_certification(key, Tag::UserId, &user.id)
+                        .is_ok()
             };
             user.signatures.iter().filter(is_own)
         });
@@ -129,7 +135,8 @@ impl Validity {
     }
 
     fn of_subkey(subkey: &SignedPublicSubKey, certificate: &SignedPublicKey) -> Option<Self> {
-        let is_revoked = |signature: &Signature| signature.typ() == Some(SignatureType::SubkeyRevocation);
+        let is_revoked =
+            |signature: &Signature| signature.typ() == Some(SignatureType::SubkeyRevocation);
         if subkey.signatures.iter().any(is_revoked) {
             return None;
         }
@@ -137,15 +144,21 @@ impl Validity {
         let is_bound = |signature: &&Signature| {
             // The subkey's own signature shows that its owner wants to belong to this certificate.
             let consents = signature.embedded_signature().is_some_and(|back| {
-                back.verify_primary_key_binding(&subkey.key, primary).is_ok()
+                back.verify_primary_key_binding(&subkey.key, primary)
+                    .is_ok()
             });
-            consents && signature.verify_subkey_binding(primary, &subkey.key).is_ok()
+            consents
+                && signature
+                    .verify_subkey_binding(primary, &subkey.key)
+                    .is_ok()
         };
         newest(subkey.signatures.iter().filter(is_bound)).map(Self::from_signature)
     }
 
     fn from_signature(signature: &Signature) -> Self {
-        let lifetime = signature.key_expiration_time().map(|lifetime| lifetime.as_secs());
+        let lifetime = signature
+            .key_expiration_time()
+            .map(|lifetime| lifetime.as_secs());
         Self {
             may_sign: signature.key_flags().sign(),
             lifetime: lifetime
@@ -156,7 +169,8 @@ impl Validity {
 
     fn holds(&self, key: &(impl KeyDetails + VerifyingKey), now: SystemTime) -> bool {
         let created = SystemTime::from(key.created_at());
-        self.lifetime.is_none_or(|lifetime| now < created + lifetime)
+        self.lifetime
+            .is_none_or(|lifetime| now < created + lifetime)
     }
 }
 

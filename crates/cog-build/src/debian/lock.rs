@@ -62,17 +62,30 @@ impl Lock {
             }
         };
         let packages = chosen.iter().map(lock).collect();
-        Self { suite, architecture, archives, packages }
+        Self {
+            suite,
+            architecture,
+            archives,
+            packages,
+        }
     }
 
     /// Identifies the tree: a checksum, hexadecimal, of everything that decides about its content. The mirror does
     /// not.
     pub fn key(&self) -> String {
-        let mut text = format!("{RECIPE} {} {}\n", self.suite.codename(), self.architecture.name());
+        let mut text = format!(
+            "{RECIPE} {} {}\n",
+            self.suite.codename(),
+            self.architecture.name()
+        );
         let mut packages: Vec<&LockedPackage> = self.packages.iter().collect();
         packages.sort_by(|left, right| left.name.cmp(&right.name));
         for package in packages {
-            let _ = writeln!(text, "{} {} {}", package.name, package.version, package.sha256);
+            let _ = writeln!(
+                text,
+                "{} {} {}",
+                package.name, package.version, package.sha256
+            );
         }
         hex(&Sha256::digest(text))
     }
@@ -118,7 +131,10 @@ mod tests {
         let mut newer = usual.clone();
         newer.packages[1].version = "2".to_owned();
         assert_ne!(usual.key(), newer.key());
-        let other = Lock { suite: Suite::Trixie, ..usual.clone() };
+        let other = Lock {
+            suite: Suite::Trixie,
+            ..usual.clone()
+        };
         assert_ne!(usual.key(), other.key());
         assert_eq!(usual.download_size(), 14);
     }

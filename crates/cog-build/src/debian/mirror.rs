@@ -59,7 +59,11 @@ impl Mirror {
             .strip_suffix("/debian")
             .map(|parent| format!("{parent}/debian-security"));
         let age = Age::Limited;
-        Ok(Self { main, security, age })
+        Ok(Self {
+            main,
+            security,
+            age,
+        })
     }
 
     /// The public archive.
@@ -147,7 +151,13 @@ mod tests {
         );
         let other = Mirror::at("http://mirror.example/other").unwrap();
         assert_eq!(other.address(Archive::Security), None);
-        for wrong in ["", "mirror.example/debian", "ftp://a/debian", "http://", "http://a/?b"] {
+        for wrong in [
+            "",
+            "mirror.example/debian",
+            "ftp://a/debian",
+            "http://",
+            "http://a/?b",
+        ] {
             let error = Mirror::at(wrong).unwrap_err();
             assert!(matches!(error, DebianError::BadMirror { .. }), "{wrong}");
         }
@@ -163,7 +173,12 @@ mod tests {
         let main = apt_sources(&mirror, Suite::Trixie, &[Archive::Main]);
         assert_eq!(main.matches("Types: deb\n").count(), 1);
         assert!(main.contains("Suites: trixie\n"));
-        let frozen = Mirror { age: Age::Any, ..mirror };
-        assert!(apt_sources(&frozen, Suite::Trixie, &[Archive::Main]).contains("Check-Valid-Until: no"));
+        let frozen = Mirror {
+            age: Age::Any,
+            ..mirror
+        };
+        assert!(
+            apt_sources(&frozen, Suite::Trixie, &[Archive::Main]).contains("Check-Valid-Until: no")
+        );
     }
 }

@@ -176,14 +176,7 @@ mod tests {
     #[test]
     fn nonsense_is_named() {
         for wrong in [
-            "a (>= 1",
-            "a (1)",
-            "a (>=)",
-            "a (=> 1)",
-            "../a",
-            "a b",
-            "A",
-            "|",
+            "a (>= 1", "a (1)", "a (>=)", "a (=> 1)", "../a", "a b", "A", "|",
         ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

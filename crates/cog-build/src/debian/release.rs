@@ -30,7 +30,11 @@ impl Release {
     /// The error says what is wrong.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let stanza = Stanza::parse_single(text.as_bytes()).map_err(|error| error.to_string())?;
-        let field = |name: &str| stanza.field(name).ok_or_else(|| format!("it has no `{name}`"));
+        let field = |name: &str| {
+            stanza
+                .field(name)
+                .ok_or_else(|| format!("it has no `{name}`"))
+        };
         let date = |value: &str| parse_date(value).ok_or_else(|| format!("`{value}` is no date"));
         let valid_until = match stanza.field("Valid-Until") {
             Some(value) => Some((date(value)?, value.to_owned())),
@@ -59,7 +63,10 @@ fn parse_file(line: &str) -> Option<(String, IndexFile)> {
 }
 
 pub(super) fn is_sha256(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    text.len() == 64
+        && text
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// `Sat, 11 Jul 2026 10:16:37 UTC`.
@@ -73,8 +80,14 @@ fn parse_date(text: &str) -> Option<SystemTime> {
     };
     let day: u64 = day.parse().ok().filter(|day| (1..=31).contains(day))?;
     let month = MONTHS.iter().position(|name| name == month)?;
-    let year: u64 = year.parse().ok().filter(|year| (1970..10_000).contains(year))?;
-    let clock: Vec<u64> = time.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;
+    let year: u64 = year
+        .parse()
+        .ok()
+        .filter(|year| (1970..10_000).contains(year))?;
+    let clock: Vec<u64> = time
+        .split(':')
+        .map(|part| part.parse().ok())
+        .collect::<Option<_>>()?;
     let [hour @ 0..24, minute @ 0..60, second @ 0..=60] = clock[..] else {
         return None;
     };
@@ -98,7 +111,11 @@ mod tests {
 
     fn seconds(text: &str) -> Option<u64> {
         let date = parse_date(text)?;
-        Some(date.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs())
+        Some(
+            date.duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap()
+                .as_secs(),
+        )
     }
 
     #[test]
@@ -145,8 +162,13 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        let error = Release::parse("Codename: x\nDate: Sat, 11 Jul 2026 10:16:37 UTC\n").unwrap_err();
+        let error =
+            Release::parse("Codename: x\nDate: Sat, 11 Jul 2026 10:16:37 UTC\n").unwrap_err();
         assert_eq!(error, "it has no `SHA256`");
-        assert!(Release::parse("Codename: x\nDate: soon\nSHA256:\n").unwrap_err().contains("`soon`"));
+        assert!(
+            Release::parse("Codename: x\nDate: soon\nSHA256:\n")
+                .unwrap_err()
+                .contains("`soon`")
+        );
     }
 }

@@ -52,13 +52,19 @@ impl Releases<'_> {
             Cached::Stale(release) => (None, release),
         };
         if let Some(release) = fresh {
-            return Ok(release.map(|release| Found { release, origin: Origin::Fresh }));
+            return Ok(release.map(|release| Found {
+                release,
+                origin: Origin::Fresh,
+            }));
         }
         let message = match self.fetcher.small_file(&url).await {
             Ok(message) => message,
             Err(error) if error.is_unreachable() => {
                 let release = cached.ok_or(error)?;
-                return Ok(Some(Found { release, origin: Origin::Offline }));
+                return Ok(Some(Found {
+                    release,
+                    origin: Origin::Offline,
+                }));
             }
             Err(error) => return Err(error),
         };
@@ -69,26 +75,43 @@ impl Releases<'_> {
         self.check_age(&release, &url)?;
         // A mirror that lags behind another one does not take us back in time.
         if let Some(newer) = cached.filter(|cached| cached.date > release.date) {
-            return Ok(Some(Found { release: newer, origin: Origin::Fresh }));
+            return Ok(Some(Found {
+                release: newer,
+                origin: Origin::Fresh,
+            }));
         }
         self.keep(&path, &message)?;
-        Ok(Some(Found { release, origin: Origin::Fresh }))
+        Ok(Some(Found {
+            release,
+            origin: Origin::Fresh,
+        }))
     }
 
     /// An empty file stands for an archive that the mirror does not have.
     fn cached(&self, path: &PathBuf, url: &str, suite: Suite, archive: Archive) -> Result<Cached> {
         let message = match fs_err::read(path) {
             Ok(message) => message,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Cached::Stale(None)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Cached::Stale(None));
+            }
             Err(error) => return Err(error.into()),
         };
         let fetched = fs_err::metadata(path)?.modified()?;
-        let is_fresh = self.now.duration_since(fetched).is_ok_and(|age| age < self.freshness);
+        let is_fresh = self
+            .now
+            .duration_since(fetched)
+            .is_ok_and(|age| age < self.freshness);
         if message.is_empty() {
-            return Ok(if is_fresh { Cached::Fresh(None) } else { Cached::Stale(None) });
+            return Ok(if is_fresh {
+                Cached::Fresh(None)
+            } else {
+                Cached::Stale(None)
+            });
         }
         Ok(match self.verified(&message, url, suite, archive) {
-            Ok(release) if is_fresh && self.check_age(&release, url).is_ok() => Cached::Fresh(Some(release)),
+            Ok(release) if is_fresh && self.check_age(&release, url).is_ok() => {
+                Cached::Fresh(Some(release))
+            }
             Ok(release) => Cached::Stale(Some(release)),
             // Cut off, or signed by a key that is no longer valid.
             Err(_) => Cached::Stale(None),
@@ -103,23 +126,41 @@ impl Releases<'_> {
         Ok(None)
     }
 
-    fn verified(&self, message: &[u8], url: &str, suite: Suite, archive: Archive) -> Result<Release> {
+    fn verified(
+        &self,
+        message: &[u8],
+        url: &str,
+        suite: Suite,
+        archive: Archive,
+    ) -> Result<Release> {
         let text = self.keyring.verified_text(message, self.now);
-        let text = text.map_err(|reason| DebianError::Signature { url: url.to_owned(), reason })?;
-        let unusable = |reason| DebianError::Release { url: url.to_owned(), reason };
+        let text = text.map_err(|reason| DebianError::Signature {
+            url: url.to_owned(),
+            reason,
+        })?;
+        let unusable = |reason| DebianError::Release {
+            url: url.to_owned(),
+            reason,
+        };
         let release = Release::parse(&text).map_err(unusable)?;
         let expected = archive.suite(suite);
         // Otherwise a mirror could answer with the signed file of another release.
         if release.codename == expected {
             return Ok(release);
         }
-        Err(unusable(format!("it is of `{}`, not of `{expected}`", release.codename)))
+        Err(unusable(format!(
+            "it is of `{}`, not of `{expected}`",
+            release.codename
+        )))
     }
 
     fn check_age(&self, release: &Release, url: &str) -> Result<()> {
         match &release.valid_until {
             Some((until, text)) if *until < self.now && self.mirror.age() == Age::Limited => {
-                Err(DebianError::Expired { url: url.to_owned(), until: text.clone() })
+                Err(DebianError::Expired {
+                    url: url.to_owned(),
+                    until: text.clone(),
+                })
             }
             _ => Ok(()),
         }

@@ -63,7 +63,10 @@ impl<'a> Resolver<'a> {
     }
 
     fn must_choose_name(&mut self, name: &str, suite: Suite) -> Result<()> {
-        let relation = Relation { name: name.to_owned(), constraint: None };
+        let relation = Relation {
+            name: name.to_owned(),
+            constraint: None,
+        };
         if self.is_satisfied(&relation) {
             return Ok(());
         }
@@ -76,7 +79,10 @@ impl<'a> Resolver<'a> {
         }
         Err(match first {
             Some(obstacle) => obstacle.into(),
-            None => DebianError::NoPackage { name: name.to_owned(), suite: suite.codename() },
+            None => DebianError::NoPackage {
+                name: name.to_owned(),
+                suite: suite.codename(),
+            },
         })
     }
 
@@ -96,10 +102,17 @@ impl<'a> Resolver<'a> {
 
     fn choose(&mut self, position: usize) -> Result<(), Obstacle> {
         let package = self.index.package(position);
-        let obstacle = |reason: String| Obstacle { package: package.name.to_string(), reason };
+        let obstacle = |reason: String| Obstacle {
+            package: package.name.to_string(),
+            reason,
+        };
         match self.by_name.get(&*package.name) {
             Some(known) if *known == position => return Ok(()),
-            Some(_) => return Err(obstacle("another version of it is needed as well".to_owned())),
+            Some(_) => {
+                return Err(obstacle(
+                    "another version of it is needed as well".to_owned(),
+                ));
+            }
             None => {}
         }
         self.steps += 1;
@@ -142,11 +155,19 @@ impl<'a> Resolver<'a> {
     }
 
     fn is_satisfied(&self, relation: &Relation) -> bool {
-        let by_itself = self.by_name.get(relation.name.as_str()).is_some_and(|position| {
-            relation.accepts(&self.index.package(*position).version)
-        });
-        let providers = self.by_provided.get(relation.name.as_str()).into_iter().flatten();
-        by_itself || providers.into_iter().any(|position| self.provides(*position, relation))
+        let by_itself = self
+            .by_name
+            .get(relation.name.as_str())
+            .is_some_and(|position| relation.accepts(&self.index.package(*position).version));
+        let providers = self
+            .by_provided
+            .get(relation.name.as_str())
+            .into_iter()
+            .flatten();
+        by_itself
+            || providers
+                .into_iter()
+                .any(|position| self.provides(*position, relation))
     }
 
     fn provides(&self, position: usize, relation: &Relation) -> bool {
@@ -169,7 +190,10 @@ impl<'a> Resolver<'a> {
     fn conflicting(&self, position: usize, conflicts: &[Relation]) -> Option<usize> {
         let excludes = |conflicts: &[Relation], of: usize, other: usize| {
             // A package may provide what it conflicts with, to be the only one that does.
-            of != other && conflicts.iter().any(|relation| self.matches(other, relation))
+            of != other
+                && conflicts
+                    .iter()
+                    .any(|relation| self.matches(other, relation))
         };
         self.chosen
             .iter()
@@ -191,9 +215,15 @@ impl<'a> Resolver<'a> {
         let package = index.package(position);
         self.by_name.insert(&package.name, position);
         for provided in &package.provides {
-            self.by_provided.entry(&provided.name).or_default().push(position);
+            self.by_provided
+                .entry(&provided.name)
+                .or_default()
+                .push(position);
         }
-        self.chosen.push(Choice { position, conflicts });
+        self.chosen.push(Choice {
+            position,
+            conflicts,
+        });
     }
 
     fn take_back(&mut self, chosen: usize, ordered: usize) {

@@ -189,6 +189,10 @@ mod tests {
         let mut endless = Stanzas::new(io::BufReader::new(io::repeat(b'x')));
         assert!(endless.next_stanza(|_| true).is_err());
         let lines = "A: 1\n b\n".repeat(MAX_STANZA / 4);
-        assert!(Stanzas::new(lines.as_bytes()).next_stanza(|_| true).is_err());
+        assert!(
+            Stanzas::new(lines.as_bytes())
+                .next_stanza(|_| true)
+                .is_err()
+        );
     }
 }

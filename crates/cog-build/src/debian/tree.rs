@@ -43,7 +43,10 @@ pub(super) enum Claim {
 impl Tree {
     /// A tree in the directory `root`, which exists and is empty.
     pub(super) fn new(root: PathBuf) -> Self {
-        Self { root, shared: Mutex::default() }
+        Self {
+            root,
+            shared: Mutex::default(),
+        }
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -115,7 +118,10 @@ impl Tree {
         target: &Path,
         owner: usize,
     ) -> Result<(), DebError> {
-        let missing = || DebError::HardLink { path: place.to_owned(), target: target.to_owned() };
+        let missing = || DebError::HardLink {
+            path: place.to_owned(),
+            target: target.to_owned(),
+        };
         let (parent, name) = split(target)?;
         let source = self.directory(parent)?.join(name);
         if self.shared().owners.get(&source) != Some(&owner) {
@@ -131,7 +137,12 @@ impl Tree {
 
     /// Makes the directory if it is not there. Where packages disagree about its permissions, the package with the
     /// lowest number is right.
-    pub(super) fn make_directory(&self, path: &Path, mode: u32, owner: usize) -> Result<(), DebError> {
+    pub(super) fn make_directory(
+        &self,
+        path: &Path,
+        mode: u32,
+        owner: usize,
+    ) -> Result<(), DebError> {
         let directory = self.directory(path)?;
         let mut shared = self.shared();
         let known = shared.modes.entry(directory).or_insert((owner, mode));
@@ -156,7 +167,9 @@ impl Tree {
         if let Some(known) = self.shared().directories.get(path) {
             return Ok(known.clone());
         }
-        let refused = || DebError::Path { path: path.to_owned() };
+        let refused = || DebError::Path {
+            path: path.to_owned(),
+        };
         let mut rest: Vec<PathBuf> = components(path).ok_or_else(refused)?;
         rest.reverse();
         let mut real = PathBuf::new();
@@ -183,7 +196,9 @@ impl Tree {
             }
             rest.extend(link_components(&target).into_iter().rev());
         }
-        self.shared().directories.insert(path.to_owned(), real.clone());
+        self.shared()
+            .directories
+            .insert(path.to_owned(), real.clone());
         Ok(real)
     }
 
@@ -194,7 +209,11 @@ impl Tree {
             match fs_err::symlink_metadata(&path) {
                 Ok(found) if found.is_dir() => return Ok(None),
                 Ok(found) if found.is_symlink() => return Ok(Some(fs_err::read_link(&path)?)),
-                Ok(_) => return Err(DebError::NotADirectory { path: place.to_owned() }),
+                Ok(_) => {
+                    return Err(DebError::NotADirectory {
+                        path: place.to_owned(),
+                    });
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error.into()),
             }
@@ -213,7 +232,9 @@ impl Tree {
         match fs_err::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error.into()),
-            Ok(found) if found.is_dir() => Err(DebError::Obstructed { path: place.to_owned() }),
+            Ok(found) if found.is_dir() => Err(DebError::Obstructed {
+                path: place.to_owned(),
+            }),
             Ok(_) => Ok(fs_err::remove_file(path)?),
         }
     }
@@ -226,7 +247,9 @@ impl Tree {
 /// The path of an archive's entry below the root; empty for the root itself.
 pub(super) fn entry_path(bytes: &[u8]) -> Result<PathBuf, DebError> {
     let path = Path::new(OsStr::from_bytes(bytes));
-    let refused = || DebError::Path { path: path.to_owned() };
+    let refused = || DebError::Path {
+        path: path.to_owned(),
+    };
     // The package database has one path per line.
     if bytes.len() >= 4096 || bytes.iter().any(|byte| byte.is_ascii_control()) {
         return Err(refused());
@@ -256,18 +279,35 @@ fn link_components(target: &Path) -> Vec<PathBuf> {
 
 fn split(path: &Path) -> Result<(&Path, &OsStr), DebError> {
     let parts = path.parent().zip(path.file_name());
-    parts.ok_or_else(|| DebError::Path { path: path.to_owned() })
+    parts.ok_or_else(|| DebError::Path {
+        path: path.to_owned(),
+    })
 }
 
 /// Whether `target`, seen from `directory`, never climbs above the root. Absolute targets start at the tree's root.
 fn climbs_no_higher(directory: &Path, target: &Path) -> bool {
-    let start = if target.is_absolute() { 0 } else { directory.components().count() };
-    let depth = link_components(target).into_iter().try_fold(start, |depth, part| {
-        if part == Path::new("..") { depth.checked_sub(1) } else { Some(depth + 1) }
-    });
+    let start = if target.is_absolute() {
+        0
+    } else {
+        directory.components().count()
+    };
+    let depth = link_components(target)
+        .into_iter()
+        .try_fold(start, |depth, part| {
+            if part == Path::new("..") {
+                depth.checked_sub(1)
+            } else {
+                Some(depth + 1)
+            }
+        });
     depth.is_some()
 }
 
 fn at(place: &Path) -> impl FnOnce(io::Error) -> io::Error {
-    |error| io::Error::new(error.kind(), format!("make link `{}`: {error}", place.display()))
+    |error| {
+        io::Error::new(
+            error.kind(),
+            format!("make link `{}`: {error}", place.display()),
+        )
+    }
 }

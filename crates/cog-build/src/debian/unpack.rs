@@ -48,19 +48,31 @@ pub(super) fn unpack(
         tree,
         owner,
         part,
-        configuration: deb.control.configuration_files().map(PathBuf::from).collect(),
+        configuration: deb
+            .control
+            .configuration_files()
+            .map(PathBuf::from)
+            .collect(),
         paths: Vec::new(),
         overlaps: Vec::new(),
     };
     let mut archive = tar::Archive::new(deb.data()?);
     for (number, entry) in archive.entries()?.enumerate() {
         if number >= MAX_ENTRIES {
-            return Err(DebError::TooLarge { limit: format!("{MAX_ENTRIES} entries") });
+            return Err(DebError::TooLarge {
+                limit: format!("{MAX_ENTRIES} entries"),
+            });
         }
         unpacking.entry(entry?)?;
     }
-    let Unpacking { paths, overlaps, .. } = unpacking;
-    Ok(Unpacked { control: deb.control, paths, overlaps })
+    let Unpacking {
+        paths, overlaps, ..
+    } = unpacking;
+    Ok(Unpacked {
+        control: deb.control,
+        paths,
+        overlaps,
+    })
 }
 
 struct Unpacking<'a> {
@@ -87,7 +99,10 @@ impl Unpacking<'_> {
             }
             return Ok(());
         }
-        if !matches!(kind, EntryType::Regular | EntryType::Continuous | EntryType::Symlink | EntryType::Link) {
+        if !matches!(
+            kind,
+            EntryType::Regular | EntryType::Continuous | EntryType::Symlink | EntryType::Link
+        ) {
             return Err(DebError::Special { path });
         }
         self.paths.push(path.clone());
@@ -127,12 +142,17 @@ impl Unpacking<'_> {
     }
 }
 
-fn link_target(entry: &tar::Entry<'_, impl std::io::Read>, path: &Path) -> Result<PathBuf, DebError> {
+fn link_target(
+    entry: &tar::Entry<'_, impl std::io::Read>,
+    path: &Path,
+) -> Result<PathBuf, DebError> {
     let target = entry.link_name()?;
-    target.map(std::borrow::Cow::into_owned).ok_or_else(|| DebError::Escape {
-        path: path.to_owned(),
-        target: PathBuf::new(),
-    })
+    target
+        .map(std::borrow::Cow::into_owned)
+        .ok_or_else(|| DebError::Escape {
+            path: path.to_owned(),
+            target: PathBuf::new(),
+        })
 }
 
 /// Documentation and translations, which the official slim images leave out as well. Licences stay.
@@ -147,9 +167,8 @@ pub(super) fn is_left_out(path: &Path) -> bool {
     let inner: Vec<&[u8]> = parts.collect();
     match (kind, inner.as_slice()) {
         // Only the directory itself, since programs expect it.
-        (_, []) => false,
-        (b"doc", [_, .., b"copyright"]) => false,
-        (b"doc", _) => !matches!(path.extension(), None if inner.len() == 1),
+        (_, []) | (b"doc", [_] | [.., b"copyright"]) => false,
+        (b"doc", _) => true,
         (b"locale", [b"locale.alias"]) => false,
         (b"man" | b"info" | b"groff" | b"lintian" | b"linda" | b"locale", _) => true,
         _ => false,

@@ -11,7 +11,7 @@ use crate::outputs::pretty;
 use crate::session::Session;
 
 /// Cached steps that no build used for this long are forgotten by `cog prune`.
-const STEP_LIFETIME: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+const STEP_LIFETIME: Duration = Duration::from_hours(14 * 24);
 
 pub(crate) fn images(session: &Session<'_>, args: &ImagesArgs) -> anyhow::Result<()> {
     let images = session

@@ -1,5 +1,6 @@
 //! `cog run`: one prediction, on the project or on an image.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -209,10 +210,8 @@ fn refused(body: &[u8]) -> String {
             .and_then(|loc| loc.last())
             .and_then(Value::as_str)
             .unwrap_or_default();
-        text.push_str(&format!(
-            "- {field}: {}\n",
-            detail["msg"].as_str().unwrap_or_default()
-        ));
+        let message = detail["msg"].as_str().unwrap_or_default();
+        let _ = writeln!(text, "- {field}: {message}");
     }
     text.push_str("Give inputs as `-i name=value`, and files as `-i name=@path`");
     text

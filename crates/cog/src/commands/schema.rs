@@ -33,24 +33,21 @@ pub(crate) fn schema(session: &Session<'_>, args: &SchemaArgs) -> anyhow::Result
 
 /// The project's document: the one that `COG_OPENAPI_SCHEMA` names, else from its source.
 pub(super) fn document(session: &Session<'_>, project: &Project) -> anyhow::Result<String> {
-    let text = match std::env::var("COG_OPENAPI_SCHEMA")
-        .ok()
-        .filter(|path| !path.is_empty())
-    {
-        Some(path) => fs_err::read_to_string(&path)
-            .with_context(|| format!("COG_OPENAPI_SCHEMA: failed to read {path}"))?,
-        None => {
-            let generated = cog_schema::generate(&Request {
-                tree: &Directory::new(project.directory()),
-                runner: project.config.runner.as_deref(),
-                train: project.config.train.as_deref(),
-                cog_version: env!("CARGO_PKG_VERSION"),
-            })?;
-            for warning in &generated.warnings {
-                session.printer.warning(warning);
-            }
-            generated.json
+    let given = std::env::var("COG_OPENAPI_SCHEMA").ok();
+    let text = if let Some(path) = given.filter(|path| !path.is_empty()) {
+        fs_err::read_to_string(&path)
+            .with_context(|| format!("COG_OPENAPI_SCHEMA: failed to read {path}"))?
+    } else {
+        let generated = cog_schema::generate(&Request {
+            tree: &Directory::new(project.directory()),
+            runner: project.config.runner.as_deref(),
+            train: project.config.train.as_deref(),
+            cog_version: env!("CARGO_PKG_VERSION"),
+        })?;
+        for warning in &generated.warnings {
+            session.printer.warning(warning);
         }
+        generated.json
     };
     validate_document(&text)?;
     Ok(text)

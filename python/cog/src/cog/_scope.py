@@ -36,16 +36,12 @@ class MetricRecorder:
         check_name(key)
         checked = _checked(value)
         kind = type(value).__name__
-        if wire_mode == "increment" and (
-            isinstance(value, bool) or not isinstance(value, (int, float))
-        ):
+        if wire_mode == "increment" and (isinstance(value, bool) or not isinstance(value, (int, float))):
             raise TypeError(f"Increment mode requires int or float, got {kind}")
         with self._lock:
             known = self._types.setdefault(key, kind)
             if known != kind:
-                raise TypeError(
-                    f"Metric '{key}' has type {known}, cannot set to {kind} without deleting first"
-                )
+                raise TypeError(f"Metric '{key}' has type {known}, cannot set to {kind} without deleting first")
             self._sink(key, checked, wire_mode)
 
     def delete(self, key: str) -> None:
@@ -124,14 +120,10 @@ def check_form(name: str) -> None:
     if not name:
         raise ValueError("metric name must not be empty")
     if len(name) > NAME_LIMIT:
-        raise ValueError(
-            f"metric name must be {NAME_LIMIT} characters or fewer (got {len(name)} characters)"
-        )
+        raise ValueError(f"metric name must be {NAME_LIMIT} characters or fewer (got {len(name)} characters)")
     segments = name.split(".")
     if len(segments) > SEGMENT_LIMIT:
-        raise ValueError(
-            f"metric name must have at most {SEGMENT_LIMIT} dot-separated segments (got {len(segments)})"
-        )
+        raise ValueError(f"metric name must have at most {SEGMENT_LIMIT} dot-separated segments (got {len(segments)})")
     if name.startswith("."):
         raise ValueError("metric name must not start with a dot")
     if name.endswith("."):
@@ -159,9 +151,7 @@ def _wire_mode(mode: str | None) -> str:
     try:
         return _MODES[mode or "replace"]
     except (KeyError, TypeError):
-        raise TypeError(
-            f"Invalid metric mode: {mode!r}. Expected 'replace', 'incr', or 'append'."
-        ) from None
+        raise TypeError(f"Invalid metric mode: {mode!r}. Expected 'replace', 'incr', or 'append'.") from None
 
 
 def _checked(value: Any) -> Any:
@@ -175,6 +165,5 @@ def _checked(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): item if item is None else _checked(item) for key, item in value.items()}
     raise TypeError(
-        f"Unsupported metric value type: {type(value).__name__}. "
-        "Expected bool, int, float, str, list, or dict."
+        f"Unsupported metric value type: {type(value).__name__}. Expected bool, int, float, str, list, or dict."
     )

@@ -9,9 +9,7 @@ from typing import Any
 class BaseModel:
     """Base of output classes: a subclass becomes a dataclass of its annotations."""
 
-    def __init_subclass__(
-        cls, *, auto_dataclass: bool = True, init: bool = True, **options: Any
-    ) -> None:
+    def __init_subclass__(cls, *, auto_dataclass: bool = True, init: bool = True, **options: Any) -> None:
         super().__init_subclass__()
         primary = cls.__mro__[1]
         if not issubclass(primary, BaseModel):
@@ -19,14 +17,8 @@ class BaseModel:
         parent_is_auto = bool(primary.__dict__.get("__cog_auto_dataclass__", False))
         if auto_dataclass:
             for base in cls.__mro__[1:]:
-                if (
-                    base.__name__ != "BaseModel"
-                    and not issubclass(base, BaseModel)
-                    and dataclasses.is_dataclass(base)
-                ):
-                    raise TypeError(
-                        f'Cannot mixin dataclass "{base.__name__}" while inheriting from `BaseModel`'
-                    )
+                if base.__name__ != "BaseModel" and not issubclass(base, BaseModel) and dataclasses.is_dataclass(base):
+                    raise TypeError(f'Cannot mixin dataclass "{base.__name__}" while inheriting from `BaseModel`')
             cls.__cog_auto_dataclass__ = True  # type: ignore[attr-defined]
             dataclasses.dataclass(init=init, **options)(cls)
         elif parent_is_auto:

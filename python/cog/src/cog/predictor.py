@@ -27,9 +27,7 @@ class BaseRunner:
     def predict(self, *args: Any, **kwargs: Any) -> Any:
         """Deprecated name of :meth:`run`."""
         name = type(self).__name__
-        warnings.warn(
-            f"{name}.predict() is deprecated; use run() instead", DeprecationWarning, stacklevel=2
-        )
+        warnings.warn(f"{name}.predict() is deprecated; use run() instead", DeprecationWarning, stacklevel=2)
         return self.run(*args, **kwargs)
 
     @property
@@ -51,15 +49,11 @@ class BasePredictor(BaseRunner):
 
 def handler_name(cls: type) -> str:
     """Which of ``run`` and ``predict`` a class defines; ValueError for both or none."""
-    found = set()
+    found: set[str] = set()
     for base in cls.__mro__:
         if base in (BaseRunner, BasePredictor, object):
             break
-        found.update(
-            name
-            for name in ("run", "predict")
-            if callable(getattr(base, name, None)) and name in vars(base)
-        )
+        found.update(name for name in ("run", "predict") if callable(getattr(base, name, None)) and name in vars(base))
     if len(found) == 2:
         raise ValueError(f"{cls.__name__} must define either run() or predict(), not both")
     if not found:
@@ -68,7 +62,7 @@ def handler_name(cls: type) -> str:
 
 
 def load_predictor_from_ref(ref: str) -> Any:
-    """The model that ``path.py:Name`` (or ``path.py``) refers to: a class is instantiated, a function is returned."""
+    """The model that ``path.py:Name`` (or ``path.py``) refers to: classes are instantiated."""
     path, _, name = ref.partition(":")
     module = _load_module(path)
     target = getattr(module, name) if name else _default_target(module)

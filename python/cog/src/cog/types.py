@@ -87,9 +87,7 @@ class File(io.IOBase):
             return io.BytesIO(data_of(str(value)))
         if scheme in ("http", "https"):
             return URLFile(str(value))  # type: ignore[return-value]
-        raise ValueError(
-            f"'{scheme}' is not a valid URL scheme. 'data', 'http', or 'https' is supported."
-        )
+        raise ValueError(f"'{scheme}' is not a valid URL scheme. 'data', 'http', or 'https' is supported.")
 
 
 class URLFile:
@@ -120,7 +118,8 @@ class URLFile:
         return iter(self._opened())
 
     def __next__(self) -> bytes:
-        return next(self._opened())
+        line: bytes = next(self._opened())
+        return line
 
     def __enter__(self) -> Any:
         return self._opened().__enter__()
@@ -129,7 +128,7 @@ class URLFile:
         self._opened().__exit__(*exception)
 
     def __reduce__(self) -> tuple[type[URLFile], tuple[str, str]]:
-        return URLFile, (object.__getattribute__(self, "__url__"), self.name)  # type: ignore[attr-defined]
+        return URLFile, (object.__getattribute__(self, "__url__"), self.name)
 
     def __repr__(self) -> str:
         target = object.__getattribute__(self, "__target__")

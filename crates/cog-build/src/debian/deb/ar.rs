@@ -36,10 +36,16 @@ pub(super) fn members(reader: &mut (impl Read + Seek)) -> Result<Vec<Member>, De
         reader
             .read_exact(&mut header)
             .map_err(|_| wrong("it is cut off"))?;
-        let member = parse(&header, position).ok_or_else(|| wrong("a member's header is malformed"))?;
-        let after = member.offset.checked_add(member.size).filter(|after| *after <= end);
+        let member =
+            parse(&header, position).ok_or_else(|| wrong("a member's header is malformed"))?;
+        let after = member
+            .offset
+            .checked_add(member.size)
+            .filter(|after| *after <= end);
         // Members start at even positions.
-        position = after.ok_or_else(|| wrong("it is cut off"))?.next_multiple_of(2);
+        position = after
+            .ok_or_else(|| wrong("it is cut off"))?
+            .next_multiple_of(2);
         members.push(member);
         if members.len() > MAX_MEMBERS {
             return Err(wrong("it has too many members"));
@@ -67,7 +73,11 @@ mod tests {
     use super::*;
 
     fn header(name: &str, size: &str) -> Vec<u8> {
-        format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`\n", 0, 0, 0, 100_644).into_bytes()
+        format!(
+            "{name:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`\n",
+            0, 0, 0, 100_644
+        )
+        .into_bytes()
     }
 
     fn archive(parts: &[&[u8]]) -> Vec<u8> {
@@ -78,7 +88,10 @@ mod tests {
 
     fn read(bytes: Vec<u8>) -> Result<Vec<(String, u64, u64)>, String> {
         let members = members(&mut Cursor::new(bytes)).map_err(|error| error.to_string())?;
-        Ok(members.into_iter().map(|member| (member.name, member.offset, member.size)).collect())
+        Ok(members
+            .into_iter()
+            .map(|member| (member.name, member.offset, member.size))
+            .collect())
     }
 
     #[test]

@@ -20,7 +20,11 @@ pub(super) fn decoder<'a>(
         Some(".zst") => Box::new(zstd::Decoder::with_buffer(reader)?),
         Some(".gz") => Box::new(flate2::bufread::MultiGzDecoder::new(reader)),
         Some("") => Box::new(reader),
-        _ => return Err(DebError::Compression { name: name.to_owned() }),
+        _ => {
+            return Err(DebError::Compression {
+                name: name.to_owned(),
+            });
+        }
     })
 }
 

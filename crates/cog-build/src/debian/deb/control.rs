@@ -31,10 +31,13 @@ impl Control {
             if entry.header().entry_type().is_dir() {
                 continue;
             }
-            let name = file_name(&path)
-                .ok_or_else(|| malformed(format!("its file `{}` has a strange name", path.display())))?;
+            let name = file_name(&path).ok_or_else(|| {
+                malformed(format!("its file `{}` has a strange name", path.display()))
+            })?;
             if !entry.header().entry_type().is_file() || entry.size() > MAX_FILE {
-                return Err(malformed(format!("its file `{name}` is no file, or too long")));
+                return Err(malformed(format!(
+                    "its file `{name}` is no file, or too long"
+                )));
             }
             let mut content = Vec::new();
             entry.take(MAX_FILE).read_to_end(&mut content)?;
@@ -45,12 +48,15 @@ impl Control {
         }
         let control = files.remove("control");
         let control = control.ok_or_else(|| malformed("it has no `control` file".to_owned()))?;
-        let stanza = Stanza::parse_single(&control).map_err(|error| malformed(error.to_string()))?;
+        let stanza =
+            Stanza::parse_single(&control).map_err(|error| malformed(error.to_string()))?;
         let control = Self { stanza, files };
         if relation::is_package_name(control.name()) && is_word(control.architecture()) {
             return Ok(control);
         }
-        Err(malformed("it has no proper name or architecture".to_owned()))
+        Err(malformed(
+            "it has no proper name or architecture".to_owned(),
+        ))
     }
 
     pub(in crate::debian) fn name(&self) -> &str {
@@ -77,21 +83,25 @@ impl Control {
     /// Configuration files, without leading slash.
     pub(in crate::debian) fn configuration_files(&self) -> impl Iterator<Item = &str> {
         // Lines with a flag before the path are about files that the package no longer has.
-        self.lines("conffiles").filter_map(|line| line.strip_prefix('/'))
+        self.lines("conffiles")
+            .filter_map(|line| line.strip_prefix('/'))
     }
 
     /// The lines of one of the files that are text.
     pub(in crate::debian) fn lines(&self, file: &str) -> impl Iterator<Item = &str> {
         let content = self.files.get(file).map(Vec::as_slice).unwrap_or_default();
         let text = std::str::from_utf8(content).unwrap_or_default();
-        text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
+        text.lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
     }
 
     /// Whether files of the package `other` may be replaced by this one's.
     pub(in crate::debian) fn replaces(&self, other: &Self) -> bool {
         let relations = relation::parse_flat(self.field("Replaces")).unwrap_or_default();
-        let is_other =
-            |relation: &Relation| relation.name == other.name() && relation.accepts(other.version());
+        let is_other = |relation: &Relation| {
+            relation.name == other.name() && relation.accepts(other.version())
+        };
         relations.iter().any(is_other)
     }
 
@@ -102,13 +112,21 @@ impl Control {
 
 /// The name of a file in the archive's only directory, if it is safe as a part of a file name.
 fn file_name(path: &Path) -> Option<String> {
-    let mut components = path.components().filter(|component| *component != Component::CurDir);
+    let mut components = path
+        .components()
+        .filter(|component| *component != Component::CurDir);
     match (components.next(), components.next()) {
-        (Some(Component::Normal(name)), None) => name.to_str().filter(|name| is_word(name)).map(str::to_owned),
+        (Some(Component::Normal(name)), None) => name
+            .to_str()
+            .filter(|name| is_word(name))
+            .map(str::to_owned),
         _ => None,
     }
 }
 
 fn is_word(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_+".contains(&byte))
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_+".contains(&byte))
 }

@@ -107,23 +107,35 @@ impl Deb {
         let mut file = fs_err::File::open(path)?;
         let members = ar::members(&mut BufReader::new(&mut file))?;
         let [version, rest @ ..] = members.as_slice() else {
-            return Err(DebError::Container { reason: "it is empty" });
+            return Err(DebError::Container {
+                reason: "it is empty",
+            });
         };
         if version.name != "debian-binary" {
-            return Err(DebError::Container { reason: "it has no version" });
+            return Err(DebError::Container {
+                reason: "it has no version",
+            });
         }
         let mut text = String::new();
-        member_reader(path, version)?.take(16).read_to_string(&mut text)?;
+        member_reader(path, version)?
+            .take(16)
+            .read_to_string(&mut text)?;
         if !text.starts_with("2.") {
-            return Err(DebError::Container { reason: "its version is not 2" });
+            return Err(DebError::Container {
+                reason: "its version is not 2",
+            });
         }
         // Later versions of the format may add members that start with an underscore.
         let mut rest = rest.iter().filter(|member| !member.name.starts_with('_'));
         let (Some(control), Some(data)) = (rest.next(), rest.next()) else {
-            return Err(DebError::Container { reason: "it has no control data or no files" });
+            return Err(DebError::Container {
+                reason: "it has no control data or no files",
+            });
         };
         if !control.name.starts_with("control.tar") || !data.name.starts_with("data.tar") {
-            return Err(DebError::Container { reason: "its members are in the wrong order" });
+            return Err(DebError::Container {
+                reason: "its members are in the wrong order",
+            });
         }
         let reader = compression::decoder(&control.name, member_reader(path, control)?)?;
         Ok(Self {
@@ -137,11 +149,17 @@ impl Deb {
     pub(super) fn data(&self) -> Result<impl Read, DebError> {
         let reader = member_reader(&self.path, &self.data)?;
         let reader = compression::decoder(&self.data.name, reader)?;
-        Ok(BufReader::with_capacity(128 * 1024, Limited::new(reader, MAX_DATA)))
+        Ok(BufReader::with_capacity(
+            128 * 1024,
+            Limited::new(reader, MAX_DATA),
+        ))
     }
 }
 
-fn member_reader(path: &Path, member: &ar::Member) -> Result<BufReader<impl Read + use<>>, DebError> {
+fn member_reader(
+    path: &Path,
+    member: &ar::Member,
+) -> Result<BufReader<impl Read + use<>>, DebError> {
     let mut file = fs_err::File::open(path)?;
     file.seek(SeekFrom::Start(member.offset))?;
     Ok(BufReader::with_capacity(64 * 1024, file.take(member.size)))
@@ -156,7 +174,11 @@ struct Limited<R> {
 
 impl<R> Limited<R> {
     fn new(reader: R, limit: u64) -> Self {
-        Self { reader, left: limit, limit }
+        Self {
+            reader,
+            left: limit,
+            limit,
+        }
     }
 }
 

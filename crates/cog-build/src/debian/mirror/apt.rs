@@ -6,8 +6,17 @@ use crate::debian::stanza::{Stanza, Stanzas};
 
 /// Names that Debian's suites have had and will have; of other distributions' suites nothing is used.
 const SUITES: &[&str] = &[
-    "bullseye", "bookworm", "trixie", "forky", "duke", "oldoldstable", "oldstable", "stable",
-    "testing", "unstable", "sid",
+    "bullseye",
+    "bookworm",
+    "trixie",
+    "forky",
+    "duke",
+    "oldoldstable",
+    "oldstable",
+    "stable",
+    "testing",
+    "unstable",
+    "sid",
 ];
 
 /// What a source is good for.
@@ -46,7 +55,10 @@ pub(super) fn sources(root: &Path) -> Vec<Source> {
             continue;
         };
         match file.extension().and_then(|extension| extension.to_str()) {
-            Some("list") => text.lines().filter_map(one_line).for_each(|entry| entry.add(root, &mut found)),
+            Some("list") => text
+                .lines()
+                .filter_map(one_line)
+                .for_each(|entry| entry.add(root, &mut found)),
             Some("sources") => stanzas(&text).for_each(|entry| entry.add(root, &mut found)),
             _ => {}
         }
@@ -81,7 +93,9 @@ fn one_line(line: &str) -> Option<Entry> {
         None => ("", rest),
     };
     let option = |name: &str| {
-        let mut pairs = options.split_whitespace().filter_map(|pair| pair.split_once('='));
+        let mut pairs = options
+            .split_whitespace()
+            .filter_map(|pair| pair.split_once('='));
         pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
     };
     let mut words = rest.split_whitespace().map(str::to_owned);
@@ -146,7 +160,9 @@ impl Entry {
 fn role(suite: &str) -> Option<Role> {
     let (name, role) = match suite.split_once(['-', '/']) {
         None => (suite, Role::Main),
-        Some((name, "security" | "updates" | "security/updates")) if suite.contains("security") || suite.contains('/') => {
+        Some((name, "security" | "updates" | "security/updates"))
+            if suite.contains("security") || suite.contains('/') =>
+        {
             (name, Role::Security)
         }
         Some((name, "updates")) => (name, Role::Main),
@@ -160,7 +176,9 @@ fn resolve(root: &Path, uri: &str) -> Vec<String> {
     let listed = |path: &str| {
         let path = root.join(path.trim_start_matches('/'));
         let text = fs_err::read_to_string(path).unwrap_or_default();
-        let first_words = text.lines().filter_map(|line| line.split_whitespace().next());
+        let first_words = text
+            .lines()
+            .filter_map(|line| line.split_whitespace().next());
         first_words.map(str::to_owned).collect()
     };
     let uris: Vec<String> = match uri.strip_prefix("mirror+file:") {
@@ -174,7 +192,10 @@ fn resolve(root: &Path, uri: &str) -> Vec<String> {
 }
 
 fn is_no(value: &str) -> bool {
-    matches!(value.to_ascii_lowercase().as_str(), "no" | "false" | "0" | "off" | "without" | "disable")
+    matches!(
+        value.to_ascii_lowercase().as_str(),
+        "no" | "false" | "0" | "off" | "without" | "disable"
+    )
 }
 
 /// Whether `apt` refuses release files that have expired, which is the default.
@@ -182,8 +203,12 @@ pub(super) fn checks_valid_until(root: &Path) -> bool {
     let folder = root.join("etc/apt");
     let mut files = sorted_files(&folder.join("apt.conf.d"));
     files.push(folder.join("apt.conf"));
-    let texts = files.iter().filter_map(|file| fs_err::read_to_string(file).ok());
-    let value = texts.filter_map(|text| setting(&text, "acquire::check-valid-until")).last();
+    let texts = files
+        .iter()
+        .filter_map(|file| fs_err::read_to_string(file).ok());
+    let value = texts
+        .filter_map(|text| setting(&text, "acquire::check-valid-until"))
+        .last();
     !value.is_some_and(|value| is_no(&value))
 }
 
@@ -205,7 +230,11 @@ fn setting(text: &str, name: &str) -> Option<String> {
             ";" => {
                 if let [key, value] = words.as_slice() {
                     let path = scopes.iter().chain([key]).map(String::as_str);
-                    if path.collect::<Vec<_>>().join("::").eq_ignore_ascii_case(name) {
+                    if path
+                        .collect::<Vec<_>>()
+                        .join("::")
+                        .eq_ignore_ascii_case(name)
+                    {
                         found = Some(value.clone());
                     }
                 }
@@ -280,7 +309,10 @@ mod tests {
             Some("http://b.example/debian-security".to_owned()),
         ));
         assert_eq!(addresses(&[("sources.list", old)]), expected);
-        assert_eq!(addresses(&[("sources.list.d/debian.sources", new)]), expected);
+        assert_eq!(
+            addresses(&[("sources.list.d/debian.sources", new)]),
+            expected
+        );
     }
 
     #[test]
@@ -288,7 +320,10 @@ mod tests {
         let other = "deb http://apt.example bookworm main\n";
         let debian = "deb http://mirror.example/debian bookworm main\n";
         assert_eq!(
-            addresses(&[("sources.list.d/a.list", other), ("sources.list.d/b.list", debian)]),
+            addresses(&[
+                ("sources.list.d/a.list", other),
+                ("sources.list.d/b.list", debian)
+            ]),
             Some(("http://mirror.example/debian".to_owned(), None))
         );
         for foreign in [
@@ -311,25 +346,50 @@ mod tests {
         let sources = "Types: deb\nURIs: mirror+file:///etc/apt/mirrors/debian.list\nSuites: bookworm\nComponents: main\n";
         let list = "https://cloud.example/debian\nhttps://second.example/debian\n";
         assert_eq!(
-            addresses(&[("sources.list.d/debian.sources", sources), ("mirrors/debian.list", list)]),
+            addresses(&[
+                ("sources.list.d/debian.sources", sources),
+                ("mirrors/debian.list", list)
+            ]),
             Some(("https://cloud.example/debian".to_owned(), None))
         );
     }
 
     #[test]
     fn the_host_may_ignore_the_age_of_its_mirror() {
-        let source = ("sources.list", "deb http://a.example/debian bookworm main\n");
+        let source = (
+            "sources.list",
+            "deb http://a.example/debian bookworm main\n",
+        );
         let age = |conf: &str| {
-            Mirror::of_host(host(&[source, ("apt.conf.d/99own", conf)]).path()).unwrap().age()
+            Mirror::of_host(host(&[source, ("apt.conf.d/99own", conf)]).path())
+                .unwrap()
+                .age()
         };
         assert_eq!(age(""), Age::Limited);
         assert_eq!(age("Acquire::Check-Valid-Until \"false\";"), Age::Any);
-        assert_eq!(age("# x\nacquire\n{ Retries 3; check-valid-until no; };"), Age::Any);
-        assert_eq!(age("// Acquire::Check-Valid-Until \"false\";"), Age::Limited);
-        assert_eq!(age("/* Acquire::Check-Valid-Until \"false\"; */"), Age::Limited);
-        assert_eq!(age("Other { Acquire::Check-Valid-Until \"false\"; };"), Age::Limited);
+        assert_eq!(
+            age("# x\nacquire\n{ Retries 3; check-valid-until no; };"),
+            Age::Any
+        );
+        assert_eq!(
+            age("// Acquire::Check-Valid-Until \"false\";"),
+            Age::Limited
+        );
+        assert_eq!(
+            age("/* Acquire::Check-Valid-Until \"false\"; */"),
+            Age::Limited
+        );
+        assert_eq!(
+            age("Other { Acquire::Check-Valid-Until \"false\"; };"),
+            Age::Limited
+        );
         assert_eq!(age("Acquire::Check-Valid-Until \"fal"), Age::Limited);
         let option = "deb [check-valid-until=no] http://a.example/debian bookworm main\n";
-        assert_eq!(Mirror::of_host(host(&[("sources.list", option)]).path()).unwrap().age(), Age::Any);
+        assert_eq!(
+            Mirror::of_host(host(&[("sources.list", option)]).path())
+                .unwrap()
+                .age(),
+            Age::Any
+        );
     }
 }

@@ -6,7 +6,11 @@ fn resolved(lines: &[&str], names: &[&str]) -> Result<Vec<String>, String> {
     let mut index = Index::default();
     let text: Vec<String> = lines.iter().map(|line| stanza(line)).collect();
     index
-        .add(text.join("\n").as_bytes(), Archive::Main, Architecture::Amd64)
+        .add(
+            text.join("\n").as_bytes(),
+            Archive::Main,
+            Architecture::Amd64,
+        )
         .unwrap();
     let positions = resolve(&index, Suite::Bookworm, names).map_err(|error| error.to_string())?;
     let shown = |position: usize| {
@@ -75,7 +79,12 @@ fn of_alternatives_a_chosen_one_wins_else_the_first_that_can_be_installed() {
     );
     // The first cannot be installed for want of something deeper, and leaves no trace.
     check(
-        &["a 1; Depends: x | y", "x 1; Depends: w, missing", "w 1", "y 1"],
+        &[
+            "a 1; Depends: x | y",
+            "x 1; Depends: w, missing",
+            "w 1",
+            "y 1",
+        ],
         &["a"],
         &["y 1", "a 1"],
     );
@@ -136,7 +145,12 @@ fn packages_that_exclude_each_other_are_not_both_chosen() {
 
 #[test]
 fn what_cannot_be_installed_is_explained() {
-    let lines = ["a 1; Depends: b", "b 1; Depends: c (>= 2) | d", "c 1", "e 1; Depends: ?"];
+    let lines = [
+        "a 1; Depends: b",
+        "b 1; Depends: c (>= 2) | d",
+        "c 1",
+        "e 1; Depends: ?",
+    ];
     assert_eq!(
         resolved(&lines, &["nothing"]).unwrap_err(),
         "Debian bookworm has no package `nothing`"

@@ -102,9 +102,7 @@ class Concurrent:
         del self._tasks[prediction]
         finish(self._channel, prediction, *end)
 
-    async def _run(
-        self, prediction: str, arguments: dict[str, Any]
-    ) -> tuple[dict[str, Any], Encoded | None]:
+    async def _run(self, prediction: str, arguments: dict[str, Any]) -> tuple[dict[str, Any], Encoded | None]:
         output = self._model.handler(**arguments)
         if hasattr(output, "__await__"):
             output = await output
@@ -121,9 +119,7 @@ class Concurrent:
     async def _health(self, number: int) -> None:
         check = self._model.healthcheck
         if not asyncio.iscoroutinefunction(check):
-            await asyncio.get_running_loop().run_in_executor(
-                None, answer, self._model, self._channel, number
-            )
+            await asyncio.get_running_loop().run_in_executor(None, answer, self._model, self._channel, number)
             return
         try:
             outcome = healthy(await asyncio.wait_for(check(), TIME_LIMIT_SECONDS))

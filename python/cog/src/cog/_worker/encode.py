@@ -113,17 +113,13 @@ def _file_marker(value: Any, spill_directory: str | None) -> dict[str, Any]:
         if not os.path.isfile(path):
             raise OutputError(f"the output file `{os.fspath(value)}` does not exist")
         name = os.path.basename(path)
-        return {
-            "__cog_file__": {"path": path, "name": name, "mime": mime_of(name), "delete": False}
-        }
+        return {"__cog_file__": {"path": path, "name": name, "mime": mime_of(name), "delete": False}}
     import tempfile
 
     name = _name_of(value)
     with tempfile.NamedTemporaryFile(dir=spill_directory, delete=False) as copy:
         copy.write(_content_of(value))
-    return {
-        "__cog_file__": {"path": copy.name, "name": name, "mime": mime_of(name), "delete": True}
-    }
+    return {"__cog_file__": {"path": copy.name, "name": name, "mime": mime_of(name), "delete": True}}
 
 
 def data_url(value: Any) -> str:
@@ -136,9 +132,7 @@ def data_url(value: Any) -> str:
             with open(value, "rb") as file:
                 content = file.read()
         except OSError as error:
-            raise OutputError(
-                f"the output file `{os.fspath(value)}` can't be read: {error.strerror}"
-            ) from None
+            raise OutputError(f"the output file `{os.fspath(value)}` can't be read: {error.strerror}") from None
     else:
         name, content = _name_of(value), _content_of(value)
     return f"data:{mime_of(name)};base64,{base64.b64encode(content).decode()}"

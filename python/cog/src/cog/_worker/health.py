@@ -9,9 +9,7 @@ from .channel import Channel
 from .model import Model, described
 
 TIME_LIMIT_SECONDS = 5.0
-TIMED_OUT = (
-    f"Healthcheck failed: user-defined healthcheck timed out after {TIME_LIMIT_SECONDS} seconds"
-)
+TIMED_OUT = f"Healthcheck failed: user-defined healthcheck timed out after {TIME_LIMIT_SECONDS} seconds"
 
 
 def answer(model: Model, channel: Channel, number: int) -> None:

@@ -41,9 +41,7 @@ class Attribution:
 class LogStream(io.TextIOBase):
     """A text stream whose lines become log frames."""
 
-    def __init__(
-        self, channel: Channel, attribution: Attribution, source: str, original: Any
-    ) -> None:
+    def __init__(self, channel: Channel, attribution: Attribution, source: str, original: Any) -> None:
         self._channel = channel
         self._attribution = attribution
         self._source = source
@@ -60,10 +58,7 @@ class LogStream(io.TextIOBase):
         try:
             with self._lock:
                 pending = self._pending
-                if prediction in pending:
-                    text_with_rest = pending.pop(prediction) + text
-                else:
-                    text_with_rest = text
+                text_with_rest = pending.pop(prediction, "") + text
                 end = text_with_rest.rfind("\n") + 1
                 if end < len(text_with_rest):
                     pending[prediction] = text_with_rest[end:]
@@ -115,11 +110,11 @@ class LogStream(io.TextIOBase):
         return descriptor
 
     @property
-    def encoding(self) -> str:
+    def encoding(self) -> str:  # type: ignore[override]
         return "utf-8"
 
     @property
-    def errors(self) -> str | None:
+    def errors(self) -> str | None:  # type: ignore[override]
         return "replace"
 
     @property
@@ -168,7 +163,7 @@ class Logs:
 
     def install(self) -> None:
         """Replaces the process's streams."""
-        sys.stdout, sys.stderr = self._streams  # type: ignore[assignment]
+        sys.stdout, sys.stderr = self._streams
 
     def flush(self, prediction: str | None) -> None:
         """Sends what a prediction printed without a line end."""

@@ -30,9 +30,7 @@ class Model:
         self.is_async_generator = bool(flags & _ASYNC_GENERATOR)
         self.inputs = Inputs(self.handler)
         if slots > 1 and not self.is_async:
-            raise ConcurrencyError(
-                "COG_MAX_CONCURRENCY > 1 requires an async run() or predict() method"
-            )
+            raise ConcurrencyError("COG_MAX_CONCURRENCY > 1 requires an async run() or predict() method")
 
     @property
     def setup(self) -> Callable[..., Any] | None:
@@ -51,11 +49,7 @@ class Model:
         setup = self.setup
         if setup is None:
             return None
-        return (
-            setup(extract_setup_weights(self.instance))
-            if has_setup_weights(self.instance)
-            else setup()
-        )
+        return setup(extract_setup_weights(self.instance)) if has_setup_weights(self.instance) else setup()
 
 
 class ConcurrencyError(Exception):

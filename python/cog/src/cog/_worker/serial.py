@@ -105,9 +105,7 @@ class Serial:
             end = ({"status": "canceled"}, None)
         finish(self._channel, prediction, *end)
 
-    def _run(
-        self, prediction: str, arguments: dict[str, Any]
-    ) -> tuple[dict[str, Any], Encoded | None]:
+    def _run(self, prediction: str, arguments: dict[str, Any]) -> tuple[dict[str, Any], Encoded | None]:
         output = self._model.handler(**arguments)
         if hasattr(output, "__next__") and not hasattr(output, "read"):
             for item in output:
@@ -123,9 +121,7 @@ def metric_sink(channel: Channel, prediction: str) -> Callable[[str, Any, str], 
     """Sends a prediction's metrics."""
 
     def send(name: str, value: Any, mode: str) -> None:
-        channel.send(
-            {"type": "metric", "id": prediction, "name": name, "value": value, "mode": mode}
-        )
+        channel.send({"type": "metric", "id": prediction, "name": name, "value": value, "mode": mode})
 
     return send
 

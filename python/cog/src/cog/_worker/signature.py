@@ -95,9 +95,7 @@ def _converted(kind: str, value: Any, local: Any, opened: list[Any]) -> Any:
         if not isinstance(value, list):
             return value
         places = local if isinstance(local, list) else [None] * len(value)
-        return [
-            _file(kind, item, place, opened) for item, place in zip(value, places, strict=False)
-        ]
+        return [_file(kind, item, place, opened) for item, place in zip(value, places, strict=False)]
     return _file(kind, value, local, opened)
 
 
