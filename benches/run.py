@@ -135,7 +135,7 @@ class Bench:
             )
             if self.docker:
                 self.docker_build(name)
-                theirs = lambda: (touch(), self.docker_build(name))  # noqa: B023
+                theirs = lambda: (touch(), self.docker_build(name))
                 mine, peer = medians(self.rounds, ours, theirs)
                 yield Row(
                     f"rebuild {name} after a one-line change",
@@ -151,9 +151,9 @@ class Bench:
     def warm_run(self) -> Iterator[Row]:
         for name, (inputs, imports) in EXAMPLES.items():
             flags = [f"-i{key}={value}" for key, value in inputs.items()]
-            ours = lambda: self.cog("run", *flags, project=name)  # noqa: B023
+            ours = lambda: self.cog("run", *flags, project=name)
             python = self.host_python(name)
-            bare = lambda: run([python, "-c", imports])  # noqa: B023
+            bare = lambda: run([python, "-c", imports])
             ours(), bare()
             mine, imported = medians(self.rounds, ours, bare)
             yield Row(
@@ -165,7 +165,7 @@ class Bench:
             )
             if self.docker:
                 self.docker_build(name)
-                theirs = lambda: self.docker_predict(name)  # noqa: B023
+                theirs = lambda: self.docker_predict(name)
                 mine, peer = medians(self.rounds, ours, theirs)
                 yield Row(f"cog run {name}", mine, peer, "docker run + request", 0.25)
 

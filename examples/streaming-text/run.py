@@ -1,5 +1,6 @@
 """A word-level Markov chain, so small that it learns its corpus in setup()."""
 
+import itertools
 import random
 from collections import defaultdict
 
@@ -11,7 +12,7 @@ class Runner(BaseRunner):
     def setup(self) -> None:
         words = (Path(__file__).parent / "corpus.txt").read_text().split()
         self.followers: dict[str, list[str]] = defaultdict(list)
-        for word, follower in zip(words, words[1:]):
+        for word, follower in itertools.pairwise(words):
             self.followers[word].append(follower)
 
     @cog.streaming

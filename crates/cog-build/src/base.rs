@@ -2,9 +2,9 @@
 
 mod debian;
 mod probe;
+mod python_build;
 mod registry;
 
-pub(crate) use debian::package_sources;
 pub(crate) use registry::fetch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +15,7 @@ use cog_image::{ImageConfig, Layer, StepRecord};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub(crate) use self::debian::DebianFacts;
 use crate::error::{BuildError, Result};
 use crate::python::venv::Interpreter;
 use crate::workshop::Workshop;
@@ -63,6 +64,8 @@ pub(crate) struct BaseFacts {
     /// Platform of its packages by uv's name.
     pub(crate) python_platform: String,
     pub(crate) env: Vec<(String, String)>,
+    /// Set if the base was made of packages of the Debian archive.
+    pub(crate) debian: Option<DebianFacts>,
     pub(crate) user: Option<String>,
     pub(crate) stop_signal: Option<String>,
     pub(crate) labels: BTreeMap<String, String>,

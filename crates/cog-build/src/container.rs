@@ -10,12 +10,13 @@ use cog_image::{Layer, Scratch, Store};
 
 pub(crate) use self::mount::Mount;
 use crate::base;
+use crate::debian::RunInRoot;
 use crate::error::{BuildError, Result};
 use crate::reporter::{Event, Reporter};
 use crate::workshop::Workshop;
 
 /// A command to run.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Job {
     /// What it does, for messages.
     pub(crate) title: String,
@@ -54,6 +55,52 @@ mod mount {
                 access: Access::ReadWrite,
             }
         }
+    }
+}
+
+/// Runs the scripts of packages in a tree that is not a layer yet.
+pub(crate) struct InPlace<'a> {
+    workshop: &'a Workshop<'a>,
+    engine: &'a dyn Engine,
+}
+
+impl<'a> InPlace<'a> {
+    pub(crate) fn new(workshop: &'a Workshop<'a>) -> Result<Self> {
+        let engine = workshop.engine.ok_or_else(|| BuildError::NeedsContainer {
+            step: "the Debian base".to_owned(),
+        })?;
+        Ok(Self { workshop, engine })
+    }
+
+    fn execute(&self, root: &Path, command: &[&str], env: &[(&str, &str)]) -> Result<()> {
+        let scratch = self.workshop.store.scratch()?;
+        // An overlay needs something below: with nothing in it, all changes are made in the tree.
+        let nothing = scratch.path().join("nothing");
+        fs_err::create_dir(&nothing)?;
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let job = Job {
+            title: "setting up the packages".to_owned(),
+            arguments: command
+                .iter()
+                .map(|&argument| argument.to_owned())
+                .collect(),
+            environment: env.iter().map(owned).collect(),
+            working_dir: "/".to_owned(),
+            mounts: Vec::new(),
+        };
+        self.workshop
+            .execute(self.engine, vec![nothing], root.to_owned(), job)
+    }
+}
+
+impl RunInRoot for InPlace<'_> {
+    fn run(
+        &self,
+        root: &Path,
+        command: &[&str],
+        env: &[(&str, &str)],
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self.execute(root, command, env)?)
     }
 }
 
@@ -109,15 +156,35 @@ impl Workshop<'_> {
         let mut mounts = job.mounts.clone();
         let mut env = with_defaults(&job.environment);
         add_host_bundle(&mut mounts, &mut env);
+        let job = Job {
+            environment: env,
+            mounts,
+            ..job.clone()
+        };
+        self.execute(engine, distinct(self.snapshots(layers)?), path.clone(), job)?;
+        Ok(Upper {
+            _scratch: scratch,
+            path,
+        })
+    }
+
+    /// Runs `job` with its environment as it is; what it changes goes to `upper`.
+    fn execute(
+        &self,
+        engine: &dyn Engine,
+        layers: Vec<PathBuf>,
+        upper: PathBuf,
+        job: Job,
+    ) -> Result<()> {
         let (reader, writer) = std::io::pipe()?;
         let workload = Workload {
-            root: Root::Layers(distinct(self.snapshots(layers)?)),
-            writable: Writable::Upper(path.clone()),
-            mounts: mounts.into_iter().map(engine_mount).collect(),
+            root: Root::Layers(layers),
+            writable: Writable::Upper(upper),
+            mounts: job.mounts.into_iter().map(engine_mount).collect(),
             process: Process {
-                command: job.arguments.clone(),
-                env,
-                working_dir: job.working_dir.clone(),
+                command: job.arguments,
+                env: job.environment,
+                working_dir: job.working_dir,
                 stdin: Stdio::null(),
                 stdout: writer.try_clone()?.into(),
                 stderr: writer.into(),
@@ -126,20 +193,6 @@ impl Workshop<'_> {
             purpose: Purpose::Build,
             ca_bundle: None,
         };
-        self.wait(engine, workload, reader, job)?;
-        Ok(Upper {
-            _scratch: scratch,
-            path,
-        })
-    }
-
-    fn wait(
-        &self,
-        engine: &dyn Engine,
-        workload: Workload,
-        reader: PipeReader,
-        job: &Job,
-    ) -> Result<()> {
         let mut running = engine.start(workload)?;
         let output = self.pass_on(reader)?;
         let status = match running.wait()? {
@@ -148,7 +201,7 @@ impl Workshop<'_> {
             Exit::Signal(signal) => format!("signal {signal}"),
         };
         Err(BuildError::CommandFailed {
-            command: job.title.clone(),
+            command: job.title,
             status,
             output,
         })

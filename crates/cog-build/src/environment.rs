@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use cog_image::{Layer, StepRecord, Store};
 
-use crate::base::{self, Base};
+use crate::base::{self, Base, DebianFacts};
 use crate::certificate::{BUNDLE, COG_CA_CERT, Certificates};
 use crate::container;
 use crate::error::{BuildError, Result};
@@ -113,6 +113,7 @@ pub(crate) fn make(request: &BuildRequest<'_>, workshop: &Workshop<'_>) -> Resul
         workshop,
         facts: &facts,
         base: &base.layers,
+        debian: base.facts.debian.as_ref(),
         env: &env,
         server,
         layer_limit: layer_limit(base.layers.len(), plan.steps.len()),
@@ -146,6 +147,7 @@ struct Bench<'a> {
     workshop: &'a Workshop<'a>,
     facts: &'a Facts,
     base: &'a [Layer],
+    debian: Option<&'a DebianFacts>,
     env: &'a [(String, String)],
     server: PathBuf,
     layer_limit: usize,
@@ -174,7 +176,7 @@ impl Bench<'_> {
             Work::Certificates(pem) => certificates::run(workshop, pem, below),
             Work::SystemPackages(packages) => {
                 self.needs_container(step)?;
-                system_packages::run(workshop, packages, self.env, below)
+                system_packages::run(workshop, packages, self.env, self.debian, below)
             }
             Work::PythonPackages(requirements) => {
                 let packages = Packages {

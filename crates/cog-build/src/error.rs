@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use crate::certificate::CertificateError;
 use crate::command::CommandError;
 use crate::context::ContextError;
+use crate::debian::DebianError;
 use crate::python::distribution::DistributionError;
 use crate::requirements::RequirementError;
 use crate::secrets::SecretError;
 use crate::uv::UvError;
-use crate::zz_stub::DebianError;
 
 /// A project could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +67,9 @@ pub enum BuildError {
     /// The project names no model.
     #[error("no model to build: cog.yaml has neither `run`, `predict` nor `train`")]
     NoModel,
+    /// The processor has no Debian base.
+    #[error("no base can be made for the processor of this machine")]
+    UnsupportedMachine,
     /// A step needs a container.
     #[error("{step} needs a container, and none can run here")]
     NeedsContainer {
@@ -160,6 +163,7 @@ impl BuildError {
         let hint = match self {
             Self::Image(error) => return error.hint(),
             Self::Uv(error) => return error.hint(),
+            Self::Debian(error) => return error.hint(),
             Self::UnknownPython { .. } => {
                 "set `python_version` to 3.11 or 3.13, or use a base image that has it"
             }

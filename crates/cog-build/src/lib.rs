@@ -32,7 +32,6 @@ mod steps;
 mod uv;
 mod variables;
 mod workshop;
-mod zz_stub;
 
 pub use base::{BaseChoice, COG_BASE};
 pub use certificate::{COG_CA_CERT, CertificateError, Certificates};

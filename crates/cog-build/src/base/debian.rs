@@ -1,54 +1,177 @@
-use super::*;
-use crate::container::Mount;
-use crate::error::Result;
+//! The base from the Debian archive: made once, then found by its packages.
+
+use std::time::Duration;
+
+use cog_image::StepRecord;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, json};
+
+use super::python_build;
+use super::{Base, BaseFacts, python_platform};
+use crate::container::InPlace;
+use crate::debian::{
+    Architecture, Archive, Lock, Mirror, Progress, Request, Suite, apt_sources, assemble, resolve,
+};
+use crate::error::{BuildError, Result};
+use crate::plan::{KeyBuilder, key};
+use crate::python::venv::Interpreter;
+use crate::reporter::{Event, Unit};
+use crate::uv::minor_version;
 use crate::workshop::Workshop;
-pub(crate) fn base(w: &Workshop<'_>, _version: &str) -> Result<Base> {
-    let key = crate::plan::key("dev base", 3).finish();
-    let facts = BaseFacts {
-        name: "dev".into(),
-        interpreter: Interpreter {
-            path: "/usr/bin/python3.11".into(),
-            minor: "3.11".into(),
-        },
-        python_platform: python_platform("2_36"),
-        env: vec![],
-        user: None,
-        stop_signal: None,
-        labels: Default::default(),
-        exposed_ports: Default::default(),
-        volumes: Default::default(),
-        extra: Map::new(),
-    };
-    if let Some(r) = w.store.step(&key)? {
-        return Ok(Base {
-            layers: r.layers,
-            facts,
-        });
+
+/// Raise it whenever the same packages give another layer.
+const RECIPE: u32 = 1;
+
+/// How long the archive's index is not asked for again when a base is made. An existing base is not
+/// looked after at all until the cache is ignored, like an image that was pulled.
+const FRESHNESS: Duration = Duration::from_hours(1);
+
+/// The newest C library that uv has a name for.
+const NEWEST_KNOWN_GLIBC: u32 = 40;
+
+/// What a base from the archive is known by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DebianFacts {
+    suite: Suite,
+    archives: Vec<Archive>,
+}
+
+impl DebianFacts {
+    /// What containers see as the sources of `apt`, for the mirror of this machine.
+    pub(crate) fn apt_sources(&self) -> Result<String> {
+        let mirror = Mirror::from_environment()?;
+        Ok(apt_sources(&mirror, self.suite, &self.archives))
     }
-    let s = w.store.scratch()?;
-    assert!(
-        std::process::Command::new("cp")
-            .args(["-a", "/tmp/cogbuild/base"])
-            .arg(s.path().join("d"))
-            .status()?
-            .success()
-    );
-    let _ = std::fs::remove_dir_all(s.path().join("d/dev"));
-    let layer = w
-        .store
-        .add_layer_from_dir(&s.path().join("d"), &w.command_layer_options("base"))?;
-    w.store.record_step(
-        &key,
-        &StepRecord {
-            layers: vec![layer.clone()],
-            facts: Value::Null,
-        },
-    )?;
+}
+
+/// The base with the Python `version`: Debian's own where a release has it, else the newest release
+/// with a Python that uv brings.
+pub(super) fn base(workshop: &Workshop<'_>, version: &str) -> Result<Base> {
+    let minor = minor_version(version);
+    let suite = Suite::with_python(&minor);
+    let key = with_options(workshop, key("debian base", RECIPE))
+        .field("python", if suite.is_some() { &minor } else { version })
+        .finish();
+    if let Some(base) = workshop.recorded(&key)?.and_then(Base::from_record) {
+        return Ok(base);
+    }
+    let base = match suite {
+        Some(suite) => release(workshop, suite)?,
+        None => python_build::add(workshop, release(workshop, Suite::Trixie)?, version)?,
+    };
+    workshop.store.record_step(&key, &base.to_record())?;
+    Ok(base)
+}
+
+/// The base as Debian has it.
+fn release(workshop: &Workshop<'_>, suite: Suite) -> Result<Base> {
+    let architecture = Architecture::host().ok_or(BuildError::UnsupportedMachine)?;
+    let cache = workshop.store.root().join("debian");
+    let progress = |progress: Progress<'_>| report(workshop, progress);
+    let request = Request {
+        suite,
+        architecture,
+        extra_packages: &[],
+        cache_dir: &cache,
+        mirror: Mirror::from_environment()?,
+        freshness: FRESHNESS,
+        threads: workshop.threads,
+        progress: &progress,
+    };
+    let lock = resolve(&request)?;
+    match make(workshop, &request, &lock) {
+        Err(BuildError::Debian(error)) if error.is_outdated() => {
+            let request = Request {
+                freshness: Duration::ZERO,
+                ..request.clone()
+            };
+            make(workshop, &request, &resolve(&request)?)
+        }
+        result => result,
+    }
+}
+
+/// The base of exactly these packages. It is the same whether the cache is used or not, so it is not
+/// made again.
+fn make(workshop: &Workshop<'_>, request: &Request<'_>, lock: &Lock) -> Result<Base> {
+    let key = with_options(workshop, key("debian tree", RECIPE))
+        .field("lock", lock.key())
+        .finish();
+    let suite = lock.suite.codename();
+    let record = match workshop.store.step(&key)? {
+        Some(record) => record,
+        None => workshop.timed(&format!("base: Debian {suite}"), || {
+            let scratch = workshop.store.scratch()?;
+            let root = scratch.path().join("root");
+            assemble(request, lock, &root, &InPlace::new(workshop)?)?;
+            let options = workshop.command_layer_options(format!("base: Debian {suite}"));
+            let layer = workshop.store.add_layer_from_dir(&root, &options)?;
+            let record = StepRecord {
+                layers: vec![layer],
+                facts: json!(null),
+            };
+            workshop.store.record_step(&key, &record)?;
+            Ok(record)
+        })?,
+    };
     Ok(Base {
-        layers: vec![layer],
-        facts,
+        layers: record.layers,
+        facts: facts(lock),
     })
 }
-pub(crate) fn package_sources(_workshop: &Workshop<'_>) -> Result<Vec<Mount>> {
-    Ok(vec![])
+
+fn with_options(workshop: &Workshop<'_>, key: KeyBuilder) -> KeyBuilder {
+    key.field("architecture", super::architecture())
+        .field("timestamp", workshop.timestamp.to_string())
+        .field("compression", format!("{:?}", workshop.compression))
+}
+
+fn facts(lock: &Lock) -> BaseFacts {
+    let suite = lock.suite;
+    let (major, minor) = suite.glibc();
+    let glibc = format!("{major}_{}", minor.min(NEWEST_KNOWN_GLIBC));
+    BaseFacts {
+        name: format!("debian:{}", suite.codename()),
+        interpreter: Interpreter {
+            path: suite.python().to_owned(),
+            minor: suite.python_version().to_owned(),
+        },
+        python_platform: python_platform(&glibc),
+        // Without it, Python takes text for ASCII.
+        env: vec![("LANG".to_owned(), "C.UTF-8".to_owned())],
+        debian: Some(DebianFacts {
+            suite,
+            archives: lock.archives.clone(),
+        }),
+        user: None,
+        stop_signal: None,
+        labels: std::collections::BTreeMap::new(),
+        exposed_ports: std::collections::BTreeSet::new(),
+        volumes: std::collections::BTreeSet::new(),
+        extra: Map::new(),
+    }
+}
+
+fn report(workshop: &Workshop<'_>, progress: Progress<'_>) {
+    let advance = |label, done, total, unit| {
+        workshop.reporter.report(Event::Progress {
+            label,
+            done,
+            total: Some(total),
+            unit,
+        });
+    };
+    match progress {
+        Progress::Indexing { done, total } => {
+            advance("fetching package index", done, total, Unit::Bytes);
+        }
+        Progress::Downloading { done, total } => {
+            advance("downloading base", done, total, Unit::Bytes);
+        }
+        Progress::Unpacking { done, total } => {
+            advance("unpacking base", done as u64, total as u64, Unit::Items);
+        }
+        Progress::Warning { message } => workshop.warn(message),
+        _ => {}
+    }
 }

@@ -72,6 +72,7 @@ fn describe(workshop: &Workshop<'_>, remote: &RemoteImage, version: &str) -> Res
         interpreter: Interpreter { path, minor },
         python_platform: python_platform(OLD_GLIBC),
         env: config.env.clone(),
+        debian: None,
         user: config.user.clone(),
         stop_signal: config.stop_signal.clone(),
         labels: config.labels.clone(),

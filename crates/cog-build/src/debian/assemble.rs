@@ -81,13 +81,14 @@ fn fetch_and_unpack(request: &Request<'_>, lock: &Lock, tree: &Tree) -> Result<V
         threads => threads,
     };
     let unpackers = Unpackers::new(request, lock, tree);
+    let (sender, receiver) = channel();
+    let receiver = Mutex::new(receiver);
     let downloaded = std::thread::scope(|scope| {
-        let (sender, receiver) = channel();
-        let receiver = &Mutex::new(receiver);
         for _ in 0..threads {
-            scope.spawn(|| unpackers.work(receiver));
+            scope.spawn(|| unpackers.work(&receiver));
         }
-        download(request, lock, &sender, &unpackers)
+        // The threads end when the sender is gone and nothing is left to do.
+        download(request, lock, sender, &unpackers)
     });
     // If a package is malformed, that is the reason why the download was given up.
     let packages = unpackers.into_result();
@@ -102,7 +103,7 @@ fn fetch_and_unpack(request: &Request<'_>, lock: &Lock, tree: &Tree) -> Result<V
 fn download(
     request: &Request<'_>,
     lock: &Lock,
-    sender: &Sender<(usize, PathBuf)>,
+    sender: Sender<(usize, PathBuf)>,
     unpackers: &Unpackers<'_>,
 ) -> Result<()> {
     let mut numbers: Vec<usize> = (0..lock.packages.len()).collect();

@@ -2,7 +2,7 @@
 //! few files that every base has.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::mirror::{APT_SOURCES_PATH, Mirror, apt_sources};

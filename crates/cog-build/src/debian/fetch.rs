@@ -1,6 +1,6 @@
 //! HTTP with the archive: retries, limits, checksums, and a folder of files named by their checksum.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -152,20 +152,27 @@ impl Fetcher {
 
 /// Whether the file is in the cache, as it should be; a damaged one is removed.
 fn is_intact(path: &Path, wanted: &Wanted<'_>) -> Result<bool> {
-    let mut file = match fs_err::File::open(path) {
+    let file = match fs_err::File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error.into()),
     };
-    let mut hasher = Sha256::new();
-    if file.metadata()?.len() == wanted.size {
-        std::io::copy(&mut file, &mut hasher)?;
-        if hex(&hasher.finalize()) == wanted.sha256 {
-            return Ok(true);
-        }
+    if file.metadata()?.len() == wanted.size && sha256(file)? == wanted.sha256 {
+        return Ok(true);
     }
     fs_err::remove_file(path)?;
     Ok(false)
+}
+
+fn sha256(mut file: fs_err::File) -> std::io::Result<String> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 128 * 1024];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hex(&hasher.finalize())),
+            length => hasher.update(&buffer[..length]),
+        }
+    }
 }
 
 async fn each_chunk(

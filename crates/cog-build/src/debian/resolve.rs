@@ -114,11 +114,12 @@ fn index_of(request: &Request<'_>, archive: Archive, found: Found) -> Result<(In
 }
 
 /// What is asked for, whatever the order it was named in.
-fn names<'a>(request: &Request<'a>) -> Vec<&'a str> {
+fn names<'a>(request: &'a Request<'_>) -> Vec<&'a str> {
     let mut extra: Vec<&str> = request.extra_packages.iter().map(String::as_str).collect();
     extra.sort_unstable();
     extra.dedup();
-    request.suite.packages().chain(extra).collect()
+    let own = request.suite.packages().map(|name| -> &'a str { name });
+    own.chain(extra).collect()
 }
 
 fn lock_id(request: &Request<'_>, indices: &[IndexOf], names: &[&str]) -> String {

@@ -71,7 +71,7 @@ impl Suite {
     }
 
     /// What is installed besides the essential packages.
-    pub(super) fn packages(self) -> impl Iterator<Item = &'static str> {
+    pub(super) fn packages(self) -> impl Iterator<Item = &'static str> + use<> {
         let own = match self {
             Self::Bookworm => BOOKWORM,
             Self::Trixie => TRIXIE,

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use cog_image::{Layer, StepRecord};
 
-use crate::base;
+use crate::base::{self, DebianFacts};
 use crate::container::{Job, Mount};
+use crate::debian::APT_SOURCES_PATH;
 use crate::error::Result;
 use crate::workshop::Workshop;
 
@@ -38,11 +39,13 @@ apt-get $options -o APT::Update::Error-Mode=any update -qq
 apt-get $options install -qqy -o APT::Keep-Downloaded-Packages=true -- "$@"
 "#;
 
-/// The layer with `packages`, on top of the layers `below`.
+/// The layer with `packages`, on top of the layers `below`. A base made of the archive's packages
+/// names no mirror, so it gets this machine's for the time.
 pub(crate) fn run(
     workshop: &Workshop<'_>,
     packages: &[String],
     environment: &[(String, String)],
+    debian: Option<&DebianFacts>,
     below: &[Layer],
 ) -> Result<StepRecord> {
     let downloads = workshop
@@ -54,8 +57,13 @@ pub(crate) fn run(
     // Two package managers must not download into the same folder.
     let _lock = workshop.store.lock("packages")?;
     let shell = ["/bin/sh", "-c", SCRIPT, "apt-get"].map(str::to_owned);
-    let mut mounts = base::package_sources(workshop)?;
-    mounts.push(Mount::writable(downloads, DOWNLOADS));
+    let mut mounts = vec![Mount::writable(downloads, DOWNLOADS)];
+    let scratch = workshop.store.scratch()?;
+    if let Some(debian) = debian {
+        let sources = scratch.path().join("sources");
+        fs_err::write(&sources, debian.apt_sources()?)?;
+        mounts.push(Mount::read_only(sources, APT_SOURCES_PATH));
+    }
     let job = Job {
         title: format!("apt-get install {}", packages.join(" ")),
         arguments: shell.into_iter().chain(packages.iter().cloned()).collect(),

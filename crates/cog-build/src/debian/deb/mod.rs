@@ -146,7 +146,7 @@ impl Deb {
     }
 
     /// The files, as a `tar` archive.
-    pub(super) fn data(&self) -> Result<impl Read, DebError> {
+    pub(super) fn data(&self) -> Result<impl Read + use<>, DebError> {
         let reader = member_reader(&self.path, &self.data)?;
         let reader = compression::decoder(&self.data.name, reader)?;
         Ok(BufReader::with_capacity(
