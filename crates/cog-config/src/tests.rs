@@ -237,6 +237,12 @@ fn unknown_fields_are_ignored_with_a_warning() {
 }
 
 #[test]
+fn comments_are_allowed_everywhere() {
+    let text = "# a\nbuild: # b\n  # c\n  gpu: false # d\n  # e\n  python_version: \"3.13\"\n  # system_packages:\n  #   - x\n# f\n";
+    assert_eq!(config(text).python_version(), Some("3.13"));
+}
+
+#[test]
 fn all_mistakes_are_told_at_once() {
     let said = error(
         "build:\n  python_version: \"3.7\"\n  python_requirements: none.txt\nenvironment: [X]\n",

@@ -112,11 +112,18 @@ struct Reader<'text> {
 }
 
 impl<'text> Reader<'text> {
+    /// The next event that is no comment.
     fn next(&mut self) -> Result<Option<(Event<'text>, Span)>, SyntaxError> {
-        self.parser
-            .next_event()
-            .transpose()
-            .map_err(|error| syntax(&error))
+        loop {
+            let event = self
+                .parser
+                .next_event()
+                .transpose()
+                .map_err(|error| syntax(&error))?;
+            if !matches!(event, Some((Event::Comment(..), _))) {
+                return Ok(event);
+            }
+        }
     }
 
     /// What comes after the document must be YAML too.
