@@ -93,7 +93,7 @@ fn default(argument: &Arg) -> String {
     if let Some(variable) = argument.get_env().filter(|_| !argument.is_hide_env_set()) {
         words.insert(0, format!("`${}`", variable.to_string_lossy()));
     }
-    if *argument.get_action() == ArgAction::SetTrue {
+    if matches!(argument.get_action(), ArgAction::SetTrue) {
         words.clear();
     }
     words.join(", else ")

@@ -265,7 +265,15 @@ fn aliases_can_not_explode() {
     let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for level in 1..12 {
         let inner = format!("*a{}, ", level - 1).repeat(10);
-        text.push_str(&format!("a{level}: &a{level} [{inner}]\n"));
+        text.extend([
+            "a",
+            &level.to_string(),
+            ": &a",
+            &level.to_string(),
+            " [",
+            &inner,
+            "]\n",
+        ]);
     }
     assert!(error(&text).contains("too many values"));
 }

@@ -100,6 +100,10 @@ fn fetch_and_unpack(request: &Request<'_>, lock: &Lock, tree: &Tree) -> Result<V
 
 /// Fetches the largest packages first: the last ones to be unpacked are small then. Sends the numbers of those that are
 /// there.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "dropping the sender tells the receivers that no more packages come"
+)]
 fn download(
     request: &Request<'_>,
     lock: &Lock,

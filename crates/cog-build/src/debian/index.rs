@@ -197,6 +197,10 @@ impl Package {
     }
 
     /// The version of `name` that this package provides, if it does.
+    #[expect(
+        clippy::option_option,
+        reason = "provided or not, with a version or without"
+    )]
     pub(super) fn provided(&self, name: &str) -> Option<Option<&str>> {
         let provided = self
             .provides

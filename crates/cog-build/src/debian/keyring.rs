@@ -8,7 +8,7 @@ use pgp::composed::{
 };
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{Signature, SignatureType};
-use pgp::types::{KeyDetails, Tag, Timestamp, VerifyingKey};
+use pgp::types::{Tag, Timestamp, VerifyingKey};
 
 /// The archive's keys, as the package `debian-archive-keyring` has them.
 const KEYS: [&[u8]; 6] = [
@@ -38,11 +38,6 @@ impl Keyring {
                 .collect::<Result<_, _>>()
                 .expect("the shipped keys are tested to be readable"),
         }
-    }
-
-    #[cfg(test)]
-    pub(super) fn of(certificates: Vec<SignedPublicKey>) -> Self {
-        Self { certificates }
     }
 
     /// The text of the signed `message`, if one of its signatures is by a key that is valid `now`. Nothing else of the
@@ -158,7 +153,7 @@ impl Validity {
     fn from_signature(signature: &Signature) -> Self {
         let lifetime = signature
             .key_expiration_time()
-            .map(|lifetime| lifetime.as_secs());
+            .map(pgp::types::Duration::as_secs);
         Self {
             may_sign: signature.key_flags().sign(),
             lifetime: lifetime
@@ -167,7 +162,7 @@ impl Validity {
         }
     }
 
-    fn holds(&self, key: &(impl KeyDetails + VerifyingKey), now: SystemTime) -> bool {
+    fn holds(&self, key: &impl VerifyingKey, now: SystemTime) -> bool {
         let created = SystemTime::from(key.created_at());
         self.lifetime
             .is_none_or(|lifetime| now < created + lifetime)

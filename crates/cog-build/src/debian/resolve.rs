@@ -66,7 +66,7 @@ async fn find_indices(request: &Request<'_>, releases: &Releases<'_>) -> Result<
     let find = async |archive: Archive| {
         let found = releases.find(request.suite, archive).await?;
         found
-            .map(|found| index_of(request, archive, found))
+            .map(|found| index_of(request, archive, &found))
             .transpose()
     };
     let found = try_join_all(Archive::ALL.map(find)).await?;
@@ -93,7 +93,7 @@ async fn find_indices(request: &Request<'_>, releases: &Releases<'_>) -> Result<
         .collect())
 }
 
-fn index_of(request: &Request<'_>, archive: Archive, found: Found) -> Result<(IndexOf, Origin)> {
+fn index_of(request: &Request<'_>, archive: Archive, found: &Found) -> Result<(IndexOf, Origin)> {
     let suite = archive.suite(request.suite);
     let address = request.mirror.address(archive).unwrap_or_default();
     let folder = format!("main/binary-{}", request.architecture.name());
@@ -105,9 +105,10 @@ fn index_of(request: &Request<'_>, archive: Archive, found: Found) -> Result<(In
         url: format!("{address}/dists/{suite}/InRelease"),
         reason: format!("it lists no packages for {}", request.architecture.name()),
     })?;
-    let name = match found.release.by_hash {
-        true => format!("by-hash/SHA256/{}", file.sha256),
-        false => "Packages.xz".to_owned(),
+    let name = if found.release.by_hash {
+        format!("by-hash/SHA256/{}", file.sha256)
+    } else {
+        "Packages.xz".to_owned()
     };
     let url = format!("{address}/dists/{suite}/{folder}/{name}");
     Ok((IndexOf { archive, file, url }, found.origin))

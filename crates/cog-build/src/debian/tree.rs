@@ -247,14 +247,12 @@ impl Tree {
 /// The path of an archive's entry below the root; empty for the root itself.
 pub(super) fn entry_path(bytes: &[u8]) -> Result<PathBuf, DebError> {
     let path = Path::new(OsStr::from_bytes(bytes));
-    let refused = || DebError::Path {
-        path: path.to_owned(),
-    };
+    let refused = || DebError::Path { path: path.into() };
     // The package database has one path per line.
-    if bytes.len() >= 4096 || bytes.iter().any(|byte| byte.is_ascii_control()) {
+    if bytes.len() >= 4096 || bytes.iter().any(u8::is_ascii_control) {
         return Err(refused());
     }
-    Ok(components(path).ok_or_else(refused)?.into_iter().collect())
+    Ok(components(path).ok_or_else(refused)?.iter().collect())
 }
 
 /// The names in a path, or nothing if it is absolute or has `..` in it.

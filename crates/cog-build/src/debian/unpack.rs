@@ -167,10 +167,8 @@ pub(super) fn is_left_out(path: &Path) -> bool {
     let inner: Vec<&[u8]> = parts.collect();
     match (kind, inner.as_slice()) {
         // Only the directory itself, since programs expect it.
-        (_, []) | (b"doc", [_] | [.., b"copyright"]) => false,
-        (b"doc", _) => true,
-        (b"locale", [b"locale.alias"]) => false,
-        (b"man" | b"info" | b"groff" | b"lintian" | b"linda" | b"locale", _) => true,
+        (_, []) | (b"doc", [_] | [.., b"copyright"]) | (b"locale", [b"locale.alias"]) => false,
+        (b"doc" | b"man" | b"info" | b"groff" | b"lintian" | b"linda" | b"locale", _) => true,
         _ => false,
     }
 }

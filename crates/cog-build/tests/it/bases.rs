@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use cog_build::{BaseChoice, BuildError};
 use cog_image::{Entry, EntryKind, ImageConfig, LayerOptions, Store, StoredImage};
 
-use crate::support::{Project, network_is_missing, server, store_at};
+use crate::support::{Project, network_is_missing, server, shared_store, skipped, store_at};
 
 /// A registry with one image, which notes what it is asked for.
 struct Registry {
@@ -146,4 +146,32 @@ fn a_base_must_have_the_python_that_is_asked_for() {
     request.base = BaseChoice::Reference("127.0.0.1:1/base:1".into());
     let error = cog_build::build(&request, "test/image").expect_err("nobody listens");
     assert!(matches!(error, BuildError::NoRegistry { .. }), "{error}");
+}
+
+#[test]
+fn the_debian_base_stands_in_where_no_registry_is_reached() {
+    if skipped() {
+        return;
+    }
+    let store = shared_store();
+    let project = Project::new();
+    let mut request = project.request(&store, Some(&cog_engine::Embedded));
+    request.base = BaseChoice::Default;
+    let built = cog_build::build(&request, "test/default").expect("it builds");
+    if project.events.warnings().is_empty() {
+        println!("skipped: a registry can be reached");
+        return;
+    }
+    assert_eq!(
+        project.events.warnings(),
+        ["no registry can be reached for `python:3.11-slim`, using a base from the Debian archive"]
+    );
+    let labels = &built.image.config.labels;
+    assert_eq!(labels["run.cog.cog-base-image-name"], "debian:bookworm");
+    let started = std::time::Instant::now();
+    cog_build::build(&request, "test/default").expect("it builds");
+    assert!(
+        started.elapsed() < std::time::Duration::from_secs(2),
+        "the failure is remembered"
+    );
 }

@@ -82,7 +82,9 @@ mod tests {
 
     fn archive(parts: &[&[u8]]) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
-        parts.iter().for_each(|part| bytes.extend_from_slice(part));
+        for part in parts {
+            bytes.extend_from_slice(part);
+        }
         bytes
     }
 

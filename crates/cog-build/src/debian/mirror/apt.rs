@@ -203,12 +203,11 @@ pub(super) fn checks_valid_until(root: &Path) -> bool {
     let folder = root.join("etc/apt");
     let mut files = sorted_files(&folder.join("apt.conf.d"));
     files.push(folder.join("apt.conf"));
-    let texts = files
+    let mut texts = files
         .iter()
+        .rev()
         .filter_map(|file| fs_err::read_to_string(file).ok());
-    let value = texts
-        .filter_map(|text| setting(&text, "acquire::check-valid-until"))
-        .last();
+    let value = texts.find_map(|text| setting(&text, "acquire::check-valid-until"));
     !value.is_some_and(|value| is_no(&value))
 }
 

@@ -32,7 +32,6 @@ fn request(suite: Suite, cache_dir: &Path) -> Request<'_> {
 }
 
 /// The lock, or nothing if the test cannot run here.
-#[expect(clippy::print_stdout, reason = "a test that cannot run says so")]
 fn lock(request: &Request<'_>) -> Option<Lock> {
     if no_containers() {
         return None;

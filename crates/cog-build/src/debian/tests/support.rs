@@ -84,7 +84,6 @@ fn append(path: &Path) -> Result<Stdio, String> {
 }
 
 /// Whether containers cannot run here; says so.
-#[expect(clippy::print_stdout, reason = "a test that cannot run says so")]
 pub(super) fn no_containers() -> bool {
     match KernelProbe.containers() {
         Ok(()) => false,
