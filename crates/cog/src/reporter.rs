@@ -11,16 +11,14 @@ use crate::printer::{Printer, Progress};
 
 pub(crate) struct Steps<'a> {
     printer: &'a Printer,
-    debug: bool,
     /// By title or label, while they are shown.
     bars: Mutex<HashMap<String, ProgressBar>>,
 }
 
 impl<'a> Steps<'a> {
-    pub(crate) fn new(printer: &'a Printer, debug: bool) -> Self {
+    pub(crate) fn new(printer: &'a Printer) -> Self {
         Self {
             printer,
-            debug,
             bars: Mutex::default(),
         }
     }
@@ -43,8 +41,7 @@ impl<'a> Steps<'a> {
             Outcome::Built => self
                 .printer
                 .success(&format!("{title} ({:.1} s)", elapsed.as_secs_f64())),
-            Outcome::Cached if self.debug => self.printer.info(&format!("{title} (cached)")),
-            Outcome::Cached => {}
+            Outcome::Cached => self.printer.debug(&format!("{title} (cached)")),
         }
     }
 

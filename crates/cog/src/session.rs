@@ -71,7 +71,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// The engine that the flags ask for.
+    /// The engine that the flags ask for; the first progress line names it.
     pub(crate) fn engine(&self, flags: &BuildFlags) -> anyhow::Result<Box<dyn Engine>> {
         self.apply_progress(flags.progress);
         let choice = match flags.engine {
@@ -84,6 +84,8 @@ impl<'a> Session<'a> {
         if let Some(warning) = warning {
             self.printer.warning(&warning);
         }
+        self.printer
+            .info(&format!("Using the {} engine", engine.name()));
         Ok(engine)
     }
 

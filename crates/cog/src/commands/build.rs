@@ -17,10 +17,7 @@ pub(crate) fn build(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<(
         "Building Docker image from environment in {} as {name}...",
         project.file.file_name
     ));
-    session
-        .printer
-        .debug(&format!("Using the {} engine", engine.name()));
-    let reporter = Steps::new(session.printer, session.debug);
+    let reporter = Steps::new(session.printer);
     let store = session.store()?;
     let mut request = build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
     if args.no_cache {

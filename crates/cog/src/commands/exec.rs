@@ -13,7 +13,7 @@ pub(crate) fn exec(session: &Session<'_>, args: &ExecArgs) -> anyhow::Result<()>
     let mut env = environment(&args.env)?;
     env.push(("LOG_FORMAT".into(), "console".into()));
     let engine = session.engine(&args.flags)?;
-    let reporter = Steps::new(session.printer, session.debug);
+    let reporter = Steps::new(session.printer);
     let store = session.store()?;
     let mut request = build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
     request.schema = SchemaSource::Omit;

@@ -45,10 +45,7 @@ fn run_project(
         "Building Docker image from environment in {}...",
         project.file.file_name
     ));
-    session
-        .printer
-        .debug(&format!("Using the {} engine", engine.name()));
-    let reporter = Steps::new(session.printer, session.debug);
+    let reporter = Steps::new(session.printer);
     let store = session.store()?;
     let request = build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
     let surroundings = Surroundings::of_project(&request, &project, engine.as_ref(), &reporter)?;
