@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use cog_errors::Hint;
+
 use crate::certificate::CertificateError;
 use crate::command::CommandError;
 use crate::context::ContextError;
@@ -157,9 +159,8 @@ pub enum BuildError {
 /// Result of this crate's functions.
 pub type Result<T, E = BuildError> = std::result::Result<T, E>;
 
-impl BuildError {
-    /// What the user can do about it, if anything.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for BuildError {
+    fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Image(error) => return error.hint(),
             Self::Uv(error) => return error.hint(),

@@ -94,7 +94,7 @@ mod recipe {
     pub(super) const BASE: u32 = 1;
     pub(super) const CERTIFICATES: u32 = 1;
     pub(super) const SYSTEM_PACKAGES: u32 = 1;
-    pub(super) const PYTHON_PACKAGES: u32 = 1;
+    pub(super) const PYTHON_PACKAGES: u32 = 2;
     pub(super) const COMMAND: u32 = 1;
     pub(super) const RUNTIME: u32 = 1;
 }

@@ -70,9 +70,7 @@ pub(super) fn finish(root: &Path, suite: Suite) -> io::Result<()> {
         fs_err::write(identity, "")?;
     }
     settle_passwords(&root.join("etc/shadow"))?;
-    for folder in ["usr", "etc"] {
-        settle_byte_code(&root.join(folder))?;
-    }
+    settle_byte_code(&root.join("usr"))?;
     for folder in [
         "var/cache/apt/archives/partial",
         "var/lib/apt/lists/partial",

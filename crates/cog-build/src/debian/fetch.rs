@@ -207,22 +207,30 @@ fn unreachable(url: &str) -> impl FnOnce(reqwest::Error) -> DebianError {
 
 async fn retrying<T>(mut attempt: impl AsyncFnMut() -> Result<T>) -> Result<T> {
     let mut pause = PAUSE;
-    for _ in 1..ATTEMPTS {
+    let mut attempts = 1;
+    loop {
         match attempt().await {
-            Err(error) if is_transient(&error) => {
+            Err(error) if attempts < max_attempts(&error) => {
                 tokio::time::sleep(pause).await;
                 pause *= 2;
+                attempts += 1;
             }
             result => return result,
         }
     }
-    attempt().await
 }
 
-fn is_transient(error: &DebianError) -> bool {
+/// How often to try when this is what comes of it.
+fn max_attempts(error: &DebianError) -> u32 {
     match error {
-        DebianError::Unreachable { .. } | DebianError::Corrupt { .. } => true,
-        DebianError::Refused { status, .. } => matches!(status, 408 | 429 | 500..),
-        _ => false,
+        // Somebody without a network should not have to wait.
+        DebianError::Unreachable { source, .. } if source.is_connect() => 2,
+        DebianError::Unreachable { .. }
+        | DebianError::Corrupt { .. }
+        | DebianError::Refused {
+            status: 408 | 429 | 500..,
+            ..
+        } => ATTEMPTS,
+        _ => 1,
     }
 }

@@ -40,6 +40,11 @@ impl Keyring {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn of(certificates: Vec<SignedPublicKey>) -> Self {
+        Self { certificates }
+    }
+
     /// The text of the signed `message`, if one of its signatures is by a key that is valid `now`. Nothing else of the
     /// message may be used. The error says what is wrong.
     pub(super) fn verified_text(&self, message: &[u8], now: SystemTime) -> Result<String, String> {
@@ -99,6 +104,7 @@ fn has_expired(signature: &Signature, now: SystemTime) -> bool {
 }
 
 /// What the newest signature of a key's owner says about the key.
+#[derive(Clone, Copy)]
 struct Validity {
     may_sign: bool,
     /// From the key's creation on; nothing is for ever.
@@ -115,7 +121,7 @@ impl Validity {
         }
         let by_users = details.users.iter().flat_map(|user| {
             let is_own = |signature: &&Signature| {
-                signature.is_certification()
+                signature.typ() != Some(SignatureType::CertRevocation)
                     && signature
                         .verify_certification(key, Tag::UserId, &user.id)
                         .is_ok()
@@ -126,7 +132,18 @@ impl Validity {
             .direct_signatures
             .iter()
             .filter(|signature| signature.verify_key(key).is_ok());
-        newest(by_users.chain(direct)).map(Self::from_signature)
+        // Signatures on the key alone also name those who may revoke it, and then say nothing about its lifetime.
+        let of_both =
+            [newest(by_users), newest(direct)].map(|found| found.map(Self::from_signature));
+        of_both.into_iter().flatten().reduce(Self::and)
+    }
+
+    /// What holds where two signatures count.
+    fn and(self, other: Self) -> Self {
+        Self {
+            may_sign: self.may_sign || other.may_sign,
+            lifetime: self.lifetime.into_iter().chain(other.lifetime).min(),
+        }
     }
 
     fn of_subkey(subkey: &SignedPublicSubKey, certificate: &SignedPublicKey) -> Option<Self> {
@@ -172,3 +189,6 @@ impl Validity {
 fn newest<'a>(signatures: impl Iterator<Item = &'a Signature>) -> Option<&'a Signature> {
     signatures.max_by_key(|signature| signature.created().map_or(0, Timestamp::as_secs))
 }
+
+#[cfg(test)]
+mod tests;

@@ -46,27 +46,16 @@ impl Releases<'_> {
         };
         let url = format!("{address}/dists/{}/InRelease", archive.suite(suite));
         let path = self.folder.join(hex(&Sha256::digest(&url)));
-        let cached = self.cached(&path, &url, suite, archive)?;
-        let (fresh, cached) = match cached {
-            Cached::Fresh(release) => (Some(release), None),
-            Cached::Stale(release) => (None, release),
+        let known = self.known(&path, &url, suite, archive)?;
+        let known = match known {
+            Some(known) if known.is_fresh => return Ok(known.found(Origin::Fresh)),
+            known => known,
         };
-        if let Some(release) = fresh {
-            return Ok(release.map(|release| Found {
-                release,
-                origin: Origin::Fresh,
-            }));
-        }
-        let message = match self.fetcher.small_file(&url).await {
-            Ok(message) => message,
-            Err(error) if error.is_unreachable() => {
-                let release = cached.ok_or(error)?;
-                return Ok(Some(Found {
-                    release,
-                    origin: Origin::Offline,
-                }));
+        let (message, known) = match (self.fetcher.small_file(&url).await, known) {
+            (Err(error), Some(known)) if error.is_unreachable() => {
+                return Ok(known.found(Origin::Offline));
             }
-            Err(error) => return Err(error),
+            (message, known) => (message?, known),
         };
         let Some(message) = message else {
             return self.absent(&path, url, archive);
@@ -74,11 +63,13 @@ impl Releases<'_> {
         let release = self.verified(&message, &url, suite, archive)?;
         self.check_age(&release, &url)?;
         // A mirror that lags behind another one does not take us back in time.
-        if let Some(newer) = cached.filter(|cached| cached.date > release.date) {
-            return Ok(Some(Found {
-                release: newer,
-                origin: Origin::Fresh,
-            }));
+        if let Some(known) = known
+            && known
+                .release
+                .as_ref()
+                .is_some_and(|known| known.date > release.date)
+        {
+            return Ok(known.found(Origin::Fresh));
         }
         self.keep(&path, &message)?;
         Ok(Some(Found {
@@ -87,35 +78,32 @@ impl Releases<'_> {
         }))
     }
 
-    /// An empty file stands for an archive that the mirror does not have.
-    fn cached(&self, path: &PathBuf, url: &str, suite: Suite, archive: Archive) -> Result<Cached> {
+    /// What the cache has. An empty file stands for an archive that the mirror does not have.
+    fn known(
+        &self,
+        path: &PathBuf,
+        url: &str,
+        suite: Suite,
+        archive: Archive,
+    ) -> Result<Option<Known>> {
         let message = match fs_err::read(path) {
             Ok(message) => message,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Cached::Stale(None));
-            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.into()),
         };
         let fetched = fs_err::metadata(path)?.modified()?;
-        let is_fresh = self
-            .now
-            .duration_since(fetched)
-            .is_ok_and(|age| age < self.freshness);
+        let age = self.now.duration_since(fetched);
+        let is_fresh = age.is_ok_and(|age| age < self.freshness);
         if message.is_empty() {
-            return Ok(if is_fresh {
-                Cached::Fresh(None)
-            } else {
-                Cached::Stale(None)
-            });
+            let release = None;
+            return Ok(Some(Known { release, is_fresh }));
         }
-        Ok(match self.verified(&message, url, suite, archive) {
-            Ok(release) if is_fresh && self.check_age(&release, url).is_ok() => {
-                Cached::Fresh(Some(release))
-            }
-            Ok(release) => Cached::Stale(Some(release)),
-            // Cut off, or signed by a key that is no longer valid.
-            Err(_) => Cached::Stale(None),
-        })
+        // One that is cut off, or signed by a key that is no longer valid, is of no use.
+        let release = self.verified(&message, url, suite, archive).ok();
+        Ok(release.map(|release| Known {
+            is_fresh: is_fresh && self.check_age(&release, url).is_ok(),
+            release: Some(release),
+        }))
     }
 
     fn absent(&self, path: &PathBuf, url: String, archive: Archive) -> Result<Option<Found>> {
@@ -175,7 +163,15 @@ impl Releases<'_> {
     }
 }
 
-enum Cached {
-    Fresh(Option<Release>),
-    Stale(Option<Release>),
+/// What is known from earlier.
+struct Known {
+    /// Nothing if the mirror did not have the archive.
+    release: Option<Release>,
+    is_fresh: bool,
+}
+
+impl Known {
+    fn found(self, origin: Origin) -> Option<Found> {
+        self.release.map(|release| Found { release, origin })
+    }
 }

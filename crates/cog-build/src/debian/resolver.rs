@@ -12,7 +12,7 @@ use super::relation::{self, Group, Relation};
 use super::suite::Suite;
 
 /// Steps after which a dependency graph counts as hopeless. Real ones take some thousands.
-const MAX_STEPS: usize = 200_000;
+const MAX_STEPS: usize = 50_000;
 
 /// Positions in `index` of the essential packages, of `names`, and of what they depend on; dependencies come first
 /// where they do not form a circle.

@@ -109,6 +109,8 @@ fn absolute(target: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use cog_errors::Hint as _;
+
     use super::*;
     use crate::command::SecretMount;
 

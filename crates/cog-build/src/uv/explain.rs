@@ -1,5 +1,7 @@
 //! What uv's messages mean, shortened to what a person needs.
 
+use cog_errors::Hint;
+
 /// Resolving or installing Python packages failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -75,9 +77,10 @@ impl UvError {
             otherwise(text)
         }
     }
+}
 
-    /// What the user can do about it, if anything.
-    pub fn hint(&self) -> Option<String> {
+impl Hint for UvError {
+    fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Missing => "install uv or pip, then try again",
             Self::Unresolvable(_) => {

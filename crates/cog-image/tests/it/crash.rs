@@ -18,7 +18,7 @@ fn check_all_sound(store: &Store) -> usize {
 
 /// However slow the machine is: one round must get as far as a name, or nothing would be tested.
 fn wait_for_an_image(store: &Store) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while store.images().unwrap().is_empty() {
         assert!(Instant::now() < deadline, "the writer writes nothing");
         std::thread::sleep(Duration::from_millis(5));

@@ -1,10 +1,18 @@
 //! Real bases from the real archive.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use sha2::{Digest as _, Sha256};
+
 use super::support::{Container, contents, no_containers, output, silent};
-use crate::debian::{Architecture, Assembled, Lock, Mirror, Request, Suite, assemble, resolve};
+use crate::debian::{
+    Architecture, Archive, Assembled, Lock, Mirror, Progress, Request, Suite, assemble, resolve,
+};
+use crate::hex::hex;
 
 const PATH: (&str, &str) = (
     "PATH",
@@ -51,6 +59,10 @@ fn assemble_anew(request: &Request<'_>, lock: &Lock) -> (tempfile::TempDir, Asse
     (folder, assembled)
 }
 
+fn fingerprint(contents: &BTreeMap<PathBuf, String>) -> String {
+    hex(&Sha256::digest(format!("{contents:?}")))
+}
+
 fn check(suite: Suite) {
     let cache = cache_dir();
     let request = request(suite, &cache);
@@ -63,6 +75,12 @@ fn check(suite: Suite) {
         lock.packages.len()
     );
     let first = contents(&root);
+    // The same for everybody with the same packages, whoever runs this.
+    println!(
+        "{suite:?}: packages {}, tree {}",
+        lock.key(),
+        fingerprint(&first)
+    );
 
     let program = "import ssl, sqlite3, ctypes, sys, zoneinfo, bz2, lzma, hashlib, json, uuid, curses, readline\n\
         zoneinfo.ZoneInfo('Europe/Berlin'); ssl.create_default_context()\n\
@@ -110,4 +128,58 @@ fn bookworm_works_and_is_always_the_same() {
 #[test]
 fn trixie_works_and_is_always_the_same() {
     check(Suite::Trixie);
+}
+
+/// Prints how long each part takes from nothing, and how long `debootstrap` takes for the same packages.
+#[test]
+#[ignore = "a measurement, for root, with debootstrap installed; run it in release mode"]
+fn from_nothing_beside_debootstrap() {
+    let (cache, staging) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let started = Instant::now();
+    let marks = Mutex::new(BTreeMap::new());
+    let progress = |progress: Progress<'_>| {
+        let part = match progress {
+            Progress::Indexing { .. } => "1 index fetched",
+            Progress::Downloading { .. } => "3 packages fetched",
+            Progress::Unpacking { .. } => "4 packages unpacked",
+            Progress::Configuring => "5 configuring begins",
+            Progress::Warning { .. } => return,
+        };
+        marks.lock().unwrap().insert(part, started.elapsed());
+    };
+    let request = Request {
+        progress: &progress,
+        ..request(Suite::Bookworm, cache.path())
+    };
+    let Some(lock) = lock(&request) else { return };
+    marks
+        .lock()
+        .unwrap()
+        .insert("2 packages chosen", started.elapsed());
+    assemble(&request, &lock, &staging.path().join("root"), &Container).unwrap();
+    let ours = started.elapsed();
+    println!("ours: {ours:?}, {:#?}", marks.lock().unwrap());
+
+    let names: Vec<&str> = Suite::Bookworm.packages().collect();
+    let started = Instant::now();
+    let output = Command::new("debootstrap")
+        .args([
+            "--variant=minbase",
+            &format!("--include={}", names.join(",")),
+            "bookworm",
+        ])
+        .arg(staging.path().join("theirs"))
+        .arg(request.mirror.address(Archive::Main).unwrap())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+    let theirs = started.elapsed();
+    println!(
+        "debootstrap: {theirs:?}, ratio {:.2}",
+        ours.as_secs_f64() / theirs.as_secs_f64()
+    );
 }

@@ -14,7 +14,10 @@ use crate::python::venv;
 use crate::requirements::{ARTIFACTS_DIR, normalise};
 use crate::workshop::Workshop;
 
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
+
+/// Packages that no model imports: compiling them would take longer than all else of a small project.
+const INSTALLERS: [&str; 3] = ["pip", "setuptools", "wheel"];
 
 /// The rewritten requirements, for people who look into the image.
 const REQUIREMENTS: &str = "tmp/requirements.txt";
@@ -54,6 +57,7 @@ pub(super) fn make(
         interpreter: packages.interpreter,
         packages: missing
             .flat_map(|slot| &slot.group)
+            .filter(|one| !INSTALLERS.contains(&&*normalise(&one.freeze.name)))
             .map(|one| one.files.as_slice())
             .collect(),
         root: staging.root(),
