@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any
+
+TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    #: Sends name, value and wire mode of one recorded metric.
+    Sink = Callable[[str, Any, str], None]
 
 NAME_LIMIT = 128
 SEGMENT_LIMIT = 4
 _MODES = {"replace": "replace", "incr": "increment", "increment": "increment", "append": "append"}
 _INTEGER_LIMITS = (-(2**63), 2**64 - 1)
-
-#: Sends name, value and wire mode of one recorded metric.
-Sink = Callable[[str, Any, str], None]
 
 
 class MetricRecorder:

@@ -10,7 +10,10 @@ import os
 import socket
 import struct
 import threading
-from typing import Any
+
+TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
+if TYPE_CHECKING:
+    from typing import Any
 
 #: Values whose JSON is larger travel as files.
 SPILL_BYTES = 1024 * 1024

@@ -6,7 +6,10 @@ import io
 import json
 import os
 import sys
-from typing import Any
+
+TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
+if TYPE_CHECKING:
+    from typing import Any
 
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 

@@ -11,9 +11,12 @@ import os
 import sys
 import threading
 from contextvars import ContextVar
-from typing import Any
 
 from .channel import Channel
+
+TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
+if TYPE_CHECKING:
+    from typing import Any
 
 ITEM_LIMIT_BYTES = 4 * 1024 * 1024
 TRUNCATED = "[**** LOG LINE TRUNCATED AT 4 MiB ****]\n"

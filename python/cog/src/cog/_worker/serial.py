@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
-from types import FrameType
-from typing import Any
 
 from .. import _scope
 from .._scope import Scope
@@ -21,6 +18,12 @@ from .health import answer
 from .logs import Logs
 from .main import fail_setup
 from .model import Model, described, spill_directory
+
+TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+    from typing import Any
 
 
 def serve(model: Model, channel: Channel, logs: Logs) -> None:
