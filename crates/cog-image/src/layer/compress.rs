@@ -103,6 +103,10 @@ impl<W: Write> Compressor<W> {
                 unreachable!("looked at just now");
             };
             let mut running = Running::new(out, self.compression, workers)?;
+            if let (Running::Zstd(encoder), 0) = (&mut running, workers) {
+                // All of it is here: tables of its size are set up faster than those for any size.
+                encoder.set_pledged_src_size(Some(collected.len() as u64))?;
+            }
             running.write_all(&collected)?;
             self.state = State::Running(running);
         }
