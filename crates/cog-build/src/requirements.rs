@@ -241,11 +241,32 @@ static LOCAL_PATH: LazyLock<Regex> =
 static SDK: LazyLock<Regex> =
     LazyLock::new(|| expression(r"(?i)^(?:cog|coglet)\s*(?:$|[\[(<>=!~;@\s])"));
 
+/// Whether `line` is nothing but names, versions and the like: the usual case, decided without any expression.
+fn is_plain(line: &str) -> bool {
+    let name = normalise(
+        line.split(['=', '<', '>', '!', '~', '[', ' '])
+            .next()
+            .unwrap_or_default(),
+    );
+    !line.is_empty()
+        && line
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.[],=<>!~ ".contains(&byte))
+        && line.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && !["cog", "coglet"].contains(&&*name)
+        && ![".whl", ".zip", ".tar", ".tgz"]
+            .iter()
+            .any(|suffix| line.to_ascii_lowercase().contains(suffix))
+}
+
 pub(crate) fn classify(line: &str) -> Result<Line, RequirementError> {
     let line = line.trim();
     let owned = || line.to_owned();
     if line.starts_with('-') {
         return option(line);
+    }
+    if is_plain(line) {
+        return Ok(Line::Package(owned()));
     }
     if FILE_URL.is_match(line.as_bytes()) {
         return Err(RequirementError::FileUrl(owned()));
