@@ -95,8 +95,10 @@ impl<W: Write> BlobEncoder<W> {
 }
 
 impl<W: Write> Compressor<W> {
-    fn start(&mut self, workers: usize) -> io::Result<&mut Running<W>> {
+    /// The compressor that runs, started with as many workers as asked for if there is none yet.
+    fn running(&mut self, workers: impl FnOnce() -> usize) -> io::Result<&mut Running<W>> {
         if let State::Collecting(..) = self.state {
+            let workers = workers();
             let State::Collecting(collected, out) =
                 std::mem::replace(&mut self.state, State::Failed)
             else {
@@ -117,7 +119,7 @@ impl<W: Write> Compressor<W> {
     }
 
     fn finish(mut self) -> io::Result<W> {
-        self.start(0)?;
+        self.running(|| 0)?;
         match self.state {
             State::Running(Running::Zstd(encoder)) => encoder.finish(),
             State::Running(Running::Gzip(writer)) => writer.finish(),
@@ -170,7 +172,9 @@ impl<W: Write> Write for Compressor<W> {
             collected.extend_from_slice(bytes);
             return Ok(bytes.len());
         }
-        self.start(workers(self.threads))?.write(bytes)
+        let threads = self.threads;
+        // Counting the cores reads several files, far too slow for every write.
+        self.running(|| workers(threads))?.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
