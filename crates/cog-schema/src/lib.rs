@@ -23,4 +23,6 @@ pub use tree::{Directory, SourceTree};
 pub use validate::{DocumentError, validate_document};
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

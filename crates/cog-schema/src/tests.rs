@@ -31,7 +31,7 @@ fn run(source: &str) -> Result<Schema, SchemaError> {
     run_files(&[("run.py", source)])
 }
 
-fn run_files(sources: &[(&str, &str)]) -> Result<Schema, SchemaError> {
+pub(crate) fn run_files(sources: &[(&str, &str)]) -> Result<Schema, SchemaError> {
     let tree = files(sources);
     generate(&Request {
         tree: &tree,
@@ -42,7 +42,7 @@ fn run_files(sources: &[(&str, &str)]) -> Result<Schema, SchemaError> {
 }
 
 /// A runner whose method has this signature, such as `(self, s: str) -> str`.
-fn signature(signature: &str) -> String {
+pub(crate) fn signature(signature: &str) -> String {
     format!("{IMPORTS}class Runner(BaseRunner):\n    def run{signature}:\n        pass\n")
 }
 
