@@ -18,7 +18,7 @@ use crate::sync::lock;
 use crate::validate::ModelSchema;
 use crate::webhooks::{WebhookOrder, Webhooks};
 use crate::worker::Worker;
-use crate::worker::protocol::{LocalFile, ToWorker, WireId};
+use crate::worker::protocol::{LocalFile, Source, ToWorker, WireId};
 use crate::{Error, Settings};
 
 /// Larger inputs travel to the worker as files.
@@ -61,6 +61,11 @@ impl App {
         self.schema.get().and_then(Option::as_ref)
     }
 
+    /// The model's author has allowed event streams.
+    pub(crate) fn can_be_watched(&self) -> bool {
+        self.schema().is_some_and(|schema| schema.streams)
+    }
+
     /// The worker, if it can take predictions.
     pub(crate) fn ready_worker(&self) -> Option<Arc<Worker>> {
         let worker = self.worker().filter(|worker| worker.is_alive());
@@ -100,29 +105,36 @@ impl App {
             .await;
     }
 
-    /// Starts a prediction. It has its slot and ends by itself; the caller may wait for that.
-    pub(crate) fn start(
-        self: &Arc<Self>,
-        worker: Arc<Worker>,
+    /// Takes a prediction in. Its id is known from now on, but nothing happens before `start`: whoever
+    /// wants to see everything of it can begin to watch.
+    pub(crate) fn admit(
+        &self,
         order: Order,
         permit: SlotPermit,
         webhook: Option<WebhookOrder>,
     ) -> Arc<Prediction> {
         let prediction = Arc::new(Prediction::new(self.registry.next_key(), order, permit));
+        if self.can_be_watched() {
+            prediction.keep_events(self.settings.replayed_events);
+        }
         self.registry.insert(Arc::clone(&prediction));
         if let Some(webhook) = webhook {
             prediction.set_webhook(self.webhooks.open(&prediction, webhook));
         }
+        prediction
+    }
+
+    /// Starts a prediction. It has its slot and ends by itself; the caller may wait for that.
+    pub(crate) fn start(self: &Arc<Self>, worker: Arc<Worker>, prediction: &Arc<Prediction>) {
         let wanted = wanted(&prediction.order.input, &worker.loaded().signature);
         if wanted.is_empty() && prediction.order.input.len() <= MAX_INLINE_INPUT {
             let input = Input::Inline(prediction.order.input.clone());
-            self.dispatch(&worker, &prediction, &input, Vec::new(), &BTreeMap::new());
+            self.dispatch(&worker, prediction, &input, Vec::new(), &BTreeMap::new());
         } else {
             let task =
-                tokio::spawn(Arc::clone(self).prepare(worker, Arc::clone(&prediction), wanted));
+                tokio::spawn(Arc::clone(self).prepare(worker, Arc::clone(prediction), wanted));
             prediction.preparing(task.abort_handle());
         }
-        prediction
     }
 
     /// Ends a prediction early, wherever it is.
@@ -145,7 +157,7 @@ impl App {
         for prediction in self.registry.all() {
             if prediction.is_running() {
                 if !last_words.is_empty() {
-                    prediction.append_log(last_words);
+                    prediction.append_log(Source::Stderr, last_words);
                 }
                 self.registry.finish(&prediction, Ending::failed(error));
             }

@@ -146,6 +146,15 @@ pub(crate) enum Source {
     Stderr,
 }
 
+impl Source {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+}
+
 /// A value made by user code.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Payload {

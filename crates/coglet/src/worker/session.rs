@@ -389,20 +389,11 @@ async fn passed(deadline: Option<(Instant, Overdue)>) {
 }
 
 fn log_for(prediction: &Prediction, source: Source, text: &str) {
-    prediction.append_log(text);
+    prediction.append_log(source, text);
     user_lines(Some(&prediction.order.id), source.name(), text);
 }
 
 fn excerpt(frame: &Bytes) -> String {
     const LENGTH: usize = 200;
     String::from_utf8_lossy(&frame[..frame.len().min(LENGTH)]).into_owned()
-}
-
-impl Source {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Stdout => "stdout",
-            Self::Stderr => "stderr",
-        }
-    }
 }

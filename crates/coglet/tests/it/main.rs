@@ -13,6 +13,7 @@ mod bad_input;
 mod cancel;
 mod concurrency;
 mod crash;
+mod events;
 mod files;
 mod healthcheck;
 mod http;
