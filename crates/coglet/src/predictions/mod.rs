@@ -34,7 +34,7 @@ use crate::sync::lock;
 use crate::webhooks::{Event, EventKind, Webhook};
 use crate::worker::protocol::Source;
 use timeline::{Record, Timeline};
-use watch::MetricEvent;
+use watch::{MetricEvent, returned};
 
 /// One piece of log text is cut at this size.
 const MAX_LOG_ITEM: usize = 4 << 20;
@@ -296,7 +296,7 @@ impl Prediction {
         };
         state.error = ending.error.filter(|_| !canceled);
         match ending.output {
-            Some(output) => state.output = output,
+            Some(output) => state.set_output(output),
             None if ending.status == Status::Succeeded => state.output.ensure_items(),
             None => {}
         }
@@ -329,6 +329,15 @@ impl State {
                 timeline.push(record);
             }
         }
+    }
+
+    fn set_output(&mut self, output: Output) {
+        if let (Some(timeline), Output::Value(text)) = (&mut self.timeline, &output) {
+            for record in returned(text) {
+                timeline.push(record);
+            }
+        }
+        self.output = output;
     }
 
     fn announce(&mut self, kind: EventKind) {

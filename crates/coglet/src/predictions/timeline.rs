@@ -24,6 +24,11 @@ pub(super) enum Record {
     Start,
     /// An item of the output, by its index.
     Output(usize),
+    /// The output of a handler that returned it, or an element of the list that it returned.
+    Returned {
+        index: usize,
+        text: Bytes,
+    },
     /// A part of the log.
     Log {
         source: Source,

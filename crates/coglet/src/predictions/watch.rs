@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::timeline::{Missed, Next, Purpose, Record};
 use super::{MetricMode, Order, Prediction, State, View, WatcherId};
+use crate::json::elements;
 use crate::sync::lock;
 
 /// Events that are there are sent together up to about this size.
@@ -91,6 +92,17 @@ impl Prediction {
     }
 }
 
+/// The events of an output that was returned instead of streamed: as if its elements had been yielded.
+pub(super) fn returned(output: &Bytes) -> Vec<Record> {
+    let elements = match output.first() {
+        Some(b'n') => Vec::new(),
+        Some(b'[') => elements(output),
+        _ => vec![output.clone()],
+    };
+    let record = |(index, text)| Record::Returned { index, text };
+    elements.into_iter().enumerate().map(record).collect()
+}
+
 /// Events put together.
 #[derive(Default)]
 struct Batch {
@@ -105,13 +117,9 @@ impl Batch {
                 self.event("start", &json!({"id": order.id, "status": "processing"}));
             }
             Record::Output(index) => {
-                let item = state.output.item(*index).unwrap_or(b"null");
-                self.begin("output");
-                self.open.extend_from_slice(b"{\"chunk\":");
-                self.one_line(item);
-                // Writing to memory does not fail.
-                let _ = write!(self.open, ",\"index\":{index}}}\n\n");
+                self.output(*index, state.output.item(*index).unwrap_or(b"null"));
             }
+            Record::Returned { index, text } => self.output(*index, text),
             Record::Log { source, text } => {
                 let data = state.logs.get(text.clone()).unwrap_or_default();
                 self.event("log", &json!({"source": source.name(), "data": data}));
@@ -123,6 +131,14 @@ impl Batch {
             }
             Record::Completed => self.completed(state, order),
         }
+    }
+
+    fn output(&mut self, index: usize, chunk: &[u8]) {
+        self.begin("output");
+        self.open.extend_from_slice(b"{\"chunk\":");
+        self.one_line(chunk);
+        // Writing to memory does not fail.
+        let _ = write!(self.open, ",\"index\":{index}}}\n\n");
     }
 
     fn add_missed(&mut self, missed: Missed) {

@@ -425,6 +425,29 @@ fn event_streams_win_over_asynchronous_answers() {
 }
 
 #[test]
+fn what_is_returned_comes_as_if_yielded() {
+    let server = Model::run("def run(self, value: Any = None) -> Any", "return value")
+        .streaming()
+        .ready();
+    for (value, chunks) in [
+        (json!("a"), json!(["a"])),
+        (json!({"a": [1]}), json!([{"a": [1]}])),
+        (json!([1, "b"]), json!([1, "b"])),
+        (json!([]), json!([])),
+        (json!(null), json!([])),
+    ] {
+        let events = Events::post(&server, &json!({"input": {"value": value}})).rest();
+        let outputs = named(&events, "output");
+        let outputs: Value = outputs
+            .iter()
+            .map(|output| output["chunk"].clone())
+            .collect();
+        assert_eq!(outputs, chunks);
+        assert_eq!(events.last().unwrap().1["output"], value);
+    }
+}
+
+#[test]
 fn a_silent_stream_shows_that_it_is_alive() {
     let server = Model::run(
         "def run(self) -> Iterator[str]",
