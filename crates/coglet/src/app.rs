@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use crate::files::{Files, TempFile, Wanted, wanted, without_fetched};
+use crate::files::{Files, TempFile, Uploads, Wanted, wanted, without_fetched};
 use crate::health::{Health, Phase};
 use crate::predictions::{CancelStep, Ending, Order, Prediction, Registry};
 use crate::ready::ReadySignal;
@@ -34,6 +34,8 @@ pub(crate) struct App {
     pub(crate) registry: Registry,
     pub(crate) webhooks: Webhooks,
     pub(crate) ready_signal: ReadySignal,
+    /// If file outputs are sent somewhere.
+    pub(crate) uploads: Option<Uploads>,
     files: Files,
     schema: OnceLock<Option<ModelSchema>>,
     worker: Mutex<Option<Arc<Worker>>>,
@@ -48,6 +50,7 @@ impl App {
             slots: Slots::new(settings.slots),
             registry: Registry::default(),
             webhooks: Webhooks::new(settings.webhook_token.clone(), settings.throttle_interval),
+            uploads: settings.upload_url.clone().map(Uploads::new),
             files: Files::new(settings.user_agent.clone()),
             schema: OnceLock::new(),
             worker: Mutex::default(),

@@ -21,6 +21,8 @@ pub struct Settings {
     pub(crate) replayed_events: usize,
     pub(crate) webhook_token: Option<String>,
     pub(crate) weights: Option<String>,
+    /// Where file outputs are sent.
+    pub(crate) upload_url: Option<String>,
     pub(crate) user_agent: Option<String>,
     pub(crate) writes_readiness_file: bool,
     pub(crate) ready_fd: Option<i32>,
@@ -54,9 +56,6 @@ type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 impl Settings {
     /// Combines the arguments with the environment, which is asked through `lookup`.
     pub fn new(arguments: Arguments, lookup: Lookup<'_>) -> Result<Self, Error> {
-        if arguments.upload_url.is_some() {
-            return Err(Error::UploadUnsupported);
-        }
         let variable = match arguments.mode {
             Mode::Predict => env::PREDICT_REFERENCE,
             Mode::Train => env::TRAIN_REFERENCE,
@@ -74,6 +73,7 @@ impl Settings {
             throttle_interval: throttle_interval(lookup),
             replayed_events: replayed_events(lookup, &mut warnings),
             webhook_token: non_empty(lookup, env::WEBHOOK_TOKEN),
+            upload_url: arguments.upload_url,
             weights: non_empty(lookup, env::WEIGHTS),
             user_agent: non_empty(lookup, env::USER_AGENT),
             writes_readiness_file: lookup(env::KUBERNETES).is_some(),

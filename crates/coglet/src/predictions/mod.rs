@@ -255,6 +255,9 @@ impl Prediction {
     /// Adds an item of a stream, as JSON text.
     pub(crate) fn push_output(&self, item: &[u8]) {
         let mut state = lock(&self.state);
+        if matches!(state.stage, Stage::Ended) {
+            return;
+        }
         state.output.push(item);
         state.keep(|state| Record::Output(state.output.item_count() - 1));
         state.announce(EventKind::Output);
@@ -304,7 +307,10 @@ impl Prediction {
         state.predict_time = Some(self.created.elapsed().as_secs_f64());
         state.permit = None;
         state.files = Vec::new();
-        state.delivery = None;
+        // If this is the delivery's own doing, it has nothing left to wait for.
+        if let Some(delivery) = state.delivery.take() {
+            delivery.task.abort();
+        }
         true
     }
 

@@ -10,6 +10,9 @@ from typing import Any
 
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
+#: Read at once from an open file.
+COPY_BYTES = 1024 * 1024
+
 #: The common case: already JSON, no walk needed.
 _PLAIN = (str, int, float, bool, type(None))
 
@@ -118,7 +121,11 @@ def _file_marker(value: Any, spill_directory: str | None) -> dict[str, Any]:
 
     name = _name_of(value)
     with tempfile.NamedTemporaryFile(dir=spill_directory, delete=False) as copy:
-        copy.write(_content_of(value))
+        try:
+            _copy(value, copy)
+        except BaseException:
+            os.unlink(copy.name)
+            raise
     return {"__cog_file__": {"path": copy.name, "name": name, "mime": mime_of(name), "delete": True}}
 
 
@@ -144,10 +151,17 @@ def _name_of(file: Any) -> str | None:
 
 
 def _content_of(file: Any) -> bytes:
+    content = io.BytesIO()
+    _copy(file, content)
+    return content.getvalue()
+
+
+def _copy(file: Any, target: Any) -> None:
+    """All of an open file, piece by piece: it may be larger than memory."""
     if file.seekable():
         file.seek(0)
-    content = file.read()
-    return content.encode() if isinstance(content, str) else bytes(content)
+    while piece := file.read(COPY_BYTES):
+        target.write(piece.encode() if isinstance(piece, str) else piece)
 
 
 def mime_of(name: str | None) -> str:
