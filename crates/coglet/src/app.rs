@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use crate::files::{Files, TempFile, Wanted, wanted, without_fetched};
+use crate::files::{Files, TempFile, Uploads, Wanted, wanted, without_fetched};
 use crate::health::{Health, Phase};
 use crate::predictions::{CancelStep, Ending, Order, Prediction, Registry};
 use crate::ready::ReadySignal;
@@ -18,7 +18,7 @@ use crate::sync::lock;
 use crate::validate::ModelSchema;
 use crate::webhooks::{WebhookOrder, Webhooks};
 use crate::worker::Worker;
-use crate::worker::protocol::{LocalFile, ToWorker, WireId};
+use crate::worker::protocol::{LocalFile, Source, ToWorker, WireId};
 use crate::{Error, Settings};
 
 /// Larger inputs travel to the worker as files.
@@ -34,6 +34,8 @@ pub(crate) struct App {
     pub(crate) registry: Registry,
     pub(crate) webhooks: Webhooks,
     pub(crate) ready_signal: ReadySignal,
+    /// If file outputs are sent somewhere.
+    pub(crate) uploads: Option<Uploads>,
     files: Files,
     schema: OnceLock<Option<ModelSchema>>,
     worker: Mutex<Option<Arc<Worker>>>,
@@ -48,6 +50,7 @@ impl App {
             slots: Slots::new(settings.slots),
             registry: Registry::default(),
             webhooks: Webhooks::new(settings.webhook_token.clone(), settings.throttle_interval),
+            uploads: settings.upload_url.clone().map(Uploads::new),
             files: Files::new(settings.user_agent.clone()),
             schema: OnceLock::new(),
             worker: Mutex::default(),
@@ -59,6 +62,11 @@ impl App {
     /// The model's document, once setup has succeeded and if there is one.
     pub(crate) fn schema(&self) -> Option<&ModelSchema> {
         self.schema.get().and_then(Option::as_ref)
+    }
+
+    /// The model's author has allowed event streams.
+    pub(crate) fn can_be_watched(&self) -> bool {
+        self.schema().is_some_and(|schema| schema.streams)
     }
 
     /// The worker, if it can take predictions.
@@ -100,29 +108,36 @@ impl App {
             .await;
     }
 
-    /// Starts a prediction. It has its slot and ends by itself; the caller may wait for that.
-    pub(crate) fn start(
-        self: &Arc<Self>,
-        worker: Arc<Worker>,
+    /// Takes a prediction in. Its id is known from now on, but nothing happens before `start`: whoever
+    /// wants to see everything of it can begin to watch.
+    pub(crate) fn admit(
+        &self,
         order: Order,
         permit: SlotPermit,
         webhook: Option<WebhookOrder>,
     ) -> Arc<Prediction> {
         let prediction = Arc::new(Prediction::new(self.registry.next_key(), order, permit));
+        if self.can_be_watched() {
+            prediction.keep_events(self.settings.replayed_events);
+        }
         self.registry.insert(Arc::clone(&prediction));
         if let Some(webhook) = webhook {
             prediction.set_webhook(self.webhooks.open(&prediction, webhook));
         }
+        prediction
+    }
+
+    /// Starts a prediction. It has its slot and ends by itself; the caller may wait for that.
+    pub(crate) fn start(self: &Arc<Self>, worker: Arc<Worker>, prediction: &Arc<Prediction>) {
         let wanted = wanted(&prediction.order.input, &worker.loaded().signature);
         if wanted.is_empty() && prediction.order.input.len() <= MAX_INLINE_INPUT {
             let input = Input::Inline(prediction.order.input.clone());
-            self.dispatch(&worker, &prediction, &input, Vec::new(), &BTreeMap::new());
+            self.dispatch(&worker, prediction, &input, Vec::new(), &BTreeMap::new());
         } else {
             let task =
-                tokio::spawn(Arc::clone(self).prepare(worker, Arc::clone(&prediction), wanted));
+                tokio::spawn(Arc::clone(self).prepare(worker, Arc::clone(prediction), wanted));
             prediction.preparing(task.abort_handle());
         }
-        prediction
     }
 
     /// Ends a prediction early, wherever it is.
@@ -145,7 +160,7 @@ impl App {
         for prediction in self.registry.all() {
             if prediction.is_running() {
                 if !last_words.is_empty() {
-                    prediction.append_log(last_words);
+                    prediction.append_log(Source::Stderr, last_words);
                 }
                 self.registry.finish(&prediction, Ending::failed(error));
             }

@@ -27,6 +27,15 @@ pub(crate) fn slice_of(buffer: &Bytes, value: &RawValue) -> Bytes {
     buffer.slice_ref(value.get().as_bytes())
 }
 
+/// The elements of a list as slices of it; none if it is no list.
+pub(crate) fn elements(list: &Bytes) -> Vec<Bytes> {
+    let parsed: Vec<&RawValue> = serde_json::from_slice(list).unwrap_or_default();
+    parsed
+        .into_iter()
+        .map(|element| slice_of(list, element))
+        .collect()
+}
+
 /// A JSON object made of some fields and of members whose values are JSON text already.
 ///
 /// The ready-made values are put in as they are: no parsing, and no copy of a large one.

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use serde_json::value::RawValue;
 
-use crate::json::slice_of;
+use crate::json::elements;
 use crate::validate::members;
 use crate::worker::protocol::Parameter;
 
@@ -116,14 +115,6 @@ fn files(kind: Parameter, value: &Bytes) -> Option<WantedFiles> {
         }
         Parameter::Secret => None,
     }
-}
-
-fn elements(list: &Bytes) -> Vec<Bytes> {
-    let parsed: Vec<&RawValue> = serde_json::from_slice(list).unwrap_or_default();
-    parsed
-        .into_iter()
-        .map(|element| slice_of(list, element))
-        .collect()
 }
 
 fn origin(kind: Parameter, json_string: &Bytes) -> Option<Origin> {

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::answer::{self, Refusal};
 use super::body;
 use super::envelope::Envelope;
+use super::events;
 use crate::app::App;
 use crate::files::run_blocking;
 use crate::predictions::{Order, Prediction, View};
@@ -69,15 +70,16 @@ async fn accept(app: &Arc<App>, target: Target, request: Request) -> Result<Resp
     if let Some(url_id) = &target.id
         && let Some(existing) = app.registry.by_id(url_id)
     {
-        return Ok(answer::json_parts(
-            StatusCode::ACCEPTED,
-            existing.render(View::Progress),
-        ));
+        return if wants_events {
+            check_streaming(app)?;
+            events::observe(app, &existing)
+        } else {
+            let progress = existing.render(View::Progress);
+            Ok(answer::json_parts(StatusCode::ACCEPTED, progress))
+        };
     }
     if wants_events {
-        return Err(not_acceptable(
-            "This model does not support streaming responses. Add @cog.streaming to predict() to enable SSE.",
-        ));
+        check_streaming(app)?;
     }
     let input = validated(app, target.kind, envelope.input).await?;
     let worker = app.ready_worker().ok_or_else(not_ready)?;
@@ -95,12 +97,19 @@ async fn accept(app: &Arc<App>, target: Target, request: Request) -> Result<Resp
         input,
         context: envelope.context,
     };
+    let prediction = app.admit(order, permit, webhook);
+    if wants_events {
+        // Before anything happens: the one for whom it runs gets everything.
+        let response =
+            events::run_for(app, &prediction).inspect_err(|_| app.cancel(&prediction))?;
+        app.start(worker, &prediction);
+        return Ok(response);
+    }
+    app.start(worker, &prediction);
     if prefers_async(&head.headers) {
-        let accepted = json!({"id": order.id, "status": "starting"});
-        app.start(worker, order, permit, webhook);
+        let accepted = json!({"id": prediction.order.id, "status": "starting"});
         return Ok(answer::json(StatusCode::ACCEPTED, &accepted));
     }
-    let prediction = app.start(worker, order, permit, webhook);
     Ok(wait(app, prediction).await)
 }
 
@@ -125,6 +134,16 @@ impl Drop for CancelOnDrop<'_> {
     fn drop(&mut self) {
         self.app.cancel(self.prediction);
     }
+}
+
+/// Event streams are for models whose author wants them.
+fn check_streaming(app: &App) -> Result<(), Refusal> {
+    if app.can_be_watched() {
+        return Ok(());
+    }
+    Err(not_acceptable(
+        "This model does not support streaming responses. Add @cog.streaming to predict() to enable SSE.",
+    ))
 }
 
 /// Strips and checks an input.

@@ -5,6 +5,7 @@ mod body;
 mod create;
 mod discovery;
 mod envelope;
+mod events;
 mod health;
 
 use std::sync::Arc;

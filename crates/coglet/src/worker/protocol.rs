@@ -146,6 +146,15 @@ pub(crate) enum Source {
     Stderr,
 }
 
+impl Source {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+}
+
 /// A value made by user code.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Payload {
@@ -177,12 +186,15 @@ pub(crate) enum FileMarkers {
 #[derive(Debug, Deserialize)]
 pub(crate) struct FileMarker {
     #[serde(rename = "__cog_file__")]
-    pub(crate) file: OutputFile,
+    pub(crate) file: MarkedFile,
 }
 
 #[derive(Debug, Deserialize)]
-pub(crate) struct OutputFile {
+pub(crate) struct MarkedFile {
     pub(crate) path: PathBuf,
+    /// As the model named it, without directories.
+    #[serde(default)]
+    pub(crate) name: Option<String>,
     pub(crate) mime: String,
     /// Made by the worker for this purpose: remove it after reading.
     #[serde(default)]
