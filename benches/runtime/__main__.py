@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from client import Connection, many_clients, prediction
+from client import Answer, Connection, many_clients, prediction
 from servers import PUBLISHED, REPOSITORY, Server, environments
 
 T = TypeVar("T")

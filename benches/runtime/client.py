@@ -71,7 +71,7 @@ class Connection:
         return answer
 
     def events(self, request: bytes) -> Iterator[bytes]:
-        """The text of a stream of server-sent events, in the pieces in which it comes. Costs too little to be measured."""
+        """The text of a stream of server-sent events, in the pieces in which it comes; costs little."""
         self.socket.sendall(request)
         data = b""
         while b"\r\n\r\n" not in data:
