@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,8 @@ class Runner(BaseRunner):
                 pass
         if s == "big":
             return "x" * 3_000_000
+        if s == "big list":
+            return ["x" * 3_000_000]
         return f"{s} {type(p).__name__}"
 """
 
@@ -97,8 +100,10 @@ def test_large_values_travel_as_files(worker: Start) -> None:
     echo = worker(ECHO)
     echo.ready()
     done = echo.predict(s="big")[-1]
-    content = Path(done["output_file"]).read_text()
-    assert content == '"' + "x" * 3_000_000 + '"'
+    assert (Path(done["output_file"]).read_text(), done["raw"]) == ("x" * 3_000_000, True)
+    done = echo.predict(s="big list")[-1]
+    assert json.loads(Path(done["output_file"]).read_text()) == ["x" * 3_000_000]
+    assert "raw" not in done
 
 
 def test_a_signal_cancels_a_running_prediction(worker: Start) -> None:

@@ -4,7 +4,7 @@
 //! This goes in two steps, because files have to be named in the order in which the model gave them,
 //! while several may be on their way at once.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use super::upload::{UploadError, Uploads};
 use super::{TempFile, data_url, run_blocking};
-use crate::json::elements;
+use crate::json::{close_string, elements};
 use crate::worker::protocol::{Content, FileMarker, FileMarkers, MarkedFile, Payload};
 
 /// Why an output could not be delivered. The text goes to the client.
@@ -69,6 +69,7 @@ pub(crate) async fn load(payload: Payload, names: &Names) -> Result<Loaded, Outp
         Content::Inline(text) => text,
         Content::NotUnicode => return Err(OutputError::NotUnicode),
         Content::Spilled(path) => run_blocking(move || read_spilled(&path)).await?,
+        Content::SpilledText(path) => run_blocking(move || read_spilled_text(&path)).await?,
     };
     Ok(match payload.files {
         FileMarkers::None => Loaded::One(Part::Text(text)),
@@ -145,6 +146,22 @@ fn read_spilled(path: &Path) -> Result<Bytes, OutputError> {
     // Made by the worker, but also within reach of the model.
     serde_json::from_slice::<&RawValue>(&text)?;
     Ok(text)
+}
+
+fn read_spilled_text(path: &Path) -> Result<Bytes, OutputError> {
+    let read = || {
+        let mut file = fs_err::File::open(path)?;
+        let size = usize::try_from(file.metadata()?.len()).unwrap_or_default();
+        let mut text = Vec::with_capacity(size + 3);
+        text.push(b'"');
+        file.read_to_end(&mut text)?;
+        Ok(text)
+    };
+    let text = read().map_err(OutputError::Spilled)?;
+    let _ = fs_err::remove_file(path);
+    close_string(text)
+        .map(Bytes::from)
+        .ok_or(OutputError::NotUnicode)
 }
 
 async fn uploaded(
@@ -280,6 +297,26 @@ mod tests {
             resolve_now(spilled()),
             Err(OutputError::Malformed(_))
         ));
+    }
+
+    #[test]
+    fn large_strings_become_json() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("1");
+        let check = |content: &[u8]| {
+            fs_err::write(&path, content).unwrap();
+            resolve_now(Payload {
+                content: Content::SpilledText(path.clone()),
+                files: FileMarkers::None,
+            })
+        };
+        for text in ["", "plain é", "a \"quote\"\n\\ and \u{1}"] {
+            let json = check(text.as_bytes()).unwrap();
+            assert_eq!(serde_json::from_slice::<String>(&json).unwrap(), text);
+            assert!(!path.exists());
+        }
+        let half = check(b"\xed\xa0\x80").unwrap_err();
+        assert!(matches!(half, OutputError::NotUnicode));
     }
 
     #[test]

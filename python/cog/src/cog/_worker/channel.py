@@ -53,6 +53,11 @@ class Channel:
         head = _encode(message)[:-1].encode("utf-8", "surrogatepass")
         self._write(_frame(b'%b,"%b":%b}' % (head, key.encode(), data)))
 
+    def send_raw(self, message: dict[str, Any], key: str, text: str) -> None:
+        """Writes a frame with a large string as its last member."""
+        path = self._spill(text.encode("utf-8", "surrogatepass"))
+        self.send({**message, f"{key}_file": path, "raw": True})
+
     def _spill(self, data: bytes) -> str:
         with self._lock:
             self._spilled += 1

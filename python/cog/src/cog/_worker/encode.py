@@ -11,6 +11,8 @@ TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
 if TYPE_CHECKING:
     from typing import Any
 
+from .channel import SPILL_BYTES
+
 #: Read at once from an open file.
 COPY_BYTES = 1024 * 1024
 
@@ -23,17 +25,23 @@ class OutputError(Exception):
 
 
 class Encoded:
-    """An output: its JSON text, and where in it the server finds files (True: all of it; else indexes)."""
+    """An output: its JSON text, and where in it the server finds files (True: all of it; else indexes).
 
-    __slots__ = ("files", "text")
+    If it is raw, the text is the output itself: a string so large that the server writes it as JSON.
+    """
 
-    def __init__(self, text: str, files: bool | list[int] = False) -> None:
+    __slots__ = ("files", "raw", "text")
+
+    def __init__(self, text: str, files: bool | list[int] = False, raw: bool = False) -> None:
         self.text = text
         self.files = files
+        self.raw = raw
 
 
 def encode(value: Any, spill_directory: str | None) -> Encoded:
     """One output, or one item of a stream."""
+    if type(value) is str and len(value) > SPILL_BYTES and spill_directory:
+        return Encoded(value, raw=True)
     if type(value) in _PLAIN:
         return Encoded(_json(value))
     if is_file(value):

@@ -131,10 +131,7 @@ def metric_sink(channel: Channel, prediction: str) -> Callable[[str, Any, str], 
 
 def send_chunk(channel: Channel, prediction: str, item: Encoded) -> None:
     """One item of a stream."""
-    frame: dict[str, Any] = {"type": "chunk", "id": prediction}
-    if item.files:
-        frame["files"] = item.files
-    channel.send_value(frame, "value", item.text)
+    _send(channel, {"type": "chunk", "id": prediction}, "value", item)
 
 
 def finish(channel: Channel, prediction: str, end: dict[str, Any], output: Encoded | None) -> None:
@@ -142,10 +139,17 @@ def finish(channel: Channel, prediction: str, end: dict[str, Any], output: Encod
     frame: dict[str, Any] = {"type": "done", "id": prediction, **end}
     if output is None:
         channel.send(frame)
+    else:
+        _send(channel, frame, "output", output)
+
+
+def _send(channel: Channel, frame: dict[str, Any], key: str, output: Encoded) -> None:
+    if output.raw:
+        channel.send_raw(frame, key, output.text)
         return
     if output.files:
         frame["files"] = output.files
-    channel.send_value(frame, "output", output.text)
+    channel.send_value(frame, key, output.text)
 
 
 def failure(error: BaseException, canceled: bool) -> tuple[dict[str, Any], None]:
