@@ -90,6 +90,16 @@ impl App {
         self.shutdown.send_replace(true);
     }
 
+    /// A shutdown was requested: what runs is finished, nothing new is begun.
+    pub(crate) fn is_draining(&self) -> bool {
+        *self.shutdown.borrow()
+    }
+
+    /// Setup has succeeded, now or earlier.
+    pub(crate) fn has_been_ready(&self) -> bool {
+        self.schema.get().is_some()
+    }
+
     /// Resolves when a shutdown was requested.
     pub(crate) async fn shutdown_requested(&self) {
         // The sender lives in `self`: it cannot have gone.

@@ -6,6 +6,7 @@ mod create;
 mod discovery;
 mod envelope;
 mod health;
+mod probes;
 
 use std::sync::Arc;
 
@@ -22,6 +23,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/", get(discovery::index))
         .route("/health-check", get(health::health_check))
+        .route("/health/live", get(probes::live))
+        .route("/health/ready", get(probes::ready))
+        .route("/health/startup", get(probes::startup))
         .route("/openapi.json", get(discovery::schema))
         .route("/shutdown", post(discovery::shutdown))
         .merge(resource("/predictions", Kind::Prediction))

@@ -18,6 +18,7 @@ mod healthcheck;
 mod http;
 mod lifecycle;
 mod logs;
+mod probes;
 mod receiver;
 mod requests;
 mod server;
