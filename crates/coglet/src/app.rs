@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::files::{Files, TempFile, Wanted, wanted, without_fetched};
 use crate::health::{Health, Phase};
-use crate::predictions::{CancelStep, Ending, Order, Prediction, Registry};
+use crate::predictions::{CancelStep, Ending, History, Order, Prediction, Registry};
 use crate::ready::ReadySignal;
 use crate::slots::{SlotPermit, Slots};
 use crate::sync::lock;
@@ -46,7 +46,7 @@ impl App {
             ready_signal: ReadySignal::new(settings.ready_fd)?,
             health: Health::new(),
             slots: Slots::new(settings.slots),
-            registry: Registry::default(),
+            registry: Registry::new(History::new(settings.history)),
             webhooks: Webhooks::new(settings.webhook_token.clone(), settings.throttle_interval),
             files: Files::new(settings.user_agent.clone()),
             schema: OnceLock::new(),

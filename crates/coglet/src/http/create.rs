@@ -1,4 +1,4 @@
-//! Creating and canceling predictions.
+//! Creating, showing and canceling predictions.
 
 use std::sync::Arc;
 
@@ -32,6 +32,14 @@ pub(super) async fn create(app: Arc<App>, target: Target, request: Request) -> R
     match accept(&app, target, request).await {
         Ok(response) => response,
         Err(refusal) => refusal.into_response(),
+    }
+}
+
+/// `GET /predictions/{id}`: what a webhook would have said last.
+pub(super) async fn show(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
+    match app.registry.snapshot(&id) {
+        Some(snapshot) => answer::json_parts(StatusCode::OK, snapshot),
+        None => answer::json(StatusCode::NOT_FOUND, &json!({})),
     }
 }
 
@@ -97,7 +105,8 @@ async fn accept(app: &Arc<App>, target: Target, request: Request) -> Result<Resp
     };
     if prefers_async(&head.headers) {
         let accepted = json!({"id": order.id, "status": "starting"});
-        app.start(worker, order, permit, webhook);
+        let prediction = app.start(worker, order, permit, webhook);
+        app.registry.keep_result(&prediction);
         return Ok(answer::json(StatusCode::ACCEPTED, &accepted));
     }
     let prediction = app.start(worker, order, permit, webhook);

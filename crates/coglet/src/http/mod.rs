@@ -44,6 +44,9 @@ fn resource(path: &str, kind: Kind) -> Router<Arc<App>> {
         };
     Router::new()
         .route(path, post(create))
-        .route(&format!("{path}/{{id}}"), put(create_with_id))
+        .route(
+            &format!("{path}/{{id}}"),
+            put(create_with_id).get(create::show),
+        )
         .route(&format!("{path}/{{id}}/cancel"), post(create::cancel))
 }

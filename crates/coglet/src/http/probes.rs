@@ -60,10 +60,7 @@ fn fine(status: Status) -> Probe<'static> {
 
 fn unavailable(status: Status, reason: &str) -> Response {
     let reason = Some(reason);
-    answer::json(
-        StatusCode::SERVICE_UNAVAILABLE,
-        &Probe { status, reason },
-    )
+    answer::json(StatusCode::SERVICE_UNAVAILABLE, &Probe { status, reason })
 }
 
 fn reason(status: Status) -> &'static str {

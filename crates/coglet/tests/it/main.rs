@@ -24,4 +24,5 @@ mod requests;
 mod server;
 mod setup;
 mod shutdown;
+mod status;
 mod webhooks;
