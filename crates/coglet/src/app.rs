@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::files::{Files, TempFile, Uploads, Wanted, wanted, without_fetched};
 use crate::health::{Health, Phase};
-use crate::predictions::{CancelStep, Ending, Order, Prediction, Registry};
+use crate::predictions::{CancelStep, Ending, History, Order, Prediction, Registry};
 use crate::ready::ReadySignal;
 use crate::slots::{SlotPermit, Slots};
 use crate::sync::lock;
@@ -48,7 +48,7 @@ impl App {
             ready_signal: ReadySignal::new(settings.ready_fd)?,
             health: Health::new(),
             slots: Slots::new(settings.slots),
-            registry: Registry::default(),
+            registry: Registry::new(History::new(settings.history)),
             webhooks: Webhooks::new(settings.webhook_token.clone(), settings.throttle_interval),
             uploads: settings.upload_url.clone().map(Uploads::new),
             files: Files::new(settings.user_agent.clone()),
@@ -96,6 +96,16 @@ impl App {
     /// Asks the server to drain and stop.
     pub(crate) fn request_shutdown(&self) {
         self.shutdown.send_replace(true);
+    }
+
+    /// A shutdown was requested: what runs is finished, nothing new is begun.
+    pub(crate) fn is_draining(&self) -> bool {
+        *self.shutdown.borrow()
+    }
+
+    /// Setup has succeeded, now or earlier.
+    pub(crate) fn has_been_ready(&self) -> bool {
+        self.schema.get().is_some()
     }
 
     /// Resolves when a shutdown was requested.

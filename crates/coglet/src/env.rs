@@ -28,6 +28,12 @@ pub(crate) const WEIGHTS: &str = "COG_WEIGHTS";
 pub(crate) const USER_AGENT: &str = "COG_USER_AGENT";
 /// Its presence turns on the readiness file.
 pub(crate) const KUBERNETES: &str = "KUBERNETES_SERVICE_HOST";
+/// Results of asynchronous predictions that are kept for `GET /predictions/{id}`; 0 for none.
+pub(crate) const RESULTS_KEPT: &str = "COG_RESULTS_KEPT";
+/// Seconds for which such a result is kept.
+pub(crate) const RESULTS_AGE: &str = "COG_RESULTS_AGE";
+/// Memory for such results, like `64M`.
+pub(crate) const RESULTS_MEMORY: &str = "COG_RESULTS_MEMORY";
 /// Number of an inherited descriptor on which one line, `READY` or `SETUP_FAILED`, is written when
 /// the first setup has ended. Whoever started the server can wait on it instead of polling.
 pub(crate) const READY_FD: &str = "COG_READY_FD";

@@ -29,6 +29,12 @@ pub enum Error {
     },
     #[error("`{value}` in `COG_READY_FD` is not an open descriptor above 2")]
     InvalidReadyFd { value: String },
+    #[error("`{value}` in `{variable}` is not {expected}")]
+    InvalidVariable {
+        variable: &'static str,
+        value: String,
+        expected: &'static str,
+    },
     #[error("could not start the event loop")]
     EventLoop(#[source] std::io::Error),
     #[error("could not create a directory for large values")]

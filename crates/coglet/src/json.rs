@@ -78,7 +78,7 @@ pub(crate) fn object_with(fields: &impl Serialize, members: &[(&str, Bytes)]) ->
 }
 
 /// Text in pieces, so that large ones need not be copied together.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Parts {
     done: Vec<Bytes>,
     open: Vec<u8>,
@@ -105,6 +105,10 @@ impl Parts {
         if self.open.last() == Some(&b',') {
             self.open.pop();
         }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.done.iter().map(Bytes::len).sum::<usize>() + self.open.len()
     }
 
     pub(crate) fn into_pieces(mut self) -> Vec<Bytes> {

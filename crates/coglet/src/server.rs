@@ -95,6 +95,7 @@ async fn serve(listener: TcpListener, app: Arc<App>) -> Result<(), Error> {
         () = app.shutdown_requested() => tracing::info!("Shutting down: asked by a client"),
         name = signals.next() => tracing::info!("Shutting down: {name}"),
     }
+    app.request_shutdown();
     let drained = async {
         drain_connections(connections, &app).await;
         // Those still undelivered then are given up.

@@ -1,8 +1,11 @@
 //! Arguments and environment, read once at start.
 
+mod parse;
+
 use std::time::Duration;
 
 use crate::args::{Arguments, Mode, Sigterm};
+use crate::predictions::HistoryLimits;
 use crate::{Error, env};
 
 /// Everything that can be chosen from outside.
@@ -26,6 +29,7 @@ pub struct Settings {
     pub(crate) user_agent: Option<String>,
     pub(crate) writes_readiness_file: bool,
     pub(crate) ready_fd: Option<i32>,
+    pub(crate) history: HistoryLimits,
     pub(crate) log: LogSettings,
     /// Values that were not understood and replaced by a default; logged once logging works.
     pub(crate) warnings: Vec<String>,
@@ -78,6 +82,7 @@ impl Settings {
             user_agent: non_empty(lookup, env::USER_AGENT),
             writes_readiness_file: lookup(env::KUBERNETES).is_some(),
             ready_fd: ready_fd(lookup)?,
+            history: history(lookup)?,
             log: LogSettings {
                 filter: log_filter(lookup),
                 format: log_format(lookup),
@@ -161,6 +166,15 @@ fn ready_fd(lookup: Lookup<'_>) -> Result<Option<i32>, Error> {
         Ok(fd) if fd > 2 => Ok(Some(fd)),
         _ => Err(Error::InvalidReadyFd { value }),
     }
+}
+
+fn history(lookup: Lookup<'_>) -> Result<HistoryLimits, Error> {
+    let default = HistoryLimits::default();
+    Ok(HistoryLimits {
+        count: parse::number(lookup, env::RESULTS_KEPT)?.unwrap_or(default.count),
+        age: parse::seconds(lookup, env::RESULTS_AGE)?.unwrap_or(default.age),
+        bytes: parse::size(lookup, env::RESULTS_MEMORY)?.unwrap_or(default.bytes),
+    })
 }
 
 fn log_filter(lookup: Lookup<'_>) -> LogFilter {

@@ -1,4 +1,4 @@
-//! Creating and canceling predictions.
+//! Creating, showing and canceling predictions.
 
 use std::sync::Arc;
 
@@ -33,6 +33,14 @@ pub(super) async fn create(app: Arc<App>, target: Target, request: Request) -> R
     match accept(&app, target, request).await {
         Ok(response) => response,
         Err(refusal) => refusal.into_response(),
+    }
+}
+
+/// `GET /predictions/{id}`: what a webhook would have said last.
+pub(super) async fn show(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
+    match app.registry.snapshot(&id) {
+        Some(snapshot) => answer::json_parts(StatusCode::OK, snapshot),
+        None => answer::json(StatusCode::NOT_FOUND, &json!({})),
     }
 }
 
@@ -105,8 +113,12 @@ async fn accept(app: &Arc<App>, target: Target, request: Request) -> Result<Resp
         app.start(worker, &prediction);
         return Ok(response);
     }
+    let is_async = prefers_async(&head.headers);
+    if is_async {
+        app.registry.keep_result(&prediction);
+    }
     app.start(worker, &prediction);
-    if prefers_async(&head.headers) {
+    if is_async {
         let accepted = json!({"id": prediction.order.id, "status": "starting"});
         return Ok(answer::json(StatusCode::ACCEPTED, &accepted));
     }

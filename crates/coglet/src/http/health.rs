@@ -23,9 +23,9 @@ struct Health {
     user_healthcheck_error: Option<String>,
 }
 
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-enum Status {
+pub(super) enum Status {
     Starting,
     Ready,
     Busy,
@@ -48,23 +48,10 @@ struct Version {
 
 /// Always 200: what is wrong is said in the body.
 pub(super) async fn health_check(State(app): State<Arc<App>>) -> Response {
-    let mut user_healthcheck_error = None;
-    if let Some(worker) = app.ready_worker() {
-        if app.settings.writes_readiness_file {
-            write_readiness_file();
-        }
-        user_healthcheck_error = worker.check_health().await.err();
+    if app.settings.writes_readiness_file && app.ready_worker().is_some() {
+        write_readiness_file();
     }
-    // Asked after the model's own check, during which the worker may have died.
-    let status = match app.health.phase() {
-        Phase::Starting => Status::Starting,
-        Phase::SetupFailed => Status::SetupFailed,
-        Phase::Defunct => Status::Defunct,
-        Phase::Ready if user_healthcheck_error.is_some() => Status::Unhealthy,
-        Phase::Ready if app.slots.all_busy() => Status::Busy,
-        Phase::Ready => Status::Ready,
-    };
-    let user_healthcheck_error = user_healthcheck_error.filter(|_| status == Status::Unhealthy);
+    let (status, user_healthcheck_error) = status(&app).await;
     let health = Health {
         status,
         setup: app.health.setup(),
@@ -72,6 +59,23 @@ pub(super) async fn health_check(State(app): State<Arc<App>>) -> Response {
         user_healthcheck_error,
     };
     answer::json(StatusCode::OK, &health)
+}
+
+/// How the server is, and what the model's own check has to say if it is unwell.
+pub(super) async fn status(app: &App) -> (Status, Option<String>) {
+    let error = match app.ready_worker() {
+        Some(worker) => worker.check_health().await.err(),
+        None => None,
+    };
+    // Asked after the model's own check, during which the worker may have died.
+    match app.health.phase() {
+        Phase::Starting => (Status::Starting, None),
+        Phase::SetupFailed => (Status::SetupFailed, None),
+        Phase::Defunct => (Status::Defunct, None),
+        Phase::Ready if error.is_some() => (Status::Unhealthy, error),
+        Phase::Ready if app.slots.all_busy() => (Status::Busy, None),
+        Phase::Ready => (Status::Ready, None),
+    }
 }
 
 fn version(app: &App) -> Version {

@@ -7,6 +7,7 @@ mod discovery;
 mod envelope;
 mod events;
 mod health;
+mod probes;
 
 use std::sync::Arc;
 
@@ -23,6 +24,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/", get(discovery::index))
         .route("/health-check", get(health::health_check))
+        .route("/health/live", get(probes::live))
+        .route("/health/ready", get(probes::ready))
+        .route("/health/startup", get(probes::startup))
         .route("/openapi.json", get(discovery::schema))
         .route("/shutdown", post(discovery::shutdown))
         .merge(resource("/predictions", Kind::Prediction))
@@ -41,6 +45,9 @@ fn resource(path: &str, kind: Kind) -> Router<Arc<App>> {
         };
     Router::new()
         .route(path, post(create))
-        .route(&format!("{path}/{{id}}"), put(create_with_id))
+        .route(
+            &format!("{path}/{{id}}"),
+            put(create_with_id).get(create::show),
+        )
         .route(&format!("{path}/{{id}}/cancel"), post(create::cancel))
 }

@@ -3,6 +3,7 @@
 //! A prediction owns what it occupies (its slot, its temporary files) and gives it back when it
 //! ends, whichever way it ends. How it gets to the worker is the business of [`crate::app`].
 
+mod history;
 mod metrics;
 mod output;
 mod registry;
@@ -20,6 +21,7 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
+pub(crate) use history::{History, HistoryLimits};
 pub(crate) use metrics::{MetricMode, Metrics};
 pub(crate) use output::Output;
 pub(crate) use registry::Registry;
@@ -103,6 +105,7 @@ struct State {
     error: Option<String>,
     predict_time: Option<f64>,
     cancel_requested: bool,
+    result_kept: bool,
     permit: Option<SlotPermit>,
     files: Vec<TempFile>,
     /// Once there is one, all output takes this way, so that it stays in order.
@@ -135,6 +138,7 @@ impl Prediction {
             error: None,
             predict_time: None,
             cancel_requested: false,
+            result_kept: false,
             permit: Some(permit),
             files: Vec::new(),
             delivery: None,
@@ -190,6 +194,17 @@ impl Prediction {
         state.keep(|_| Record::Start);
         state.announce(EventKind::Start);
         true
+    }
+
+    /// Asks for its result to be kept. Returns whether that comes in time.
+    fn keep_result(&self) -> bool {
+        let mut state = lock(&self.state);
+        state.result_kept = true;
+        !matches!(state.stage, Stage::Ended)
+    }
+
+    fn is_result_kept(&self) -> bool {
+        lock(&self.state).result_kept
     }
 
     pub(crate) fn has_ended(&self) -> bool {

@@ -7,13 +7,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
 
-use super::{Ending, Key, Prediction};
+use super::{Ending, History, Key, Prediction, View};
+use crate::json::Parts;
 use crate::sync::lock;
 
-/// Holds a prediction from its acceptance until it ended; then its id is forgotten.
+/// Holds a prediction from its acceptance until it ended; then its id is forgotten, and at most its
+/// result is kept.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     in_flight: Mutex<InFlight>,
+    history: History,
     next_key: AtomicU64,
     last_generated_id: AtomicU64,
     became_idle: Notify,
@@ -26,6 +29,28 @@ struct InFlight {
 }
 
 impl Registry {
+    pub(crate) fn new(history: History) -> Self {
+        Self {
+            history,
+            ..Self::default()
+        }
+    }
+
+    /// Whoever asks for this prediction after its end gets its result, for a while.
+    pub(crate) fn keep_result(&self, prediction: &Prediction) {
+        if self.history.is_on() && !prediction.keep_result() {
+            self.remember(prediction);
+        }
+    }
+
+    /// A prediction as far as it is, or as it ended if that is still known.
+    pub(crate) fn snapshot(&self, id: &str) -> Option<Parts> {
+        match self.by_id(id) {
+            Some(prediction) => Some(prediction.render(View::Final)),
+            None => self.history.snapshot(id),
+        }
+    }
+
     pub(crate) fn next_key(&self) -> Key {
         Key(self.next_key.fetch_add(1, Ordering::Relaxed))
     }
@@ -90,6 +115,10 @@ impl Registry {
         if !prediction.end(ending) {
             return false;
         }
+        // Before its id is forgotten: at no time is it unknown.
+        if prediction.is_result_kept() {
+            self.remember(prediction);
+        }
         self.forget(prediction);
         prediction.notify();
         true
@@ -108,6 +137,11 @@ impl Registry {
 
     pub(crate) fn is_idle(&self) -> bool {
         lock(&self.in_flight).by_key.is_empty()
+    }
+
+    fn remember(&self, prediction: &Prediction) {
+        let snapshot = prediction.render(View::Final);
+        self.history.insert(&prediction.order.id, snapshot);
     }
 
     fn forget(&self, prediction: &Prediction) {

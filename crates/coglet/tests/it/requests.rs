@@ -253,7 +253,7 @@ fn case_69_odd_requests() {
         "Expected request with `Content-Type: application/json`"
     );
 
-    for path in ["/predictions", "/predictions/x", "/shutdown"] {
+    for path in ["/predictions", "/predictions/x/cancel", "/shutdown"] {
         let response = server.get(path);
         assert_eq!(
             (response.status, response.text()),
