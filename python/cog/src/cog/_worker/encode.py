@@ -7,11 +7,11 @@ import json
 import os
 import sys
 
+from .channel import SPILL_BYTES
+
 TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
 if TYPE_CHECKING:
     from typing import Any
-
-from .channel import SPILL_BYTES
 
 #: Read at once from an open file.
 COPY_BYTES = 1024 * 1024
