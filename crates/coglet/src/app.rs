@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use crate::files::{Files, TempFile, Uploads, Wanted, wanted, without_fetched};
+use crate::files::{Files, TempFile, Uploads, run_blocking, wanted};
 use crate::health::{Health, Phase};
 use crate::predictions::{CancelStep, Ending, History, Order, Prediction, Registry};
 use crate::ready::ReadySignal;
@@ -139,15 +139,17 @@ impl App {
 
     /// Starts a prediction. It has its slot and ends by itself; the caller may wait for that.
     pub(crate) fn start(self: &Arc<Self>, worker: Arc<Worker>, prediction: &Arc<Prediction>) {
-        let wanted = wanted(&prediction.order.input, &worker.loaded().signature);
-        if wanted.is_empty() && prediction.order.input.len() <= MAX_INLINE_INPUT {
-            let input = Input::Inline(prediction.order.input.clone());
-            self.dispatch(&worker, prediction, &input, Vec::new(), &BTreeMap::new());
-        } else {
-            let task =
-                tokio::spawn(Arc::clone(self).prepare(worker, Arc::clone(prediction), wanted));
-            prediction.preparing(task.abort_handle());
+        let input = &prediction.order.input;
+        if input.len() <= MAX_INLINE_INPUT {
+            let (wanted, rest) = wanted(input, &worker.loaded().signature);
+            if wanted.is_empty() {
+                let input = Input::Inline(rest);
+                self.dispatch(&worker, prediction, &input, Vec::new(), &BTreeMap::new());
+                return;
+            }
         }
+        let task = tokio::spawn(Arc::clone(self).prepare(worker, Arc::clone(prediction)));
+        prediction.preparing(task.abort_handle());
     }
 
     /// Ends a prediction early, wherever it is.
@@ -190,13 +192,11 @@ impl App {
         }
     }
 
-    async fn prepare(
-        self: Arc<Self>,
-        worker: Arc<Worker>,
-        prediction: Arc<Prediction>,
-        wanted: Vec<Wanted>,
-    ) {
-        let input = without_fetched(&prediction.order.input, &wanted);
+    /// Finds and fetches the files of an input, beside the event loop: the input may be large.
+    async fn prepare(self: Arc<Self>, worker: Arc<Worker>, prediction: Arc<Prediction>) {
+        let (of, model) = (Arc::clone(&prediction), Arc::clone(&worker));
+        let look = move || wanted(&of.order.input, &model.loaded().signature);
+        let (wanted, input) = run_blocking(look).await;
         let mut fetched = match self.files.fetch(wanted).await {
             Ok(fetched) => fetched,
             Err(error) => {

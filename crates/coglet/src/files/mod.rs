@@ -26,7 +26,7 @@ use reqwest::Client;
 pub(crate) use output::{Loaded, Names, OutputError, deliver, discard, load};
 pub(crate) use temp::TempFile;
 pub(crate) use upload::Uploads;
-pub(crate) use wanted::{Wanted, wanted, without_fetched};
+pub(crate) use wanted::{Wanted, wanted};
 
 use crate::worker::protocol::LocalFile;
 use temp::Workspace;
