@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::files::{Files, TempFile, Wanted, wanted, without_fetched};
 use crate::health::{Health, Phase};
+use crate::measures::Measures;
 use crate::predictions::{CancelStep, Ending, History, Order, Prediction, Registry};
 use crate::ready::ReadySignal;
 use crate::slots::{SlotPermit, Slots};
@@ -34,6 +35,7 @@ pub(crate) struct App {
     pub(crate) registry: Registry,
     pub(crate) webhooks: Webhooks,
     pub(crate) ready_signal: ReadySignal,
+    pub(crate) measures: Arc<Measures>,
     files: Files,
     schema: OnceLock<Option<ModelSchema>>,
     worker: Mutex<Option<Arc<Worker>>>,
@@ -42,11 +44,14 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn new(settings: Settings) -> Result<Self, Error> {
+        let measures = Arc::new(Measures::default());
+        let history = History::new(settings.history);
         Ok(Self {
             ready_signal: ReadySignal::new(settings.ready_fd)?,
             health: Health::new(),
             slots: Slots::new(settings.slots),
-            registry: Registry::new(History::new(settings.history)),
+            registry: Registry::new(history, Arc::clone(&measures)),
+            measures,
             webhooks: Webhooks::new(settings.webhook_token.clone(), settings.throttle_interval),
             files: Files::new(settings.user_agent.clone()),
             schema: OnceLock::new(),
@@ -182,8 +187,12 @@ impl App {
         wanted: Vec<Wanted>,
     ) {
         let input = without_fetched(&prediction.order.input, &wanted);
+        let fetching = Instant::now();
         let mut fetched = match self.files.fetch(wanted).await {
-            Ok(fetched) => fetched,
+            Ok(fetched) => {
+                prediction.fetched_since(fetching);
+                fetched
+            }
             Err(error) => {
                 let ending = Ending::failed(format!("Input validation error: {error}"));
                 self.registry.finish(&prediction, ending);
@@ -226,6 +235,7 @@ impl App {
         if !prediction.begin_running(files) {
             return;
         }
+        self.measures.batch_size.observe(1);
         let message = |input_file| ToWorker::Predict {
             id: WireId(prediction.key),
             input_file,
