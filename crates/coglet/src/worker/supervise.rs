@@ -68,6 +68,7 @@ impl Supervisor {
                 Next::Restart { pause } => {
                     tracing::warn!("Starting a new worker in {} ms", pause.as_millis());
                     self.app.health.begin_setup();
+                    self.app.measures.worker_restarts.increment();
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}
                         _ = self.stop.wait_for(|stop| *stop != Stop::No) => return,
