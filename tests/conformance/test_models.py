@@ -119,8 +119,8 @@ def test_sdk_case_14_default(shared: Serve) -> None:
 
 def test_sdk_case_22_any(shared: Serve) -> None:
     server = shared("inputs.py:Anything")
-    for value in ([1, "a", None], {"a": {}}, "text", 1.5, True):
-        assert server.output(value=value) == value
+    value = {"a": {"b": [1, "c", None, True, 1.5]}}
+    assert server.output(value=value) == value
 
 
 def test_sdk_case_29_emit_metric(serve: Serve) -> None:

@@ -111,7 +111,7 @@ def test_case_31_model_output(shared: Serve) -> None:
         "title": "outer",
         "note": None,
         "numbers": [],
-        "inner": {"title": "inner", "note": None, "numbers": [1, 2], "inner": None},
+        "inner": {"model": {"title": "inner", "note": None, "numbers": [1, 2], "inner": None}},
     }
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 START_SECONDS = 60
+# Nothing follows these.
+FINAL = ("SETUP_FAILED", "DEFUNCT")
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ class Server:
             threading.Thread(target=self.log.follow, args=(self.process,), daemon=True).start()
             if self._listens():
                 return
+        self.stop()
         raise AssertionError(f"{self.target.command} does not start:\n{self.log}")
 
     def _environment(self) -> dict[str, str]:
@@ -205,12 +208,14 @@ class Server:
 
         def probe() -> Any:
             health = self.health()
-            return health if health["status"] in wanted else None
+            return health if health["status"] in (*wanted, *FINAL) else None
 
         try:
-            return eventually(" or ".join(wanted), probe, seconds)
+            health = eventually(" or ".join(wanted), probe, seconds)
         except AssertionError as error:
             raise AssertionError(f"{error}; it is {self.health()}\n{self.log}") from None
+        assert health["status"] in wanted, f"{health}\n{self.log}"
+        return health
 
     def until_ready(self) -> Server:
         self.until_status("READY", seconds=START_SECONDS)

@@ -61,14 +61,14 @@ class TextFile(BaseRunner):
 
 class Details(BaseModel):
     title: str
+    numbers: list[int]
     note: str | None = None
-    numbers: list[int] = []  # noqa: RUF012
-    inner: Any = None
+    inner: dict | None = None
 
 
 class Model(BaseRunner):
     def run(self) -> Details:
-        return Details(title="outer", inner=Details(title="inner", numbers=[1, 2]))
+        return Details(title="outer", numbers=[], inner={"model": Details(title="inner", numbers=[1, 2])})
 
 
 class WithFile(BaseModel):
