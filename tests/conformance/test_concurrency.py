@@ -25,6 +25,13 @@ def test_case_21_one_slot(serve: Serve) -> None:
     server.until_ready()
 
 
+def test_case_21_slot_is_free_with_the_answer(shared: Serve) -> None:
+    server = shared("echo.py:Runner")
+    # Not by `output`, which is patient.
+    statuses = [server.post("/predictions", {"input": {"s": "x"}}).status for _ in range(50)]
+    assert statuses == [200] * 50
+
+
 def test_case_22_parallel_predictions_and_shutdown(serve: Serve) -> None:
     server = serve("handlers.py:AsyncSleeps", env=FIVE)
     started = time.monotonic()

@@ -36,7 +36,7 @@ def test_case_66_without_a_base_class(shared: Serve, name: str) -> None:
 
 
 def train(server: Server, path: str) -> None:
-    done = server.post(path, {"input": {"steps": 3}}).expect(200)
+    done = server.finish({"input": {"steps": 3}}, path=path)
     assert done["status"] == "succeeded", done
     assert done["output"] == {"weights": data_url("3 steps"), "steps": 3}
     assert done["logs"] == "training\n"
@@ -58,7 +58,7 @@ def test_case_67_predictions_train_too(serve: Serve) -> None:
 
 def test_case_67_train_raises(serve: Serve) -> None:
     server = serve(train="trainer.py:failing", arguments=TRAIN_MODE)
-    done = server.post("/trainings", {"input": {"steps": 3}}).expect(200)
+    done = server.finish({"input": {"steps": 3}}, path="/trainings")
     assert done["status"] == "failed"
     assert "ValueError: bad thing" in done["error"]
 
@@ -71,7 +71,7 @@ def test_section_18_trainings_are_validated(serve: Serve) -> None:
 
 def test_section_18_trainings_in_predict_mode(shared: Serve) -> None:
     server = shared("pair.py:run", train="pair.py:train")
-    assert server.post("/trainings", {"input": {"s": "x"}}).expect(200)["output"] == "predicted x"
+    assert server.finish({"input": {"s": "x"}}, path="/trainings")["output"] == "predicted x"
 
 
 def test_section_18_class_without_train(start: Serve) -> None:
@@ -81,7 +81,7 @@ def test_section_18_class_without_train(start: Serve) -> None:
     if health["status"] == "SETUP_FAILED":
         assert message in health["setup"]["logs"]
     else:
-        done = server.post("/trainings", {"input": {"steps": 3}}).expect(200)
+        done = server.finish({"input": {"steps": 3}}, path="/trainings")
         assert message in done["error"]
 
 

@@ -28,7 +28,7 @@ FILES = [data_url("text/plain", b"file %d" % n) for n in range(3)]
 @pytest.mark.parametrize("kind", ["ValueError", "RuntimeError", "Exception"])
 def test_case_25_handler_raises(shared: Serve, receiver: Receiver, kind: str) -> None:
     server = shared("handlers.py:Raises")
-    done = server.post("/predictions", {"input": {"kind": kind}, "webhook": receiver.url()}).expect(200)
+    done = server.finish({"input": {"kind": kind}, "webhook": receiver.url()})
     for body in (done, receiver.completed()):
         assert body["status"] == "failed"
         assert f"{kind}: bad thing" in body["error"]
@@ -42,7 +42,9 @@ def test_case_25_async_handler_raises(shared: Serve) -> None:
 
 
 def test_section_07_failed_reply_has_its_logs(shared: Serve) -> None:
-    assert shared("handlers.py:Raises").predict()["logs"] == "about to fail\n"
+    logs = shared("handlers.py:Raises").predict()["logs"]
+    # A traceback may follow.
+    assert logs.startswith("about to fail\n")
 
 
 def test_section_07_handler_exits(shared: Serve) -> None:
@@ -83,7 +85,7 @@ def test_section_08_async_generator_is_delivered_live(serve: Serve, receiver: Re
 
 
 def test_case_28_generator_fails_late(shared: Serve, receiver: Receiver) -> None:
-    done = shared("handlers.py:FailsLate").post("/predictions", {"input": {}, "webhook": receiver.url()}).expect(200)
+    done = shared("handlers.py:FailsLate").finish({"input": {}, "webhook": receiver.url()})
     assert done["status"] == "failed"
     assert "RuntimeError: late" in done["error"]
     assert "output" not in done
@@ -224,7 +226,7 @@ def test_case_34_uploads(serve: Serve, receiver: Receiver, model: str) -> None:
 
 def test_case_34_single_upload(serve: Serve, receiver: Receiver) -> None:
     server = serve_uploading(serve, "outputs.py:OneFile", receiver)
-    done = server.post("/predictions", {"id": "mine", "input": {}}).expect(200)
+    done = server.finish({"id": "mine", "input": {}})
     assert done["output"] == receiver.url("/up/out.png")
     (put,) = receiver.requests
     assert put.headers["Content-Type"] == "image/png"

@@ -66,15 +66,15 @@ def test_case_08_versions(echo: Server, target: Target) -> None:
 
 def test_case_09_ids(echo: Server) -> None:
     envelope = {"input": {"s": "x"}}
-    assert echo.post("/predictions", {**envelope, "id": "mine"}).expect(200)["id"] == "mine"
-    ids = {echo.post("/predictions", envelope).expect(200)["id"] for _ in range(2)}
+    assert echo.finish({**envelope, "id": "mine"})["id"] == "mine"
+    ids = {echo.finish(envelope)["id"] for _ in range(2)}
     assert len(ids) == 2
     assert all(id.startswith("pred_") for id in ids)
 
 
 @pytest.mark.parametrize("envelope", [None, {}, {"input": None}, {"input": {}}], ids=["no body", "empty", "null", "{}"])
 def test_case_10_no_input(shared: Serve, envelope: Any) -> None:
-    done = shared("echo.py:Defaults").post("/predictions", envelope).expect(200)
+    done = shared("echo.py:Defaults").finish(envelope)
     assert (done["status"], done["output"]) == ("succeeded", "hello world")
 
 
@@ -165,7 +165,7 @@ def test_case_18_header_names_have_no_case(echo: Server) -> None:
 def test_case_19_put(shared: Serve) -> None:
     server = shared("pair.py:run", train="pair.py:train")
     for path, what in (("/predictions", "prediction"), ("/trainings", "training")):
-        done = server.put(f"{path}/mine", {"input": {"s": "x"}}).expect(200)
+        done = server.finish({"input": {"s": "x"}}, "PUT", f"{path}/mine")
         assert (done["id"], done["status"]) == ("mine", "succeeded")
         (found,) = server.put(f"{path}/mine", {"id": "other", "input": {"s": "x"}}).expect(422)["detail"]
         assert found == {
@@ -173,7 +173,7 @@ def test_case_19_put(shared: Serve) -> None:
             "msg": f"{what} ID must match the ID supplied in the URL",
             "type": "value_error",
         }
-    assert server.put("/predictions/mine", {"id": "mine", "input": {"s": "y"}}).expect(200)["output"] == "predicted y"
+    assert server.finish({"id": "mine", "input": {"s": "y"}}, "PUT", "/predictions/mine")["output"] == "predicted y"
 
 
 def test_case_20_put_again_while_in_flight(serve: Serve) -> None:
@@ -196,12 +196,12 @@ def test_case_20_put_again_while_in_flight(serve: Serve) -> None:
     assert first.answer().expect(200)["output"] == "hello first"
     assert server.until_file("runs") == "first\n"
     # It is over: the same id is a new prediction.
-    assert server.put("/predictions/mine", {"input": {"s": "third"}}).expect(200)["output"] == "hello third"
+    assert server.finish({"input": {"s": "third"}}, "PUT", "/predictions/mine")["output"] == "hello third"
 
 
 @pytest.mark.parametrize("preference", ["respond-async, wait=5", "wait=5", "nonsense"])
 def test_case_69_other_preferences_are_synchronous(echo: Server, preference: str) -> None:
-    done = echo.post("/predictions", {"input": {"s": "x"}}, headers={"Prefer": preference}).expect(200)
+    done = echo.finish({"input": {"s": "x"}}, headers={"Prefer": preference})
     assert done["output"] == "hello x"
 
 
@@ -249,7 +249,7 @@ def test_section_06_envelope_of_wrong_types(echo: Server, envelope: Any) -> None
 
 def test_section_06_unknown_fields_are_ignored(echo: Server) -> None:
     envelope = {"input": {"s": "x"}, "created_at": "now", "output_file_prefix": "http://127.0.0.1:1/"}
-    assert echo.post("/predictions", envelope).expect(200)["output"] == "hello x"
+    assert echo.finish(envelope)["output"] == "hello x"
 
 
 def test_section_06_input_that_is_no_object(echo: Server) -> None:

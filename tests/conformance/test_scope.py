@@ -33,7 +33,7 @@ VALID_NAMES = ["temperature", "TTFT", "T2I_latency", "x", "cognitive", "a.b.c.d"
 
 def test_case_49_metrics(shared: Serve, receiver: Receiver) -> None:
     server = shared("scopes.py:Metrics")
-    done = server.post("/predictions", {"input": {}, "webhook": receiver.url()}).expect(200)
+    done = server.finish({"input": {}, "webhook": receiver.url()})
     for body in (done, receiver.completed()):
         metrics = body["metrics"]
         assert metrics.pop("predict_time") >= 0
@@ -79,5 +79,5 @@ def test_sdk_case_30_valid_names(shared: Serve, name: str) -> None:
 def test_case_51_context(shared: Serve) -> None:
     server = shared("scopes.py:Context")
     context = {"one": "1", "two": "zwei"}
-    assert server.post("/predictions", {"input": {}, "context": context}).expect(200)["output"] == context
+    assert server.finish({"input": {}, "context": context})["output"] == context
     assert server.output() == {}

@@ -25,7 +25,7 @@ def report(server: Server, receiver: Receiver, events: list[str] | None, **input
     envelope: dict[str, Any] = {"input": inputs, "webhook": receiver.url()}
     if events is not None:
         envelope["webhook_events_filter"] = events
-    server.post("/predictions", envelope).expect(200)
+    server.finish(envelope)
     return [request.json() for request in receiver.settled()]
 
 
@@ -33,8 +33,8 @@ def test_case_45_unreachable(serve: Serve) -> None:
     server = serve("echo.py:Runner")
     for _ in range(2):
         envelope = {"input": {"s": "x"}, "webhook": "http://127.0.0.1:1/hook"}
-        assert server.post("/predictions", envelope).expect(200)["output"] == "hello x"
-        assert server.status() == "READY"
+        assert server.finish(envelope)["output"] == "hello x"
+        server.until_status("READY", seconds=2)
     assert server.output(s="y") == "hello y"
 
 
@@ -102,7 +102,7 @@ def test_case_48_interval(serve: Serve, receiver: Receiver) -> None:
 def test_section_16_headers(serve: Serve, receiver: Receiver) -> None:
     server = serve("echo.py:Runner", env={"WEBHOOK_AUTH_TOKEN": "token"})
     trace = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "tracestate": "a=b"}
-    server.post("/predictions", {"input": {"s": "x"}, "webhook": receiver.url("/hook?key=1")}, headers=trace).expect(200)
+    server.finish({"input": {"s": "x"}, "webhook": receiver.url("/hook?key=1")}, headers=trace)
     receiver.completed()
     for request in receiver.requests:
         assert (request.method, request.path) == ("POST", "/hook?key=1")

@@ -18,6 +18,8 @@ class Difference:
     """A test's name, with or without its parameter."""
     server: str
     reason: str
+    always: bool = True
+    """False: it shows only sometimes, so that the test may also pass."""
 
     def __post_init__(self) -> None:
         if self.server not in (OURS, PUBLISHED):
