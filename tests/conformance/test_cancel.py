@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from conftest import Serve
     from harness.receiver import Receiver
     from harness.server import Server
-
-    from conftest import Serve
 
 
 def test_case_41_unknown_id(shared: Serve) -> None:

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from conftest import Serve
 
 EXAMPLES = REPOSITORY / "examples"
+SETTINGS: dict[str, Any] = {
+    "max_examples": 60,
+    "deadline": None,
+    # The same requests every time, and nothing left in the folder.
+    "derandomize": True,
+    "database": None,
+    "suppress_health_check": list(HealthCheck),
+}
 LOADED: dict[str, tuple[str, ...]] = {"hello-world": (), "hello-async": (), "streaming-text": ("corpus.txt",)}
 
 
@@ -33,7 +41,7 @@ def test_document(document: Any, mode: GenerationMode) -> None:
     for found in document.get_all_operations():
         operation = found.ok()
 
-        @settings(max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+        @settings(**SETTINGS)
         @given(case=operation.as_strategy(generation_mode=mode))
         def answers_as_documented(case: schemathesis.Case) -> None:
             hurry(case.body)

@@ -12,9 +12,8 @@ from harness.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness.receiver import Receiver
-
     from conftest import Serve
+    from harness.receiver import Receiver
 
 
 def data_url(content: str, mime: str = "text/plain") -> str:

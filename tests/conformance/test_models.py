@@ -1,4 +1,4 @@
-"""Ways to write a model: cases 64-68 and 72 of the runtime specification, and those of the SDK's that show over HTTP."""
+"""Ways to write a model: cases 64-68 and 72 of the runtime specification, some of the SDK's."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import pytest
 from harness.server import MODELS
 
 if TYPE_CHECKING:
-    from harness.server import Server
-
     from conftest import Serve
+    from harness.server import Server
 
 TRAIN_MODE = ("--x-mode", "train")
 

@@ -12,10 +12,9 @@ from harness.receiver import Received, Receiver, Reply
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from conftest import Serve
     from harness.server import Server
     from harness.target import Target
-
-    from conftest import Serve
 
 
 def data_url(mime: str, content: bytes) -> str:

@@ -10,9 +10,8 @@ import pytest
 from harness.waiting import eventually
 
 if TYPE_CHECKING:
-    from harness.server import Server
-
     from conftest import Serve
+    from harness.server import Server
 
 
 def test_case_61_talkative_child(serve: Serve) -> None:

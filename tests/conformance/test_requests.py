@@ -9,10 +9,9 @@ import pytest
 from harness.waiting import eventually
 
 if TYPE_CHECKING:
+    from conftest import Serve
     from harness.server import Server
     from harness.target import Target
-
-    from conftest import Serve
 
 EIGHT_KEYS = {
     "cog_version",

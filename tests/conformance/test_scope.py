@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from harness.receiver import Receiver
-
     from conftest import Serve
+    from harness.receiver import Receiver
 
 INVALID_NAMES = {
     "": "metric name must not be empty",

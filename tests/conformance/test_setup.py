@@ -10,10 +10,9 @@ import pytest
 from harness.waiting import eventually
 
 if TYPE_CHECKING:
+    from conftest import Serve
     from harness.server import Server
     from harness.target import Target
-
-    from conftest import Serve
 
 NOT_READY = {
     "error": "Setup has not finished yet. Wait until it has finished, or GET /health-check for status.",

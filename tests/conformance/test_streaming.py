@@ -9,11 +9,10 @@ import pytest
 from harness.waiting import eventually
 
 if TYPE_CHECKING:
+    from conftest import Serve
     from harness.client import Event
     from harness.receiver import Receiver
     from harness.server import Server
-
-    from conftest import Serve
 
 EVENT_STREAM = {"Accept": "text/event-stream"}
 

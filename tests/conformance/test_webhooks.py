@@ -10,9 +10,8 @@ from harness.receiver import TERMINAL, Receiver, Reply
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness.server import Server
-
     from conftest import Serve
+    from harness.server import Server
 
 
 @pytest.fixture

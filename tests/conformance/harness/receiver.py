@@ -55,7 +55,7 @@ class Receiver:
                 if self.command != "HEAD":
                     self.wfile.write(reply.body)
 
-            do_GET = do_HEAD = do_POST = do_PUT = handle_any  # noqa: N815
+            do_GET = do_HEAD = do_POST = do_PUT = handle_any
 
             def log_message(self, *_: object) -> None:
                 pass

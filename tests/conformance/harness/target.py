@@ -6,7 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -27,9 +27,10 @@ class Target:
         if command is None:
             return cls.of_this_repository()
         words = tuple(shlex.split(command))
+        # The worker is started with the `python` of PATH: the one that the server's packages belong to.
         path = os.pathsep.join([str(Path(words[0]).absolute().parent), os.environ["PATH"]])
         target = cls(words, OURS, {"PATH": path})
-        return cls(words, OURS if target.version().startswith("coglet 0.3") else PUBLISHED, target.environment)
+        return replace(target, name=PUBLISHED) if "(Rust)" in target.version() else target
 
     @classmethod
     def of_this_repository(cls) -> Target:

@@ -2,7 +2,7 @@
 
 import sys
 
-from cog import BasePredictor, BaseRunner, BaseModel, Input, Opaque, current_scope, emit_metric  # noqa: F401
+from cog import BaseModel, BasePredictor, BaseRunner, Input, Opaque, current_scope, emit_metric  # noqa: F401
 
 
 class OnlyPredict(BaseRunner):
