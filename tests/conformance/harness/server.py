@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import json as jsonlib
 import os
 import shutil
@@ -20,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import schema
 from .client import Events, Pending, Response, encode
+from .ports import Port
 from .processes import MARK, kill_marked
 from .target import PUBLISHED
 from .waiting import eventually
@@ -99,25 +98,23 @@ class Server:
             (self.directory / ".cog/openapi_schema.json").write_text(jsonlib.dumps(self.model.document()))
 
     def _start(self) -> None:
-        # Somebody else may get the port between the question and its use.
-        for _ in range(3):
-            self.port = free_port()
-            self.process = subprocess.Popen(
-                [*self.target.command, *self.model.arguments],
-                cwd=self.directory,
-                env=self._environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                start_new_session=True,
-            )
-            threading.Thread(target=self.log.follow, args=(self.process,), daemon=True).start()
-            if self._listens():
-                return
-        self.stop()
-        raise AssertionError(f"{self.target.command} does not start:\n{self.log}")
+        self.reserved = Port()
+        self.port = self.reserved.number
+        self.process = subprocess.Popen(
+            [*self.target.command, *self.model.arguments],
+            cwd=self.directory,
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        threading.Thread(target=self.log.follow, args=(self.process,), daemon=True).start()
+        if not self._listens():
+            self.stop()
+            raise AssertionError(f"{self.target.command} does not start:\n{self.log}")
 
     def _environment(self) -> dict[str, str]:
         inherited = {name: os.environ[name] for name in ("HOME", "LANG", "PATH") if name in os.environ}
@@ -135,10 +132,9 @@ class Server:
 
     def _listens(self) -> bool:
         deadline = time.monotonic() + START_SECONDS
-        while self.process.poll() is None:
+        while self.process.poll() is None and time.monotonic() < deadline:
             if can_connect(self.port):
                 return True
-            assert time.monotonic() < deadline, f"the server does not listen:\n{self.log}"
             time.sleep(0.005)
         return False
 
@@ -258,20 +254,13 @@ class Server:
             self.process.kill()
         self.process.wait()
         kill_marked(self.mark)
+        self.reserved.release()
         shutil.rmtree(self.root, ignore_errors=True)
-
-
-def free_port() -> int:
-    with contextlib.closing(socket.socket()) as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def can_connect(port: int) -> bool:
     try:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        connection.connect()
-        connection.close()
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
     except OSError:
         return False
     return True
