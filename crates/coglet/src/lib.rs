@@ -21,6 +21,7 @@ mod json;
 mod logging;
 mod predictions;
 mod process;
+mod quarantine;
 mod ready;
 mod scratch;
 mod server;
