@@ -226,7 +226,7 @@ mod tests {
         quarantine.blame_at([&bad], start);
         quarantine.blame_at([&bad], start);
         let refusal = |at| quarantine.refusal_at(InputDigest::of(&bad), start + at);
-        let message = refusal(Duration::from_secs(60)).unwrap();
+        let message = refusal(Duration::from_mins(1)).unwrap();
         assert!(message.contains("the last 2 times"), "{message}");
         assert!(message.ends_with("for 541 s"), "{message}");
         assert_eq!(refusal(MEMORY), None);
