@@ -224,7 +224,7 @@ class Bench:
             )
             shutil.rmtree(root)
 
-        mine, peer = medians(max(3, self.rounds // 3), ours, theirs)
+        mine, peer = medians(self.rounds, ours, theirs)
         yield Row(
             "Debian base, SDK and first container from nothing",
             mine,

@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::files::{Files, TempFile, Uploads, run_blocking, wanted};
 use crate::health::{Health, Phase};
+use crate::measures::Measures;
 use crate::predictions::{CancelStep, Ending, History, Order, Prediction, Registry};
 use crate::quarantine::{InputDigest, Quarantine};
 use crate::ready::ReadySignal;
@@ -38,6 +39,7 @@ pub(crate) struct App {
     pub(crate) ready_signal: ReadySignal,
     /// If file outputs are sent somewhere.
     pub(crate) uploads: Option<Uploads>,
+    pub(crate) measures: Arc<Measures>,
     files: Files,
     schema: OnceLock<Option<ModelSchema>>,
     worker: Mutex<Option<Arc<Worker>>>,
@@ -46,11 +48,14 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn new(settings: Settings) -> Result<Self, Error> {
+        let measures = Arc::new(Measures::default());
+        let history = History::new(settings.history);
         Ok(Self {
             ready_signal: ReadySignal::new(settings.ready_fd)?,
             health: Health::new(),
             slots: Slots::new(settings.slots),
-            registry: Registry::new(History::new(settings.history)),
+            registry: Registry::new(history, Arc::clone(&measures)),
+            measures,
             webhooks: Webhooks::new(settings.webhook_token.clone(), settings.throttle_interval),
             quarantine: Quarantine::default(),
             uploads: settings.upload_url.clone().map(Uploads::new),
@@ -209,8 +214,12 @@ impl App {
         let (of, model) = (Arc::clone(&prediction), Arc::clone(&worker));
         let look = move || wanted(&of.order.input, &model.loaded().signature);
         let (wanted, input) = run_blocking(look).await;
+        let fetching = Instant::now();
         let mut fetched = match self.files.fetch(wanted).await {
-            Ok(fetched) => fetched,
+            Ok(fetched) => {
+                prediction.fetched_since(fetching);
+                fetched
+            }
             Err(error) => {
                 let ending = Ending::failed(format!("Input validation error: {error}"));
                 self.registry.finish(&prediction, ending);
@@ -253,6 +262,7 @@ impl App {
         if !prediction.begin_running(files) {
             return;
         }
+        self.measures.batch_size.observe(1);
         let message = |input_file| ToWorker::Predict {
             id: WireId(prediction.key),
             input_file,

@@ -34,6 +34,10 @@ pub(crate) const RESULTS_KEPT: &str = "COG_RESULTS_KEPT";
 pub(crate) const RESULTS_AGE: &str = "COG_RESULTS_AGE";
 /// Memory for such results, like `64M`.
 pub(crate) const RESULTS_MEMORY: &str = "COG_RESULTS_MEMORY";
+/// Token that requests have to carry, all but probes.
+pub(crate) const AUTH_TOKEN: &str = "COG_AUTH_TOKEN";
+/// `1` logs a line for each request.
+pub(crate) const ACCESS_LOG: &str = "COG_ACCESS_LOG";
 /// Number of an inherited descriptor on which one line, `READY` or `SETUP_FAILED`, is written when
 /// the first setup has ended. Whoever started the server can wait on it instead of polling.
 pub(crate) const READY_FD: &str = "COG_READY_FD";

@@ -35,6 +35,10 @@ pub enum Error {
         value: String,
         expected: &'static str,
     },
+    #[error(
+        "`{variable}` is empty or holds characters that a token cannot have: set a token, or unset the variable"
+    )]
+    InvalidAuthToken { variable: &'static str },
     #[error("could not start the event loop")]
     EventLoop(#[source] std::io::Error),
     #[error("could not create a directory for large values")]

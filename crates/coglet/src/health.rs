@@ -1,7 +1,7 @@
 //! What the server says about itself: the phase of the worker and the record of its setup.
 
 use std::sync::Mutex;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
 
@@ -27,6 +27,8 @@ pub(crate) struct SetupRecord {
     status: SetupStatus,
     #[serde(skip_serializing_if = "String::is_empty")]
     logs: String,
+    #[serde(skip)]
+    began: Instant,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -47,6 +49,8 @@ pub(crate) struct Health {
 struct State {
     phase: Phase,
     setup: SetupRecord,
+    /// How long the last setup that succeeded took.
+    setup_duration: Option<Duration>,
 }
 
 impl Health {
@@ -55,6 +59,7 @@ impl Health {
             state: Mutex::new(State {
                 phase: Phase::Starting,
                 setup: SetupRecord::new(),
+                setup_duration: None,
             }),
         }
     }
@@ -67,12 +72,15 @@ impl Health {
         lock(&self.state).setup.clone()
     }
 
+    pub(crate) fn setup_duration(&self) -> Option<Duration> {
+        lock(&self.state).setup_duration
+    }
+
     /// A worker is being started, for the first time or again: the record begins anew.
     pub(crate) fn begin_setup(&self) {
-        *lock(&self.state) = State {
-            phase: Phase::Starting,
-            setup: SetupRecord::new(),
-        };
+        let mut state = lock(&self.state);
+        state.phase = Phase::Starting;
+        state.setup = SetupRecord::new();
     }
 
     /// Adds a line to the setup log, under the part of the server that says it.
@@ -108,6 +116,9 @@ impl Health {
         state.phase = phase;
         state.setup.status = status;
         state.setup.completed_at = Some(rfc3339(SystemTime::now()));
+        if status == SetupStatus::Succeeded {
+            state.setup_duration = Some(state.setup.began.elapsed());
+        }
     }
 }
 
@@ -118,6 +129,7 @@ impl SetupRecord {
             completed_at: None,
             status: SetupStatus::Starting,
             logs: String::new(),
+            began: Instant::now(),
         }
     }
 }

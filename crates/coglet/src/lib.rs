@@ -9,6 +9,7 @@
 
 mod app;
 mod args;
+mod auth;
 mod client;
 mod clock;
 mod delivery;
@@ -19,6 +20,7 @@ mod health;
 mod http;
 mod json;
 mod logging;
+mod measures;
 mod predictions;
 mod process;
 mod quarantine;

@@ -81,6 +81,13 @@ pub(crate) fn interrupt_main_thread(process: Pid) {
     unsafe { libc::syscall(libc::SYS_tgkill, id, id, libc::SIGUSR1) };
 }
 
+/// Bytes of memory that a process occupies: a number, or `self`.
+pub(crate) fn resident_memory(process: &str) -> Option<u64> {
+    let sizes = fs_err::read_to_string(format!("/proc/{process}/statm")).ok()?;
+    let pages: u64 = sizes.split_whitespace().nth(1)?.parse().ok()?;
+    pages.checked_mul(u64::try_from(rustix::param::page_size()).ok()?)
+}
+
 /// Kills every child this process has, and those that become its children by that, until none is
 /// left. What has left its group and session (a double fork) is found this way too.
 pub(crate) async fn kill_remaining_children() {

@@ -6,18 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::app::App;
 use crate::args::Sigterm;
+use crate::http::Front;
 use crate::logging::Log;
 use crate::process::{Reaper, kill_remaining_children};
 use crate::worker::{Stop, Supervisor};
-use crate::{Error, Settings, http};
+use crate::{Error, Settings};
 
 /// What connections without a prediction may delay the end.
 const LINGER_LIMIT: Duration = Duration::from_secs(5);
@@ -121,10 +122,10 @@ fn announce(address: SocketAddr) {
 
 /// Serves connections until dropped, which closes the listener.
 async fn accept(listener: tokio::net::TcpListener, app: &Arc<App>, connections: &GracefulShutdown) {
-    let router = http::router(Arc::clone(app));
+    let front = Arc::new(Front::new(Arc::clone(app)));
     loop {
-        let socket = match listener.accept().await {
-            Ok((socket, _)) => socket,
+        let (socket, peer) = match listener.accept().await {
+            Ok((socket, peer)) => (socket, peer.ip()),
             Err(error) => {
                 // Out of descriptors, most likely: some connections have to end first.
                 tracing::error!("Could not accept a connection: {error}");
@@ -134,7 +135,11 @@ async fn accept(listener: tokio::net::TcpListener, app: &Arc<App>, connections: 
         };
         // Refused by sockets that are closing already, which then need no speed.
         let _ = socket.set_nodelay(true);
-        let service = TowerToHyperService::new(router.clone());
+        let front = Arc::clone(&front);
+        let service = service_fn(move |request| {
+            let front = Arc::clone(&front);
+            async move { front.serve(peer, request).await }
+        });
         let connection = http1::Builder::new().serve_connection(TokioIo::new(socket), service);
         let connection = connections.watch(connection);
         tokio::spawn(async move {

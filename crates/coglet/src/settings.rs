@@ -5,6 +5,7 @@ mod parse;
 use std::time::Duration;
 
 use crate::args::{Arguments, Mode, Sigterm};
+use crate::auth::AuthToken;
 use crate::predictions::HistoryLimits;
 use crate::{Error, env};
 
@@ -30,6 +31,8 @@ pub struct Settings {
     pub(crate) writes_readiness_file: bool,
     pub(crate) ready_fd: Option<i32>,
     pub(crate) history: HistoryLimits,
+    pub(crate) auth_token: Option<AuthToken>,
+    pub(crate) access_log: bool,
     pub(crate) log: LogSettings,
     /// Values that were not understood and replaced by a default; logged once logging works.
     pub(crate) warnings: Vec<String>,
@@ -83,6 +86,8 @@ impl Settings {
             writes_readiness_file: lookup(env::KUBERNETES).is_some(),
             ready_fd: ready_fd(lookup)?,
             history: history(lookup)?,
+            auth_token: AuthToken::from_variable(lookup(env::AUTH_TOKEN).as_deref())?,
+            access_log: parse::switch(lookup, env::ACCESS_LOG)?,
             log: LogSettings {
                 filter: log_filter(lookup),
                 format: log_format(lookup),

@@ -34,8 +34,12 @@ impl Slots {
             })
     }
 
+    pub(crate) fn free(&self) -> usize {
+        self.free.load(Ordering::Acquire)
+    }
+
     pub(crate) fn all_busy(&self) -> bool {
-        self.free.load(Ordering::Acquire) == 0
+        self.free() == 0
     }
 }
 

@@ -83,6 +83,10 @@ pub(super) fn text(status: StatusCode, message: String) -> Response {
     respond(status, "text/plain; charset=utf-8", message.into())
 }
 
+pub(super) fn typed_text(status: StatusCode, content_type: &'static str, text: String) -> Response {
+    respond(status, content_type, text.into())
+}
+
 fn respond(status: StatusCode, content_type: &'static str, body: Body) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = status;

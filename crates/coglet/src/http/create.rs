@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode, header};
 use serde_json::json;
 
+use super::access_log::IdNote;
 use super::answer::{self, Refusal};
 use super::body;
 use super::envelope::Envelope;
@@ -75,6 +76,9 @@ async fn accept(app: &Arc<App>, target: Target, request: Request) -> Result<Resp
         ));
     }
     let id = chosen_id(app, &target, envelope.id)?;
+    if let Some(note) = head.extensions.get::<IdNote>() {
+        note.set(&id);
+    }
     if let Some(url_id) = &target.id
         && let Some(existing) = app.registry.by_id(url_id)
     {

@@ -1,13 +1,17 @@
 //! The HTTP API: routes and answers. What a request means is decided in the modules by resource.
 
+mod access_log;
 mod answer;
 mod body;
 mod create;
 mod discovery;
 mod envelope;
 mod events;
+mod front;
 mod health;
+mod metrics;
 mod probes;
+mod route;
 
 use std::sync::Arc;
 
@@ -15,12 +19,15 @@ use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::routing::{get, post, put};
 
+pub(crate) use front::Front;
+pub(crate) use route::Route;
+
 use crate::app::App;
 use crate::validate::Kind;
 use create::Target;
 
-/// All routes.
-pub(crate) fn router(app: Arc<App>) -> Router {
+/// All routes, behind [`Front`].
+fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/", get(discovery::index))
         .route("/health-check", get(health::health_check))
@@ -28,6 +35,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/health/ready", get(probes::ready))
         .route("/health/startup", get(probes::startup))
         .route("/openapi.json", get(discovery::schema))
+        .route("/metrics", get(metrics::metrics))
         .route("/shutdown", post(discovery::shutdown))
         .merge(resource("/predictions", Kind::Prediction))
         .merge(resource("/trainings", Kind::Training))

@@ -119,16 +119,17 @@ impl Kept {
 
     /// Forgets the oldest until the rest is within the limits.
     fn trim(&mut self, limits: &HistoryLimits, now: Instant) {
-        while let Some(oldest) = self.order.values().next() {
+        while let Some(oldest) = self.order.first_entry() {
             let is_old = self
                 .by_id
-                .get(oldest)
+                .get(oldest.get())
                 .is_none_or(|entry| now.saturating_duration_since(entry.ended) > limits.age);
             if !is_old && self.by_id.len() <= limits.count && self.bytes <= limits.bytes {
                 return;
             }
-            let oldest = oldest.clone();
-            self.remove(&oldest);
+            if let Some(entry) = self.by_id.remove(&oldest.remove()) {
+                self.bytes -= entry.bytes;
+            }
         }
     }
 }

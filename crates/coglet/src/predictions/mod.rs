@@ -4,6 +4,7 @@
 //! ends, whichever way it ends. How it gets to the worker is the business of [`crate::app`].
 
 mod history;
+mod marks;
 mod metrics;
 mod output;
 mod registry;
@@ -22,6 +23,7 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 pub(crate) use history::{History, HistoryLimits};
+pub(crate) use marks::Marks;
 pub(crate) use metrics::{MetricMode, Metrics};
 pub(crate) use output::Output;
 pub(crate) use registry::Registry;
@@ -71,7 +73,6 @@ pub(crate) struct Order {
 pub(crate) struct Prediction {
     pub(crate) key: Key,
     pub(crate) order: Order,
-    created: Instant,
     state: Mutex<State>,
 }
 
@@ -98,6 +99,7 @@ pub(crate) enum CancelStep {
 #[derive(Debug)]
 struct State {
     status: Status,
+    marks: Marks,
     stage: Stage,
     logs: String,
     metrics: Metrics,
@@ -131,6 +133,7 @@ impl Prediction {
     pub(crate) fn new(key: Key, order: Order, permit: SlotPermit) -> Self {
         let state = State {
             status: Status::Starting,
+            marks: Marks::new(),
             stage: Stage::Preparing(None),
             logs: String::new(),
             metrics: Metrics::default(),
@@ -149,7 +152,6 @@ impl Prediction {
         Self {
             key,
             order,
-            created: Instant::now(),
             state: Mutex::new(state),
         }
     }
@@ -189,11 +191,23 @@ impl Prediction {
             return false;
         }
         state.stage = Stage::Running;
+        state.marks.running = Some(Instant::now());
         state.status = Status::Processing;
         state.files = files;
         state.keep(|_| Record::Start);
         state.announce(EventKind::Start);
         true
+    }
+
+    /// Its input files are there; fetching them has begun at `start`.
+    pub(crate) fn fetched_since(&self, start: Instant) {
+        lock(&self.state).marks.fetched = Some((start, Instant::now()));
+    }
+
+    /// How it stands, and since when.
+    pub(crate) fn progress(&self) -> (Status, Marks) {
+        let state = lock(&self.state);
+        (state.status, state.marks)
     }
 
     /// Asks for its result to be kept. Returns whether that comes in time.
@@ -215,6 +229,11 @@ impl Prediction {
         matches!(lock(&self.state).stage, Stage::Running)
     }
 
+    /// Accepted, and not with the worker yet.
+    pub(crate) fn is_waiting(&self) -> bool {
+        matches!(lock(&self.state).stage, Stage::Preparing(_))
+    }
+
     /// The task that turns its output files into the answer, if one was needed yet.
     pub(crate) fn delivery(&self) -> Option<Delivery> {
         lock(&self.state).delivery.clone()
@@ -231,6 +250,7 @@ impl Prediction {
             && let Some(delivery) = &state.delivery
         {
             state.stage = Stage::Delivering(delivery.task.clone());
+            state.marks.returned = Some(Instant::now());
         }
     }
 
@@ -319,7 +339,8 @@ impl Prediction {
             None => {}
         }
         state.output.seal();
-        state.predict_time = Some(self.created.elapsed().as_secs_f64());
+        state.marks.ended = Some(Instant::now());
+        state.predict_time = Some(state.marks.total().as_secs_f64());
         state.permit = None;
         state.files = Vec::new();
         // If this is the delivery's own doing, it has nothing left to wait for.

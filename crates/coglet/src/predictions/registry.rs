@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::{Ending, History, Key, Prediction, View};
 use crate::json::Parts;
+use crate::measures::Measures;
 use crate::sync::lock;
 
 /// Holds a prediction from its acceptance until it ended; then its id is forgotten, and at most its
@@ -17,6 +18,7 @@ use crate::sync::lock;
 pub(crate) struct Registry {
     in_flight: Mutex<InFlight>,
     history: History,
+    measures: Arc<Measures>,
     next_key: AtomicU64,
     last_generated_id: AtomicU64,
     became_idle: Notify,
@@ -29,9 +31,10 @@ struct InFlight {
 }
 
 impl Registry {
-    pub(crate) fn new(history: History) -> Self {
+    pub(crate) fn new(history: History, measures: Arc<Measures>) -> Self {
         Self {
             history,
+            measures,
             ..Self::default()
         }
     }
@@ -122,6 +125,8 @@ impl Registry {
         if !prediction.end(ending) {
             return false;
         }
+        let (status, marks) = prediction.progress();
+        self.measures.prediction_ended(status, &marks);
         // Before its id is forgotten: at no time is it unknown.
         if prediction.is_result_kept() {
             self.remember(prediction);
@@ -129,6 +134,16 @@ impl Registry {
         self.forget(prediction);
         prediction.notify();
         true
+    }
+
+    /// How many are in flight, and how many of these wait for the worker.
+    pub(crate) fn load(&self) -> (usize, usize) {
+        let in_flight = lock(&self.in_flight);
+        let waiting = in_flight
+            .by_key
+            .values()
+            .filter(|prediction| prediction.is_waiting());
+        (in_flight.by_key.len(), waiting.count())
     }
 
     /// Waits until nothing is in flight.

@@ -7,7 +7,6 @@ use super::{Lookup, non_empty};
 use crate::Error;
 
 /// `1`, `true`, `yes`, `on` or their opposites; unset is off.
-#[expect(dead_code, reason = "the next change uses it")]
 pub(super) fn switch(lookup: Lookup<'_>, variable: &'static str) -> Result<bool, Error> {
     let on = |value: &str| match value.to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Some(true),

@@ -69,6 +69,11 @@ impl Worker {
         self.spill_dir.path()
     }
 
+    /// Bytes of memory that its process occupies.
+    pub(crate) fn resident_memory(&self) -> Option<u64> {
+        crate::process::resident_memory(&self.pid.to_string())
+    }
+
     pub(crate) fn is_alive(&self) -> bool {
         self.alive.load(Ordering::Acquire)
     }

@@ -56,6 +56,8 @@ fn start(python: &str, socket: &OwnedFd, spill_dir: &Path) -> io::Result<Child> 
         .env(env::WORKER_FD, socket.to_string())
         .env(env::WORKER_SPILL_DIR, spill_dir)
         .env_remove(env::READY_FD)
+        // It opens the server's doors, which no model has to.
+        .env_remove(env::AUTH_TOKEN)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

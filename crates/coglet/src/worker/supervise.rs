@@ -69,6 +69,7 @@ impl Supervisor {
                     tracing::warn!("Starting a new worker in {} ms", pause.as_millis());
                     self.app.health.begin_setup();
                     self.app.health.setup_log("coglet", end.reason());
+                    self.app.measures.worker_restarts.increment();
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}
                         _ = self.stop.wait_for(|stop| *stop != Stop::No) => return,

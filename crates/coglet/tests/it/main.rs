@@ -9,6 +9,8 @@
     reason = "tests are written for reading, and may panic"
 )]
 
+mod access_log;
+mod auth;
 mod bad_input;
 mod cancel;
 mod concurrency;
@@ -19,6 +21,7 @@ mod healthcheck;
 mod http;
 mod lifecycle;
 mod logs;
+mod metrics;
 mod probes;
 mod receiver;
 mod requests;

@@ -1,0 +1,42 @@
+//! When a prediction reached which point of its way.
+
+use std::time::{Duration, Instant};
+
+/// The points that were reached.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Marks {
+    pub(crate) accepted: Instant,
+    /// Its input files were fetched: from when to when.
+    pub(crate) fetched: Option<(Instant, Instant)>,
+    /// The worker got it.
+    pub(crate) running: Option<Instant>,
+    /// The worker gave it back, and there was something left to do with its output.
+    pub(crate) returned: Option<Instant>,
+    pub(crate) ended: Option<Instant>,
+}
+
+impl Marks {
+    pub(super) fn new() -> Self {
+        Self {
+            accepted: Instant::now(),
+            fetched: None,
+            running: None,
+            returned: None,
+            ended: None,
+        }
+    }
+
+    /// From its acceptance to its end, or until now.
+    pub(crate) fn total(&self) -> Duration {
+        self.ended.unwrap_or_else(Instant::now) - self.accepted
+    }
+
+    /// How long it has waited for its turn: the time until it ran in which nothing was done for it.
+    pub(crate) fn waited(&self) -> Option<Duration> {
+        let fetching = self
+            .fetched
+            .map_or(Duration::ZERO, |(from, to)| to.duration_since(from));
+        let until_running = self.running?.duration_since(self.accepted);
+        Some(until_running.saturating_sub(fetching))
+    }
+}
