@@ -56,7 +56,11 @@ impl App {
             slots: Slots::new(settings.slots),
             registry: Registry::new(history, Arc::clone(&measures)),
             measures,
-            webhooks: Webhooks::new(settings.webhook_token.clone(), settings.throttle_interval),
+            webhooks: Webhooks::new(
+                settings.webhook_token.clone(),
+                settings.throttle_interval,
+                crate::descriptors::shares().calls,
+            ),
             quarantine: Quarantine::default(),
             uploads: settings.upload_url.clone().map(Uploads::new),
             files: Files::new(settings.user_agent.clone()),
