@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use reqwest::{Body, Client};
 use serde::Deserialize;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::predictions::{Prediction, View};
 use crate::sync::lock;
@@ -54,6 +54,8 @@ pub(crate) struct Webhook {
 #[derive(Debug)]
 pub(crate) struct Webhooks {
     client: OnceLock<Client>,
+    /// Calls at the same time: each takes a descriptor, and receivers may never answer.
+    calls: Arc<Semaphore>,
     token: Option<HeaderValue>,
     throttle_interval: Duration,
     /// Every task holds a clone; when all are gone, nothing is left to send.
@@ -62,11 +64,16 @@ pub(crate) struct Webhooks {
 }
 
 impl Webhooks {
-    pub(crate) fn new(token: Option<String>, throttle_interval: Duration) -> Self {
+    pub(crate) fn new(
+        token: Option<String>,
+        throttle_interval: Duration,
+        max_calls: usize,
+    ) -> Self {
         let (running, all_done) = mpsc::channel(1);
         let token = token.and_then(|token| HeaderValue::try_from(format!("Bearer {token}")).ok());
         Self {
             client: OnceLock::new(),
+            calls: Arc::new(Semaphore::new(max_calls)),
             token: token.map(|mut token| {
                 token.set_sensitive(true);
                 token
@@ -93,6 +100,7 @@ impl Webhooks {
                 .client
                 .get_or_init(|| crate::client::for_calls(TIMEOUT))
                 .clone(),
+            calls: Arc::clone(&self.calls),
             url: order.url,
             headers,
             prediction: Arc::clone(prediction),
@@ -159,6 +167,7 @@ impl Throttle {
 /// Sends the events of one prediction.
 struct Sender {
     client: Client,
+    calls: Arc<Semaphore>,
     url: String,
     headers: HeaderMap,
     prediction: Arc<Prediction>,
@@ -210,6 +219,8 @@ impl Sender {
     }
 
     async fn send(&self, view: View) -> Result<(), Failure> {
+        // Never closed, so it cannot fail.
+        let _turn = self.calls.acquire().await;
         let body = Body::from(self.prediction.render(view).into_pieces().concat());
         let request = self
             .client

@@ -293,3 +293,14 @@ def test_the_last_lines_of_a_flood_do_not_wait_for_the_end(worker: Start) -> Non
         frame = started.receive()
         text += frame["data"] if frame["type"] == "log" else ""
     assert time.monotonic() - began < 8
+
+
+def test_an_output_that_finds_no_room_fails_its_prediction_only(worker: Start, tmp_path: Path) -> None:
+    echo = worker(ECHO)
+    echo.ready()
+    (tmp_path / "spill").rmdir()
+    for kind in ("big", "big list"):
+        end = echo.predict(s=kind)[-1]
+        assert end["status"] == "failed"
+        assert end["error"].startswith("Prediction failed: a large output could not be stored: ")
+    assert echo.predict(s="small")[-1]["status"] == "succeeded"

@@ -63,7 +63,7 @@ pub(super) async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>) 
 
 async fn accept(app: &Arc<App>, target: Target, request: Request) -> Result<Response, Refusal> {
     let (head, body) = request.into_parts();
-    let body = body::read(&head, body).await?;
+    let body = body::read(&head, body, app.settings.client_timeout).await?;
     let content_type = head.headers.get(header::CONTENT_TYPE).cloned();
     let envelope = offload(body.len(), move || {
         Envelope::parse(content_type.as_ref(), &body)

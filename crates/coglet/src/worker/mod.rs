@@ -8,6 +8,7 @@ mod capture;
 mod codec;
 mod exit;
 mod handle;
+mod last_words;
 pub(crate) mod protocol;
 mod session;
 mod spawn;
