@@ -52,8 +52,12 @@ impl App {
             slots: Slots::new(settings.slots),
             registry: Registry::new(history, Arc::clone(&measures)),
             measures,
-            webhooks: Webhooks::new(settings.webhook_token.clone(), settings.throttle_interval),
-            files: Files::new(settings.user_agent.clone()),
+            webhooks: Webhooks::new(
+                settings.webhook_token.clone(),
+                settings.throttle_interval,
+                settings.downloads.destinations.clone(),
+            ),
+            files: Files::new(settings.user_agent.clone(), settings.downloads.clone()),
             schema: OnceLock::new(),
             worker: Mutex::default(),
             shutdown: watch::Sender::new(false),
@@ -128,7 +132,10 @@ impl App {
         if let Some(webhook) = webhook {
             prediction.set_webhook(self.webhooks.open(&prediction, webhook));
         }
-        let wanted = wanted(&prediction.order.input, &worker.loaded().signature);
+        let wanted = wanted(
+            &prediction.order.input,
+            &self.files.signature(&worker.loaded().signature),
+        );
         if wanted.is_empty() && prediction.order.input.len() <= MAX_INLINE_INPUT {
             let input = Input::Inline(prediction.order.input.clone());
             self.dispatch(&worker, &prediction, &input, Vec::new(), &BTreeMap::new());

@@ -36,6 +36,16 @@ pub(crate) const RESULTS_MEMORY: &str = "COG_RESULTS_MEMORY";
 pub(crate) const AUTH_TOKEN: &str = "COG_AUTH_TOKEN";
 /// `1` logs a line for each request.
 pub(crate) const ACCESS_LOG: &str = "COG_ACCESS_LOG";
+/// `1` refuses URLs of inputs and webhooks whose address is not public.
+pub(crate) const DENY_PRIVATE_URLS: &str = "COG_DENY_PRIVATE_URLS";
+/// Hosts, separated by commas, that are an exception to that.
+pub(crate) const ALLOW_PRIVATE_HOSTS: &str = "COG_ALLOW_PRIVATE_HOSTS";
+/// Bytes that are downloaded for one input file, like `2G`.
+pub(crate) const MAX_DOWNLOAD_SIZE: &str = "COG_MAX_DOWNLOAD_SIZE";
+/// Seconds that the download of one input file may take.
+pub(crate) const DOWNLOAD_TIMEOUT: &str = "COG_DOWNLOAD_TIMEOUT";
+/// Redirects that are followed for an input file or a webhook.
+pub(crate) const MAX_REDIRECTS: &str = "COG_MAX_REDIRECTS";
 /// Number of an inherited descriptor on which one line, `READY` or `SETUP_FAILED`, is written when
 /// the first setup has ended. Whoever started the server can wait on it instead of polling.
 pub(crate) const READY_FD: &str = "COG_READY_FD";

@@ -13,6 +13,7 @@ mod auth;
 mod client;
 mod clock;
 mod delivery;
+mod destinations;
 mod env;
 mod error;
 mod files;

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use crate::args::{Arguments, Mode, Sigterm};
 use crate::auth::AuthToken;
+use crate::destinations::Destinations;
+use crate::files::DownloadRules;
 use crate::predictions::HistoryLimits;
 use crate::{Error, env};
 
@@ -26,6 +28,7 @@ pub struct Settings {
     pub(crate) user_agent: Option<String>,
     pub(crate) writes_readiness_file: bool,
     pub(crate) ready_fd: Option<i32>,
+    pub(crate) downloads: DownloadRules,
     pub(crate) history: HistoryLimits,
     pub(crate) auth_token: Option<AuthToken>,
     pub(crate) access_log: bool,
@@ -82,6 +85,7 @@ impl Settings {
             user_agent: non_empty(lookup, env::USER_AGENT),
             writes_readiness_file: lookup(env::KUBERNETES).is_some(),
             ready_fd: ready_fd(lookup)?,
+            downloads: downloads(lookup)?,
             history: history(lookup)?,
             auth_token: AuthToken::from_variable(lookup(env::AUTH_TOKEN).as_deref())?,
             access_log: parse::switch(lookup, env::ACCESS_LOG)?,
@@ -154,6 +158,23 @@ fn ready_fd(lookup: Lookup<'_>) -> Result<Option<i32>, Error> {
         Ok(fd) if fd > 2 => Ok(Some(fd)),
         _ => Err(Error::InvalidReadyFd { value }),
     }
+}
+
+fn downloads(lookup: Lookup<'_>) -> Result<DownloadRules, Error> {
+    let mut destinations = if parse::switch(lookup, env::DENY_PRIVATE_URLS)? {
+        let except = non_empty(lookup, env::ALLOW_PRIVATE_HOSTS);
+        Destinations::public_only(&except.unwrap_or_default())
+    } else {
+        Destinations::default()
+    };
+    if let Some(max_redirects) = parse::number(lookup, env::MAX_REDIRECTS)? {
+        destinations.max_redirects = max_redirects;
+    }
+    Ok(DownloadRules {
+        destinations,
+        max_size: parse::size(lookup, env::MAX_DOWNLOAD_SIZE)?,
+        time_limit: parse::seconds(lookup, env::DOWNLOAD_TIMEOUT)?,
+    })
 }
 
 fn history(lookup: Lookup<'_>) -> Result<HistoryLimits, Error> {

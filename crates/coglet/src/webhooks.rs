@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use reqwest::{Body, Client};
+use reqwest::{Body, Client, Url};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
+use crate::destinations::{Destinations, Refused, refusal};
 use crate::predictions::{Prediction, View};
 use crate::sync::lock;
 
@@ -56,13 +57,18 @@ pub(crate) struct Webhooks {
     client: OnceLock<Client>,
     token: Option<HeaderValue>,
     throttle_interval: Duration,
+    destinations: Destinations,
     /// Every task holds a clone; when all are gone, nothing is left to send.
     running: Mutex<Option<mpsc::Sender<()>>>,
     all_done: tokio::sync::Mutex<mpsc::Receiver<()>>,
 }
 
 impl Webhooks {
-    pub(crate) fn new(token: Option<String>, throttle_interval: Duration) -> Self {
+    pub(crate) fn new(
+        token: Option<String>,
+        throttle_interval: Duration,
+        destinations: Destinations,
+    ) -> Self {
         let (running, all_done) = mpsc::channel(1);
         let token = token.and_then(|token| HeaderValue::try_from(format!("Bearer {token}")).ok());
         Self {
@@ -72,6 +78,7 @@ impl Webhooks {
                 token
             }),
             throttle_interval,
+            destinations,
             running: Mutex::new(Some(running)),
             all_done: tokio::sync::Mutex::new(all_done),
         }
@@ -91,10 +98,11 @@ impl Webhooks {
         let sender = Sender {
             client: self
                 .client
-                .get_or_init(|| crate::client::for_calls(TIMEOUT))
+                .get_or_init(|| crate::client::for_calls(TIMEOUT, &self.destinations))
                 .clone(),
             url: order.url,
             headers,
+            destinations: self.destinations.clone(),
             prediction: Arc::clone(prediction),
         };
         let (events, queue) = mpsc::unbounded_channel();
@@ -161,6 +169,7 @@ struct Sender {
     client: Client,
     url: String,
     headers: HeaderMap,
+    destinations: Destinations,
     prediction: Arc<Prediction>,
 }
 
@@ -210,15 +219,26 @@ impl Sender {
     }
 
     async fn send(&self, view: View) -> Result<(), Failure> {
+        let url: Url = self
+            .url
+            .parse()
+            .map_err(|_| Failure::Permanent("its URL is not valid".into()))?;
+        let refused = |refused: &Refused| Failure::Permanent(refused.to_string());
+        self.destinations
+            .check(&url)
+            .map_err(|error| refused(&error))?;
         let body = Body::from(self.prediction.render(view).into_pieces().concat());
         let request = self
             .client
-            .post(&self.url)
+            .post(url)
             .headers(self.headers.clone())
             .body(body);
         let response = request.send().await.map_err(|error| {
-            let reason = crate::client::describe(&error.without_url());
-            Failure::Temporary(reason)
+            // Another try would be refused too.
+            if let Some(refusal) = refusal(&error) {
+                return refused(refusal);
+            }
+            Failure::Temporary(crate::client::describe(&error.without_url()))
         })?;
         let status = response.status();
         match status {

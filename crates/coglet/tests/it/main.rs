@@ -21,6 +21,7 @@ mod http;
 mod lifecycle;
 mod logs;
 mod metrics;
+mod private_urls;
 mod probes;
 mod receiver;
 mod requests;
