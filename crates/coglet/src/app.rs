@@ -16,6 +16,7 @@ use crate::predictions::{CancelStep, Ending, History, Order, Prediction, Registr
 use crate::ready::ReadySignal;
 use crate::slots::{SlotPermit, Slots};
 use crate::sync::lock;
+use crate::traces::{Exporter, Tracer};
 use crate::validate::ModelSchema;
 use crate::webhooks::{WebhookOrder, Webhooks};
 use crate::worker::Worker;
@@ -36,6 +37,8 @@ pub(crate) struct App {
     pub(crate) webhooks: Webhooks,
     pub(crate) ready_signal: ReadySignal,
     pub(crate) measures: Arc<Measures>,
+    pub(crate) tracer: Option<Arc<Tracer>>,
+    exporter: Mutex<Option<Exporter>>,
     files: Files,
     schema: OnceLock<Option<ModelSchema>>,
     worker: Mutex<Option<Arc<Worker>>>,
@@ -43,7 +46,8 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(settings: Settings) -> Result<Self, Error> {
+    pub(crate) fn new(mut settings: Settings) -> Result<Self, Error> {
+        let (tracer, exporter) = settings.tracing.take().map(Tracer::new).unzip();
         let measures = Arc::new(Measures::default());
         let history = History::new(settings.history);
         Ok(Self {
@@ -52,6 +56,8 @@ impl App {
             slots: Slots::new(settings.slots),
             registry: Registry::new(history, Arc::clone(&measures)),
             measures,
+            tracer,
+            exporter: Mutex::new(exporter),
             webhooks: Webhooks::new(
                 settings.webhook_token.clone(),
                 settings.throttle_interval,
@@ -63,6 +69,11 @@ impl App {
             shutdown: watch::Sender::new(false),
             settings,
         })
+    }
+
+    /// What has to run beside everything else, if requests are traced. For one caller.
+    pub(crate) fn take_exporter(&self) -> Option<Exporter> {
+        lock(&self.exporter).take()
     }
 
     /// The model's document, once setup has succeeded and if there is one.

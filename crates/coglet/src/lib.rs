@@ -30,6 +30,7 @@ mod server;
 mod settings;
 mod slots;
 mod sync;
+mod traces;
 mod validate;
 mod webhooks;
 mod worker;

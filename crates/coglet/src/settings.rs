@@ -9,6 +9,7 @@ use crate::auth::AuthToken;
 use crate::destinations::Destinations;
 use crate::files::DownloadRules;
 use crate::predictions::HistoryLimits;
+use crate::traces::TraceSettings;
 use crate::{Error, env};
 
 /// Everything that can be chosen from outside.
@@ -32,6 +33,7 @@ pub struct Settings {
     pub(crate) history: HistoryLimits,
     pub(crate) auth_token: Option<AuthToken>,
     pub(crate) access_log: bool,
+    pub(crate) tracing: Option<TraceSettings>,
     pub(crate) log: LogSettings,
     /// Values that were not understood and replaced by a default; logged once logging works.
     pub(crate) warnings: Vec<String>,
@@ -57,7 +59,7 @@ pub(crate) enum LogFormat {
     Console,
 }
 
-type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 impl Settings {
     /// Combines the arguments with the environment, which is asked through `lookup`.
@@ -89,6 +91,7 @@ impl Settings {
             history: history(lookup)?,
             auth_token: AuthToken::from_variable(lookup(env::AUTH_TOKEN).as_deref())?,
             access_log: parse::switch(lookup, env::ACCESS_LOG)?,
+            tracing: TraceSettings::from_variables(lookup, &mut warnings),
             log: LogSettings {
                 filter: log_filter(lookup),
                 format: log_format(lookup),

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use crate::destinations::{Destinations, Refused, refusal};
 use crate::predictions::{Prediction, View};
 use crate::sync::lock;
+use crate::traces::WebhookSpan;
 
 /// What a client can be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -41,6 +42,8 @@ pub(crate) struct WebhookOrder {
     pub(crate) events: Vec<EventKind>,
     /// `traceparent` and `tracestate` of the request.
     pub(crate) trace: HeaderMap,
+    /// If the request is traced by this server too.
+    pub(crate) span: Option<WebhookSpan>,
 }
 
 /// A prediction's end of its webhook.
@@ -95,12 +98,16 @@ impl Webhooks {
         if let Some(token) = &self.token {
             headers.insert(header::AUTHORIZATION, token.clone());
         }
+        if let Some(span) = &order.span {
+            headers.insert("traceparent", span.header());
+        }
         let sender = Sender {
             client: self
                 .client
                 .get_or_init(|| crate::client::for_calls(TIMEOUT, &self.destinations))
                 .clone(),
             url: order.url,
+            span: order.span,
             headers,
             destinations: self.destinations.clone(),
             prediction: Arc::clone(prediction),
@@ -169,6 +176,7 @@ struct Sender {
     client: Client,
     url: String,
     headers: HeaderMap,
+    span: Option<WebhookSpan>,
     destinations: Destinations,
     prediction: Arc<Prediction>,
 }
@@ -201,20 +209,24 @@ impl Sender {
     }
 
     async fn send_completed(&self) {
-        let mut attempt = 0;
-        loop {
+        let begun = Instant::now();
+        let mut retries = 0;
+        let failure = loop {
             match self.send(View::Final).await {
-                Ok(()) => return,
-                Err(Failure::Temporary(_)) if attempt < Self::RETRIES => {
-                    attempt += 1;
-                    tokio::time::sleep(Duration::from_millis(100) * 2_u32.pow(attempt.min(10)))
+                Ok(()) => break None,
+                Err(Failure::Temporary(_)) if retries < Self::RETRIES => {
+                    retries += 1;
+                    tokio::time::sleep(Duration::from_millis(100) * 2_u32.pow(retries.min(10)))
                         .await;
                 }
-                Err(Failure::Temporary(reason) | Failure::Permanent(reason)) => {
-                    tracing::warn!("The terminal webhook was not delivered: {reason}");
-                    return;
-                }
+                Err(Failure::Temporary(reason) | Failure::Permanent(reason)) => break Some(reason),
             }
+        };
+        if let Some(reason) = &failure {
+            tracing::warn!("The terminal webhook was not delivered: {reason}");
+        }
+        if let Some(span) = &self.span {
+            span.end(begun, retries + 1, failure.is_none());
         }
     }
 

@@ -12,9 +12,11 @@ use super::access_log::IdNote;
 use super::answer::{self, Refusal};
 use super::body;
 use super::envelope::Envelope;
+use super::route::Route;
 use crate::app::App;
 use crate::files::run_blocking;
 use crate::predictions::{Order, Prediction, View};
+use crate::traces::{ServerSpan, Trace};
 use crate::validate::{Kind, Violation, accept_any_object};
 use crate::webhooks::WebhookOrder;
 
@@ -30,10 +32,18 @@ pub(super) struct Target {
 
 /// `POST /predictions` and `PUT /predictions/{id}`. The order of the checks is part of the API.
 pub(super) async fn create(app: Arc<App>, target: Target, request: Request) -> Response {
-    match accept(&app, target, request).await {
+    let mut span = app.tracer.as_ref().and_then(|tracer| {
+        let route = Route::of(request.uri().path());
+        tracer.begin(request.headers(), request.method(), route.pattern())
+    });
+    let response = match accept(&app, target, request, &mut span).await {
         Ok(response) => response,
         Err(refusal) => refusal.into_response(),
+    };
+    if let Some(span) = &mut span {
+        span.set_status(response.status().as_u16());
     }
+    response
 }
 
 /// `GET /predictions/{id}`: what a webhook would have said last.
@@ -60,7 +70,12 @@ pub(super) async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>) 
     )
 }
 
-async fn accept(app: &Arc<App>, target: Target, request: Request) -> Result<Response, Refusal> {
+async fn accept(
+    app: &Arc<App>,
+    target: Target,
+    request: Request,
+    span: &mut Option<ServerSpan>,
+) -> Result<Response, Refusal> {
     let (head, body) = request.into_parts();
     let body = body::read(&head, body).await?;
     let content_type = head.headers.get(header::CONTENT_TYPE).cloned();
@@ -78,6 +93,10 @@ async fn accept(app: &Arc<App>, target: Target, request: Request) -> Result<Resp
     if let Some(note) = head.extensions.get::<IdNote>() {
         note.set(&id);
     }
+    if let Some(span) = span {
+        span.set_prediction(&id);
+    }
+    let trace = span.as_ref().map(|span| span.trace.clone());
     if let Some(url_id) = &target.id
         && let Some(existing) = app.registry.by_id(url_id)
     {
@@ -101,6 +120,7 @@ async fn accept(app: &Arc<App>, target: Target, request: Request) -> Result<Resp
             url,
             events: envelope.events,
             trace: trace_headers(&head.headers),
+            span: trace.as_ref().map(Trace::webhook),
         });
     let order = Order {
         id,
@@ -110,11 +130,19 @@ async fn accept(app: &Arc<App>, target: Target, request: Request) -> Result<Resp
     if prefers_async(&head.headers) {
         let accepted = json!({"id": order.id, "status": "starting"});
         let prediction = app.start(worker, order, permit, webhook);
+        follow(trace, &prediction);
         app.registry.keep_result(&prediction);
         return Ok(answer::json(StatusCode::ACCEPTED, &accepted));
     }
     let prediction = app.start(worker, order, permit, webhook);
+    follow(trace, &prediction);
     Ok(wait(app, prediction).await)
+}
+
+fn follow(trace: Option<Trace>, prediction: &Prediction) {
+    if let Some(trace) = trace {
+        prediction.set_trace(trace);
+    }
 }
 
 /// Waits for the end. If the client leaves before, this is dropped and the prediction canceled.

@@ -31,6 +31,7 @@ use crate::delivery::Delivery;
 use crate::files::TempFile;
 use crate::slots::SlotPermit;
 use crate::sync::lock;
+use crate::traces::Trace;
 use crate::webhooks::{Event, EventKind, Webhook};
 
 /// One piece of log text is cut at this size.
@@ -101,6 +102,7 @@ struct State {
     predict_time: Option<f64>,
     cancel_requested: bool,
     result_kept: bool,
+    trace: Option<Box<Trace>>,
     permit: Option<SlotPermit>,
     files: Vec<TempFile>,
     /// Once there is one, all output takes this way, so that it stays in order.
@@ -133,6 +135,7 @@ impl Prediction {
             predict_time: None,
             cancel_requested: false,
             result_kept: false,
+            trace: None,
             permit: Some(permit),
             files: Vec::new(),
             delivery: None,
@@ -181,6 +184,16 @@ impl Prediction {
         state.files = files;
         state.announce(EventKind::Start);
         true
+    }
+
+    /// What it spends its time on goes into this trace.
+    pub(crate) fn set_trace(&self, trace: Trace) {
+        let mut state = lock(&self.state);
+        if matches!(state.stage, Stage::Ended) {
+            trace.prediction_ended(&self.order.id, state.status, &state.marks);
+        } else {
+            state.trace = Some(Box::new(trace));
+        }
     }
 
     /// Its input files are there; fetching them has begun at `start`.
@@ -319,6 +332,22 @@ impl Prediction {
         }
         state.announce(EventKind::Completed);
         state.webhook = None;
+        if let Some(trace) = state.trace.take() {
+            trace.prediction_ended(&self.order.id, state.status, &state.marks);
+        }
+    }
+}
+
+impl Status {
+    /// As it is on the wire.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Processing => "processing",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Canceled => "canceled",
+        }
     }
 }
 

@@ -29,4 +29,5 @@ mod server;
 mod setup;
 mod shutdown;
 mod status;
+mod tracing;
 mod webhooks;
