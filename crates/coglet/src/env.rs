@@ -86,3 +86,5 @@ pub(crate) const READY_FD: &str = "COG_READY_FD";
 pub(crate) const WORKER_FD: &str = "COG_WORKER_FD";
 /// Set for the worker: where values too large for a frame are written.
 pub(crate) const WORKER_SPILL_DIR: &str = "COG_WORKER_SPILL_DIR";
+/// Set for the worker: a directory for the model's own files, removed with the worker.
+pub(crate) const SCRATCH_DIR: &str = "COG_SCRATCH_DIR";

@@ -218,6 +218,14 @@ impl Prediction {
         lock(&self.state).result_kept
     }
 
+    /// A file that is removed when the prediction has ended.
+    pub(crate) fn keep_until_end(&self, file: TempFile) {
+        let mut state = lock(&self.state);
+        if !matches!(state.stage, Stage::Ended) {
+            state.files.push(file);
+        }
+    }
+
     pub(crate) fn has_ended(&self) -> bool {
         matches!(lock(&self.state).stage, Stage::Ended)
     }

@@ -129,6 +129,8 @@ pub(crate) struct Done {
     /// Absent when the output went as chunks.
     pub(crate) output: Option<Payload>,
     pub(crate) error: Option<String>,
+    /// The prediction has made a directory of its own, named after its id.
+    pub(crate) scratch: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -215,6 +217,7 @@ struct Fields<'a> {
     files: FileMarkers,
     error: Option<String>,
     stream: bool,
+    scratch: bool,
     seq: Option<u64>,
     ok: bool,
     sdk: String,
@@ -284,6 +287,7 @@ impl FromWorker {
                 output: payload(fields.output.map(content), fields.output_file, fields.files)
                     .or_else(|| (!fields.stream).then(Payload::null)),
                 error: fields.error,
+                scratch: fields.scratch,
             }),
             "health" => Self::Health {
                 seq: fields.seq.ok_or_else(|| need("seq"))?,

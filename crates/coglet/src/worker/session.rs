@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::capture::{Capture, Tail};
 use super::codec::FrameReader;
+use super::directories::Directories;
 use super::exit::{self, OutOfMemoryKills};
 use super::protocol::{self, FromWorker, Source, ToWorker};
 use super::spawn::{Spawned, spawn};
@@ -26,7 +27,6 @@ use crate::delivery::{deliver_end, deliver_item};
 use crate::logging::user_lines;
 use crate::predictions::{Key, Prediction};
 use crate::process::{Reaper, signal_group};
-use crate::scratch::Scratch;
 
 /// What a worker may take to end by itself after it was asked to.
 const EXIT_LIMIT: Duration = Duration::from_secs(10);
@@ -83,7 +83,11 @@ enum Overdue {
 
 impl Session {
     /// Starts a worker process.
-    pub(super) fn start(app: Arc<App>, reaper: &Reaper, spill_dir: Scratch) -> io::Result<Self> {
+    pub(super) fn start(
+        app: Arc<App>,
+        reaper: &Reaper,
+        directories: Directories,
+    ) -> io::Result<Self> {
         app.health.setup_log("coglet", "Spawning worker subprocess");
         let Spawned {
             pid,
@@ -91,7 +95,7 @@ impl Session {
             socket,
             stdout,
             stderr,
-        } = spawn(reaper, spill_dir.path())?;
+        } = spawn(reaper, &directories)?;
         app.health
             .setup_log("coglet", "File descriptor redirection complete");
         let (incoming, outgoing) = socket.into_split();
@@ -99,7 +103,7 @@ impl Session {
         let deadline = settings
             .setup_timeout
             .map(|limit| (Instant::now() + limit, Overdue::Setup));
-        let worker = Arc::new(Worker::new(pid, outgoing, spill_dir));
+        let worker = Arc::new(Worker::new(pid, outgoing, directories));
         worker.send(&ToWorker::Init {
             version: protocol::VERSION,
             reference: &settings.model,
@@ -233,6 +237,7 @@ impl Session {
     }
 
     fn on_done(&mut self, done: protocol::Done) {
+        let scratch = self.worker.scratch_of(&done);
         let Some(prediction) = self.app.registry.by_key(done.id) else {
             return;
         };
@@ -240,6 +245,9 @@ impl Session {
             self.drain_captured();
         }
         self.was_useful = true;
+        if let Some(scratch) = scratch {
+            prediction.keep_until_end(scratch);
+        }
         deliver_end(&self.app, &self.worker, &prediction, done);
     }
 

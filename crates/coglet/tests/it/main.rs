@@ -25,6 +25,7 @@ mod private_urls;
 mod probes;
 mod receiver;
 mod requests;
+mod scratch;
 mod server;
 mod setup;
 mod shutdown;
