@@ -57,3 +57,11 @@ docs: ## Write the generated pages of docs/
 .PHONY: bench
 bench: build setup ## Measure against docker, debootstrap and python, as ratios
 	$(VENV)/bin/python benches/run.py
+
+.PHONY: bench-runtime
+bench-runtime: build setup ## Measure the server beside the published one
+	$(VENV)/bin/python benches/runtime $(ARGS)
+
+.PHONY: fuzz
+fuzz: ## Feed mutated models to the schema reader for ten minutes (COG_FUZZ_SECONDS)
+	$(CARGO) test --locked -p cog-schema --lib -- --ignored --nocapture mutated_models

@@ -29,6 +29,7 @@ class Docker:
         if daemon is None or client is None:
             raise Unavailable("dockerd is not installed (apt-get install docker.io)")
         self.client = client
+        self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
         socket = directory / "docker.sock"
         self.env = {"DOCKER_HOST": f"unix://{socket}", "DOCKER_BUILDKIT": "1"}
@@ -55,6 +56,11 @@ class Docker:
         return run([self.client, *arguments], cwd=cwd, env=self.env)
 
     def stop(self) -> None:
+        """Ends the daemon and what it leaves mounted."""
         self.process.terminate()
         self.process.wait(timeout=START_LIMIT_SECONDS)
         self.log.close()
+        for line in reversed(Path("/proc/mounts").read_text().splitlines()):
+            target = line.split()[1]
+            if Path(target).is_relative_to(self.directory):
+                subprocess.run(["umount", "--lazy", target], check=False)

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -152,10 +153,12 @@ class Bench:
         for name, (inputs, imports) in EXAMPLES.items():
             flags = [f"-i{key}={value}" for key, value in inputs.items()]
             ours = lambda: self.cog("run", *flags, project=name)
-            python = self.host_python(name)
-            bare = lambda: run([python, "-c", imports])
+            times: list[float] = []
+            bare = lambda: times.append(self.import_seconds(name, imports))
             ours(), bare()
-            mine, imported = medians(self.rounds, ours, bare)
+            times.clear()
+            mine, _ = medians(self.rounds, ours, bare)
+            imported = statistics.median(times)
             yield Row(
                 f"cog run {name} against 1.5 x import + 0.15 s",
                 mine,
@@ -169,9 +172,13 @@ class Bench:
                 mine, peer = medians(self.rounds, ours, theirs)
                 yield Row(f"cog run {name}", mine, peer, "docker run + request", 0.25)
 
-    def host_python(self, name: str) -> str:
-        """The interpreter of the same packages without a container."""
-        return self.cog("exec", "which", "python", project=name, COG_ENGINE="host").strip()
+    def import_seconds(self, name: str, imports: str) -> float:
+        """What a fresh interpreter of the model's environment needs to import its modules."""
+        script = (
+            "import subprocess, sys, time; started = time.perf_counter(); "
+            f"subprocess.run([sys.executable, '-c', {imports!r}], check=True); print(time.perf_counter() - started)"
+        )
+        return float(self.cog("exec", "python", "-c", script, project=name))
 
     def first_build(self) -> Iterator[Row]:
         """Everything but downloads and the base is done anew: our steps are forgotten, Docker has `--no-cache`."""
@@ -217,7 +224,7 @@ class Bench:
             )
             shutil.rmtree(root)
 
-        mine, peer = medians(max(3, self.rounds // 3), ours, theirs)
+        mine, peer = medians(self.rounds, ours, theirs)
         yield Row(
             "Debian base, SDK and first container from nothing",
             mine,
@@ -226,15 +233,49 @@ class Bench:
             0.5,
         )
 
+    def digests(self) -> Iterator[Row]:
+        """The same project built in empty stores: as root and as an ordinary user, with one thread and with two."""
+        if os.geteuid() != 0:
+            print("skipped: building as two users needs root")
+            return
+        found: dict[str, str] = {}
+        ordinary = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        with tempfile.TemporaryDirectory(prefix="cog-digests-") as directory:
+            work = Path(directory)
+            work.chmod(0o755)
+            program = work / "cog"
+            shutil.copy(COG.resolve(), program)
+            shutil.copy(COGLET.resolve(), work / "coglet")
+            for user, prefix in (("root", []), ("an ordinary user", ordinary)):
+                for threads, cores in ((1, "0"), (2, "0,1")):
+                    home = work / f"{user}-{threads}"
+                    shutil.copytree(self.projects["classifier"], home / "project")
+                    if prefix:
+                        run(["chown", "-R", "65534:65534", home])
+                    env = {**self.env, "HOME": str(home), "COG_CACHE_DIR": str(home / "store")}
+                    build = [*prefix, "taskset", "--cpu-list", cores, program, "build", "-t", "same:latest"]
+                    run(build, cwd=home / "project", env=env)
+                    images = run([*prefix, program, "images"], cwd=home, env=env)
+                    found[f"{user}, {threads} thread{'s'[: threads - 1]}"] = images.splitlines()[1].split()[1]
+                    shutil.rmtree(home)
+        for who, digest in found.items():
+            print(f"classifier built by {who:<32} {digest}")
+        if len(set(found.values())) != 1:
+            sys.exit("the digests differ")
+        yield Row("different digests of one project", len(set(found.values())) - 1, unit="")
+
     def small_things(self) -> Iterator[Row]:
-        sdk = {"PYTHONPATH": str(REPOSITORY / "python/cog/src")}
+        compiled = self.work / "sdk"
+        shutil.copytree(REPOSITORY / "python/cog/src", compiled)
+        run([sys.executable, "-m", "compileall", "-q", compiled])
+        sdk = {"PYTHONPATH": str(compiled)}
         bare, imported = medians(
             self.rounds * 2,
             lambda: run([sys.executable, "-c", "pass"], env=sdk),
             lambda: run([sys.executable, "-c", "import cog"], env=sdk),
         )
         yield Row("import cog, over bare Python", (imported - bare) * 1000, unit="ms")
-        listening, memory = zip(*(coglet_start(self.work) for _ in range(self.rounds)), strict=True)
+        listening, memory = zip(*(coglet_start(self.work, compiled) for _ in range(self.rounds)), strict=True)
         yield Row(
             "coglet, start to listening",
             sorted(listening)[len(listening) // 2] * 1000,
@@ -243,7 +284,7 @@ class Bench:
         yield Row("coglet, resident memory", sorted(memory)[len(memory) // 2], unit="MiB")
 
 
-def coglet_start(work: Path) -> tuple[float, float]:
+def coglet_start(work: Path, sdk: Path) -> tuple[float, float]:
     """Seconds from exec to an accepted connection, and resident MiB, with a worker that has nothing to load."""
     (work / "idle.py").write_text("def run() -> None:\n    pass\n")
     port = free_port()
@@ -251,7 +292,7 @@ def coglet_start(work: Path) -> tuple[float, float]:
         **os.environ,
         "PORT": str(port),
         "COG_PREDICT_TYPE_STUB": "idle.py:run",
-        "PYTHONPATH": str(REPOSITORY / "python/cog/src"),
+        "PYTHONPATH": str(sdk),
     }
     started = time.perf_counter()
     process = subprocess.Popen([COGLET], cwd=work, env=env, stderr=subprocess.DEVNULL)
@@ -346,6 +387,7 @@ def main() -> None:
                 bench.warm_run,
                 bench.first_build,
                 bench.debian,
+                bench.digests,
             )
             for group in groups:
                 if arguments.only in group.__name__:

@@ -5,8 +5,6 @@ mod probe;
 mod python_build;
 mod registry;
 
-pub(crate) use registry::fetch;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::str::FromStr;
@@ -16,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub(crate) use self::debian::DebianFacts;
+pub(crate) use self::registry::fetch;
+pub use self::registry::pull;
 use crate::error::{BuildError, Result};
 use crate::python::venv::Interpreter;
 use crate::workshop::Workshop;

@@ -3,7 +3,7 @@
 //! Docker's rules, not Git's: patterns are rooted at the project, the last pattern that matches a
 //! path or one of its folders decides, and `!` can bring back files of an excluded folder.
 
-use regex::Regex;
+use regex::bytes::{Regex, RegexBuilder};
 
 /// A line of `.dockerignore` that is not a pattern.
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +109,12 @@ impl Pattern {
             .take_while(|component| !component.contains(['*', '?', '[', '\\']))
             .map(|&component| component.to_owned())
             .collect();
-        let regex = Regex::new(&to_regex(&components.join("/")))?;
+        let pattern = components.join("/");
+        // What matches one character needs to know what a character is; the tables for that are slow to build.
+        let needs_characters = pattern.contains(['?', '[']);
+        let regex = RegexBuilder::new(&to_regex(&pattern))
+            .unicode(needs_characters)
+            .build()?;
         Ok(Some(Self {
             regex,
             literal_prefix,
@@ -118,10 +123,10 @@ impl Pattern {
     }
 
     fn matches_with_parents(&self, path: &str) -> bool {
-        self.regex.is_match(path)
+        self.regex.is_match(path.as_bytes())
             || path
                 .match_indices('/')
-                .any(|(end, _)| self.regex.is_match(&path[..end]))
+                .any(|(end, _)| self.regex.is_match(&path.as_bytes()[..end]))
     }
 
     /// Whether this is a `!` pattern that can match something below the folder at `path`: the
@@ -256,6 +261,8 @@ mod tests {
             ("*/*.log", &["d/x.log"], &["x.log", "d/e/x.log"]),
             ("**/*.log", &["x.log", "d/x.log", "d/e/x.log"], &["x.txt"]),
             ("**", &["a", "a/b", ".hidden"], &[]),
+            ("größe*", &["größe.txt"], &["gröse.txt"]),
+            ("**/gr?ße", &["größe", "d/größe"], &["grße"]),
             ("d/**", &["d/x", "d/e/x"], &["d", "e/d/x"]),
             ("d/**/x", &["d/x", "d/e/x", "d/e/f/x"], &["d/y", "x"]),
             (

@@ -33,7 +33,7 @@ mod uv;
 mod variables;
 mod workshop;
 
-pub use base::{BaseChoice, COG_BASE};
+pub use base::{BaseChoice, COG_BASE, pull};
 pub use certificate::{COG_CA_CERT, CertificateError, Certificates};
 pub use command::{Command, CommandError, SecretMount};
 pub use context::ContextError;

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use regex::Regex;
+use regex::bytes::{Regex, RegexBuilder};
 use sha2::{Digest as _, Sha256};
 
 use crate::hex::hex;
@@ -211,8 +211,13 @@ pub(crate) fn normalise(name: &str) -> String {
 
 const SUFFIX: &str = r"\.(?:whl|zip|tar\.gz|tgz|tar\.bz2|tar\.xz)";
 
+/// Knows ASCII only, as names and options do: tables of all letters would take longer to build than a
+/// whole rebuild.
 fn expression(pattern: &str) -> Regex {
-    Regex::new(&pattern.replace("SUFFIX", SUFFIX)).expect("the pattern is a literal of this module")
+    RegexBuilder::new(&pattern.replace("SUFFIX", SUFFIX))
+        .unicode(false)
+        .build()
+        .expect("the pattern is a literal of this module")
 }
 
 static REMOTE: LazyLock<Regex> = LazyLock::new(|| {
@@ -236,26 +241,47 @@ static LOCAL_PATH: LazyLock<Regex> =
 static SDK: LazyLock<Regex> =
     LazyLock::new(|| expression(r"(?i)^(?:cog|coglet)\s*(?:$|[\[(<>=!~;@\s])"));
 
+/// Whether `line` is nothing but names, versions and the like: the usual case, decided without any expression.
+fn is_plain(line: &str) -> bool {
+    let name = normalise(
+        line.split(['=', '<', '>', '!', '~', '[', ' '])
+            .next()
+            .unwrap_or_default(),
+    );
+    !line.is_empty()
+        && line
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.[],=<>!~ ".contains(&byte))
+        && line.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && !["cog", "coglet"].contains(&&*name)
+        && ![".whl", ".zip", ".tar", ".tgz"]
+            .iter()
+            .any(|suffix| line.to_ascii_lowercase().contains(suffix))
+}
+
 pub(crate) fn classify(line: &str) -> Result<Line, RequirementError> {
     let line = line.trim();
     let owned = || line.to_owned();
     if line.starts_with('-') {
         return option(line);
     }
-    if FILE_URL.is_match(line) {
+    if is_plain(line) {
+        return Ok(Line::Package(owned()));
+    }
+    if FILE_URL.is_match(line.as_bytes()) {
         return Err(RequirementError::FileUrl(owned()));
     }
-    if REMOTE.is_match(line) {
-        return Ok(if SDK.is_match(line) {
+    if REMOTE.is_match(line.as_bytes()) {
+        return Ok(if SDK.is_match(line.as_bytes()) {
             Line::Sdk(owned())
         } else {
             Line::Package(owned())
         });
     }
-    if DIRECT_REFERENCE.is_match(line) {
+    if DIRECT_REFERENCE.is_match(line.as_bytes()) {
         return Err(RequirementError::DirectReference(owned()));
     }
-    if ARTIFACT.is_match(line) {
+    if ARTIFACT.is_match(line.as_bytes()) {
         return Ok(Line::Artifact(owned()));
     }
     for (pattern, error) in [
@@ -267,11 +293,11 @@ pub(crate) fn classify(line: &str) -> Result<Line, RequirementError> {
         (&ARTIFACT_EXTRAS, RequirementError::Extras),
         (&LOCAL_PATH, RequirementError::UnsupportedPath),
     ] {
-        if pattern.is_match(line) {
+        if pattern.is_match(line.as_bytes()) {
             return Err(error(owned()));
         }
     }
-    Ok(if SDK.is_match(line) {
+    Ok(if SDK.is_match(line.as_bytes()) {
         Line::Sdk(owned())
     } else {
         Line::Package(owned())
@@ -297,7 +323,7 @@ fn option(line: &str) -> Result<Line, RequirementError> {
             _ => continue,
         };
         let value = value.trim_start_matches(['=', ' ', '\t']);
-        if FILE_URL.is_match(value) || !REMOTE.is_match(value) {
+        if FILE_URL.is_match(value.as_bytes()) || !REMOTE.is_match(value.as_bytes()) {
             return Err(RequirementError::LocalOption {
                 option: option.to_owned(),
                 line: line.to_owned(),

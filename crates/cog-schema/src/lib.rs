@@ -23,4 +23,8 @@ pub use tree::{Directory, SourceTree};
 pub use validate::{DocumentError, validate_document};
 
 #[cfg(test)]
+mod cases;
+#[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{ErrorKind, Request, Schema, SchemaError, SourceTree, generate, validate_document};
 
-struct Sources(HashMap<String, String>);
+pub(crate) struct Sources(HashMap<String, String>);
 
 impl SourceTree for Sources {
     fn read(&self, path: &str) -> io::Result<Option<String>> {
@@ -15,10 +15,10 @@ impl SourceTree for Sources {
     }
 }
 
-const IMPORTS: &str = "import cog\nfrom cog import BaseModel, BaseRunner, Input, Path, File, Secret, Opaque, ConcatenateIterator\n\
+pub(crate) const IMPORTS: &str = "import cog\nfrom cog import BaseModel, BaseRunner, Input, Path, File, Secret, Opaque, ConcatenateIterator\n\
                        from typing import *\n";
 
-fn files(files: &[(&str, &str)]) -> Sources {
+pub(crate) fn files(files: &[(&str, &str)]) -> Sources {
     Sources(
         files
             .iter()
@@ -27,11 +27,11 @@ fn files(files: &[(&str, &str)]) -> Sources {
     )
 }
 
-fn run(source: &str) -> Result<Schema, SchemaError> {
+pub(crate) fn run(source: &str) -> Result<Schema, SchemaError> {
     run_files(&[("run.py", source)])
 }
 
-fn run_files(sources: &[(&str, &str)]) -> Result<Schema, SchemaError> {
+pub(crate) fn run_files(sources: &[(&str, &str)]) -> Result<Schema, SchemaError> {
     let tree = files(sources);
     generate(&Request {
         tree: &tree,
@@ -42,27 +42,27 @@ fn run_files(sources: &[(&str, &str)]) -> Result<Schema, SchemaError> {
 }
 
 /// A runner whose method has this signature, such as `(self, s: str) -> str`.
-fn signature(signature: &str) -> String {
+pub(crate) fn signature(signature: &str) -> String {
     format!("{IMPORTS}class Runner(BaseRunner):\n    def run{signature}:\n        pass\n")
 }
 
-fn schemas(signature_text: &str) -> Value {
+pub(crate) fn schemas(signature_text: &str) -> Value {
     let schema =
         run(&signature(signature_text)).unwrap_or_else(|error| panic!("{signature_text}: {error}"));
     let document: Value = serde_json::from_str(&schema.json).unwrap();
     document["components"]["schemas"].clone()
 }
 
-fn property(parameter: &str) -> Value {
+pub(crate) fn property(parameter: &str) -> Value {
     let name = parameter.split(':').next().unwrap();
     schemas(&format!("(self, {parameter}) -> str"))["Input"]["properties"][name].clone()
 }
 
-fn output(annotation: &str) -> Value {
+pub(crate) fn output(annotation: &str) -> Value {
     schemas(&format!("(self) -> {annotation}"))["Output"].clone()
 }
 
-fn error(signature_text: &str) -> SchemaError {
+pub(crate) fn error(signature_text: &str) -> SchemaError {
     run(&signature(signature_text)).expect_err(signature_text)
 }
 

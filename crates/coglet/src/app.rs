@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use crate::files::{Files, TempFile, Wanted, wanted, without_fetched};
+use crate::files::{Files, TempFile, Uploads, run_blocking, wanted};
 use crate::health::{Health, Phase};
 use crate::measures::Measures;
 use crate::predictions::{CancelStep, Ending, History, Order, Prediction, Registry};
@@ -20,7 +20,7 @@ use crate::traces::{Exporter, Tracer};
 use crate::validate::ModelSchema;
 use crate::webhooks::{WebhookOrder, Webhooks};
 use crate::worker::Worker;
-use crate::worker::protocol::{LocalFile, ToWorker, WireId};
+use crate::worker::protocol::{LocalFile, Source, ToWorker, WireId};
 use crate::{Error, Settings};
 
 /// Larger inputs travel to the worker as files.
@@ -36,6 +36,8 @@ pub(crate) struct App {
     pub(crate) registry: Registry,
     pub(crate) webhooks: Webhooks,
     pub(crate) ready_signal: ReadySignal,
+    /// If file outputs are sent somewhere.
+    pub(crate) uploads: Option<Uploads>,
     pub(crate) measures: Arc<Measures>,
     pub(crate) tracer: Option<Arc<Tracer>>,
     exporter: Mutex<Option<Exporter>>,
@@ -63,6 +65,7 @@ impl App {
                 settings.throttle_interval,
                 settings.downloads.destinations.clone(),
             ),
+            uploads: settings.upload_url.clone().map(Uploads::new),
             files: Files::new(settings.user_agent.clone(), settings.downloads.clone()),
             schema: OnceLock::new(),
             worker: Mutex::default(),
@@ -79,6 +82,11 @@ impl App {
     /// The model's document, once setup has succeeded and if there is one.
     pub(crate) fn schema(&self) -> Option<&ModelSchema> {
         self.schema.get().and_then(Option::as_ref)
+    }
+
+    /// The model's author has allowed event streams.
+    pub(crate) fn can_be_watched(&self) -> bool {
+        self.schema().is_some_and(|schema| schema.streams)
     }
 
     /// The worker, if it can take predictions.
@@ -130,32 +138,38 @@ impl App {
             .await;
     }
 
-    /// Starts a prediction. It has its slot and ends by itself; the caller may wait for that.
-    pub(crate) fn start(
-        self: &Arc<Self>,
-        worker: Arc<Worker>,
+    /// Takes a prediction in. Its id is known from now on, but nothing happens before `start`: whoever
+    /// wants to see everything of it can begin to watch.
+    pub(crate) fn admit(
+        &self,
         order: Order,
         permit: SlotPermit,
         webhook: Option<WebhookOrder>,
     ) -> Arc<Prediction> {
         let prediction = Arc::new(Prediction::new(self.registry.next_key(), order, permit));
+        if self.can_be_watched() {
+            prediction.keep_events(self.settings.replayed_events);
+        }
         self.registry.insert(Arc::clone(&prediction));
         if let Some(webhook) = webhook {
             prediction.set_webhook(self.webhooks.open(&prediction, webhook));
         }
-        let wanted = wanted(
-            &prediction.order.input,
-            &self.files.signature(&worker.loaded().signature),
-        );
-        if wanted.is_empty() && prediction.order.input.len() <= MAX_INLINE_INPUT {
-            let input = Input::Inline(prediction.order.input.clone());
-            self.dispatch(&worker, &prediction, &input, Vec::new(), &BTreeMap::new());
-        } else {
-            let task =
-                tokio::spawn(Arc::clone(self).prepare(worker, Arc::clone(&prediction), wanted));
-            prediction.preparing(task.abort_handle());
-        }
         prediction
+    }
+
+    /// Starts a prediction. It has its slot and ends by itself; the caller may wait for that.
+    pub(crate) fn start(self: &Arc<Self>, worker: Arc<Worker>, prediction: &Arc<Prediction>) {
+        let input = &prediction.order.input;
+        if input.len() <= MAX_INLINE_INPUT {
+            let (wanted, rest) = wanted(input, &self.files.signature(&worker.loaded().signature));
+            if wanted.is_empty() {
+                let input = Input::Inline(rest);
+                self.dispatch(&worker, prediction, &input, Vec::new(), &BTreeMap::new());
+                return;
+            }
+        }
+        let task = tokio::spawn(Arc::clone(self).prepare(worker, Arc::clone(prediction)));
+        prediction.preparing(task.abort_handle());
     }
 
     /// Ends a prediction early, wherever it is.
@@ -178,7 +192,7 @@ impl App {
         for prediction in self.registry.all() {
             if prediction.is_running() {
                 if !last_words.is_empty() {
-                    prediction.append_log(last_words);
+                    prediction.append_log(Source::Stderr, last_words);
                 }
                 self.registry.finish(&prediction, Ending::failed(error));
             }
@@ -198,17 +212,24 @@ impl App {
         }
     }
 
-    async fn prepare(
-        self: Arc<Self>,
-        worker: Arc<Worker>,
-        prediction: Arc<Prediction>,
-        wanted: Vec<Wanted>,
-    ) {
-        let input = without_fetched(&prediction.order.input, &wanted);
-        let fetching = Instant::now();
+    /// Finds and fetches the files of an input, beside the event loop: the input may be large.
+    async fn prepare(self: Arc<Self>, worker: Arc<Worker>, prediction: Arc<Prediction>) {
+        let (app, of, model) = (
+            Arc::clone(&self),
+            Arc::clone(&prediction),
+            Arc::clone(&worker),
+        );
+        let look = move || {
+            let signature = app.files.signature(&model.loaded().signature);
+            wanted(&of.order.input, &signature)
+        };
+        let (wanted, input) = run_blocking(look).await;
+        let fetching = (!wanted.is_empty()).then(Instant::now);
         let mut fetched = match self.files.fetch(wanted).await {
             Ok(fetched) => {
-                prediction.fetched_since(fetching);
+                if let Some(start) = fetching {
+                    prediction.fetched_since(start);
+                }
                 fetched
             }
             Err(error) => {

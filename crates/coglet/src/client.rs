@@ -33,6 +33,15 @@ pub(crate) fn for_calls(timeout: Duration, destinations: &Destinations) -> Clien
     })
 }
 
+/// A client that follows no redirects, for requests whose body can be sent only once.
+pub(crate) fn for_uploads() -> Client {
+    build(|builder| {
+        builder
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("coglet/", env!("CARGO_PKG_VERSION")))
+    })
+}
+
 fn build(configure: impl Fn(ClientBuilder) -> ClientBuilder) -> Client {
     static CRYPTO: Once = Once::new();
     // An error would mean that somebody else has chosen a provider: any will do.

@@ -18,6 +18,8 @@ pub(crate) const RUST_LOG: &str = "RUST_LOG";
 pub(crate) const LOG_FORMAT: &str = "LOG_FORMAT";
 /// Seconds between two throttled webhook calls.
 pub(crate) const THROTTLE_INTERVAL: &str = "COG_THROTTLE_RESPONSE_INTERVAL";
+/// How many events of a prediction are sent to those who begin to watch it late; 0 turns that off.
+pub(crate) const STREAM_HISTORY: &str = "COG_STREAM_HISTORY_CAPACITY";
 /// Bearer token sent with every webhook call.
 pub(crate) const WEBHOOK_TOKEN: &str = "WEBHOOK_AUTH_TOKEN";
 /// Passed to `setup(weights=…)`.

@@ -43,6 +43,4 @@ pub enum Error {
     EventLoop(#[source] std::io::Error),
     #[error("could not create a directory for large values")]
     SpillDirectory(#[source] std::io::Error),
-    #[error("uploading file outputs (`--upload-url`) is not supported by this version")]
-    UploadUnsupported,
 }

@@ -27,6 +27,37 @@ pub(crate) fn slice_of(buffer: &Bytes, value: &RawValue) -> Bytes {
     buffer.slice_ref(value.get().as_bytes())
 }
 
+/// The elements of a list as slices of it; none if it is no list.
+pub(crate) fn elements(list: &Bytes) -> Vec<Bytes> {
+    let parsed: Vec<&RawValue> = serde_json::from_slice(list).unwrap_or_default();
+    parsed
+        .into_iter()
+        .map(|element| slice_of(list, element))
+        .collect()
+}
+
+/// Makes a JSON string of a quote and the text that follows it; none if that is no text.
+///
+/// Where nothing has to be escaped, as in most large strings, nothing is copied.
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "branches would keep the compiler from looking at many bytes at a time"
+)]
+pub(crate) fn close_string(mut opened: Vec<u8>) -> Option<Vec<u8>> {
+    const STRIDE: usize = 4 << 10;
+    let text = std::str::from_utf8(opened.get(1..)?).ok()?;
+    let is_clean = |bytes: &[u8]| {
+        bytes.iter().fold(true, |clean, byte| {
+            clean & (*byte >= b' ') & (*byte != b'"') & (*byte != b'\\')
+        })
+    };
+    if text.as_bytes().chunks(STRIDE).all(is_clean) {
+        opened.push(b'"');
+        return Some(opened);
+    }
+    serde_json::to_vec(text).ok()
+}
+
 /// A JSON object made of some fields and of members whose values are JSON text already.
 ///
 /// The ready-made values are put in as they are: no parsing, and no copy of a large one.

@@ -24,8 +24,12 @@ pub struct Settings {
     pub(crate) slots: usize,
     pub(crate) setup_timeout: Option<Duration>,
     pub(crate) throttle_interval: Duration,
+    /// Events of a prediction that are sent to those who begin to watch it late.
+    pub(crate) replayed_events: usize,
     pub(crate) webhook_token: Option<String>,
     pub(crate) weights: Option<String>,
+    /// Where file outputs are sent.
+    pub(crate) upload_url: Option<String>,
     pub(crate) user_agent: Option<String>,
     pub(crate) writes_readiness_file: bool,
     pub(crate) ready_fd: Option<i32>,
@@ -64,9 +68,6 @@ pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 impl Settings {
     /// Combines the arguments with the environment, which is asked through `lookup`.
     pub fn new(arguments: Arguments, lookup: Lookup<'_>) -> Result<Self, Error> {
-        if arguments.upload_url.is_some() {
-            return Err(Error::UploadUnsupported);
-        }
         let variable = match arguments.mode {
             Mode::Predict => env::PREDICT_REFERENCE,
             Mode::Train => env::TRAIN_REFERENCE,
@@ -82,7 +83,9 @@ impl Settings {
             slots: slots(lookup, &mut warnings),
             setup_timeout: setup_timeout(lookup, &mut warnings),
             throttle_interval: throttle_interval(lookup),
+            replayed_events: replayed_events(lookup, &mut warnings),
             webhook_token: non_empty(lookup, env::WEBHOOK_TOKEN),
+            upload_url: arguments.upload_url,
             weights: non_empty(lookup, env::WEIGHTS),
             user_agent: non_empty(lookup, env::USER_AGENT),
             writes_readiness_file: lookup(env::KUBERNETES).is_some(),
@@ -151,6 +154,20 @@ fn throttle_interval(lookup: Lookup<'_>) -> Duration {
         .and_then(|value| value.parse().ok())
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .unwrap_or(DEFAULT)
+}
+
+fn replayed_events(lookup: Lookup<'_>, warnings: &mut Vec<String>) -> usize {
+    const DEFAULT: usize = 1024;
+    let Some(value) = lookup(env::STREAM_HISTORY) else {
+        return DEFAULT;
+    };
+    value.parse().unwrap_or_else(|_| {
+        warnings.push(format!(
+            "`{}` is `{value}`, not a number of events: using {DEFAULT}",
+            env::STREAM_HISTORY
+        ));
+        DEFAULT
+    })
 }
 
 fn ready_fd(lookup: Lookup<'_>) -> Result<Option<i32>, Error> {
@@ -256,6 +273,18 @@ mod tests {
         for bad in ["wat", "0", "-1", ""] {
             assert_eq!(slots(bad), (1, 1), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_replay_can_be_turned_off() {
+        let replayed = |value| {
+            settings(&[("COG_STREAM_HISTORY_CAPACITY", value)])
+                .map(|s| (s.replayed_events, s.warnings.len()))
+                .unwrap()
+        };
+        assert_eq!(replayed("0"), (0, 0));
+        assert_eq!(replayed("9"), (9, 0));
+        assert_eq!(replayed("many"), (1024, 1));
     }
 
     #[test]

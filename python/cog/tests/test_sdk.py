@@ -122,6 +122,22 @@ def test_files_come_from_urls() -> None:
     assert str(Path.validate("https://example.com/a.txt")) == "https://example.com/a.txt"
 
 
+def test_field_infos_behave_as_dataclasses() -> None:
+    field = cog.Input(3, description="how many", ge=1)
+    assert field == cog.Input(3, description="how many", ge=1) != cog.Input(3)
+    assert hash(field) == hash(cog.Input(3, description="how many", ge=1))
+    assert dataclasses.asdict(field)["description"] == "how many"
+    assert dataclasses.replace(field, ge=2).ge == 2
+
+
+def test_small_models_load_no_large_modules() -> None:
+    slow = "{'typing', 'dataclasses', 'pathlib', 'asyncio'}"
+    code = f"import sys, cog._worker.main; print(sorted({slow} & {{*sys.modules}}))"
+    env = {**os.environ, "PYTHONPATH": str(PosixPath(cog.__file__).parents[1])}
+    loaded = subprocess.run([sys.executable, "-S", "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert loaded.stdout == "[]\n"
+
+
 def test_models_are_dataclasses() -> None:
     class Output(BaseModel):
         text: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,8 @@ class Runner(BaseRunner):
                 pass
         if s == "big":
             return "x" * 3_000_000
+        if s == "big list":
+            return ["x" * 3_000_000]
         return f"{s} {type(p).__name__}"
 """
 
@@ -97,8 +100,10 @@ def test_large_values_travel_as_files(worker: Start) -> None:
     echo = worker(ECHO)
     echo.ready()
     done = echo.predict(s="big")[-1]
-    content = Path(done["output_file"]).read_text()
-    assert content == '"' + "x" * 3_000_000 + '"'
+    assert (Path(done["output_file"]).read_text(), done["raw"]) == ("x" * 3_000_000, True)
+    done = echo.predict(s="big list")[-1]
+    assert json.loads(Path(done["output_file"]).read_text()) == ["x" * 3_000_000]
+    assert "raw" not in done
 
 
 def test_a_signal_cancels_a_running_prediction(worker: Start) -> None:
@@ -245,3 +250,46 @@ def test_the_worker_ends_with_the_server(worker: Start) -> None:
     model.ready()
     model.socket.close()
     assert model.process.wait(10) is not None
+
+
+FLOOD = """
+import sys, time
+from cog import BaseRunner
+
+class Runner(BaseRunner):
+    def run(self, count: int, seconds: float = 0.0):
+        for number in range(count):
+            print(f"line {number}")
+            if number % 1000 == 500:
+                print(f"problem {number}", file=sys.stderr)
+        yield "printed"
+        print("last")
+        time.sleep(seconds)
+"""
+
+
+def test_a_flood_of_lines_arrives_whole_in_order_and_in_few_frames(worker: Start) -> None:
+    started = worker(FLOOD)
+    started.ready()
+    frames = started.predict(count=20_000)
+    expected = []
+    for number in range(20_000):
+        expected.append(f"line {number}\n")
+        if number % 1000 == 500:
+            expected.append(f"problem {number}\n")
+    before = frames[: next(place for place, frame in enumerate(frames) if frame["type"] == "chunk")]
+    assert logs(before, "1") == "".join(expected)
+    assert logs(frames[len(before) :], "1") == "last\n"
+    assert len(before) < 10_000
+
+
+def test_the_last_lines_of_a_flood_do_not_wait_for_the_end(worker: Start) -> None:
+    started = worker(FLOOD)
+    started.ready()
+    started.send(type="predict", id="1", input={"count": 3000, "seconds": 10.0}, context={}, files={})
+    began = time.monotonic()
+    text = ""
+    while not text.endswith("last\n"):
+        frame = started.receive()
+        text += frame["data"] if frame["type"] == "log" else ""
+    assert time.monotonic() - began < 8

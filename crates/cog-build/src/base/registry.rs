@@ -1,9 +1,13 @@
 //! Bases from registries. They are taken by reference: layers are fetched when a step needs them.
 
+use std::collections::HashMap;
+use std::sync::Mutex;
+
 use cog_image::registry::{Client, ClientOptions, Progress, RemoteImage};
-use cog_image::{ImageRef, Layer, Platform, Store};
+use cog_image::{Digest, ImageRef, Layer, Platform, Store, StoredImage};
 
 use super::{Base, BaseFacts, architecture, probe, python_platform};
+use crate::certificate::{COG_CA_CERT, Certificates};
 use crate::error::{BuildError, Result};
 use crate::plan::key;
 use crate::python::venv::Interpreter;
@@ -38,7 +42,7 @@ pub(super) fn base(
         return Ok(None);
     }
     workshop.notice(&format!("looking up base `{}`", reference.familiar()));
-    let client = client()?;
+    let client = registry_client()?;
     let remote = match block_on(client.resolve(workshop.store, &reference, &platform))? {
         Ok(remote) => remote,
         Err(cog_image::Error::Registry(error)) if error.is_unreachable() => return Ok(None),
@@ -107,42 +111,64 @@ fn find_interpreter(
 
 /// Fetches those of `layers` that are not in the store.
 pub(crate) fn fetch(store: &Store, layers: &[Layer], reporter: &dyn Reporter) -> Result<()> {
-    let client = client()?;
-    let transfer = Transfer::new(layers, reporter);
-    let progress = |progress: Progress| transfer.advance(progress);
+    let client = registry_client()?;
+    let transfer = Transfer::new("downloading base", reporter);
+    let progress = |progress: Progress| transfer.advance(&progress);
     Ok(block_on(client.fetch_layers(store, layers, &progress))??)
+}
+
+/// Pulls the image `reference` for this machine and stores it under its familiar name.
+pub fn pull(store: &Store, reference: &ImageRef, reporter: &dyn Reporter) -> Result<StoredImage> {
+    let client = registry_client()?;
+    let transfer = Transfer::new("downloading layers", reporter);
+    let progress = |progress: Progress| transfer.advance(&progress);
+    Ok(block_on(client.pull(
+        store,
+        reference,
+        &platform(),
+        &progress,
+    ))??)
 }
 
 /// Sums up what many parallel downloads report.
 struct Transfer<'a> {
+    label: &'static str,
     reporter: &'a dyn Reporter,
-    total: u64,
-    done: std::sync::Mutex<std::collections::HashMap<String, u64>>,
+    /// For each blob: bytes that are here, and all of them.
+    parts: Mutex<HashMap<Digest, (u64, u64)>>,
 }
 
 impl<'a> Transfer<'a> {
-    fn new(layers: &[Layer], reporter: &'a dyn Reporter) -> Self {
-        let total = layers.iter().map(|layer| layer.blob.size).sum();
+    fn new(label: &'static str, reporter: &'a dyn Reporter) -> Self {
         Self {
+            label,
             reporter,
-            total,
-            done: std::sync::Mutex::default(),
+            parts: Mutex::default(),
         }
     }
 
-    fn advance(&self, progress: Progress) {
-        let Progress::Advanced { digest, done } = progress else {
-            return;
-        };
-        let sum = {
-            let mut parts = self.done.lock().expect("no holder of the lock panics");
-            parts.insert(digest.to_string(), done);
-            parts.values().sum()
+    fn advance(&self, progress: &Progress) {
+        let (done, total) = {
+            let mut parts = self.parts.lock().expect("no holder of the lock panics");
+            match progress {
+                Progress::Started { digest, size } => {
+                    parts.insert(*digest, (0, *size));
+                }
+                Progress::Advanced { digest, done } => {
+                    if let Some(part) = parts.get_mut(digest) {
+                        part.0 = *done;
+                    }
+                }
+                _ => return,
+            }
+            parts
+                .values()
+                .fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1))
         };
         self.reporter.report(Event::Progress {
-            label: "downloading base",
-            done: sum,
-            total: Some(self.total),
+            label: self.label,
+            done,
+            total: Some(total),
             unit: Unit::Bytes,
         });
     }
@@ -155,8 +181,13 @@ fn platform() -> Platform {
     }
 }
 
-fn client() -> Result<Client> {
-    Ok(Client::new(ClientOptions::default())?)
+/// A client for registries, which trusts the certificates of `COG_CA_CERT` besides the host's.
+fn registry_client() -> Result<Client> {
+    let certificates = Certificates::read(&std::env::var(COG_CA_CERT).unwrap_or_default())?;
+    Ok(Client::new(ClientOptions {
+        extra_certificates: certificates.map(|found| found.pem().into_bytes()),
+        ..ClientOptions::default()
+    })?)
 }
 
 fn block_on<F: Future>(future: F) -> std::io::Result<F::Output> {

@@ -5,6 +5,7 @@ compiled by a process of its own, because what was compiled before leaves traces
 code (which strings are interned decides which are written as references).
 """
 
+import gc
 import importlib.util
 import json
 import marshal
@@ -22,7 +23,9 @@ def compile_file(source, name, target):
         return
     # PEP 552: a hash of the source that is not checked when importing.
     header = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little")
-    os.makedirs(os.path.dirname(target), exist_ok=True)
+    folder = os.path.dirname(target)
+    if not os.path.isdir(folder):
+        os.makedirs(folder, exist_ok=True)
     with open(target, "wb") as file:
         file.write(header + importlib.util.source_hash(data) + marshal.dumps(code))
 
@@ -33,6 +36,8 @@ def in_child(work, *arguments):
         status = 1
         try:
             sys.setrecursionlimit(10_000)
+            # A chunk's memory is given back by its end.
+            gc.disable()
             work(*arguments)
             status = 0
         except BaseException as error:

@@ -22,7 +22,7 @@ mod spec;
 
 use crate::helper::{self, CONTAINER_ARGUMENT, HOST_ARGUMENT, PROBE_ARGUMENT, Streams};
 use crate::workload::{Process, Root, Workload};
-use crate::{Engine, EngineError, Isolation, Running, supervisor};
+use crate::{Engine, EngineError, Isolation, KernelProbe, Probe as _, Running, supervisor};
 use spec::Spec;
 
 /// Runs workloads in containers of our own.
@@ -105,5 +105,14 @@ impl Engine for Embedded {
             },
             passed_fds,
         )
+        .map_err(explained)
+    }
+}
+
+/// Says what the kernel lacks, if that is why no container starts.
+fn explained(error: EngineError) -> EngineError {
+    match KernelProbe.containers() {
+        Ok(()) => error,
+        Err(reason) => EngineError::NoContainers { reason },
     }
 }

@@ -95,14 +95,20 @@ impl<W: Write> BlobEncoder<W> {
 }
 
 impl<W: Write> Compressor<W> {
-    fn start(&mut self, workers: usize) -> io::Result<&mut Running<W>> {
+    /// The compressor that runs, started with as many workers as asked for if there is none yet.
+    fn running(&mut self, workers: impl FnOnce() -> usize) -> io::Result<&mut Running<W>> {
         if let State::Collecting(..) = self.state {
+            let workers = workers();
             let State::Collecting(collected, out) =
                 std::mem::replace(&mut self.state, State::Failed)
             else {
                 unreachable!("looked at just now");
             };
             let mut running = Running::new(out, self.compression, workers)?;
+            if let (Running::Zstd(encoder), 0) = (&mut running, workers) {
+                // All of it is here: tables of its size are set up faster than those for any size.
+                encoder.set_pledged_src_size(Some(collected.len() as u64))?;
+            }
             running.write_all(&collected)?;
             self.state = State::Running(running);
         }
@@ -113,7 +119,7 @@ impl<W: Write> Compressor<W> {
     }
 
     fn finish(mut self) -> io::Result<W> {
-        self.start(0)?;
+        self.running(|| 0)?;
         match self.state {
             State::Running(Running::Zstd(encoder)) => encoder.finish(),
             State::Running(Running::Gzip(writer)) => writer.finish(),
@@ -166,7 +172,9 @@ impl<W: Write> Write for Compressor<W> {
             collected.extend_from_slice(bytes);
             return Ok(bytes.len());
         }
-        self.start(workers(self.threads))?.write(bytes)
+        let threads = self.threads;
+        // Counting the cores reads several files, far too slow for every write.
+        self.running(|| workers(threads))?.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -88,9 +88,7 @@ fn local_or_pulled(session: &Session<'_>, name: &str) -> anyhow::Result<StoredIm
         .parse()
         .with_context(|| format!("invalid image reference \"{name}\""))?;
     session.printer.info(&format!("Pulling {name}..."));
-    let client = cog_image::registry::Client::new(cog_image::registry::ClientOptions::default())?;
-    let platform = cog_image::Platform::linux_amd64();
-    block_on(async { Ok(client.pull(store, &reference, &platform, &|_| {}).await?) })
+    cog_build::pull(store, &reference, &Steps::new(session.printer))
         .with_context(|| format!("image {name}: image not found"))
 }
 

@@ -1,14 +1,13 @@
 //! Data URLs, in and out.
 
 use std::borrow::Cow;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek as _, Write};
 use std::path::Path;
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
-use base64::read::DecoderReader;
 
 use super::FetchError;
 use super::name::{Plus, decode, from_mime};
@@ -36,50 +35,63 @@ pub(super) fn store(
     let mime = head.split(';').next().unwrap_or_default();
     let mime = if mime.is_empty() { "text/plain" } else { mime };
     let file = TempFile::at(directory.join(numbered(number, &from_mime(mime))));
-    let mut writer = fs_err::File::create(file.path())?;
+    let mut content = fs_err::File::create(file.path())?;
     let is_base64 = head
         .rsplit(';')
         .next()
         .is_some_and(|last| last.trim().eq_ignore_ascii_case("base64"));
     if is_base64 {
-        decode_base64(data, &mut writer)?;
+        decode_base64(data, &mut content)?;
     } else {
-        writer.write_all(&decode(data, Plus::IsPlus))?;
+        content.write_all(&decode(data, Plus::IsPlus))?;
     }
     Ok(file)
 }
 
-fn decode_base64(data: &str, writer: &mut dyn Write) -> Result<(), FetchError> {
-    let clean = clean_base64(data);
-    let mut decoder = DecoderReader::new(clean.as_ref(), &LENIENT);
-    let mut buffer = vec![0; 256 << 10];
-    loop {
-        match decoder.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(length) => writer.write_all(&buffer[..length])?,
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                return Err(FetchError::DataUrl("it is not valid base64"));
-            }
-            Err(error) => return Err(error.into()),
+fn decode_base64(data: &str, file: &mut fs_err::File) -> Result<(), FetchError> {
+    match decode_pieces(data.as_bytes(), file) {
+        // Rare, and looking for it first would take as long as decoding.
+        Err(FetchError::DataUrl(_)) if has_foreign_bytes(data.as_bytes()) => {
+            file.set_len(0)?;
+            file.rewind()?;
+            decode_pieces(&clean_base64(data), file)
         }
+        result => result,
     }
 }
 
-/// Removes what may stand in a data URL but not in base64: percent signs and white space.
-fn clean_base64(data: &str) -> Cow<'_, [u8]> {
-    let encoded = data.contains('%').then(|| decode(data, Plus::IsPlus));
-    let bytes = encoded.map_or(Cow::Borrowed(data.as_bytes()), Cow::Owned);
-    if bytes.iter().any(u8::is_ascii_whitespace) {
-        Cow::Owned(
-            bytes
-                .iter()
-                .copied()
-                .filter(|byte| !byte.is_ascii_whitespace())
-                .collect(),
-        )
-    } else {
-        bytes
+/// Decodes piece by piece, so that little memory is needed and the caches are used.
+fn decode_pieces(data: &[u8], writer: &mut dyn Write) -> Result<(), FetchError> {
+    /// Whole groups of four characters.
+    const PIECE: usize = 64 << 10;
+    let invalid = FetchError::DataUrl("it is not valid base64");
+    let mut buffer = vec![0; PIECE / 4 * 3];
+    let mut pieces = data.chunks(PIECE).peekable();
+    while let Some(piece) = pieces.next() {
+        let is_last = pieces.peek().is_none();
+        // Padding ends the data.
+        if !is_last && piece.last() == Some(&b'=') {
+            return Err(invalid);
+        }
+        match LENIENT.decode_slice(piece, &mut buffer) {
+            Ok(length) => writer.write_all(&buffer[..length])?,
+            Err(_) => return Err(invalid),
+        }
     }
+    Ok(())
+}
+
+/// What may stand in a data URL but not in base64.
+fn has_foreign_bytes(data: &[u8]) -> bool {
+    data.iter()
+        .any(|byte| *byte == b'%' || byte.is_ascii_whitespace())
+}
+
+/// Removes percent signs and white space.
+fn clean_base64(data: &str) -> Vec<u8> {
+    let mut bytes = decode(data, Plus::IsPlus);
+    bytes.retain(|byte| !byte.is_ascii_whitespace());
+    bytes
 }
 
 /// The content of a JSON string, borrowed if it has no escapes.
@@ -107,12 +119,13 @@ pub(super) fn append(
     let head = serde_json::Value::from(format!("data:{mime};base64,")).to_string();
     text.extend_from_slice(&head.as_bytes()[..head.len() - 1]);
     let mut piece = vec![0; PIECE];
-    let mut encoded = String::new();
     loop {
         let length = read_full(file, &mut piece)?;
-        encoded.clear();
-        STANDARD.encode_string(&piece[..length], &mut encoded);
-        text.extend_from_slice(encoded.as_bytes());
+        let start = text.len();
+        text.resize(start + length.div_ceil(3) * 4, 0);
+        STANDARD
+            .encode_slice(&piece[..length], &mut text[start..])
+            .expect("room for every group of three bytes");
         if length < PIECE {
             text.push(b'"');
             return Ok(());
@@ -170,6 +183,9 @@ mod tests {
         );
         check("data:image/png;base64,SGVs\nbG8=", "7-file.png", "Hello");
         check("data:image/png;base64,SGVsbG8%3D", "7-file.png", "Hello");
+        let long = "QUJD".repeat(50_000);
+        let (spaced, text) = (format!("{long}\nQQ=="), "ABC".repeat(50_000) + "A");
+        check(&format!("data:;base64,{spaced}"), "7-file.txt", &text);
         check("data:,a%20b+c", "7-file.txt", "a b+c");
         check("data:x-odd/type,", "7-file", "");
     }
@@ -182,6 +198,8 @@ mod tests {
                 .unwrap_err()
                 .contains("base64")
         );
+        let padded_inside = format!("{}QQ=={}", "QUJD".repeat((16 << 10) - 1), "QUJD");
+        assert!(stored(&format!("data:;base64,{padded_inside}")).is_err());
     }
 
     #[test]

@@ -1,14 +1,18 @@
-//! Input files: what a prediction's `Path` and `File` parameters need is fetched before it runs.
+//! Files in and out.
 //!
+//! Input files: what a prediction's `Path` and `File` parameters need is fetched before it runs.
 //! Which strings are meant is decided by the handler's annotations, which the worker has told us,
 //! never by how a string looks. Everything lives in one directory, under names that end in the
 //! original ones, and goes when the prediction ends.
+//!
+//! Output files become data URLs, or are uploaded.
 
 mod data_url;
 mod download;
 mod name;
 mod output;
 mod temp;
+mod upload;
 mod wanted;
 
 use std::borrow::Cow;
@@ -21,9 +25,10 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use reqwest::Client;
 
-pub(crate) use output::{OutputError, resolve};
+pub(crate) use output::{Loaded, Names, OutputError, deliver, discard, load};
 pub(crate) use temp::TempFile;
-pub(crate) use wanted::{Wanted, wanted, without_fetched};
+pub(crate) use upload::Uploads;
+pub(crate) use wanted::{Wanted, wanted};
 
 use crate::destinations::{Destinations, Refused};
 use crate::worker::protocol::{LocalFile, Parameter};

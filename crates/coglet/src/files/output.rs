@@ -1,19 +1,29 @@
-//! Values from the worker, made complete: spilled text is read, file markers become data URLs.
+//! Values from the worker, made complete: spilled text is read, file markers become data URLs or, if
+//! there is a store, the URLs of uploaded files.
+//!
+//! This goes in two steps, because files have to be named in the order in which the model gave them,
+//! while several may be on their way at once.
 
-use std::collections::HashSet;
-use std::io;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use serde_json::value::RawValue;
 
-use super::{data_url, run_blocking};
-use crate::worker::protocol::{Content, FileMarker, FileMarkers, OutputFile, Payload};
+use super::upload::{UploadError, Uploads};
+use super::{TempFile, data_url, run_blocking};
+use crate::json::{close_string, elements};
+use crate::worker::protocol::{Content, FileMarker, FileMarkers, MarkedFile, Payload};
 
 /// Why an output could not be delivered. The text goes to the client.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OutputError {
     #[error("could not read output file: {0}")]
     File(#[source] io::Error),
+    #[error(transparent)]
+    Upload(#[from] UploadError),
     #[error("could not read a large output: {0}")]
     Spilled(#[source] io::Error),
     #[error("Failed to parse output JSON: a string in it is not valid Unicode (a lone surrogate)")]
@@ -22,61 +32,184 @@ pub(crate) enum OutputError {
     Malformed(#[from] serde_json::Error),
 }
 
-/// The JSON text that the client gets.
-pub(crate) async fn resolve(payload: Payload) -> Result<Bytes, OutputError> {
-    run_blocking(move || resolve_now(payload)).await
+/// A value with its files still to be delivered.
+#[derive(Debug)]
+pub(crate) enum Loaded {
+    One(Part),
+    List(Vec<Part>),
 }
 
-fn resolve_now(payload: Payload) -> Result<Bytes, OutputError> {
+#[derive(Debug)]
+pub(crate) enum Part {
+    /// JSON text.
+    Text(Bytes),
+    File(OutputFile),
+}
+
+/// A file that the model gave as output.
+#[derive(Debug)]
+pub(crate) struct OutputFile {
+    pub(super) path: PathBuf,
+    pub(super) name: String,
+    pub(super) mime: String,
+    /// A copy made by the worker for this purpose, which goes with this.
+    _spooled: Option<TempFile>,
+}
+
+/// Gives names to the files of one prediction that have none.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    /// Open files so far, named or not.
+    open_files: AtomicUsize,
+}
+
+/// Finds the files in a value.
+pub(crate) async fn load(payload: Payload, names: &Names) -> Result<Loaded, OutputError> {
     let text = match payload.content {
         Content::Inline(text) => text,
         Content::NotUnicode => return Err(OutputError::NotUnicode),
-        Content::Spilled(path) => {
-            let text = Bytes::from(fs_err::read(&path).map_err(OutputError::Spilled)?);
-            // If it cannot be removed now, it goes with its directory.
-            let _ = fs_err::remove_file(&path);
-            // Made by the worker, but also within reach of the model.
-            serde_json::from_slice::<&RawValue>(&text)?;
-            text
-        }
+        Content::Spilled(path) => run_blocking(move || read_spilled(&path)).await?,
+        Content::SpilledText(path) => run_blocking(move || read_spilled_text(&path)).await?,
     };
-    match payload.files {
-        FileMarkers::None => Ok(text),
-        FileMarkers::Whole => {
-            let mut url = Vec::new();
-            append_file(&mut url, &text)?;
-            Ok(url.into())
+    Ok(match payload.files {
+        FileMarkers::None => Loaded::One(Part::Text(text)),
+        FileMarkers::Whole => Loaded::One(Part::File(names.open(&text)?)),
+        FileMarkers::Elements(indexes) => {
+            let part = |(index, text): (usize, Bytes)| {
+                if indexes.contains(&index) {
+                    names.open(&text).map(Part::File)
+                } else {
+                    Ok(Part::Text(text))
+                }
+            };
+            let parts = elements(&text).into_iter().enumerate().map(part);
+            Loaded::List(parts.collect::<Result<_, _>>()?)
         }
-        FileMarkers::Elements(indexes) => replace_elements(&text, &indexes),
+    })
+}
+
+/// The JSON text that the client gets.
+pub(crate) async fn deliver(
+    loaded: Loaded,
+    uploads: Option<&Uploads>,
+    prediction_id: &str,
+) -> Result<Bytes, OutputError> {
+    match (loaded, uploads) {
+        (Loaded::One(Part::Text(text)), _) => Ok(text),
+        (loaded, None) => run_blocking(move || inlined(loaded)).await,
+        (Loaded::One(part), Some(uploads)) => uploaded(part, uploads, prediction_id).await,
+        (Loaded::List(parts), Some(uploads)) => {
+            let texts = parts
+                .into_iter()
+                .map(|part| uploaded(part, uploads, prediction_id));
+            Ok(list(&try_join_all(texts).await?))
+        }
     }
 }
 
-fn replace_elements(list: &[u8], indexes: &[usize]) -> Result<Bytes, OutputError> {
-    let elements: Vec<&RawValue> = serde_json::from_slice(list)?;
-    let indexes: HashSet<_> = indexes.iter().collect();
-    let mut text = vec![b'['];
-    for (index, element) in elements.into_iter().enumerate() {
-        if index > 0 {
-            text.push(b',');
-        }
-        if indexes.contains(&index) {
-            append_file(&mut text, element.get().as_bytes())?;
-        } else {
-            text.extend_from_slice(element.get().as_bytes());
+/// Removes the files that a value nobody wants any more leaves behind.
+pub(crate) async fn discard(payload: Payload) {
+    if payload.needs_work() {
+        // What is loaded goes when it is dropped.
+        drop(load(payload, &Names::default()).await);
+    }
+}
+
+impl Names {
+    fn open(&self, marker: &[u8]) -> Result<OutputFile, OutputError> {
+        let MarkedFile {
+            path,
+            name,
+            mime,
+            delete,
+        } = serde_json::from_slice::<FileMarker>(marker)?.file;
+        let number = delete.then(|| self.open_files.fetch_add(1, Ordering::Relaxed));
+        let name = name.filter(|name| is_file_name(name));
+        Ok(OutputFile {
+            name: name.unwrap_or_else(|| format!("{}.bin", number.unwrap_or_default())),
+            _spooled: number.map(|_| TempFile::at(path.clone())),
+            path,
+            mime,
+        })
+    }
+}
+
+/// Whether a name can be the last segment of a URL.
+fn is_file_name(name: &str) -> bool {
+    !matches!(name, "" | "." | "..")
+}
+
+fn read_spilled(path: &Path) -> Result<Bytes, OutputError> {
+    let text = Bytes::from(fs_err::read(path).map_err(OutputError::Spilled)?);
+    // If it cannot be removed now, it goes with its directory.
+    let _ = fs_err::remove_file(path);
+    // Made by the worker, but also within reach of the model.
+    serde_json::from_slice::<&RawValue>(&text)?;
+    Ok(text)
+}
+
+fn read_spilled_text(path: &Path) -> Result<Bytes, OutputError> {
+    let read = || {
+        let mut file = fs_err::File::open(path)?;
+        let size = usize::try_from(file.metadata()?.len()).unwrap_or_default();
+        let mut text = Vec::with_capacity(size + 3);
+        text.push(b'"');
+        file.read_to_end(&mut text)?;
+        Ok(text)
+    };
+    let text = read().map_err(OutputError::Spilled)?;
+    let _ = fs_err::remove_file(path);
+    close_string(text)
+        .map(Bytes::from)
+        .ok_or(OutputError::NotUnicode)
+}
+
+async fn uploaded(
+    part: Part,
+    uploads: &Uploads,
+    prediction_id: &str,
+) -> Result<Bytes, OutputError> {
+    match part {
+        Part::Text(text) => Ok(text),
+        Part::File(file) => {
+            let url = uploads.send(&file, prediction_id).await?;
+            Ok(serde_json::Value::from(url).to_string().into())
         }
     }
-    text.push(b']');
+}
+
+fn list(texts: &[Bytes]) -> Bytes {
+    [b"[", texts.join(&b',').as_slice(), b"]"].concat().into()
+}
+
+/// Files become data URLs, read piece by piece into the text.
+fn inlined(loaded: Loaded) -> Result<Bytes, OutputError> {
+    let mut text = Vec::new();
+    match loaded {
+        Loaded::One(part) => append(&mut text, part)?,
+        Loaded::List(parts) => {
+            text.push(b'[');
+            for (index, part) in parts.into_iter().enumerate() {
+                if index > 0 {
+                    text.push(b',');
+                }
+                append(&mut text, part)?;
+            }
+            text.push(b']');
+        }
+    }
     Ok(text.into())
 }
 
-fn append_file(text: &mut Vec<u8>, marker: &[u8]) -> Result<(), OutputError> {
-    let OutputFile { path, mime, delete } = serde_json::from_slice::<FileMarker>(marker)?.file;
-    let mut file = fs_err::File::open(&path).map_err(OutputError::File)?;
-    let size = file.metadata().map_err(OutputError::File)?.len();
-    let size = usize::try_from(size).unwrap_or_default();
-    data_url::append(text, &mime, &mut file, size).map_err(OutputError::File)?;
-    if delete {
-        let _ = fs_err::remove_file(&path);
+fn append(text: &mut Vec<u8>, part: Part) -> Result<(), OutputError> {
+    match part {
+        Part::Text(part) => text.extend_from_slice(&part),
+        Part::File(file) => {
+            let mut content = fs_err::File::open(&file.path).map_err(OutputError::File)?;
+            let size = content.metadata().map_err(OutputError::File)?.len();
+            let size = usize::try_from(size).unwrap_or_default();
+            data_url::append(text, &file.mime, &mut content, size).map_err(OutputError::File)?;
+        }
     }
     Ok(())
 }
@@ -87,8 +220,15 @@ mod tests {
 
     use super::*;
 
-    fn marker(path: &std::path::Path, delete: bool) -> Value {
+    fn marker(path: &Path, delete: bool) -> Value {
         json!({"__cog_file__": {"path": path, "name": "a.txt", "mime": "text/plain", "delete": delete}})
+    }
+
+    fn resolve_now(payload: Payload) -> Result<Bytes, OutputError> {
+        tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap()
+            .block_on(async { deliver(load(payload, &Names::default()).await?, None, "a").await })
     }
 
     fn resolved(value: &Value, files: FileMarkers) -> Result<Value, String> {
@@ -125,7 +265,7 @@ mod tests {
 
     #[test]
     fn what_was_not_announced_is_plain_data() {
-        let forged = marker(std::path::Path::new("/etc/hostname"), true);
+        let forged = marker(Path::new("/etc/hostname"), true);
         assert_eq!(resolved(&forged, FileMarkers::None), Ok(forged.clone()));
         let list = json!([forged]);
         assert_eq!(resolved(&list, FileMarkers::None), Ok(list.clone()));
@@ -134,7 +274,7 @@ mod tests {
     #[test]
     fn a_missing_file_is_named() {
         let message = resolved(
-            &marker(std::path::Path::new("/no/such.png"), false),
+            &marker(Path::new("/no/such.png"), false),
             FileMarkers::Whole,
         )
         .unwrap_err();
@@ -157,5 +297,56 @@ mod tests {
             resolve_now(spilled()),
             Err(OutputError::Malformed(_))
         ));
+    }
+
+    #[test]
+    fn large_strings_become_json() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("1");
+        let check = |content: &[u8]| {
+            fs_err::write(&path, content).unwrap();
+            resolve_now(Payload {
+                content: Content::SpilledText(path.clone()),
+                files: FileMarkers::None,
+            })
+        };
+        for text in ["", "plain é", "a \"quote\"\n\\ and \u{1}"] {
+            let json = check(text.as_bytes()).unwrap();
+            assert_eq!(serde_json::from_slice::<String>(&json).unwrap(), text);
+            assert!(!path.exists());
+        }
+        let half = check(b"\xed\xa0\x80").unwrap_err();
+        assert!(matches!(half, OutputError::NotUnicode));
+    }
+
+    #[test]
+    fn files_are_named_in_order() {
+        let names = Names::default();
+        let name = |name: Value, delete: bool| {
+            let file =
+                json!({"path": "/no/such/file", "name": name, "mime": "m", "delete": delete});
+            let marker = json!({"__cog_file__": file}).to_string();
+            names.open(marker.as_bytes()).unwrap().name
+        };
+        assert_eq!(name(json!("a.png"), false), "a.png");
+        assert_eq!(name(json!(null), true), "0.bin");
+        assert_eq!(name(json!("b.png"), true), "b.png");
+        assert_eq!(name(json!(".."), true), "2.bin");
+    }
+
+    #[test]
+    fn what_is_discarded_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let spooled = directory.path().join("a");
+        fs_err::write(&spooled, "Hello").unwrap();
+        let payload = Payload {
+            content: Content::Inline(marker(&spooled, true).to_string().into()),
+            files: FileMarkers::Whole,
+        };
+        tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap()
+            .block_on(discard(payload));
+        assert!(!spooled.exists());
     }
 }

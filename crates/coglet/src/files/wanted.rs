@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use serde_json::value::RawValue;
 
-use crate::json::slice_of;
+use crate::json::elements;
 use crate::validate::members;
 use crate::worker::protocol::Parameter;
 
@@ -44,32 +43,42 @@ pub(super) enum Shape {
     Element,
 }
 
-/// What has to be fetched for an input, according to the handler's parameters.
-pub(crate) fn wanted(input: &Bytes, signature: &HashMap<String, Parameter>) -> Vec<Wanted> {
+/// What has to be fetched for an input, according to the handler's parameters, and the input as the
+/// worker gets it: what is fetched is null there.
+pub(crate) fn wanted(
+    input: &Bytes,
+    signature: &HashMap<String, Parameter>,
+) -> (Vec<Wanted>, Bytes) {
     if signature.values().all(|kind| *kind == Parameter::Secret) {
-        return Vec::new();
+        return (Vec::new(), input.clone());
     }
-    let named = members(input)
-        .into_iter()
-        .filter_map(|(name, value)| Some((signature.get(&name)?, name, value)));
-    named
+    let members = members(input);
+    let named = members
+        .iter()
+        .filter_map(|(name, value)| Some((signature.get(name)?, name, value)));
+    let wanted: Vec<_> = named
         .filter_map(|(kind, input, value)| {
             Some(Wanted {
-                input,
-                files: files(*kind, &value)?,
+                input: input.clone(),
+                files: files(*kind, value)?,
             })
         })
-        .collect()
+        .collect();
+    let rest = if wanted.is_empty() {
+        input.clone()
+    } else {
+        without_fetched(&members, &wanted)
+    };
+    (wanted, rest)
 }
 
-/// The input as the worker gets it: what was fetched is null there.
-pub(crate) fn without_fetched(input: &Bytes, wanted: &[Wanted]) -> Bytes {
+fn without_fetched(members: &[(String, Bytes)], wanted: &[Wanted]) -> Bytes {
     let fetched: HashMap<_, _> = wanted
         .iter()
         .map(|wanted| (wanted.input.as_str(), &wanted.files))
         .collect();
     let mut text = Vec::new();
-    for (name, value) in members(input) {
+    for (name, value) in members {
         text.push(if text.is_empty() { b'{' } else { b',' });
         text.extend_from_slice(
             serde_json::Value::from(name.as_str())
@@ -80,12 +89,12 @@ pub(crate) fn without_fetched(input: &Bytes, wanted: &[Wanted]) -> Bytes {
         match fetched.get(name.as_str()) {
             Some(WantedFiles::One(_)) => text.extend_from_slice(b"null"),
             Some(WantedFiles::Many(origins)) => {
-                text.extend_from_slice(&elements_without(&value, origins));
+                text.extend_from_slice(&elements_without(value, origins));
             }
-            None => text.extend_from_slice(&value),
+            None => text.extend_from_slice(value),
         }
     }
-    text.extend_from_slice(if text.is_empty() { b"{}" } else { b"}" });
+    text.push(b'}');
     text.into()
 }
 
@@ -116,14 +125,6 @@ fn files(kind: Parameter, value: &Bytes) -> Option<WantedFiles> {
         }
         Parameter::Secret => None,
     }
-}
-
-fn elements(list: &Bytes) -> Vec<Bytes> {
-    let parsed: Vec<&RawValue> = serde_json::from_slice(list).unwrap_or_default();
-    parsed
-        .into_iter()
-        .map(|element| slice_of(list, element))
-        .collect()
 }
 
 fn origin(kind: Parameter, json_string: &Bytes) -> Option<Origin> {
@@ -175,8 +176,8 @@ mod tests {
     fn check(kind: Parameter, value: &Value, rest: &Value) {
         let signature = HashMap::from([("x".to_owned(), kind)]);
         let input = Bytes::from(json!({"a": 1, "x": value}).to_string());
-        let wanted = wanted(&input, &signature);
-        let left: Value = serde_json::from_slice(&without_fetched(&input, &wanted)).unwrap();
+        let (wanted, left) = wanted(&input, &signature);
+        let left: Value = serde_json::from_slice(&left).unwrap();
         assert_eq!(left, json!({"a": 1, "x": rest}));
         assert_eq!(wanted.is_empty(), value == rest);
     }
@@ -232,6 +233,6 @@ mod tests {
             input: "x".into(),
             files: WantedFiles::One(Origin::Url("http://h/a".into())),
         };
-        assert_eq!(wanted(&input, &signature), [expected]);
+        assert_eq!(wanted(&input, &signature).0, [expected]);
     }
 }

@@ -12,11 +12,12 @@ use super::access_log::IdNote;
 use super::answer::{self, Refusal};
 use super::body;
 use super::envelope::Envelope;
+use super::events;
 use super::route::Route;
 use crate::app::App;
 use crate::files::run_blocking;
 use crate::predictions::{Order, Prediction, View};
-use crate::traces::{ServerSpan, Trace};
+use crate::traces::ServerSpan;
 use crate::validate::{Kind, Violation, accept_any_object};
 use crate::webhooks::WebhookOrder;
 
@@ -96,19 +97,19 @@ async fn accept(
     if let Some(span) = span {
         span.set_prediction(&id);
     }
-    let trace = span.as_ref().map(|span| span.trace.clone());
     if let Some(url_id) = &target.id
         && let Some(existing) = app.registry.by_id(url_id)
     {
-        return Ok(answer::json_parts(
-            StatusCode::ACCEPTED,
-            existing.render(View::Progress),
-        ));
+        return if wants_events {
+            check_streaming(app)?;
+            events::observe(app, &existing)
+        } else {
+            let progress = existing.render(View::Progress);
+            Ok(answer::json_parts(StatusCode::ACCEPTED, progress))
+        };
     }
     if wants_events {
-        return Err(not_acceptable(
-            "This model does not support streaming responses. Add @cog.streaming to predict() to enable SSE.",
-        ));
+        check_streaming(app)?;
     }
     let input = validated(app, target.kind, envelope.input).await?;
     let worker = app.ready_worker().ok_or_else(not_ready)?;
@@ -120,29 +121,34 @@ async fn accept(
             url,
             events: envelope.events,
             trace: trace_headers(&head.headers),
-            span: trace.as_ref().map(Trace::webhook),
+            span: span.as_ref().map(|span| span.trace.webhook()),
         });
     let order = Order {
         id,
         input,
         context: envelope.context,
     };
-    if prefers_async(&head.headers) {
-        let accepted = json!({"id": order.id, "status": "starting"});
-        let prediction = app.start(worker, order, permit, webhook);
-        follow(trace, &prediction);
+    let prediction = app.admit(order, permit, webhook);
+    if let Some(span) = span {
+        prediction.set_trace(span.trace.clone());
+    }
+    if wants_events {
+        // Before anything happens: the one for whom it runs gets everything.
+        let response =
+            events::run_for(app, &prediction).inspect_err(|_| app.cancel(&prediction))?;
+        app.start(worker, &prediction);
+        return Ok(response);
+    }
+    let is_async = prefers_async(&head.headers);
+    if is_async {
         app.registry.keep_result(&prediction);
+    }
+    app.start(worker, &prediction);
+    if is_async {
+        let accepted = json!({"id": prediction.order.id, "status": "starting"});
         return Ok(answer::json(StatusCode::ACCEPTED, &accepted));
     }
-    let prediction = app.start(worker, order, permit, webhook);
-    follow(trace, &prediction);
     Ok(wait(app, prediction).await)
-}
-
-fn follow(trace: Option<Trace>, prediction: &Prediction) {
-    if let Some(trace) = trace {
-        prediction.set_trace(trace);
-    }
 }
 
 /// Waits for the end. If the client leaves before, this is dropped and the prediction canceled.
@@ -166,6 +172,16 @@ impl Drop for CancelOnDrop<'_> {
     fn drop(&mut self) {
         self.app.cancel(self.prediction);
     }
+}
+
+/// Event streams are for models whose author wants them.
+fn check_streaming(app: &App) -> Result<(), Refusal> {
+    if app.can_be_watched() {
+        return Ok(());
+    }
+    Err(not_acceptable(
+        "This model does not support streaming responses. Add @cog.streaming to predict() to enable SSE.",
+    ))
 }
 
 /// Strips and checks an input.

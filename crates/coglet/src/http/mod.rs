@@ -6,6 +6,7 @@ mod body;
 mod create;
 mod discovery;
 mod envelope;
+mod events;
 mod front;
 mod health;
 mod metrics;

@@ -9,6 +9,8 @@ mod metrics;
 mod output;
 mod registry;
 mod snapshot;
+mod timeline;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,6 +28,8 @@ pub(crate) use metrics::{MetricMode, Metrics};
 pub(crate) use output::Output;
 pub(crate) use registry::Registry;
 pub(crate) use snapshot::View;
+pub(crate) use timeline::WatcherId;
+pub(crate) use watch::WatchError;
 
 use crate::delivery::Delivery;
 use crate::files::TempFile;
@@ -33,6 +37,9 @@ use crate::slots::SlotPermit;
 use crate::sync::lock;
 use crate::traces::Trace;
 use crate::webhooks::{Event, EventKind, Webhook};
+use crate::worker::protocol::Source;
+use timeline::{Record, Timeline};
+use watch::{MetricEvent, returned};
 
 /// One piece of log text is cut at this size.
 const MAX_LOG_ITEM: usize = 4 << 20;
@@ -109,6 +116,8 @@ struct State {
     delivery: Option<Delivery>,
     ended: Option<oneshot::Sender<()>>,
     webhook: Option<Webhook>,
+    /// What watchers get; kept only for models that can be watched.
+    timeline: Option<Box<Timeline>>,
 }
 
 /// Who is working on it.
@@ -141,6 +150,7 @@ impl Prediction {
             delivery: None,
             ended: None,
             webhook: None,
+            timeline: None,
         };
         Self {
             key,
@@ -158,6 +168,11 @@ impl Prediction {
             state.ended = Some(sender);
         }
         receiver
+    }
+
+    /// Keeps its events, the last `replayed` of them for watchers who come late.
+    pub(crate) fn keep_events(&self, replayed: usize) {
+        lock(&self.state).timeline = Some(Box::new(Timeline::new(replayed)));
     }
 
     pub(crate) fn set_webhook(&self, webhook: Webhook) {
@@ -182,6 +197,7 @@ impl Prediction {
         state.marks.running = Some(Instant::now());
         state.status = Status::Processing;
         state.files = files;
+        state.keep(|_| Record::Start);
         state.announce(EventKind::Start);
         true
     }
@@ -260,8 +276,9 @@ impl Prediction {
     }
 
     /// Adds whole lines to the log.
-    pub(crate) fn append_log(&self, text: &str) {
+    pub(crate) fn append_log(&self, source: Source, text: &str) {
         let mut state = lock(&self.state);
+        let start = state.logs.len();
         if text.len() <= MAX_LOG_ITEM {
             state.logs.push_str(text);
         } else {
@@ -270,17 +287,35 @@ impl Prediction {
                 .push_str(&text[..text.floor_char_boundary(MAX_LOG_ITEM)]);
             state.logs.push_str(LOG_CUT_MARK);
         }
+        state.keep(|state| Record::Log {
+            source,
+            text: start..state.logs.len(),
+        });
         state.announce(EventKind::Logs);
     }
 
     pub(crate) fn record_metric(&self, name: &str, value: serde_json::Value, mode: MetricMode) {
-        lock(&self.state).metrics.record(name, value, mode);
+        let mut state = lock(&self.state);
+        state.keep(|_| {
+            let event = MetricEvent {
+                name,
+                value: &value,
+                mode,
+            };
+            let text = serde_json::to_vec(&event).expect("plain values always serialise");
+            Record::Metric(text.into())
+        });
+        state.metrics.record(name, value, mode);
     }
 
     /// Adds an item of a stream, as JSON text.
     pub(crate) fn push_output(&self, item: &[u8]) {
         let mut state = lock(&self.state);
+        if matches!(state.stage, Stage::Ended) {
+            return;
+        }
         state.output.push(item);
+        state.keep(|state| Record::Output(state.output.item_count() - 1));
         state.announce(EventKind::Output);
     }
 
@@ -320,15 +355,19 @@ impl Prediction {
         };
         state.error = ending.error.filter(|_| !canceled);
         match ending.output {
-            Some(output) => state.output = output,
+            Some(output) => state.set_output(output),
             None if ending.status == Status::Succeeded => state.output.ensure_items(),
             None => {}
         }
+        state.output.seal();
         state.marks.ended = Some(Instant::now());
         state.predict_time = Some(state.marks.total().as_secs_f64());
         state.permit = None;
         state.files = Vec::new();
-        state.delivery = None;
+        // If this is the delivery's own doing, it has nothing left to wait for.
+        if let Some(delivery) = state.delivery.take() {
+            delivery.task.abort();
+        }
         true
     }
 
@@ -338,6 +377,7 @@ impl Prediction {
             // Nobody listens after the client has left.
             let _ = ended.send(());
         }
+        state.keep(|_| Record::Completed);
         state.announce(EventKind::Completed);
         state.webhook = None;
         if let Some(trace) = state.trace.take() {
@@ -360,6 +400,25 @@ impl Status {
 }
 
 impl State {
+    /// Adds to the timeline, if there is one. Else the record is not even made.
+    fn keep(&mut self, record: impl FnOnce(&Self) -> Record) {
+        if self.timeline.is_some() {
+            let record = record(self);
+            if let Some(timeline) = &mut self.timeline {
+                timeline.push(record);
+            }
+        }
+    }
+
+    fn set_output(&mut self, output: Output) {
+        if let (Some(timeline), Output::Value(text)) = (&mut self.timeline, &output) {
+            for record in returned(text) {
+                timeline.push(record);
+            }
+        }
+        self.output = output;
+    }
+
     fn announce(&mut self, kind: EventKind) {
         if let Some(webhook) = &mut self.webhook {
             webhook.announce(Event {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{Prediction, Status};
+use super::{Order, Prediction, State, Status};
 use crate::json::{Parts, object_with};
 use crate::sync::lock;
 
@@ -39,36 +39,36 @@ impl Prediction {
 
     /// The prediction as it is now.
     pub(crate) fn render(&self, view: View) -> Parts {
-        let state = lock(&self.state);
+        lock(&self.state).render(&self.order, view)
+    }
+}
+
+impl State {
+    pub(super) fn render(&self, order: &Order, view: View) -> Parts {
         let is_interim = matches!(view, View::Interim { .. });
         let fields = Fields {
-            id: &self.order.id,
+            id: &order.id,
             status: if is_interim {
                 Status::Processing
             } else {
-                state.status
+                self.status
             },
-            error: state.error.as_deref().filter(|_| !is_interim),
-            logs: &state.logs,
-            metrics: state
+            error: self.error.as_deref().filter(|_| !is_interim),
+            logs: &self.logs,
+            metrics: self
                 .metrics
-                .with_predict_time(state.predict_time.filter(|_| !is_interim)),
+                .with_predict_time(self.predict_time.filter(|_| !is_interim)),
         };
         let output = match view {
-            View::Answer if state.status != Status::Succeeded => None,
-            View::Answer => Some(
-                state
-                    .output
-                    .to_json()
-                    .unwrap_or(Bytes::from_static(b"null")),
-            ),
-            View::Progress | View::Final => state.output.to_json(),
+            View::Answer if self.status != Status::Succeeded => None,
+            View::Answer => Some(self.output.to_json().unwrap_or(Bytes::from_static(b"null"))),
+            View::Progress | View::Final => self.output.to_json(),
             View::Interim { items: 0 } => None,
-            View::Interim { items } => state.output.first_items(items),
+            View::Interim { items } => self.output.first_items(items),
         };
         let mut members: Vec<_> = output.map(|text| ("output", text)).into_iter().collect();
         if matches!(view, View::Progress) {
-            members.push(("input", self.order.input.clone()));
+            members.push(("input", order.input.clone()));
         }
         object_with(&fields, &members)
     }
@@ -83,6 +83,7 @@ mod tests {
     use super::*;
     use crate::predictions::{Ending, Key, Order, Output};
     use crate::slots::Slots;
+    use crate::worker::protocol::Source;
 
     fn prediction() -> Prediction {
         let order = Order {
@@ -115,7 +116,7 @@ mod tests {
         let prediction = prediction();
         assert!(prediction.begin_running(Vec::new()));
         prediction.push_output(b"1");
-        prediction.append_log("hello\n");
+        prediction.append_log(Source::Stdout, "hello\n");
         assert!(prediction.end(Ending::failed("boom")));
         let mut expected = json!({
             "id": "p", "status": "failed", "error": "boom", "logs": "hello\n", "metrics": {"predict_time": "time"},
@@ -155,7 +156,7 @@ mod tests {
     #[test]
     fn an_endless_log_line_is_cut() {
         let prediction = prediction();
-        prediction.append_log(&"é".repeat(3 << 20));
+        prediction.append_log(Source::Stdout, &"é".repeat(3 << 20));
         let logs = parsed(prediction.render(View::Progress))["logs"]
             .as_str()
             .unwrap()

@@ -23,6 +23,8 @@ pub(crate) struct ModelSchema {
     pub(crate) document: Bytes,
     input: Option<InputSchema>,
     training_input: Option<InputSchema>,
+    /// The model may be watched as an event stream.
+    pub(crate) streams: bool,
     output_is_array: bool,
     training_output_is_array: bool,
 }
@@ -60,6 +62,8 @@ impl ModelSchema {
         Ok(Self {
             input: input("Input"),
             training_input: input("TrainingInput"),
+            streams: parsed.pointer("/paths/~1predictions/post/x-cog-streaming")
+                == Some(&Value::Bool(true)),
             output_is_array: is_array("Output"),
             training_output_is_array: is_array("TrainingOutput"),
             document,

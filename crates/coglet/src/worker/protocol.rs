@@ -148,6 +148,15 @@ pub(crate) enum Source {
     Stderr,
 }
 
+impl Source {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+}
+
 /// A value made by user code.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Payload {
@@ -161,6 +170,8 @@ pub(crate) enum Content {
     Inline(Bytes),
     /// A file that the receiver removes.
     Spilled(PathBuf),
+    /// The same for a string: the file holds its characters as they are.
+    SpilledText(PathBuf),
     /// Text that is not Unicode: Python's strings can hold half a surrogate pair.
     NotUnicode,
 }
@@ -179,12 +190,15 @@ pub(crate) enum FileMarkers {
 #[derive(Debug, Deserialize)]
 pub(crate) struct FileMarker {
     #[serde(rename = "__cog_file__")]
-    pub(crate) file: OutputFile,
+    pub(crate) file: MarkedFile,
 }
 
 #[derive(Debug, Deserialize)]
-pub(crate) struct OutputFile {
+pub(crate) struct MarkedFile {
     pub(crate) path: PathBuf,
+    /// As the model named it, without directories.
+    #[serde(default)]
+    pub(crate) name: Option<String>,
     pub(crate) mime: String,
     /// Made by the worker for this purpose: remove it after reading.
     #[serde(default)]
@@ -214,6 +228,8 @@ struct Fields<'a> {
     #[serde(borrow)]
     output: Option<&'a RawValue>,
     output_file: Option<PathBuf>,
+    /// What is in the file is no JSON, but the string that is meant.
+    raw: bool,
     files: FileMarkers,
     error: Option<String>,
     stream: bool,
@@ -250,6 +266,11 @@ impl FromWorker {
         let need = |name: &'static str| {
             serde_json::Error::custom(format!("`{}` without `{name}`", fields.kind))
         };
+        let spilled = if fields.raw {
+            Content::SpilledText
+        } else {
+            Content::Spilled
+        };
         Ok(match fields.kind.as_ref() {
             "loaded" => Self::Loaded(Loaded {
                 sdk: fields.sdk,
@@ -277,15 +298,23 @@ impl FromWorker {
             },
             "chunk" => Self::Chunk {
                 id: fields.id.ok_or_else(|| need("id"))?.0,
-                value: payload(fields.value.map(content), fields.value_file, fields.files)
-                    .unwrap_or_else(Payload::null),
+                value: payload(
+                    fields.value.map(content),
+                    fields.value_file.map(spilled),
+                    fields.files,
+                )
+                .unwrap_or_else(Payload::null),
             },
             "done" => Self::Done(Done {
                 id: fields.id.ok_or_else(|| need("id"))?.0,
                 status: fields.status.ok_or_else(|| need("status"))?,
                 // What is not said to have gone as chunks is here, even if it is null.
-                output: payload(fields.output.map(content), fields.output_file, fields.files)
-                    .or_else(|| (!fields.stream).then(Payload::null)),
+                output: payload(
+                    fields.output.map(content),
+                    fields.output_file.map(spilled),
+                    fields.files,
+                )
+                .or_else(|| (!fields.stream).then(Payload::null)),
                 error: fields.error,
                 scratch: fields.scratch,
             }),
@@ -305,10 +334,10 @@ impl FromWorker {
 
 fn payload(
     inline: Option<Content>,
-    spilled: Option<PathBuf>,
+    spilled: Option<Content>,
     files: FileMarkers,
 ) -> Option<Payload> {
-    let content = spilled.map(Content::Spilled).or(inline)?;
+    let content = spilled.or(inline)?;
     Some(Payload { content, files })
 }
 
@@ -322,7 +351,7 @@ impl Payload {
     pub(crate) fn into_text(self) -> Option<Bytes> {
         match self.content {
             Content::Inline(text) => Some(text),
-            Content::Spilled(_) | Content::NotUnicode => None,
+            Content::Spilled(_) | Content::SpilledText(_) | Content::NotUnicode => None,
         }
     }
 

@@ -23,7 +23,7 @@ use super::protocol::{self, FromWorker, Source, ToWorker};
 use super::spawn::{Spawned, spawn};
 use super::{Stop, Worker};
 use crate::app::App;
-use crate::delivery::{deliver_end, deliver_item};
+use crate::delivery::{deliver_end, deliver_item, discard_late};
 use crate::logging::user_lines;
 use crate::predictions::{Key, Prediction};
 use crate::process::{Reaper, signal_group};
@@ -201,11 +201,12 @@ impl Session {
                     prediction.record_metric(&name, value, mode);
                 });
             }
-            FromWorker::Chunk { id, value } => {
-                if let Some(prediction) = self.app.registry.by_key(id) {
+            FromWorker::Chunk { id, value } => match self.app.registry.by_key(id) {
+                Some(prediction) => {
                     deliver_item(&self.app, &self.worker, &prediction, value);
                 }
-            }
+                None => discard_late(value),
+            },
             FromWorker::Done(done) => self.on_done(done),
             FromWorker::Health { seq, ok, error } => {
                 let result = if ok {
@@ -239,6 +240,9 @@ impl Session {
     fn on_done(&mut self, done: protocol::Done) {
         let scratch = self.worker.scratch_of(&done);
         let Some(prediction) = self.app.registry.by_key(done.id) else {
+            if let Some(output) = done.output {
+                discard_late(output);
+            }
             return;
         };
         if self.app.registry.only_running().is_some() {
@@ -397,20 +401,11 @@ async fn passed(deadline: Option<(Instant, Overdue)>) {
 }
 
 fn log_for(prediction: &Prediction, source: Source, text: &str) {
-    prediction.append_log(text);
+    prediction.append_log(source, text);
     user_lines(Some(&prediction.order.id), source.name(), text);
 }
 
 fn excerpt(frame: &Bytes) -> String {
     const LENGTH: usize = 200;
     String::from_utf8_lossy(&frame[..frame.len().min(LENGTH)]).into_owned()
-}
-
-impl Source {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Stdout => "stdout",
-            Self::Stderr => "stderr",
-        }
-    }
 }

@@ -73,6 +73,11 @@ impl<'a> Request<'a> {
 }
 
 impl Pending {
+    /// The connection, for answers that are read as they come.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     pub(crate) fn answer(self) -> Response {
         self.try_answer().expect("an answer")
     }

@@ -87,11 +87,21 @@ impl Model {
     }
 
     pub(crate) fn component(mut self, name: &str, schema: Value) -> Self {
-        let document = self
-            .schema
-            .get_or_insert_with(|| json!({"openapi": "3.0.2", "components": {"schemas": {}}}));
+        let document = self.document();
         document["components"]["schemas"][name] = schema;
         self
+    }
+
+    /// Gives it a document that allows event streams.
+    pub(crate) fn streaming(mut self) -> Self {
+        let document = self.document();
+        document["paths"] = json!({"/predictions": {"post": {"x-cog-streaming": true}}});
+        self
+    }
+
+    fn document(&mut self) -> &mut Value {
+        self.schema
+            .get_or_insert_with(|| json!({"openapi": "3.0.2", "components": {"schemas": {}}}))
     }
 
     pub(crate) fn env(mut self, name: &str, value: impl ToString) -> Self {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from ._decorators import concurrent, streaming
 from ._scope import current_scope
 from ._version import __version__
@@ -12,19 +10,22 @@ from .exceptions import CancelationException
 from .input import FieldInfo, Input
 from .model import BaseModel
 from .predictor import BasePredictor, BaseRunner
-from .types import (
-    AsyncConcatenateIterator,
-    ConcatenateIterator,
-    File,
-    Opaque,
-    Path,
-    Secret,
-    URLFile,
-    URLPath,
-)
 
+TYPE_CHECKING = False  # what only some models need is imported when they name it
 if TYPE_CHECKING:
+    from typing import Any
+
     from ._deprecated import ExperimentalFeatureWarning, emit_metric
+    from .types import (
+        AsyncConcatenateIterator,
+        ConcatenateIterator,
+        File,
+        Opaque,
+        Path,
+        Secret,
+        URLFile,
+        URLPath,
+    )
 
 __all__ = [
     "AsyncConcatenateIterator",
@@ -51,9 +52,33 @@ __all__ = [
 ]
 
 
+_TYPES = frozenset(
+    {
+        "AsyncConcatenateIterator",
+        "ConcatenateIterator",
+        "File",
+        "Opaque",
+        "Path",
+        "Secret",
+        "URLFile",
+        "URLPath",
+    }
+)
+
+
 def __getattr__(name: str) -> Any:
+    if name in _TYPES or name == "types":
+        import importlib
+
+        types = importlib.import_module(".types", __name__)
+        globals().update({known: getattr(types, known) for known in _TYPES})
+        return types if name == "types" else globals()[name]
     if name in ("ExperimentalFeatureWarning", "emit_metric"):
         from . import _deprecated
 
         return _deprecated.provide(name)
     raise AttributeError(f"module 'cog' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

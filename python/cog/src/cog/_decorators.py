@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, overload
+TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar, overload
 
-F = TypeVar("F", bound=Callable[..., Any])
+    F = TypeVar("F", bound=Callable[..., Any])
+else:
+
+    def overload(function):
+        """As in `typing`, as far as it matters when the program runs."""
+        return function
 
 
 @overload
 def streaming(function: F) -> F: ...
 @overload
-def streaming() -> Callable[[F], F]: ...
-def streaming(function: F | None = None) -> F | Callable[[F], F]:
+def streaming() -> Callable[[F], F]: ...  # noqa: F811
+def streaming(function: F | None = None) -> F | Callable[[F], F]:  # noqa: F811
     """Lets clients read the output as server-sent events. Read from the source when an image is built."""
     return (lambda decorated: decorated) if function is None else function
 
@@ -20,8 +27,8 @@ def streaming(function: F | None = None) -> F | Callable[[F], F]:
 @overload
 def concurrent(function: F) -> F: ...
 @overload
-def concurrent(*, max: int = 1) -> Callable[[F], F]: ...
-def concurrent(function: F | None = None, *, max: int = 1) -> F | Callable[[F], F]:
+def concurrent(*, max: int = 1) -> Callable[[F], F]: ...  # noqa: F811
+def concurrent(function: F | None = None, *, max: int = 1) -> F | Callable[[F], F]:  # noqa: F811
     """How many predictions may run at once; more than one needs an async function."""
     if not isinstance(max, int) or isinstance(max, bool):
         raise TypeError("concurrent max must be an integer")

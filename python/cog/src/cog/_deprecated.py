@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from ._scope import current_scope
+
+TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
+if TYPE_CHECKING:
+    from typing import Any
 
 _NOTICES = {
     "ExperimentalFeatureWarning": "cog: ExperimentalFeatureWarning is deprecated and is never emitted; remove it.",

@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from .types import Path
+
+    #: Sends name, value and wire mode of one recorded metric.
+    Sink = Callable[[str, Any, str], None]
 
 NAME_LIMIT = 128
 SEGMENT_LIMIT = 4
 _MODES = {"replace": "replace", "incr": "increment", "increment": "increment", "append": "append"}
 _INTEGER_LIMITS = (-(2**63), 2**64 - 1)
-
-#: Sends name, value and wire mode of one recorded metric.
-Sink = Callable[[str, Any, str], None]
 
 
 class MetricRecorder:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
+TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class BaseModel:
@@ -17,9 +18,15 @@ class BaseModel:
         parent_is_auto = bool(primary.__dict__.get("__cog_auto_dataclass__", False))
         if auto_dataclass:
             for base in cls.__mro__[1:]:
-                if base.__name__ != "BaseModel" and not issubclass(base, BaseModel) and dataclasses.is_dataclass(base):
+                if (
+                    base.__name__ != "BaseModel"
+                    and not issubclass(base, BaseModel)
+                    and hasattr(base, "__dataclass_fields__")
+                ):
                     raise TypeError(f'Cannot mixin dataclass "{base.__name__}" while inheriting from `BaseModel`')
             cls.__cog_auto_dataclass__ = True  # type: ignore[attr-defined]
+            import dataclasses
+
             dataclasses.dataclass(init=init, **options)(cls)
         elif parent_is_auto:
             raise ValueError(

@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable
-from typing import Any
 
 from ._decorators import unwrapped
-from ._scope import Scope, current_scope
+from ._scope import current_scope
+
+TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ._scope import Scope
 
 
 class BaseRunner:

@@ -154,6 +154,14 @@ fn chunk() {
         received(&message),
         value(Content::Spilled("/dev/shm/x/1".into()), FileMarkers::None)
     );
+    let message = json!({"type": "chunk", "id": "7", "value_file": "/dev/shm/x/1", "raw": true});
+    assert_eq!(
+        received(&message),
+        value(
+            Content::SpilledText("/dev/shm/x/1".into()),
+            FileMarkers::None
+        )
+    );
 }
 
 #[test]

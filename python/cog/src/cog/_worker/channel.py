@@ -10,7 +10,11 @@ import os
 import socket
 import struct
 import threading
-from typing import Any
+from collections import deque
+
+TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
+if TYPE_CHECKING:
+    from typing import Any
 
 #: Values whose JSON is larger travel as files.
 SPILL_BYTES = 1024 * 1024
@@ -29,26 +33,44 @@ class Channel:
         self._lock = threading.RLock()
         self._buffer = bytearray()
         self.owner = os.getpid()
+        self.is_forked = False
+        os.register_at_fork(after_in_child=self._forked)
         #: Depth of the main thread's sections that a cancelation must not interrupt, and what to call after them.
         #: Signals are handled by the main thread, so other threads need not count.
         self.busy = 0
         self._main = threading.main_thread().ident
         self.after_busy: Any = None
+        #: Log text that is to go before any other frame, and what sends it.
+        self.held_logs: deque[Any] = deque()
+        self.release_logs: Any = None
+
+    def _forked(self) -> None:
+        self.is_forked = True
+        self.held_logs.clear()
 
     # Writing
 
     def send(self, message: dict[str, Any]) -> None:
         """Writes one frame. In a forked child nothing is written: the socket is not the child's."""
+        if self.held_logs and message["type"] != "log":
+            self.release_logs()
         self._write(_frame(_encode(message).encode("utf-8", "surrogatepass")))
 
     def send_value(self, message: dict[str, Any], key: str, text: str) -> None:
         """Writes a frame with JSON ``text`` as its last member, or as a file if it is large."""
+        if self.held_logs:
+            self.release_logs()
         data = text.encode("utf-8", "surrogatepass")
         if len(data) > SPILL_BYTES and self._spill_directory:
             self.send({**message, f"{key}_file": self._spill(data)})
             return
         head = _encode(message)[:-1].encode("utf-8", "surrogatepass")
         self._write(_frame(b'%b,"%b":%b}' % (head, key.encode(), data)))
+
+    def send_raw(self, message: dict[str, Any], key: str, text: str) -> None:
+        """Writes a frame with a large string as its last member."""
+        path = self._spill(text.encode("utf-8", "surrogatepass"))
+        self.send({**message, f"{key}_file": path, "raw": True})
 
     def _spill(self, data: bytes) -> str:
         with self._lock:

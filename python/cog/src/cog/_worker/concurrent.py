@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Any
 
 from .. import _scope
 from .._scope import Scope
@@ -15,6 +14,10 @@ from .logs import Logs, task_prediction
 from .main import fail_setup
 from .model import Model, described, scratch_directory, spill_directory
 from .serial import failure, finish, metric_sink, send_chunk
+
+TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def serve(model: Model, channel: Channel, logs: Logs) -> None:

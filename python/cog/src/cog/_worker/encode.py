@@ -6,9 +6,15 @@ import io
 import json
 import os
 import sys
-from typing import Any
 
-_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+from .channel import SPILL_BYTES
+
+TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
+if TYPE_CHECKING:
+    from typing import Any
+
+#: Read at once from an open file.
+COPY_BYTES = 1024 * 1024
 
 #: The common case: already JSON, no walk needed.
 _PLAIN = (str, int, float, bool, type(None))
@@ -19,17 +25,23 @@ class OutputError(Exception):
 
 
 class Encoded:
-    """An output: its JSON text, and where in it the server finds files (True: all of it; else indexes)."""
+    """An output: its JSON text, and where in it the server finds files (True: all of it; else indexes).
 
-    __slots__ = ("files", "text")
+    If it is raw, the text is the output itself: a string so large that the server writes it as JSON.
+    """
 
-    def __init__(self, text: str, files: bool | list[int] = False) -> None:
+    __slots__ = ("files", "raw", "text")
+
+    def __init__(self, text: str, files: bool | list[int] = False, raw: bool = False) -> None:
         self.text = text
         self.files = files
+        self.raw = raw
 
 
 def encode(value: Any, spill_directory: str | None) -> Encoded:
     """One output, or one item of a stream."""
+    if type(value) is str and len(value) > SPILL_BYTES and spill_directory:
+        return Encoded(value, raw=True)
     if type(value) in _PLAIN:
         return Encoded(_json(value))
     if is_file(value):
@@ -42,9 +54,9 @@ def encode(value: Any, spill_directory: str | None) -> Encoded:
                 files.append(index)
                 items.append(_file_marker(item, spill_directory))
             else:
-                items.append(_plain(item))
+                items.append(item)
         return Encoded(_json(items), files or False)
-    return Encoded(_json(_plain(value)))
+    return Encoded(_json(value))
 
 
 def is_file(value: Any) -> bool:
@@ -59,7 +71,9 @@ def is_generator(value: Any) -> bool:
 
 def _json(value: Any) -> str:
     try:
-        return _encoder.encode(value)
+        return _encode(value)
+    except _Raised as raised:
+        raise raised.error from None
     except TypeError as error:
         raise OutputError(f"Failed to serialize output: TypeError: {error}") from None
     except ValueError as error:
@@ -68,22 +82,43 @@ def _json(value: Any) -> str:
         raise OutputError("Failed to serialize output: it is nested too deeply") from None
 
 
+class _Raised(Exception):
+    """User code raised while its value was encoded: an error of the model, not of its output's type."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def _default(value: Any) -> Any:
+    """Called by the encoder for what it can't encode by itself."""
+    try:
+        plain = _plain(value)
+    except RecursionError:
+        raise
+    except Exception as error:
+        raise _Raised(error) from None
+    if plain is value:
+        raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+    return plain
+
+
+#: Most outputs are plain already: then all of it happens in C, without a walk of ours. Values that contain themselves
+#: end in a `RecursionError`.
+_encode = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False, default=_default
+).encode
+
+
 def _plain(value: Any) -> Any:
-    """The value in types that JSON has; what has none is left for the encoder to refuse by name."""
-    if type(value) in _PLAIN:
-        return value
-    if isinstance(value, dict) and type(value) is dict:
-        return {key: _plain(item) for key, item in value.items()}
+    """The value in types that JSON has, as far as its outermost layer goes; itself if it has none."""
     for method in ("model_dump", "dict"):
         dump = getattr(value, method, None)
-        if callable(dump) and not isinstance(value, (dict, type)):
-            return _plain(dump())
+        if callable(dump) and not isinstance(value, type):
+            return dump()
     if hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
-        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)) or is_generator(value):
-        return [_plain(item) for item in value]
+        return {name: getattr(value, name) for name in value.__dataclass_fields__}
+    if isinstance(value, (set, frozenset)) or is_generator(value):
+        return list(value)
     return _scalar(value)
 
 
@@ -93,7 +128,7 @@ def _scalar(value: Any) -> Any:
     # A value of these types exists only if its module is loaded.
     enum = sys.modules.get("enum")
     if enum is not None and isinstance(value, enum.Enum):
-        return _plain(value.value)
+        return value.value
     datetime = sys.modules.get("datetime")
     if datetime is not None and isinstance(value, datetime.datetime):
         return value.isoformat()
@@ -118,7 +153,11 @@ def _file_marker(value: Any, spill_directory: str | None) -> dict[str, Any]:
 
     name = _name_of(value)
     with tempfile.NamedTemporaryFile(dir=spill_directory, delete=False) as copy:
-        copy.write(_content_of(value))
+        try:
+            _copy(value, copy)
+        except BaseException:
+            os.unlink(copy.name)
+            raise
     return {"__cog_file__": {"path": copy.name, "name": name, "mime": mime_of(name), "delete": True}}
 
 
@@ -144,10 +183,17 @@ def _name_of(file: Any) -> str | None:
 
 
 def _content_of(file: Any) -> bytes:
+    content = io.BytesIO()
+    _copy(file, content)
+    return content.getvalue()
+
+
+def _copy(file: Any, target: Any) -> None:
+    """All of an open file, piece by piece: it may be larger than memory."""
     if file.seekable():
         file.seek(0)
-    content = file.read()
-    return content.encode() if isinstance(content, str) else bytes(content)
+    while piece := file.read(COPY_BYTES):
+        target.write(piece.encode() if isinstance(piece, str) else piece)
 
 
 def mime_of(name: str | None) -> str:

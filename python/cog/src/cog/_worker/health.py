@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 from .channel import Channel
 from .model import Model, described
+
+TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
+if TYPE_CHECKING:
+    from typing import Any
 
 TIME_LIMIT_SECONDS = 5.0
 TIMED_OUT = f"Healthcheck failed: user-defined healthcheck timed out after {TIME_LIMIT_SECONDS} seconds"

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from types import FrameType
-from typing import Any
 
 from .._version import __version__
 from .channel import Channel
 from .logs import Logs
 from .model import Model, described, python_version, spill_directory
+
+TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any
 
 PROTOCOL_VERSION = 1
 

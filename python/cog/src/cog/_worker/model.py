@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Any
 
 from .._decorators import unwrapped
 from ..predictor import (
@@ -14,6 +12,11 @@ from ..predictor import (
     load_predictor_from_ref,
 )
 from .signature import Inputs
+
+TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 _COROUTINE, _ASYNC_GENERATOR = 0x80, 0x200
 

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
-from types import FrameType
-from typing import Any
 
 from .. import _scope
 from .._scope import Scope
@@ -21,6 +18,12 @@ from .health import answer
 from .logs import Logs
 from .main import fail_setup
 from .model import Model, described, scratch_directory, spill_directory
+
+TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+    from typing import Any
 
 
 def serve(model: Model, channel: Channel, logs: Logs) -> None:
@@ -130,10 +133,7 @@ def metric_sink(channel: Channel, prediction: str) -> Callable[[str, Any, str], 
 
 def send_chunk(channel: Channel, prediction: str, item: Encoded) -> None:
     """One item of a stream."""
-    frame: dict[str, Any] = {"type": "chunk", "id": prediction}
-    if item.files:
-        frame["files"] = item.files
-    channel.send_value(frame, "value", item.text)
+    _send(channel, {"type": "chunk", "id": prediction}, "value", item)
 
 
 def finish(channel: Channel, prediction: str, end: dict[str, Any], output: Encoded | None) -> None:
@@ -141,10 +141,17 @@ def finish(channel: Channel, prediction: str, end: dict[str, Any], output: Encod
     frame: dict[str, Any] = {"type": "done", "id": prediction, **end}
     if output is None:
         channel.send(frame)
+    else:
+        _send(channel, frame, "output", output)
+
+
+def _send(channel: Channel, frame: dict[str, Any], key: str, output: Encoded) -> None:
+    if output.raw:
+        channel.send_raw(frame, key, output.text)
         return
     if output.files:
         frame["files"] = output.files
-    channel.send_value(frame, "output", output.text)
+    channel.send_value(frame, key, output.text)
 
 
 def failure(error: BaseException, canceled: bool) -> tuple[dict[str, Any], None]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import sys
 
 from .._decorators import unwrapped
 from ..input import FieldInfo
-from ..types import File, Path, Secret
 
-_KINDS = {Path: "path", File: "file", Secret: "secret"}
+TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
 _LISTS = {"path": "path_list", "file": "file_list"}
 
 
@@ -42,8 +44,8 @@ def _is_plain(annotation: Any) -> bool:
 
 
 def _kind(annotation: Any) -> str | None:
-    if isinstance(annotation, type) and annotation in _KINDS:
-        return _KINDS[annotation]
+    if _is_plain(annotation):
+        return _class_kind(annotation)
     import types
     import typing
 
@@ -56,6 +58,15 @@ def _kind(annotation: Any) -> str | None:
     if origin is list:
         return _LISTS.get(_kind(typing.get_args(annotation)[0]) or "")
     return None
+
+
+def _class_kind(cls: type) -> str | None:
+    # A parameter can have one of our types only if that module is loaded.
+    ours = sys.modules.get("cog.types")
+    if ours is None:
+        return None
+    kinds = {ours.Path: "path", ours.File: "file", ours.Secret: "secret"}
+    return kinds.get(cls)
 
 
 def defaults(handler: Callable[..., Any]) -> dict[str, Any]:
@@ -90,6 +101,8 @@ class Inputs:
 
 def _converted(kind: str, value: Any, local: Any, opened: list[Any]) -> Any:
     if kind == "secret":
+        from ..types import Secret
+
         return Secret(value) if isinstance(value, str) else value
     if kind in ("path_list", "file_list"):
         if not isinstance(value, list):
@@ -100,6 +113,8 @@ def _converted(kind: str, value: Any, local: Any, opened: list[Any]) -> Any:
 
 
 def _file(kind: str, value: Any, local: str | None, opened: list[Any]) -> Any:
+    from ..types import File, Path
+
     if kind.startswith("path"):
         return value if local is None else Path(local)
     if local is not None:

@@ -1,0 +1,235 @@
+//! Output files sent to where the operator wants them (`--upload-url`).
+
+use std::io;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::Stream;
+use http::{HeaderValue, Method, StatusCode, header};
+use reqwest::{Body, Client, Response, Url};
+use tokio::io::AsyncReadExt as _;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::output::OutputFile;
+
+/// For one file, all redirects included.
+const TIME_LIMIT: Duration = Duration::from_secs(25);
+const MAX_REDIRECTS: usize = 10;
+/// At the same time, over all predictions.
+const PARALLEL: usize = 32;
+/// What is read from a file at once.
+const PIECE: u64 = 256 << 10;
+
+/// Sends files to a store over HTTP.
+#[derive(Debug)]
+pub(crate) struct Uploads {
+    base: String,
+    client: OnceLock<Client>,
+    turns: Semaphore,
+}
+
+/// Why a file did not get there. The text goes to the client.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UploadError {
+    #[error("`{0}`, given with `--upload-url`, is not an http or https URL")]
+    InvalidBase(String),
+    #[error("could not upload output file `{name}`: {cause}")]
+    Read { name: String, cause: io::Error },
+    #[error("could not upload output file `{name}` to {url}: {cause}")]
+    Send {
+        name: String,
+        url: String,
+        cause: String,
+    },
+}
+
+/// One file on its way.
+struct Shipment<'a> {
+    client: &'a Client,
+    file: &'a OutputFile,
+    prediction_id: &'a str,
+}
+
+/// What is wrong with one try.
+enum Failure {
+    Read(io::Error),
+    Send(String),
+}
+
+impl Uploads {
+    pub(crate) fn new(base: String) -> Self {
+        Self {
+            base,
+            client: OnceLock::new(),
+            turns: Semaphore::new(PARALLEL),
+        }
+    }
+
+    /// Sends a file and returns where it can be found.
+    pub(super) async fn send(
+        &self,
+        file: &OutputFile,
+        prediction_id: &str,
+    ) -> Result<String, UploadError> {
+        let url = self.target(&file.name)?;
+        let shipment = Shipment {
+            client: self.client.get_or_init(crate::client::for_uploads),
+            file,
+            prediction_id,
+        };
+        let turn = self.turns.acquire().await;
+        let sent = timeout(TIME_LIMIT, shipment.send(url.clone())).await;
+        drop(turn);
+        let name = file.name.clone();
+        match sent {
+            Ok(Ok(location)) => Ok(location),
+            Ok(Err(Failure::Read(cause))) => Err(UploadError::Read { name, cause }),
+            Ok(Err(Failure::Send(cause))) => Err(UploadError::Send {
+                name,
+                url: without_query(url.as_str()).into(),
+                cause,
+            }),
+            Err(_) => Err(UploadError::Send {
+                name,
+                url: without_query(url.as_str()).into(),
+                cause: format!("not done within {} seconds", TIME_LIMIT.as_secs()),
+            }),
+        }
+    }
+
+    /// The URL of a file: its name is one segment below ours, whatever is in it.
+    fn target(&self, name: &str) -> Result<Url, UploadError> {
+        let invalid = || UploadError::InvalidBase(self.base.clone());
+        let mut url: Url = self.base.parse().map_err(|_| invalid())?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(invalid());
+        }
+        url.path_segments_mut()
+            .map_err(|()| invalid())?
+            .pop_if_empty()
+            .push(name);
+        Ok(url)
+    }
+}
+
+impl Shipment<'_> {
+    /// Redirects are followed here: the file has to be read again for each.
+    async fn send(&self, mut url: Url) -> Result<String, Failure> {
+        let mut method = Method::PUT;
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.request(&method, &url).await?;
+            let status = response.status();
+            if status.is_success() {
+                return Ok(location(&response, &url));
+            }
+            let Some(next) = redirect(&response, &url) else {
+                return Err(Failure::Send(format!("the answer was {status}")));
+            };
+            if status == StatusCode::SEE_OTHER {
+                method = Method::GET;
+            }
+            url = next;
+        }
+        Err(Failure::Send("too many redirects".into()))
+    }
+
+    async fn request(&self, method: &Method, url: &Url) -> Result<Response, Failure> {
+        let mut request = self.client.request(method.clone(), url.clone());
+        if method == Method::PUT {
+            let (length, body) = self.body().await.map_err(Failure::Read)?;
+            let mime = HeaderValue::try_from(&self.file.mime)
+                .unwrap_or(HeaderValue::from_static("application/octet-stream"));
+            request = request
+                .header(header::CONTENT_TYPE, mime)
+                .header(header::CONTENT_LENGTH, length)
+                .body(body);
+            // An id is free text, and not every text can be a header.
+            if let Ok(id) = HeaderValue::from_bytes(self.prediction_id.as_bytes()) {
+                request = request.header("X-Prediction-Id", id);
+            }
+        }
+        request.send().await.map_err(|error| {
+            let cause = crate::client::describe(&error.without_url());
+            Failure::Send(cause)
+        })
+    }
+
+    /// The file, read as it is sent.
+    async fn body(&self) -> io::Result<(u64, Body)> {
+        let file = fs_err::tokio::File::open(&self.file.path).await?;
+        let length = file.metadata().await?.len();
+        Ok((length, Body::wrap_stream(pieces(file, length))))
+    }
+}
+
+/// The first `length` bytes of a file.
+fn pieces(
+    file: fs_err::tokio::File,
+    length: u64,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+    futures_util::stream::try_unfold((file, length), async |(mut file, left)| {
+        let room = usize::try_from(left.min(PIECE)).unwrap_or_default();
+        if room == 0 {
+            return Ok(None);
+        }
+        let mut piece = BytesMut::with_capacity(room);
+        let read = (&mut file).take(room as u64).read_buf(&mut piece).await?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(Some((piece.freeze(), (file, left - read as u64))))
+    })
+}
+
+fn redirect(response: &Response, from: &Url) -> Option<Url> {
+    let follows = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+    let target = from.join(location_header(response)?).ok()?;
+    (follows && matches!(target.scheme(), "http" | "https")).then_some(target)
+}
+
+/// Where the store says that the file is, else where it was sent to. Queries hold the right to write.
+fn location(response: &Response, url: &Url) -> String {
+    let named = location_header(response).and_then(|location| url.join(location).ok());
+    without_query(named.as_ref().unwrap_or(url).as_str()).into()
+}
+
+fn location_header(response: &Response) -> Option<&str> {
+    response.headers().get(header::LOCATION)?.to_str().ok()
+}
+
+fn without_query(url: &str) -> &str {
+    url.split('?').next().unwrap_or(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(base: &str, name: &str, expected: &str) {
+        let url = Uploads::new(base.into()).target(name).unwrap();
+        assert_eq!(url.as_str(), expected);
+    }
+
+    #[test]
+    fn names_become_one_segment() {
+        check("http://h", "a.png", "http://h/a.png");
+        check("http://h/up", "a.png", "http://h/up/a.png");
+        check("http://h/up/", "a.png", "http://h/up/a.png");
+        check("http://h/up?key=1", "a.png", "http://h/up/a.png?key=1");
+        check(
+            "http://h/up",
+            "a b/../?#%.png",
+            "http://h/up/a%20b%2F..%2F%3F%23%25.png",
+        );
+    }
+
+    #[test]
+    fn a_base_that_cannot_be_used_is_named() {
+        for base in ["dummy", "file:///tmp", ""] {
+            let error = Uploads::new(base.into()).target("a.png").unwrap_err();
+            assert!(error.to_string().contains("--upload-url"), "{error}");
+        }
+    }
+}
