@@ -35,6 +35,7 @@ use crate::delivery::Delivery;
 use crate::files::TempFile;
 use crate::slots::SlotPermit;
 use crate::sync::lock;
+use crate::traces::Trace;
 use crate::webhooks::{Event, EventKind, Webhook};
 use crate::worker::protocol::Source;
 use timeline::{Record, Timeline};
@@ -108,6 +109,7 @@ struct State {
     predict_time: Option<f64>,
     cancel_requested: bool,
     result_kept: bool,
+    trace: Option<Box<Trace>>,
     permit: Option<SlotPermit>,
     files: Vec<TempFile>,
     /// Once there is one, all output takes this way, so that it stays in order.
@@ -142,6 +144,7 @@ impl Prediction {
             predict_time: None,
             cancel_requested: false,
             result_kept: false,
+            trace: None,
             permit: Some(permit),
             files: Vec::new(),
             delivery: None,
@@ -199,6 +202,16 @@ impl Prediction {
         true
     }
 
+    /// What it spends its time on goes into this trace.
+    pub(crate) fn set_trace(&self, trace: Trace) {
+        let mut state = lock(&self.state);
+        if matches!(state.stage, Stage::Ended) {
+            trace.prediction_ended(&self.order.id, state.status, &state.marks);
+        } else {
+            state.trace = Some(Box::new(trace));
+        }
+    }
+
     /// Its input files are there; fetching them has begun at `start`.
     pub(crate) fn fetched_since(&self, start: Instant) {
         lock(&self.state).marks.fetched = Some((start, Instant::now()));
@@ -219,6 +232,14 @@ impl Prediction {
 
     fn is_result_kept(&self) -> bool {
         lock(&self.state).result_kept
+    }
+
+    /// A file that is removed when the prediction has ended.
+    pub(crate) fn keep_until_end(&self, file: TempFile) {
+        let mut state = lock(&self.state);
+        if !matches!(state.stage, Stage::Ended) {
+            state.files.push(file);
+        }
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -361,6 +382,22 @@ impl Prediction {
         state.keep(0, |_| Record::Completed);
         state.announce(EventKind::Completed);
         state.webhook = None;
+        if let Some(trace) = state.trace.take() {
+            trace.prediction_ended(&self.order.id, state.status, &state.marks);
+        }
+    }
+}
+
+impl Status {
+    /// As it is on the wire.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Processing => "processing",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Canceled => "canceled",
+        }
     }
 }
 

@@ -17,7 +17,7 @@ from .encode import Encoded, OutputError, encode
 from .health import answer
 from .logs import Logs
 from .main import fail_setup
-from .model import Model, described, spill_directory
+from .model import Model, described, scratch_directory, spill_directory
 
 TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Serial:
         prediction: str = message["id"]
         opened: list[Any] = []
         self._canceled = False
-        scope = Scope(message.get("context"), self._sink(prediction))
+        scope = Scope(message.get("context"), self._sink(prediction), scratch_directory(prediction))
         self._logs.attribution.process = prediction
         _scope.enter_process(scope)
         try:
@@ -98,7 +98,7 @@ class Serial:
         except BaseException as error:
             end = failure(error, self._canceled)
         self._channel.after_busy = None
-        scope.metrics.close()
+        scratch = scope.close()
         _scope.enter_process(None)
         for file in opened:
             file.close()
@@ -106,6 +106,8 @@ class Serial:
         self._logs.attribution.process = None
         if self._canceled:
             end = ({"status": "canceled"}, None)
+        if scratch:
+            end[0]["scratch"] = True
         finish(self._channel, prediction, *end)
 
     def _run(self, prediction: str, arguments: dict[str, Any]) -> tuple[dict[str, Any], Encoded | None]:
