@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -238,6 +239,24 @@ class Runner:
 """)
     model.ready()
     assert kinds(model.predict()) == ["done"]
+
+
+def test_a_forked_child_can_be_terminated(worker: Start) -> None:
+    model = """
+import multiprocessing, time
+
+class Runner:
+    def run(self) -> int:
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        child.start()
+        time.sleep(0.1)
+        child.terminate()
+        child.join()
+        return child.exitcode
+"""
+    started = worker(model)
+    started.ready()
+    assert started.predict()[-1]["output"] == -signal.SIGTERM
 
 
 def test_the_worker_ends_with_the_server(worker: Start) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from .. import _scope
 from .._scope import Scope
 from ..exceptions import CancelationException
+from . import signals
 from .channel import Channel
 from .encode import Encoded, OutputError, encode
 from .health import answer
@@ -62,7 +63,7 @@ class Serial:
         self._spill = spill_directory()
         self._interruptible = False
         self._canceled = False
-        signal.signal(signal.SIGUSR1, self._on_cancel)
+        signals.handle(signal.SIGUSR1, self._on_cancel)
 
     def _on_cancel(self, _signal: int, _frame: FrameType | None) -> None:
         """The server repeats the signal until the prediction has ended, so one that comes too early is no loss."""
