@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import os
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cog._worker.logs import Attribution, LogStream
 
 Start = Callable[..., Any]
 
@@ -239,6 +243,24 @@ class Runner:
 """)
     model.ready()
     assert kinds(model.predict()) == ["done"]
+
+
+def test_forked_children_write_whole_lines() -> None:
+    class Original(io.StringIO):
+        def __init__(self) -> None:
+            super().__init__()
+            self.flushed: list[str] = []
+
+        def flush(self) -> None:
+            self.flushed.append(self.getvalue())
+
+    original = Original()
+    stream = LogStream(SimpleNamespace(owner=os.getppid()), Attribution(), "stdout", original)  # type: ignore[arg-type]
+    print("one", "line", file=stream)
+    stream.write("unfinished")
+    assert original.flushed == ["one line\n"]
+    stream.flush()
+    assert original.flushed[-1] == "one line\nunfinished"
 
 
 def test_a_forked_child_can_be_terminated(worker: Start) -> None:
