@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cog._worker.logs import Attribution, LogStream
 
 Start = Callable[..., Any]
 
@@ -243,6 +248,42 @@ class Runner:
 """)
     model.ready()
     assert kinds(model.predict()) == ["done"]
+
+
+def test_forked_children_write_whole_lines() -> None:
+    class Original(io.StringIO):
+        def __init__(self) -> None:
+            super().__init__()
+            self.flushed: list[str] = []
+
+        def flush(self) -> None:
+            self.flushed.append(self.getvalue())
+
+    original = Original()
+    stream = LogStream(SimpleNamespace(owner=os.getppid()), Attribution(), "stdout", original)  # type: ignore[arg-type]
+    print("one", "line", file=stream)
+    stream.write("unfinished")
+    assert original.flushed == ["one line\n"]
+    stream.flush()
+    assert original.flushed[-1] == "one line\nunfinished"
+
+
+def test_a_forked_child_can_be_terminated(worker: Start) -> None:
+    model = """
+import multiprocessing, time
+
+class Runner:
+    def run(self) -> int:
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        child.start()
+        time.sleep(0.1)
+        child.terminate()
+        child.join()
+        return child.exitcode
+"""
+    started = worker(model)
+    started.ready()
+    assert started.predict()[-1]["output"] == -signal.SIGTERM
 
 
 def test_the_worker_ends_with_the_server(worker: Start) -> None:
