@@ -345,3 +345,27 @@ def test_an_output_that_finds_no_room_fails_its_prediction_only(worker: Start, t
         assert end["status"] == "failed"
         assert end["error"].startswith("Prediction failed: a large output could not be stored: ")
     assert echo.predict(s="small")[-1]["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("keyword", ["def", "async def"])
+def test_a_scratch_directory_is_made_when_it_is_asked_for(worker: Start, tmp_path: Path, keyword: str) -> None:
+    model = worker(
+        f"""
+from cog import BaseRunner, current_scope
+
+class Runner(BaseRunner):
+    {keyword} run(self, fail: bool = False, use: bool = True) -> str:
+        if use:
+            (current_scope().scratch_dir / "file").write_text("x")
+        if fail:
+            raise ValueError("bad thing")
+        return str(current_scope().scratch_dir) if use else ""
+"""
+    )
+    model.ready()
+    done = model.predict(1)[-1]
+    assert (done["scratch"], Path(done["output"]).name) == (True, "1")
+    assert model.predict(2, fail=True)[-1]["scratch"] is True
+    assert "scratch" not in model.predict(3, use=False)[-1]
+    made = sorted(path.name for path in Path(done["output"]).parent.iterdir())
+    assert made == ["1", "2"], "removing them is the server's part"
