@@ -311,7 +311,7 @@ class Runner(BaseRunner):
 """
 
 
-def test_a_flood_of_lines_arrives_whole_in_order_and_in_few_frames(worker: Start) -> None:
+def test_a_flood_of_lines_arrives_whole_and_in_order(worker: Start) -> None:
     started = worker(FLOOD)
     started.ready()
     frames = started.predict(count=20_000)
@@ -323,7 +323,6 @@ def test_a_flood_of_lines_arrives_whole_in_order_and_in_few_frames(worker: Start
     before = frames[: next(place for place, frame in enumerate(frames) if frame["type"] == "chunk")]
     assert logs(before, "1") == "".join(expected)
     assert logs(frames[len(before) :], "1") == "last\n"
-    assert len(before) < 10_000
 
 
 def test_the_last_lines_of_a_flood_do_not_wait_for_the_end(worker: Start) -> None:
