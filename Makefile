@@ -19,7 +19,7 @@ demo: build ## Build everything, then run predictions from examples/ without Doc
 	scripts/demo
 
 .PHONY: test
-test: test-rust test-python test-scenarios ## Run every test
+test: test-rust test-python test-scenarios conformance ## Run every test
 
 .PHONY: test-rust
 test-rust: setup
@@ -36,6 +36,13 @@ test-scenarios: setup
 	$(CARGO) build --locked -p cog -p coglet
 	scripts/collect debug
 	$(VENV)/bin/python -m pytest -q tests/scenarios
+
+# Half of the tests wait for something: more processes than cores pay.
+.PHONY: conformance
+conformance: setup ## Check our server, or the one that SERVER="COMMAND" starts, against the HTTP specification
+	$(CARGO) build --locked -p cog -p coglet
+	scripts/collect debug
+	$(VENV)/bin/python -m pytest -q -rfEx -n 4 --dist loadfile tests/conformance $(if $(SERVER),--server "$(SERVER)")
 
 .PHONY: setup
 setup: ## Install what the tests need into .venv (and Debian packages, as root)

@@ -120,7 +120,7 @@ class Bench:
         try:
             wait_ready(port)
             answer = post(port, EXAMPLES[name][0])
-            if answer["status"] != "succeeded":
+            if answer.get("status") != "succeeded":
                 sys.exit(f"the peer's prediction failed: {answer}")
         finally:
             self.docker("kill", container)

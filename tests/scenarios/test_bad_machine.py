@@ -121,16 +121,16 @@ def test_a_flipped_byte_is_found_and_repaired(tmp_path: Path, own_store: Path) -
     )
     blobs = own_store / "blobs/sha256"
     layers = json.loads((blobs / manifest.partition(":")[2]).read_text())["layers"]
-    digest = layers[-1]["digest"]
+    digest = layers[0]["digest"]
     blob = blobs / digest.partition(":")[2]
     content = bytearray(blob.read_bytes())
     content[len(content) // 2] ^= 1
     os.chmod(blob, 0o644)
     blob.write_bytes(content)
     output = tmp_path / "out"
-    project.cog("build", "-t", "x", "--output", f"oci-dir={output}").fails_with(digest[:19])
+    project.cog("build", "-t", "x", "--output", f"oci-dir={output}").fails_with(digest[:19], "build or pull the image again")
     assert not output.exists()
-    project.cog("build", "--no-cache", "-t", "x", "--output", f"oci-dir={output}").works()
+    project.cog("build", "-t", "x", "--output", f"oci-dir={output}").works()
 
 
 def test_without_user_namespaces_the_model_runs_on_the_host(tmp_path: Path) -> None:
@@ -179,8 +179,4 @@ def test_an_input_of_200_mb(tmp_path: Path) -> None:
     )
     with (tmp_path / "large.bin").open("wb") as file:
         file.truncate(200_000_000)
-    done = project.cog("run", "-i", "file=@large.bin")
-    if done.status == 0:
-        assert done.stdout == "200000000\n"
-    else:
-        done.fails_with("large.bin", "MiB")
+    project.cog("run", "-i", "file=@large.bin").fails_with("the input `file` is too large", "MiB", "as URLs")

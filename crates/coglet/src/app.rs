@@ -13,6 +13,7 @@ use crate::files::{Files, TempFile, Uploads, run_blocking, wanted};
 use crate::health::{Health, Phase};
 use crate::measures::Measures;
 use crate::predictions::{CancelStep, Ending, History, Order, Prediction, Registry};
+use crate::quarantine::{InputDigest, Quarantine};
 use crate::ready::ReadySignal;
 use crate::slots::{SlotPermit, Slots};
 use crate::sync::lock;
@@ -20,7 +21,7 @@ use crate::traces::{Exporter, Tracer};
 use crate::validate::ModelSchema;
 use crate::webhooks::{WebhookOrder, Webhooks};
 use crate::worker::Worker;
-use crate::worker::protocol::{LocalFile, Source, ToWorker, WireId};
+use crate::worker::protocol::{LocalFile, ToWorker, WireId};
 use crate::{Error, Settings};
 
 /// Larger inputs travel to the worker as files.
@@ -35,6 +36,7 @@ pub(crate) struct App {
     pub(crate) slots: Slots,
     pub(crate) registry: Registry,
     pub(crate) webhooks: Webhooks,
+    pub(crate) quarantine: Quarantine,
     pub(crate) ready_signal: ReadySignal,
     /// If file outputs are sent somewhere.
     pub(crate) uploads: Option<Uploads>,
@@ -64,7 +66,9 @@ impl App {
                 settings.webhook_token.clone(),
                 settings.throttle_interval,
                 settings.downloads.destinations.clone(),
+                crate::descriptors::shares().calls,
             ),
+            quarantine: Quarantine::default(),
             uploads: settings.upload_url.clone().map(Uploads::new),
             files: Files::new(settings.user_agent.clone(), settings.downloads.clone()),
             schema: OnceLock::new(),
@@ -160,7 +164,7 @@ impl App {
     /// Starts a prediction. It has its slot and ends by itself; the caller may wait for that.
     pub(crate) fn start(self: &Arc<Self>, worker: Arc<Worker>, prediction: &Arc<Prediction>) {
         let input = &prediction.order.input;
-        if input.len() <= MAX_INLINE_INPUT {
+        if input.len() <= MAX_INLINE_INPUT && !self.quarantine.may_know(&prediction.order) {
             let (wanted, rest) = wanted(input, &self.files.signature(&worker.loaded().signature));
             if wanted.is_empty() {
                 let input = Input::Inline(rest);
@@ -188,14 +192,9 @@ impl App {
     }
 
     /// Fails what the worker was running when it was lost.
-    pub(crate) fn fail_running(&self, error: &str, last_words: &str) {
-        for prediction in self.registry.all() {
-            if prediction.is_running() {
-                if !last_words.is_empty() {
-                    prediction.append_log(Source::Stderr, last_words);
-                }
-                self.registry.finish(&prediction, Ending::failed(error));
-            }
+    pub(crate) fn fail_running(&self, running: &[Arc<Prediction>], error: &str) {
+        for prediction in running {
+            self.registry.finish(prediction, Ending::failed(error));
         }
     }
 
@@ -212,8 +211,22 @@ impl App {
         }
     }
 
+    /// Why the prediction may not run, if its input has crashed the model before.
+    async fn refusal(&self, prediction: &Arc<Prediction>) -> Option<String> {
+        if !self.quarantine.may_know(&prediction.order) {
+            return None;
+        }
+        let of = Arc::clone(prediction);
+        let digest = run_blocking(move || InputDigest::of(&of.order)).await;
+        self.quarantine.refusal(digest)
+    }
+
     /// Finds and fetches the files of an input, beside the event loop: the input may be large.
     async fn prepare(self: Arc<Self>, worker: Arc<Worker>, prediction: Arc<Prediction>) {
+        if let Some(refusal) = self.refusal(&prediction).await {
+            self.registry.finish(&prediction, Ending::failed(refusal));
+            return;
+        }
         let (app, of, model) = (
             Arc::clone(&self),
             Arc::clone(&prediction),

@@ -29,6 +29,8 @@ pub(crate) fn for_calls(timeout: Duration, destinations: &Destinations) -> Clien
         destinations
             .bind(builder)
             .timeout(timeout)
+            // After a burst, few calls follow to the same place.
+            .pool_max_idle_per_host(16)
             .user_agent(concat!("coglet/", env!("CARGO_PKG_VERSION")))
     })
 }

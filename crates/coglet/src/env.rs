@@ -20,6 +20,8 @@ pub(crate) const LOG_FORMAT: &str = "LOG_FORMAT";
 pub(crate) const THROTTLE_INTERVAL: &str = "COG_THROTTLE_RESPONSE_INTERVAL";
 /// How many events of a prediction are sent to those who begin to watch it late; 0 turns that off.
 pub(crate) const STREAM_HISTORY: &str = "COG_STREAM_HISTORY_CAPACITY";
+/// Seconds that a client may be silent while it is its turn to send or to take something.
+pub(crate) const CLIENT_TIMEOUT: &str = "COG_CLIENT_TIMEOUT";
 /// Bearer token sent with every webhook call.
 pub(crate) const WEBHOOK_TOKEN: &str = "WEBHOOK_AUTH_TOKEN";
 /// Passed to `setup(weights=…)`.

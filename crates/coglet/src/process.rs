@@ -88,6 +88,16 @@ pub(crate) fn resident_memory(process: &str) -> Option<u64> {
     pages.checked_mul(u64::try_from(rustix::param::page_size()).ok()?)
 }
 
+/// Whether a process was stopped, by `SIGSTOP` or by a debugger. Such a process answers nothing, and is
+/// not dead either.
+pub(crate) fn is_stopped(process: Pid) -> bool {
+    let file = format!("/proc/{}/stat", process.as_raw_nonzero());
+    let status = fs_err::read_to_string(file).unwrap_or_default();
+    // `7 (python) T 1 …`; the name may hold anything, also parentheses.
+    let state = status.rsplit_once(") ").map(|(_, rest)| rest);
+    state.is_some_and(|state| state.starts_with(['T', 't']))
+}
+
 /// Kills every child this process has, and those that become its children by that, until none is
 /// left. What has left its group and session (a double fork) is found this way too.
 pub(crate) async fn kill_remaining_children() {

@@ -5,15 +5,13 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::app::App;
 use crate::args::Sigterm;
+use crate::connections::Connections;
 use crate::http::Front;
 use crate::logging::Log;
 use crate::process::{Reaper, kill_remaining_children};
@@ -33,6 +31,7 @@ pub fn run(settings: Settings) -> Result<(), Error> {
     // First of all: from here on clients wait instead of being refused.
     let listener = listen(&settings)?;
     return_large_memory();
+    crate::descriptors::raise_limit();
     let log = Log::start(&settings.log);
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
@@ -97,9 +96,10 @@ async fn serve(listener: TcpListener, app: Arc<App>) -> Result<(), Error> {
         tokio::spawn(exporter.run());
     }
 
-    let connections = GracefulShutdown::new();
+    let limit = crate::descriptors::shares().connections;
+    let mut connections = Connections::new(limit, app.settings.client_timeout);
     tokio::select! {
-        () = accept(listener, &app, &connections) => {}
+        () = accept(listener, &app, &mut connections) => {}
         () = app.shutdown_requested() => tracing::info!("Shutting down: asked by a client"),
         name = signals.next() => tracing::info!("Shutting down: {name}"),
     }
@@ -131,39 +131,32 @@ fn announce(address: SocketAddr) {
 }
 
 /// Serves connections until dropped, which closes the listener.
-async fn accept(listener: tokio::net::TcpListener, app: &Arc<App>, connections: &GracefulShutdown) {
+async fn accept(listener: tokio::net::TcpListener, app: &Arc<App>, connections: &mut Connections) {
     let front = Arc::new(Front::new(Arc::clone(app)));
     loop {
+        let room = connections.room().await;
         let (socket, peer) = match listener.accept().await {
             Ok((socket, peer)) => (socket, peer.ip()),
             Err(error) => {
                 // Out of descriptors, most likely: some connections have to end first.
-                tracing::error!("Could not accept a connection: {error}");
+                connections.complain(format_args!("Could not accept a connection: {error}"));
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };
-        // Refused by sockets that are closing already, which then need no speed.
-        let _ = socket.set_nodelay(true);
         let front = Arc::clone(&front);
         let service = service_fn(move |request| {
             let front = Arc::clone(&front);
             async move { front.serve(peer, request).await }
         });
-        let connection = http1::Builder::new().serve_connection(TokioIo::new(socket), service);
-        let connection = connections.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!("A connection ended early: {error}");
-            }
-        });
+        connections.serve(room, socket, service);
     }
 }
 
 /// Waits until all predictions have ended and been answered. A client that is in the middle of sending
 /// a request, or slow to take its answer, is waited for too, but not for ever.
-async fn drain_connections(connections: GracefulShutdown, app: &App) {
-    let mut closed = tokio::spawn(connections.shutdown());
+async fn drain_connections(connections: Connections, app: &App) {
+    let mut closed = tokio::spawn(connections.close());
     loop {
         app.registry.idle().await;
         let lingered = tokio::time::timeout(LINGER_LIMIT, &mut closed).await;

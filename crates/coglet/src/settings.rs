@@ -24,6 +24,7 @@ pub struct Settings {
     pub(crate) slots: usize,
     pub(crate) setup_timeout: Option<Duration>,
     pub(crate) throttle_interval: Duration,
+    pub(crate) client_timeout: Duration,
     /// Events of a prediction that are sent to those who begin to watch it late.
     pub(crate) replayed_events: usize,
     pub(crate) webhook_token: Option<String>,
@@ -83,6 +84,7 @@ impl Settings {
             slots: slots(lookup, &mut warnings),
             setup_timeout: setup_timeout(lookup, &mut warnings),
             throttle_interval: throttle_interval(lookup),
+            client_timeout: client_timeout(lookup)?,
             replayed_events: replayed_events(lookup, &mut warnings),
             webhook_token: non_empty(lookup, env::WEBHOOK_TOKEN),
             upload_url: arguments.upload_url,
@@ -154,6 +156,15 @@ fn throttle_interval(lookup: Lookup<'_>) -> Duration {
         .and_then(|value| value.parse().ok())
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .unwrap_or(DEFAULT)
+}
+
+/// Longer than the 60 seconds for which common load balancers keep a connection: none of them may send
+/// into one that we are closing.
+fn client_timeout(lookup: Lookup<'_>) -> Result<Duration, Error> {
+    const DEFAULT: Duration = Duration::from_secs(75);
+    const MINIMUM: Duration = Duration::from_secs(1);
+    let chosen = parse::seconds(lookup, env::CLIENT_TIMEOUT)?;
+    Ok(chosen.map_or(DEFAULT, |chosen| chosen.max(MINIMUM)))
 }
 
 fn replayed_events(lookup: Lookup<'_>, warnings: &mut Vec<String>) -> usize {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use reqwest::{Body, Client, Url};
 use serde::Deserialize;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::destinations::{Destinations, Refused, refusal};
 use crate::predictions::{Prediction, View};
@@ -58,6 +58,8 @@ pub(crate) struct Webhook {
 #[derive(Debug)]
 pub(crate) struct Webhooks {
     client: OnceLock<Client>,
+    /// Calls at the same time: each takes a descriptor, and receivers may never answer.
+    calls: Arc<Semaphore>,
     token: Option<HeaderValue>,
     throttle_interval: Duration,
     destinations: Destinations,
@@ -71,11 +73,13 @@ impl Webhooks {
         token: Option<String>,
         throttle_interval: Duration,
         destinations: Destinations,
+        max_calls: usize,
     ) -> Self {
         let (running, all_done) = mpsc::channel(1);
         let token = token.and_then(|token| HeaderValue::try_from(format!("Bearer {token}")).ok());
         Self {
             client: OnceLock::new(),
+            calls: Arc::new(Semaphore::new(max_calls)),
             token: token.map(|mut token| {
                 token.set_sensitive(true);
                 token
@@ -106,6 +110,7 @@ impl Webhooks {
                 .client
                 .get_or_init(|| crate::client::for_calls(TIMEOUT, &self.destinations))
                 .clone(),
+            calls: Arc::clone(&self.calls),
             url: order.url,
             span: order.span,
             headers,
@@ -174,6 +179,7 @@ impl Throttle {
 /// Sends the events of one prediction.
 struct Sender {
     client: Client,
+    calls: Arc<Semaphore>,
     url: String,
     headers: HeaderMap,
     span: Option<WebhookSpan>,
@@ -239,6 +245,8 @@ impl Sender {
         self.destinations
             .check(&url)
             .map_err(|error| refused(&error))?;
+        // Never closed, so it cannot fail.
+        let _turn = self.calls.acquire().await;
         let body = Body::from(self.prediction.render(view).into_pieces().concat());
         let request = self
             .client

@@ -317,3 +317,14 @@ class Runner(BaseRunner):
     assert "scratch" not in model.predict(3, use=False)[-1]
     made = sorted(path.name for path in Path(done["output"]).parent.iterdir())
     assert made == ["1", "2"], "removing them is the server's part"
+
+
+def test_an_output_that_finds_no_room_fails_its_prediction_only(worker: Start, tmp_path: Path) -> None:
+    echo = worker(ECHO)
+    echo.ready()
+    (tmp_path / "spill").rmdir()
+    for kind in ("big", "big list"):
+        end = echo.predict(s=kind)[-1]
+        assert end["status"] == "failed"
+        assert end["error"].startswith("Prediction failed: a large output could not be stored: ")
+    assert echo.predict(s="small")[-1]["status"] == "succeeded"

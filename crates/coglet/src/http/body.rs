@@ -1,4 +1,4 @@
-//! Request bodies, read up to a limit.
+//! Request bodies, read up to a limit, from clients that send them in reasonable time.
 
 use std::time::Duration;
 
@@ -7,21 +7,40 @@ use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use http::{StatusCode, header};
 use http_body_util::BodyExt as _;
+use tokio::time::{Instant, timeout_at};
 
 use super::answer::{self, Refusal};
 
 /// 100 MiB.
 const MAX_BODY: usize = 100 << 20;
 
-/// The whole body, or the answer that refuses it.
-pub(super) async fn read(head: &Parts, mut body: Body) -> Result<Bytes, Refusal> {
+/// A client that sends less than these bytes a second, after the time it may be silent, holds its
+/// connection rather than using it.
+const MIN_RATE: u64 = 1 << 10;
+
+/// The whole body, or the answer that refuses it. The client may be silent for `patience`.
+pub(super) async fn read(
+    head: &Parts,
+    mut body: Body,
+    patience: Duration,
+) -> Result<Bytes, Refusal> {
     let announced = announced_length(head);
     if announced.is_some_and(|length| length > MAX_BODY) {
         return Err(refuse(head, body).await);
     }
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
-    while let Some(frame) = body.frame().await {
+    let start = Instant::now();
+    loop {
+        let received = u64::try_from(first.len().max(rest.len())).unwrap_or(u64::MAX);
+        let slowest = start + patience + Duration::from_secs(received / MIN_RATE);
+        let deadline = slowest.min(Instant::now() + patience);
+        let Ok(frame) = timeout_at(deadline, body.frame()).await else {
+            return Err(too_slow());
+        };
+        let Some(frame) = frame else {
+            break;
+        };
         let frame = frame.map_err(|error| {
             let message = format!("Failed to read the request body: {error}");
             Refusal::from(answer::text(StatusCode::BAD_REQUEST, message))
@@ -57,6 +76,11 @@ fn announced_length(head: &Parts) -> Option<usize> {
         .ok()?
         .parse()
         .ok()
+}
+
+fn too_slow() -> Refusal {
+    let message = "The request body did not arrive in time".to_owned();
+    Refusal::from(answer::text(StatusCode::REQUEST_TIMEOUT, message))
 }
 
 /// Answers 413, after taking what the client is still sending: a client that is cut off while it

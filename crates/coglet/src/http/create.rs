@@ -78,7 +78,7 @@ async fn accept(
     span: &mut Option<ServerSpan>,
 ) -> Result<Response, Refusal> {
     let (head, body) = request.into_parts();
-    let body = body::read(&head, body).await?;
+    let body = body::read(&head, body, app.settings.client_timeout).await?;
     let content_type = head.headers.get(header::CONTENT_TYPE).cloned();
     let envelope = offload(body.len(), move || {
         Envelope::parse(content_type.as_ref(), &body)

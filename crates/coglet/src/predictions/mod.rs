@@ -197,7 +197,7 @@ impl Prediction {
         state.marks.running = Some(Instant::now());
         state.status = Status::Processing;
         state.files = files;
-        state.keep(|_| Record::Start);
+        state.keep(0, |_| Record::Start);
         state.announce(EventKind::Start);
         true
     }
@@ -287,7 +287,7 @@ impl Prediction {
                 .push_str(&text[..text.floor_char_boundary(MAX_LOG_ITEM)]);
             state.logs.push_str(LOG_CUT_MARK);
         }
-        state.keep(|state| Record::Log {
+        state.keep(text.len(), |state| Record::Log {
             source,
             text: start..state.logs.len(),
         });
@@ -296,7 +296,7 @@ impl Prediction {
 
     pub(crate) fn record_metric(&self, name: &str, value: serde_json::Value, mode: MetricMode) {
         let mut state = lock(&self.state);
-        state.keep(|_| {
+        state.keep(name.len(), |_| {
             let event = MetricEvent {
                 name,
                 value: &value,
@@ -315,7 +315,9 @@ impl Prediction {
             return;
         }
         state.output.push(item);
-        state.keep(|state| Record::Output(state.output.item_count() - 1));
+        state.keep(item.len(), |state| {
+            Record::Output(state.output.item_count() - 1)
+        });
         state.announce(EventKind::Output);
     }
 
@@ -377,7 +379,7 @@ impl Prediction {
             // Nobody listens after the client has left.
             let _ = ended.send(());
         }
-        state.keep(|_| Record::Completed);
+        state.keep(0, |_| Record::Completed);
         state.announce(EventKind::Completed);
         state.webhook = None;
         if let Some(trace) = state.trace.take() {
@@ -401,11 +403,11 @@ impl Status {
 
 impl State {
     /// Adds to the timeline, if there is one. Else the record is not even made.
-    fn keep(&mut self, record: impl FnOnce(&Self) -> Record) {
+    fn keep(&mut self, length: usize, record: impl FnOnce(&Self) -> Record) {
         if self.timeline.is_some() {
             let record = record(self);
             if let Some(timeline) = &mut self.timeline {
-                timeline.push(record);
+                timeline.push(record, length);
             }
         }
     }
@@ -413,7 +415,8 @@ impl State {
     fn set_output(&mut self, output: Output) {
         if let (Some(timeline), Output::Value(text)) = (&mut self.timeline, &output) {
             for record in returned(text) {
-                timeline.push(record);
+                // It points to what is about to be sent as a whole.
+                timeline.push(record, 0);
             }
         }
         self.output = output;

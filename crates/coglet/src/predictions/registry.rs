@@ -100,6 +100,13 @@ impl Registry {
         lock(&self.in_flight).by_key.values().cloned().collect()
     }
 
+    /// The predictions whose user code runs.
+    pub(crate) fn running(&self) -> Vec<Arc<Prediction>> {
+        let mut all = self.all();
+        all.retain(|prediction| prediction.is_running());
+        all
+    }
+
     /// The prediction whose user code runs, if there is exactly one.
     pub(crate) fn only_running(&self) -> Option<Arc<Prediction>> {
         let in_flight = lock(&self.in_flight);

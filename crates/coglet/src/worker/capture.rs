@@ -3,7 +3,6 @@
 //! Python's own `print` does not come this way. A read may end anywhere, so lines are put together
 //! here and no byte is lost; a line without an end is given out when its prediction ends.
 
-use std::collections::VecDeque;
 use std::io;
 
 use tokio::net::unix::pipe;
@@ -105,29 +104,6 @@ impl LineBuffer {
     }
 }
 
-/// The last lines on stderr, to be shown when the worker dies.
-#[derive(Debug, Default)]
-pub(super) struct Tail {
-    lines: VecDeque<String>,
-}
-
-impl Tail {
-    const LINES: usize = 20;
-
-    pub(super) fn push(&mut self, text: &str) {
-        for line in text.lines() {
-            if self.lines.len() == Self::LINES {
-                self.lines.pop_front();
-            }
-            self.lines.push_back(line.to_owned());
-        }
-    }
-
-    pub(super) fn text(&self) -> String {
-        self.lines.iter().flat_map(|line| [line, "\n"]).collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -156,15 +132,5 @@ mod tests {
         let mut lines = LineBuffer::default();
         assert_eq!(lines.push(&[0xc3]), None);
         assert_eq!(lines.push(&[0xa9, b'\n']), Some("é\n".into()));
-    }
-
-    #[test]
-    fn the_tail_keeps_the_last_lines() {
-        let mut tail = Tail::default();
-        for line in 0..30 {
-            tail.push(&format!("{line}\n"));
-        }
-        assert!(tail.text().starts_with("10\n"));
-        assert!(tail.text().ends_with("29\n"));
     }
 }

@@ -109,6 +109,9 @@ impl Worker {
 
     /// Runs the user's health check; callers at the same time share one run. `Ok` if there is none.
     pub(crate) async fn check_health(&self) -> Result<(), String> {
+        if crate::process::is_stopped(self.pid) {
+            return Err("the worker process is stopped: SIGCONT lets it go on".into());
+        }
         if !self.loaded().has_healthcheck {
             return Ok(());
         }

@@ -9,6 +9,7 @@ mod codec;
 mod directories;
 mod exit;
 mod handle;
+mod last_words;
 pub(crate) mod protocol;
 mod session;
 mod spawn;

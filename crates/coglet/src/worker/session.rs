@@ -15,11 +15,12 @@ use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::capture::{Capture, Tail};
+use super::capture::Capture;
 use super::codec::FrameReader;
 use super::directories::Directories;
 use super::exit::{self, OutOfMemoryKills};
-use super::protocol::{self, FromWorker, Source, ToWorker};
+use super::last_words::LastWords;
+use super::protocol::{self, DoneStatus, FromWorker, Source, ToWorker};
 use super::spawn::{Spawned, spawn};
 use super::{Stop, Worker};
 use crate::app::App;
@@ -45,7 +46,18 @@ pub(super) enum End {
     Crashed {
         /// It has finished at least one prediction.
         was_useful: bool,
+        reason: String,
     },
+}
+
+impl End {
+    /// For the record of the setup that comes next.
+    pub(super) fn reason(&self) -> &str {
+        match self {
+            Self::Stopped => "Stopped",
+            Self::SetupFailed { reason } | Self::Crashed { reason, .. } => reason,
+        }
+    }
 }
 
 pub(super) struct Session {
@@ -56,7 +68,7 @@ pub(super) struct Session {
     frames: FrameReader,
     stdout: Capture,
     stderr: Capture,
-    last_words: Tail,
+    last_words: LastWords,
     stage: Stage,
     deadline: Option<(Instant, Overdue)>,
     setup_failure: Option<String>,
@@ -119,7 +131,7 @@ impl Session {
             frames: FrameReader::default(),
             stdout: Capture::new(stdout),
             stderr: Capture::new(stderr),
-            last_words: Tail::default(),
+            last_words: LastWords::default(),
             stage: Stage::SettingUp,
             deadline,
             setup_failure: None,
@@ -226,6 +238,7 @@ impl Session {
         self.drain_captured();
         self.app.health.setup_log("coglet", "Server ready");
         self.stage = Stage::Ready;
+        self.last_words.forget();
         self.deadline = None;
         self.app.worker_ready(Arc::clone(&self.worker));
     }
@@ -251,6 +264,10 @@ impl Session {
         self.was_useful = true;
         if let Some(scratch) = scratch {
             prediction.keep_until_end(scratch);
+        }
+        self.last_words.forget();
+        if done.status != DoneStatus::Canceled {
+            self.app.quarantine.clear(&prediction.order);
         }
         deliver_end(&self.app, &self.worker, &prediction, done);
     }
@@ -356,14 +373,21 @@ impl Session {
             stage => {
                 // Whoever asks next must not be told that all is well.
                 self.app.health.begin_setup();
-                self.app
-                    .fail_running(&format!("Worker crashed: {cause}"), &self.last_words.text());
+                let reason = format!("Worker crashed: {cause}");
+                let running = self.app.registry.running();
+                if stage != Stage::Stopping {
+                    let orders = running.iter().map(|prediction| &prediction.order);
+                    self.app.quarantine.blame(orders);
+                }
+                let words = self.last_words.about(status, running.len() == 1);
+                self.app.fail_running(&running, &(reason.clone() + &words));
                 if stage == Stage::Stopping {
                     return End::Stopped;
                 }
-                tracing::error!("Worker crashed: {cause}");
+                tracing::error!("{reason}{words}");
                 End::Crashed {
                     was_useful: self.was_useful,
+                    reason,
                 }
             }
         }

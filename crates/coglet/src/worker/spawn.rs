@@ -74,6 +74,7 @@ fn start(python: &str, socket: &OwnedFd, directories: &Directories) -> io::Resul
 /// reaches everything it starts), dead if the server dies, and with its socket open.
 fn isolate(socket: RawFd) -> io::Result<()> {
     rustix::process::setsid()?;
+    crate::descriptors::restore_limit();
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     // SAFETY: the descriptor is open: it was inherited from the server, which keeps it until after the
     // start.

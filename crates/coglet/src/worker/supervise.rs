@@ -67,6 +67,7 @@ impl Supervisor {
                 Next::Restart { pause } => {
                     tracing::warn!("Starting a new worker in {} ms", pause.as_millis());
                     self.app.health.begin_setup();
+                    self.app.health.setup_log("coglet", end.reason());
                     self.app.measures.worker_restarts.increment();
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}
@@ -110,8 +111,14 @@ impl Record {
     fn next(&mut self, end: &End) -> Next {
         match end {
             End::SetupFailed { .. } if !self.was_ready => return Next::Rest(Phase::SetupFailed),
-            End::Crashed { was_useful: true } => self.losses = 1,
-            End::Crashed { was_useful: false } | End::SetupFailed { .. } | End::Stopped => {
+            End::Crashed {
+                was_useful: true, ..
+            } => self.losses = 1,
+            End::Crashed {
+                was_useful: false, ..
+            }
+            | End::SetupFailed { .. }
+            | End::Stopped => {
                 self.losses += 1;
             }
         }
@@ -132,7 +139,10 @@ mod tests {
     use super::*;
 
     fn crashed(was_useful: bool) -> End {
-        End::Crashed { was_useful }
+        End::Crashed {
+            was_useful,
+            reason: "no".into(),
+        }
     }
 
     fn setup_failed() -> End {

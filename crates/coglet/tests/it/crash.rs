@@ -2,13 +2,14 @@
 
 use serde_json::{Value, json};
 
+use crate::receiver::Receiver;
 use crate::server::{Model, Server, eventually};
 
 /// Dies in the way it is told to, or answers with its process id.
 fn mortal() -> Model {
     Model::run(
         "def run(self, how: str) -> Any",
-        "import ctypes, signal\nif how == 'kill': os.kill(os.getpid(), signal.SIGKILL)\nif how == 'exit': os._exit(3)\n\
+        "import ctypes, signal\nif how.startswith('kill'): os.kill(os.getpid(), signal.SIGKILL)\nif how == 'exit': os._exit(3)\n\
          if how == 'segfault': ctypes.string_at(0)\nif how == 'words':\n    os.write(2, b'last words\\n')\n    os._exit(1)\n\
          return os.getpid()",
     )
@@ -39,19 +40,75 @@ fn case_70_a_killed_worker_fails_its_prediction_and_is_replaced() {
 #[test]
 fn the_cause_is_told() {
     let server = mortal().ready();
-    for (how, cause) in [("exit", "exit code 3"), ("segfault", "killed by SIGSEGV")] {
-        assert_eq!(
-            crash(&server, how)["error"],
-            format!("Worker crashed: {cause}")
+    let causes = [
+        ("exit", "exit code 3"),
+        (
+            "segfault",
+            "killed by SIGSEGV\nFatal Python error: Segmentation fault",
+        ),
+        ("words", "exit code 1\nlast words"),
+    ];
+    for (how, cause) in causes {
+        let prediction = crash(&server, how);
+        let error = prediction["error"].as_str().unwrap();
+        assert!(
+            error.starts_with(&format!("Worker crashed: {cause}")),
+            "{error}"
         );
+        let last = cause.lines().last().filter(|_| cause.contains('\n'));
+        let logs = prediction["logs"].as_str().unwrap();
+        assert!(logs.contains(last.unwrap_or_default()), "{logs}");
+        if how == "segfault" {
+            assert!(error.contains("predict.py\", line"), "{error}");
+        }
         server.until_status("READY");
+        let first_line = cause.lines().next().unwrap();
+        assert!(server.setup_logs().contains(first_line));
         assert!(server.output(json!({"how": ""})).is_number());
     }
-    let prediction = crash(&server, "words");
+}
+
+#[test]
+fn an_input_that_crashes_the_model_twice_is_refused() {
+    let server = mortal().env("COG_MAX_CONCURRENCY", 1).ready();
+    let worker = || server.output(json!({"how": ""}));
+    for _ in 0..2 {
+        crash(&server, "kill");
+        server.until_status("READY");
+    }
+    let before = worker();
+    let refused = crash(&server, "kill");
+    let error = refused["error"].as_str().unwrap();
     assert!(
-        prediction["logs"].as_str().unwrap().contains("last words"),
-        "{prediction}"
+        error.starts_with("Prediction refused: the model crashed the last 2 times"),
+        "{error}"
     );
+    assert_eq!(worker(), before);
+    assert_eq!(
+        crash(&server, "kill-other")["error"],
+        "Worker crashed: killed by SIGKILL"
+    );
+    server.until_status("READY");
+    server.stop();
+}
+
+#[test]
+fn a_refused_input_is_told_to_webhooks_too() {
+    let receiver = Receiver::accepting();
+    let server = mortal().ready();
+    for _ in 0..2 {
+        crash(&server, "kill");
+        server.until_status("READY");
+    }
+    let accepted = server.begin_async(&json!({
+        "input": {"how": "kill"}, "webhook": receiver.url(""), "webhook_events_filter": ["completed"],
+    }));
+    assert_eq!(accepted.status, 202);
+    let told = receiver.next().json();
+    assert_eq!(told["status"], "failed");
+    let error = told["error"].as_str().unwrap();
+    assert!(error.starts_with("Prediction refused"), "{error}");
+    assert_eq!(server.status(), "READY");
 }
 
 #[test]
@@ -80,9 +137,9 @@ fn predictions_are_refused_while_the_worker_restarts() {
 #[test]
 fn a_model_that_keeps_dying_is_given_up() {
     let server = mortal().ready();
-    for _ in 0..5 {
+    for n in 0..5 {
         eventually("a live worker", || server.status() == "READY");
-        crash(&server, "kill");
+        crash(&server, &format!("kill {n}"));
     }
     server.until_status("DEFUNCT");
     assert_eq!(

@@ -86,3 +86,20 @@ fn case_60_no_check() {
     let server = Model::echo().ready();
     assert_eq!(server.status(), "READY");
 }
+
+#[test]
+fn a_stopped_worker_is_unhealthy() {
+    let server = Model::run("def run(self) -> int", "return os.getpid()").ready();
+    let worker = server.output(json!({})).as_i64().unwrap();
+    let worker = rustix::process::Pid::from_raw(worker.try_into().unwrap()).unwrap();
+    let signal = |signal| rustix::process::kill_process(worker, signal).unwrap();
+    signal(rustix::process::Signal::STOP);
+    server.until_status("UNHEALTHY");
+    assert_eq!(
+        server.health()["user_healthcheck_error"],
+        "the worker process is stopped: SIGCONT lets it go on"
+    );
+    signal(rustix::process::Signal::CONT);
+    server.until_status("READY");
+    server.stop();
+}

@@ -13,6 +13,7 @@ mod access_log;
 mod auth;
 mod bad_input;
 mod cancel;
+mod clients;
 mod concurrency;
 mod crash;
 mod events;

@@ -307,6 +307,15 @@ impl Server {
         assert!(self.exit().success());
     }
 
+    /// How many sockets the server has open.
+    pub(crate) fn connections(&self) -> usize {
+        let descriptors = fs_err::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
+        let targets = descriptors.filter_map(|entry| fs_err::read_link(entry.ok()?.path()).ok());
+        targets
+            .filter(|target| target.to_string_lossy().starts_with("socket:"))
+            .count()
+    }
+
     /// Command lines of all processes that come from this server.
     pub(crate) fn processes(&self) -> Vec<String> {
         let mark = format!("COG_TEST_MARK={}", self.mark);

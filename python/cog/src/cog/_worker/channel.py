@@ -22,6 +22,10 @@ _LENGTH = struct.Struct("<I")
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
+class NoRoom(Exception):
+    """A large value could not be stored; the text is for the client."""
+
+
 class Channel:
     """The socket to the server. Writing is safe from any thread; reading is one thread's."""
 
@@ -77,8 +81,13 @@ class Channel:
             self._spilled += 1
             name = f"worker-{os.getpid()}-{self._spilled}.json"
         path = os.path.join(self._spill_directory or "/tmp", name)
-        with open(path, "wb") as file:
-            file.write(data)
+        try:
+            with open(path, "wb") as file:
+                file.write(data)
+        except OSError as error:
+            if os.path.exists(path):
+                os.unlink(path)
+            raise NoRoom(f"a large output could not be stored: {error}") from None
         return path
 
     def _write(self, frame: bytes) -> None:

@@ -24,6 +24,7 @@ def main() -> None:
     channel = Channel(int(os.environ.pop("COG_WORKER_FD")), spill_directory())
     logs = Logs(channel)
     logs.install()
+    _trace_fatal_signals()
     _leave_signals_to_the_server()
     _mark_active()
     first = channel.receive()
@@ -79,6 +80,13 @@ def _fail(channel: Channel, text: str) -> None:
     channel.send({"type": "setup_failed", "error": text})
     sys.stdout.flush()
     os._exit(1)
+
+
+def _trace_fatal_signals() -> None:
+    """On a segmentation fault and its like, says where, to the real stderr: the server puts it into the error."""
+    import faulthandler
+
+    faulthandler.enable(2)
 
 
 def _leave_signals_to_the_server() -> None:

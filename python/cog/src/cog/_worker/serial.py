@@ -12,7 +12,7 @@ import threading
 from .. import _scope
 from .._scope import Scope
 from ..exceptions import CancelationException
-from .channel import Channel
+from .channel import Channel, NoRoom
 from .encode import Encoded, OutputError, encode
 from .health import answer
 from .logs import Logs
@@ -141,8 +141,11 @@ def finish(channel: Channel, prediction: str, end: dict[str, Any], output: Encod
     frame: dict[str, Any] = {"type": "done", "id": prediction, **end}
     if output is None:
         channel.send(frame)
-    else:
+        return
+    try:
         _send(channel, frame, "output", output)
+    except NoRoom as error:
+        channel.send({"type": "done", "id": prediction, **end, **failure(error, False)[0]})
 
 
 def _send(channel: Channel, frame: dict[str, Any], key: str, output: Encoded) -> None:
@@ -158,7 +161,7 @@ def failure(error: BaseException, canceled: bool) -> tuple[dict[str, Any], None]
     """How a prediction that raised ends. The traceback goes to its log."""
     if canceled or isinstance(error, CancelationException):
         return {"status": "canceled"}, None
-    if isinstance(error, OutputError):
+    if isinstance(error, (OutputError, NoRoom)):
         return {"status": "failed", "error": f"Prediction failed: {error}"}, None
     import traceback
 

@@ -1,0 +1,234 @@
+//! Connections: how many there are, how they are asked to close, and how long one that takes nothing is
+//! kept.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::Service;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, Sleep, sleep};
+
+/// Between two complaints about having no room.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// All connections of the server.
+pub(crate) struct Connections {
+    limit: usize,
+    room: Arc<Semaphore>,
+    /// Changes when every connection should close as soon as it is idle.
+    closing: watch::Sender<()>,
+    client_timeout: Duration,
+    last_complaint: Option<Instant>,
+}
+
+/// The right to serve one more.
+pub(crate) struct Room {
+    _permit: OwnedSemaphorePermit,
+    closing: watch::Receiver<()>,
+}
+
+impl Connections {
+    /// At most `limit` at a time. A client that is silent for `client_timeout` while it is its turn to
+    /// send or to take something is cut off.
+    pub(crate) fn new(limit: usize, client_timeout: Duration) -> Self {
+        let limit = limit.min(Semaphore::MAX_PERMITS);
+        Self {
+            limit,
+            room: Arc::new(Semaphore::new(limit)),
+            closing: watch::Sender::new(()),
+            client_timeout,
+            last_complaint: None,
+        }
+    }
+
+    /// Waits for room for one more. When there is none, the idle ones are closed: a client that keeps a
+    /// connection for later can open another one then, one that cannot get in at all cannot do anything.
+    pub(crate) async fn room(&mut self) -> Room {
+        if self.room.available_permits() == 0 {
+            let limit = self.limit;
+            self.complain(format_args!(
+                "{limit} connections are open: closing idle ones"
+            ));
+            self.closing.send_replace(());
+        }
+        let permit = Arc::clone(&self.room).acquire_owned().await;
+        Room {
+            _permit: permit.expect("never closed"),
+            closing: self.closing.subscribe(),
+        }
+    }
+
+    /// Logs a problem that comes again and again as long as it lasts, but not each time.
+    pub(crate) fn complain(&mut self, problem: impl std::fmt::Display) {
+        let is_soon = |last: Instant| last.elapsed() < COMPLAINT_INTERVAL;
+        if !self.last_complaint.is_some_and(is_soon) {
+            tracing::warn!("{problem}");
+            self.last_complaint = Some(Instant::now());
+        }
+    }
+
+    /// Serves a connection in a task of its own.
+    pub(crate) fn serve<S>(&self, room: Room, socket: TcpStream, service: S)
+    where
+        S: Service<Request<Incoming>, Response = Response<Body>> + Send + 'static,
+        S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        S::Future: Send,
+    {
+        // Refused by sockets that are closing already, which then need no speed.
+        let _ = socket.set_nodelay(true);
+        let socket = TokioIo::new(Impatient::new(socket, self.client_timeout));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            // For the head of a request, and for the time until the next one begins.
+            .header_read_timeout(self.client_timeout)
+            .serve_connection(socket, service);
+        tokio::spawn(async move {
+            let mut room = room;
+            let mut connection = std::pin::pin!(connection);
+            let ended = loop {
+                tokio::select! {
+                    ended = connection.as_mut() => break ended,
+                    // An error would mean that the server has gone.
+                    Ok(()) = room.closing.changed() => connection.as_mut().graceful_shutdown(),
+                }
+            };
+            if let Err(error) = ended {
+                tracing::debug!("A connection ended early: {error}");
+            }
+        });
+    }
+
+    /// Lets every connection finish what it is doing, and waits until all have closed.
+    pub(crate) async fn close(self) {
+        self.closing.send_replace(());
+        let all = u32::try_from(self.limit).unwrap_or(u32::MAX);
+        // Never closed, so it cannot fail.
+        let _ = self.room.acquire_many(all).await;
+    }
+}
+
+/// A socket whose other end has to take what is written to it, if slowly.
+struct Impatient<S> {
+    socket: S,
+    limit: Duration,
+    /// Runs while nothing can be written.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Impatient<S> {
+    fn new(socket: S, limit: Duration) -> Self {
+        Self {
+            socket,
+            limit,
+            stalled: None,
+        }
+    }
+
+    fn limited<T>(
+        &mut self,
+        written: Poll<io::Result<T>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let limit = self.limit;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(limit)));
+        match stalled.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write(context, bytes);
+        self.limited(written, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write_vectored(context, pieces);
+        self.limited(written, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    fn run(test: impl Future<Output = ()>) {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_time().build().unwrap().block_on(test);
+    }
+
+    #[test]
+    fn a_reader_that_stands_still_is_cut_off() {
+        run(async {
+            let (ours, _theirs) = tokio::io::duplex(8);
+            let mut ours = Impatient::new(ours, Duration::from_millis(20));
+            ours.write_all(b"12345678").await.unwrap();
+            let error = ours.write_all(b"9").await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        });
+    }
+
+    #[test]
+    fn a_slow_reader_is_waited_for() {
+        run(async {
+            let (ours, mut theirs) = tokio::io::duplex(1);
+            let mut ours = Impatient::new(ours, Duration::from_millis(100));
+            let reader = async {
+                for _ in 0..8 {
+                    sleep(Duration::from_millis(30)).await;
+                    theirs.read_u8().await.unwrap();
+                }
+            };
+            let (written, ()) = tokio::join!(ours.write_all(b"12345678"), reader);
+            written.unwrap();
+        });
+    }
+}
