@@ -36,6 +36,11 @@ def test_section_05_multiprocessing(serve: Serve, method: str) -> None:
     assert serve("children.py:Pool").output(method=method) == [0, 2, 4]
 
 
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_section_05_child_can_be_terminated(serve: Serve, method: str) -> None:
+    assert serve("children.py:Terminates").output(method=method) == -signal.SIGTERM
+
+
 def test_section_14_output_past_python(serve: Serve) -> None:
     server = serve("children.py:RawOutput")
     assert server.output() == "written"

@@ -91,6 +91,7 @@ class Server:
         (self.directory / ".cog/openapi_schema.json").write_text(
             json.dumps({"openapi": "3.0.2", "components": {"schemas": {"Input": schema}}})
         )
+        self.patience = 10.0
         self.log = self.directory / "log"
         ready, ready_writer = os.pipe()
         with self.log.open("wb") as log:
@@ -217,7 +218,8 @@ class Server:
 
     async def rest(self) -> Rest:
         """What it has open when it has nothing to do. After a first prediction, which opens what stays open."""
-        check((await self.predict(id="first")).json()["status"] == "succeeded", "the first prediction did not succeed")
+        first = (await self.predict(id="first", file="data:,x")).json()
+        check(first["status"] == "succeeded", f"the first prediction did not succeed: {first}")
         await self.until_status("READY")
         rest = Rest(self)
         await self.until("the first connections' end", rest.settles)
@@ -228,7 +230,7 @@ class Server:
         group = [self.pid, *self.children()]
         locked = self._scratch_directories()
         # The second signal tells it not to wait for what is undelivered.
-        for patience in (10, 10):
+        for patience in (self.patience, 10):
             self.process.send_signal(signal.SIGTERM)
             try:
                 code = self.process.wait(patience)

@@ -128,7 +128,9 @@ def test_a_flipped_byte_is_found_and_repaired(tmp_path: Path, own_store: Path) -
     os.chmod(blob, 0o644)
     blob.write_bytes(content)
     output = tmp_path / "out"
-    project.cog("build", "-t", "x", "--output", f"oci-dir={output}").fails_with(digest[:19], "build or pull the image again")
+    project.cog("build", "-t", "x", "--output", f"oci-dir={output}").fails_with(
+        digest[:19], "build or pull the image again"
+    )
     assert not output.exists()
     project.cog("build", "-t", "x", "--output", f"oci-dir={output}").works()
 

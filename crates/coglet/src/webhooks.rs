@@ -72,8 +72,8 @@ impl Webhooks {
     pub(crate) fn new(
         token: Option<String>,
         throttle_interval: Duration,
-        destinations: Destinations,
         max_calls: usize,
+        destinations: Destinations,
     ) -> Self {
         let (running, all_done) = mpsc::channel(1);
         let token = token.and_then(|token| HeaderValue::try_from(format!("Bearer {token}")).ok());
@@ -237,6 +237,8 @@ impl Sender {
     }
 
     async fn send(&self, view: View) -> Result<(), Failure> {
+        // Never closed, so it cannot fail.
+        let _turn = self.calls.acquire().await;
         let url: Url = self
             .url
             .parse()
@@ -245,8 +247,6 @@ impl Sender {
         self.destinations
             .check(&url)
             .map_err(|error| refused(&error))?;
-        // Never closed, so it cannot fail.
-        let _turn = self.calls.acquire().await;
         let body = Body::from(self.prediction.render(view).into_pieces().concat());
         let request = self
             .client

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cog._worker.logs import Attribution, LogStream
 
 Start = Callable[..., Any]
 
@@ -245,6 +250,42 @@ class Runner:
     assert kinds(model.predict()) == ["done"]
 
 
+def test_forked_children_write_whole_lines() -> None:
+    class Original(io.StringIO):
+        def __init__(self) -> None:
+            super().__init__()
+            self.flushed: list[str] = []
+
+        def flush(self) -> None:
+            self.flushed.append(self.getvalue())
+
+    original = Original()
+    stream = LogStream(SimpleNamespace(owner=os.getppid()), Attribution(), "stdout", original)  # type: ignore[arg-type]
+    print("one", "line", file=stream)
+    stream.write("unfinished")
+    assert original.flushed == ["one line\n"]
+    stream.flush()
+    assert original.flushed[-1] == "one line\nunfinished"
+
+
+def test_a_forked_child_can_be_terminated(worker: Start) -> None:
+    model = """
+import multiprocessing, time
+
+class Runner:
+    def run(self) -> int:
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        child.start()
+        time.sleep(0.1)
+        child.terminate()
+        child.join()
+        return child.exitcode
+"""
+    started = worker(model)
+    started.ready()
+    assert started.predict()[-1]["output"] == -signal.SIGTERM
+
+
 def test_the_worker_ends_with_the_server(worker: Start) -> None:
     model = worker(ASYNC)
     model.ready()
@@ -295,6 +336,17 @@ def test_the_last_lines_of_a_flood_do_not_wait_for_the_end(worker: Start) -> Non
     assert time.monotonic() - began < 8
 
 
+def test_an_output_that_finds_no_room_fails_its_prediction_only(worker: Start, tmp_path: Path) -> None:
+    echo = worker(ECHO)
+    echo.ready()
+    (tmp_path / "spill").rmdir()
+    for kind in ("big", "big list"):
+        end = echo.predict(s=kind)[-1]
+        assert end["status"] == "failed"
+        assert end["error"].startswith("Prediction failed: a large output could not be stored: ")
+    assert echo.predict(s="small")[-1]["status"] == "succeeded"
+
+
 @pytest.mark.parametrize("keyword", ["def", "async def"])
 def test_a_scratch_directory_is_made_when_it_is_asked_for(worker: Start, tmp_path: Path, keyword: str) -> None:
     model = worker(
@@ -319,12 +371,18 @@ class Runner(BaseRunner):
     assert made == ["1", "2"], "removing them is the server's part"
 
 
-def test_an_output_that_finds_no_room_fails_its_prediction_only(worker: Start, tmp_path: Path) -> None:
-    echo = worker(ECHO)
-    echo.ready()
+def test_a_scratch_directory_is_reported_even_if_the_output_finds_no_room(worker: Start, tmp_path: Path) -> None:
+    model = worker(
+        """
+from cog import BaseRunner, current_scope
+
+class Runner(BaseRunner):
+    def run(self) -> str:
+        current_scope().scratch_dir
+        return "x" * 3_000_000
+"""
+    )
+    model.ready()
     (tmp_path / "spill").rmdir()
-    for kind in ("big", "big list"):
-        end = echo.predict(s=kind)[-1]
-        assert end["status"] == "failed"
-        assert end["error"].startswith("Prediction failed: a large output could not be stored: ")
-    assert echo.predict(s="small")[-1]["status"] == "succeeded"
+    end = model.predict()[-1]
+    assert (end["status"], end.get("scratch")) == ("failed", True)

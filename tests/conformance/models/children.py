@@ -129,3 +129,14 @@ class RawOutput(BaseRunner):
         os.write(1, b"raw line\n")
         subprocess.run(["sh", "-c", "echo child line; echo child error >&2"], check=True)
         return "written"
+
+
+class Terminates(BaseRunner):
+    """Starts a process that would never end, and ends it."""
+
+    def run(self, method: str) -> int:
+        child = multiprocessing.get_context(method).Process(target=time.sleep, args=(600,))
+        child.start()
+        child.terminate()
+        child.join()
+        return child.exitcode

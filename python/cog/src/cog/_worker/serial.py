@@ -12,6 +12,7 @@ import threading
 from .. import _scope
 from .._scope import Scope
 from ..exceptions import CancelationException
+from . import signals
 from .channel import Channel, NoRoom
 from .encode import Encoded, OutputError, encode
 from .health import answer
@@ -65,7 +66,7 @@ class Serial:
         self._spill = spill_directory()
         self._interruptible = False
         self._canceled = False
-        signal.signal(signal.SIGUSR1, self._on_cancel)
+        signals.handle(signal.SIGUSR1, self._on_cancel)
 
     def _on_cancel(self, _signal: int, _frame: FrameType | None) -> None:
         """The server repeats the signal until the prediction has ended, so one that comes too early is no loss."""
