@@ -7,13 +7,14 @@ import json
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from cog._worker.logs import Attribution, LogStream
+from cog._worker.logs import Attribution, Flood, LogStream
 
 Start = Callable[..., Any]
 
@@ -260,7 +261,8 @@ def test_forked_children_write_whole_lines() -> None:
             self.flushed.append(self.getvalue())
 
     original = Original()
-    stream = LogStream(SimpleNamespace(owner=os.getppid()), Attribution(), "stdout", original)  # type: ignore[arg-type]
+    channel: Any = SimpleNamespace(owner=os.getppid(), is_forked=True, held_logs=deque())
+    stream = LogStream(channel, Attribution(), Flood(channel), "stdout", original)
     print("one", "line", file=stream)
     stream.write("unfinished")
     assert original.flushed == ["one line\n"]

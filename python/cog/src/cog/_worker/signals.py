@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable
-from types import FrameType
-from typing import Any
 
-Handler = Callable[[int, FrameType | None], None]
+TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+    from typing import Any
+
+    Handler = Callable[[int, FrameType | None], None]
 
 #: Our handlers, each with the one it replaced.
 _installed: dict[signal.Signals, tuple[Handler, Any]] = {}
