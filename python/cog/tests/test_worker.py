@@ -370,3 +370,20 @@ class Runner(BaseRunner):
     assert "scratch" not in model.predict(3, use=False)[-1]
     made = sorted(path.name for path in Path(done["output"]).parent.iterdir())
     assert made == ["1", "2"], "removing them is the server's part"
+
+
+def test_a_scratch_directory_is_reported_even_if_the_output_finds_no_room(worker: Start, tmp_path: Path) -> None:
+    model = worker(
+        """
+from cog import BaseRunner, current_scope
+
+class Runner(BaseRunner):
+    def run(self) -> str:
+        current_scope().scratch_dir
+        return "x" * 3_000_000
+"""
+    )
+    model.ready()
+    (tmp_path / "spill").rmdir()
+    end = model.predict()[-1]
+    assert (end["status"], end.get("scratch")) == ("failed", True)

@@ -146,7 +146,7 @@ def finish(channel: Channel, prediction: str, end: dict[str, Any], output: Encod
     try:
         _send(channel, frame, "output", output)
     except NoRoom as error:
-        channel.send({"type": "done", "id": prediction, **failure(error, False)[0]})
+        channel.send({"type": "done", "id": prediction, **end, **failure(error, False)[0]})
 
 
 def _send(channel: Channel, frame: dict[str, Any], key: str, output: Encoded) -> None:
