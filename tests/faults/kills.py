@@ -87,7 +87,7 @@ class Load:
                 self.refused.add(name)
                 if answer.status not in (409, 503):
                     self.odd.append(f"{answer.status} {answer.body[:200]!r}")
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(0.01)
                 continue
             prediction = answer.json()
             if prediction["status"] == "succeeded" and prediction["output"] == name:
