@@ -19,7 +19,7 @@ demo: build ## Build everything, then run predictions from examples/ without Doc
 	scripts/demo
 
 .PHONY: test
-test: test-rust test-python test-scenarios test-faults ## Run every test
+test: test-rust test-python test-scenarios conformance test-faults ## Run every test
 
 .PHONY: test-rust
 test-rust: setup
@@ -42,6 +42,13 @@ test-faults: setup
 	$(CARGO) build --locked -p cog -p coglet
 	scripts/collect debug
 	COGLET=dist/debug/coglet $(VENV)/bin/python tests/faults/run.py --quick
+
+# Half of the tests wait for something: more processes than cores pay.
+.PHONY: conformance
+conformance: setup ## Check our server, or the one that SERVER="COMMAND" starts, against the HTTP specification
+	$(CARGO) build --locked -p cog -p coglet
+	scripts/collect debug
+	$(VENV)/bin/python -m pytest -q -rfEx -n 4 --dist loadfile tests/conformance $(if $(SERVER),--server "$(SERVER)")
 
 .PHONY: setup
 setup: ## Install what the tests need into .venv (and Debian packages, as root)

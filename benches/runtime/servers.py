@@ -32,6 +32,11 @@ def environments() -> dict[str, Path]:
                 subprocess.run([directory / "bin/pip", "install", "--quiet", *packages], check=True)
             (directory / "complete").touch()
         found[name] = directory
+    # As in an image: a copy with compiled modules.
+    sdk = found["ours"] / "sdk"
+    shutil.rmtree(sdk, ignore_errors=True)
+    shutil.copytree(REPOSITORY / "python/cog/src", sdk)
+    subprocess.run([found["ours"] / "bin/python", "-m", "compileall", "-q", sdk], check=True)
     return found
 
 
@@ -55,7 +60,7 @@ class Server:
         }
         env.pop("PYTHONPATH", None)
         if name == "ours":
-            env["PYTHONPATH"] = str(REPOSITORY / "python/cog/src")
+            env["PYTHONPATH"] = str(environment / "sdk")
         else:
             command = [str(environment / "bin/python"), "-m", "cog.server.http"]
         self.started = time.perf_counter()

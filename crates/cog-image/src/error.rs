@@ -183,7 +183,7 @@ impl Error {
             Self::NoStoreRoot => Some("set `COG_CACHE_DIR` to a directory".into()),
             Self::NoSuchImage { .. } => Some("`cog images` lists the images that are there".into()),
             Self::CorruptBlob { .. } | Self::WrongSize { .. } | Self::WrongDiffId { .. } => {
-                Some("the store was damaged from outside; build or pull the image again".into())
+                Some("the store was damaged from outside; build or pull the image again, which replaces what is broken".into())
             }
             Self::MissingBlob { .. } => Some("build or pull the image again".into()),
             Self::Registry(error) => error.hint(),

@@ -17,6 +17,7 @@ use crate::quarantine::{InputDigest, Quarantine};
 use crate::ready::ReadySignal;
 use crate::slots::{SlotPermit, Slots};
 use crate::sync::lock;
+use crate::traces::{Exporter, Tracer};
 use crate::validate::ModelSchema;
 use crate::webhooks::{WebhookOrder, Webhooks};
 use crate::worker::Worker;
@@ -40,6 +41,8 @@ pub(crate) struct App {
     /// If file outputs are sent somewhere.
     pub(crate) uploads: Option<Uploads>,
     pub(crate) measures: Arc<Measures>,
+    pub(crate) tracer: Option<Arc<Tracer>>,
+    exporter: Mutex<Option<Exporter>>,
     files: Files,
     schema: OnceLock<Option<ModelSchema>>,
     worker: Mutex<Option<Arc<Worker>>>,
@@ -47,7 +50,8 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(settings: Settings) -> Result<Self, Error> {
+    pub(crate) fn new(mut settings: Settings) -> Result<Self, Error> {
+        let (tracer, exporter) = settings.tracing.take().map(Tracer::new).unzip();
         let measures = Arc::new(Measures::default());
         let history = History::new(settings.history);
         Ok(Self {
@@ -56,19 +60,27 @@ impl App {
             slots: Slots::new(settings.slots),
             registry: Registry::new(history, Arc::clone(&measures)),
             measures,
+            quarantine: Quarantine::default(),
+            tracer,
+            exporter: Mutex::new(exporter),
             webhooks: Webhooks::new(
                 settings.webhook_token.clone(),
                 settings.throttle_interval,
                 crate::descriptors::shares().calls,
+                settings.downloads.destinations.clone(),
             ),
-            quarantine: Quarantine::default(),
             uploads: settings.upload_url.clone().map(Uploads::new),
-            files: Files::new(settings.user_agent.clone()),
+            files: Files::new(settings.user_agent.clone(), settings.downloads.clone()),
             schema: OnceLock::new(),
             worker: Mutex::default(),
             shutdown: watch::Sender::new(false),
             settings,
         })
+    }
+
+    /// What has to run beside everything else, if requests are traced. For one caller.
+    pub(crate) fn take_exporter(&self) -> Option<Exporter> {
+        lock(&self.exporter).take()
     }
 
     /// The model's document, once setup has succeeded and if there is one.
@@ -153,7 +165,7 @@ impl App {
     pub(crate) fn start(self: &Arc<Self>, worker: Arc<Worker>, prediction: &Arc<Prediction>) {
         let input = &prediction.order.input;
         if input.len() <= MAX_INLINE_INPUT && !self.quarantine.may_know(&prediction.order) {
-            let (wanted, rest) = wanted(input, &worker.loaded().signature);
+            let (wanted, rest) = wanted(input, &self.files.signature(&worker.loaded().signature));
             if wanted.is_empty() {
                 let input = Input::Inline(rest);
                 self.dispatch(&worker, prediction, &input, Vec::new(), &BTreeMap::new());
@@ -215,13 +227,22 @@ impl App {
             self.registry.finish(&prediction, Ending::failed(refusal));
             return;
         }
-        let (of, model) = (Arc::clone(&prediction), Arc::clone(&worker));
-        let look = move || wanted(&of.order.input, &model.loaded().signature);
+        let (app, of, model) = (
+            Arc::clone(&self),
+            Arc::clone(&prediction),
+            Arc::clone(&worker),
+        );
+        let look = move || {
+            let signature = app.files.signature(&model.loaded().signature);
+            wanted(&of.order.input, &signature)
+        };
         let (wanted, input) = run_blocking(look).await;
-        let fetching = Instant::now();
+        let fetching = (!wanted.is_empty()).then(Instant::now);
         let mut fetched = match self.files.fetch(wanted).await {
             Ok(fetched) => {
-                prediction.fetched_since(fetching);
+                if let Some(start) = fetching {
+                    prediction.fetched_since(start);
+                }
                 fetched
             }
             Err(error) => {

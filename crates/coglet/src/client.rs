@@ -8,23 +8,26 @@ use std::time::Duration;
 
 use reqwest::{Client, ClientBuilder};
 
+use crate::destinations::Destinations;
+
 /// A client without a limit on the whole request: for downloads of any size. A server that says
 /// nothing for ten seconds is given up.
-pub(crate) fn for_downloads(user_agent: Option<&str>) -> Client {
+pub(crate) fn for_downloads(user_agent: Option<&str>, destinations: &Destinations) -> Client {
     const TIMEOUT: Duration = Duration::from_secs(10);
     build(|builder| {
         let builder = builder.connect_timeout(TIMEOUT).read_timeout(TIMEOUT);
-        match user_agent {
+        destinations.bind(match user_agent {
             Some(user_agent) => builder.user_agent(user_agent),
             None => builder,
-        }
+        })
     })
 }
 
 /// A client for short calls that have to be answered within `timeout`.
-pub(crate) fn for_calls(timeout: Duration) -> Client {
+pub(crate) fn for_calls(timeout: Duration, destinations: &Destinations) -> Client {
     build(|builder| {
-        builder
+        destinations
+            .bind(builder)
             .timeout(timeout)
             // After a burst, few calls follow to the same place.
             .pool_max_idle_per_host(16)

@@ -40,6 +40,48 @@ pub(crate) const RESULTS_MEMORY: &str = "COG_RESULTS_MEMORY";
 pub(crate) const AUTH_TOKEN: &str = "COG_AUTH_TOKEN";
 /// `1` logs a line for each request.
 pub(crate) const ACCESS_LOG: &str = "COG_ACCESS_LOG";
+/// `1` refuses URLs of inputs and webhooks whose address is not public.
+pub(crate) const DENY_PRIVATE_URLS: &str = "COG_DENY_PRIVATE_URLS";
+/// Hosts, separated by commas, that are an exception to that.
+pub(crate) const ALLOW_PRIVATE_HOSTS: &str = "COG_ALLOW_PRIVATE_HOSTS";
+/// Bytes that are downloaded for one input file, like `2G`.
+pub(crate) const MAX_DOWNLOAD_SIZE: &str = "COG_MAX_DOWNLOAD_SIZE";
+/// Seconds that the download of one input file may take.
+pub(crate) const DOWNLOAD_TIMEOUT: &str = "COG_DOWNLOAD_TIMEOUT";
+/// Redirects that are followed for an input file or a webhook.
+pub(crate) const MAX_REDIRECTS: &str = "COG_MAX_REDIRECTS";
+/// `1`, `true` or `yes` turns tracing on.
+pub(crate) const TRACE_CONFIGURED: &str = "COG_TRACE_CONFIGURED";
+/// `0`, `false` or `no` turns it off again.
+pub(crate) const TRACE_ENABLED: &str = "COG_TRACE_ENABLED";
+/// Which requests are traced, before `OTEL_TRACES_SAMPLER`.
+pub(crate) const TRACE_SAMPLER: &str = "COG_TRACE_SAMPLER";
+/// The sampler's argument, before `OTEL_TRACES_SAMPLER_ARG`.
+pub(crate) const TRACE_SAMPLER_ARG: &str = "COG_TRACE_SAMPLER_ARG";
+/// `true` turns tracing off.
+pub(crate) const OTEL_SDK_DISABLED: &str = "OTEL_SDK_DISABLED";
+/// `otlp` or `none`.
+pub(crate) const OTEL_TRACES_EXPORTER: &str = "OTEL_TRACES_EXPORTER";
+/// The collector's URL, to which `/v1/traces` is added.
+pub(crate) const OTEL_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+/// The collector's URL as it is.
+pub(crate) const OTEL_TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+/// `http/protobuf`
+pub(crate) const OTEL_PROTOCOL: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
+/// The same, for traces only.
+pub(crate) const OTEL_TRACES_PROTOCOL: &str = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL";
+/// Headers for the collector, `name=value,…`.
+pub(crate) const OTEL_HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
+/// The same, for traces only.
+pub(crate) const OTEL_TRACES_HEADERS: &str = "OTEL_EXPORTER_OTLP_TRACES_HEADERS";
+/// Name of the service in traces; default `cog`.
+pub(crate) const OTEL_SERVICE_NAME: &str = "OTEL_SERVICE_NAME";
+/// More attributes of the service, `name=value,…`.
+pub(crate) const OTEL_RESOURCE_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
+/// Which requests are traced; default `parentbased_always_off`.
+pub(crate) const OTEL_TRACES_SAMPLER: &str = "OTEL_TRACES_SAMPLER";
+/// The sampler's argument.
+pub(crate) const OTEL_TRACES_SAMPLER_ARG: &str = "OTEL_TRACES_SAMPLER_ARG";
 /// Number of an inherited descriptor on which one line, `READY` or `SETUP_FAILED`, is written when
 /// the first setup has ended. Whoever started the server can wait on it instead of polling.
 pub(crate) const READY_FD: &str = "COG_READY_FD";
@@ -48,3 +90,5 @@ pub(crate) const READY_FD: &str = "COG_READY_FD";
 pub(crate) const WORKER_FD: &str = "COG_WORKER_FD";
 /// Set for the worker: where values too large for a frame are written.
 pub(crate) const WORKER_SPILL_DIR: &str = "COG_WORKER_SPILL_DIR";
+/// Set for the worker: a directory for the model's own files, removed with the worker.
+pub(crate) const SCRATCH_DIR: &str = "COG_SCRATCH_DIR";

@@ -23,6 +23,9 @@ const LINGER_LIMIT: Duration = Duration::from_secs(5);
 /// What undelivered webhooks may delay the end.
 const WEBHOOK_LIMIT: Duration = Duration::from_secs(30);
 
+/// What unsent traces may delay the end.
+const TRACE_LIMIT: Duration = Duration::from_secs(5);
+
 /// Serves until told to stop.
 pub fn run(settings: Settings) -> Result<(), Error> {
     // First of all: from here on clients wait instead of being refused.
@@ -89,6 +92,10 @@ async fn serve(listener: TcpListener, app: Arc<App>) -> Result<(), Error> {
     let (stop, stop_receiver) = watch::channel(Stop::No);
     let supervisor = tokio::spawn(Supervisor::new(Arc::clone(&app), reaper, stop_receiver).run());
 
+    if let Some(exporter) = app.take_exporter() {
+        tokio::spawn(exporter.run());
+    }
+
     let limit = crate::descriptors::shares().connections;
     let mut connections = Connections::new(limit, app.settings.client_timeout);
     tokio::select! {
@@ -101,6 +108,9 @@ async fn serve(listener: TcpListener, app: Arc<App>) -> Result<(), Error> {
         drain_connections(connections, &app).await;
         // Those still undelivered then are given up.
         let _ = tokio::time::timeout(WEBHOOK_LIMIT, app.webhooks.finished()).await;
+        if let Some(tracer) = &app.tracer {
+            tracer.flush(TRACE_LIMIT).await;
+        }
     };
     match interrupted(drained, &mut signals).await {
         Interrupted::No => stop.send_replace(Stop::Gracefully),

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use crate::args::{Arguments, Mode, Sigterm};
 use crate::auth::AuthToken;
+use crate::destinations::Destinations;
+use crate::files::DownloadRules;
 use crate::predictions::HistoryLimits;
+use crate::traces::TraceSettings;
 use crate::{Error, env};
 
 /// Everything that can be chosen from outside.
@@ -31,9 +34,11 @@ pub struct Settings {
     pub(crate) user_agent: Option<String>,
     pub(crate) writes_readiness_file: bool,
     pub(crate) ready_fd: Option<i32>,
+    pub(crate) downloads: DownloadRules,
     pub(crate) history: HistoryLimits,
     pub(crate) auth_token: Option<AuthToken>,
     pub(crate) access_log: bool,
+    pub(crate) tracing: Option<TraceSettings>,
     pub(crate) log: LogSettings,
     /// Values that were not understood and replaced by a default; logged once logging works.
     pub(crate) warnings: Vec<String>,
@@ -59,7 +64,7 @@ pub(crate) enum LogFormat {
     Console,
 }
 
-type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 impl Settings {
     /// Combines the arguments with the environment, which is asked through `lookup`.
@@ -87,9 +92,11 @@ impl Settings {
             user_agent: non_empty(lookup, env::USER_AGENT),
             writes_readiness_file: lookup(env::KUBERNETES).is_some(),
             ready_fd: ready_fd(lookup)?,
+            downloads: downloads(lookup)?,
             history: history(lookup)?,
             auth_token: AuthToken::from_variable(lookup(env::AUTH_TOKEN).as_deref())?,
             access_log: parse::switch(lookup, env::ACCESS_LOG)?,
+            tracing: TraceSettings::from_variables(lookup, &mut warnings),
             log: LogSettings {
                 filter: log_filter(lookup),
                 format: log_format(lookup),
@@ -182,6 +189,23 @@ fn ready_fd(lookup: Lookup<'_>) -> Result<Option<i32>, Error> {
         Ok(fd) if fd > 2 => Ok(Some(fd)),
         _ => Err(Error::InvalidReadyFd { value }),
     }
+}
+
+fn downloads(lookup: Lookup<'_>) -> Result<DownloadRules, Error> {
+    let mut destinations = if parse::switch(lookup, env::DENY_PRIVATE_URLS)? {
+        let except = non_empty(lookup, env::ALLOW_PRIVATE_HOSTS);
+        Destinations::public_only(&except.unwrap_or_default())
+    } else {
+        Destinations::default()
+    };
+    if let Some(max_redirects) = parse::number(lookup, env::MAX_REDIRECTS)? {
+        destinations.max_redirects = max_redirects;
+    }
+    Ok(DownloadRules {
+        destinations,
+        max_size: parse::size(lookup, env::MAX_DOWNLOAD_SIZE)?,
+        time_limit: parse::seconds(lookup, env::DOWNLOAD_TIMEOUT)?,
+    })
 }
 
 fn history(lookup: Lookup<'_>) -> Result<HistoryLimits, Error> {

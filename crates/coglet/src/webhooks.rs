@@ -8,12 +8,14 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use reqwest::{Body, Client};
+use reqwest::{Body, Client, Url};
 use serde::Deserialize;
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::destinations::{Destinations, Refused, refusal};
 use crate::predictions::{Prediction, View};
 use crate::sync::lock;
+use crate::traces::WebhookSpan;
 
 /// What a client can be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -40,6 +42,8 @@ pub(crate) struct WebhookOrder {
     pub(crate) events: Vec<EventKind>,
     /// `traceparent` and `tracestate` of the request.
     pub(crate) trace: HeaderMap,
+    /// If the request is traced by this server too.
+    pub(crate) span: Option<WebhookSpan>,
 }
 
 /// A prediction's end of its webhook.
@@ -58,6 +62,7 @@ pub(crate) struct Webhooks {
     calls: Arc<Semaphore>,
     token: Option<HeaderValue>,
     throttle_interval: Duration,
+    destinations: Destinations,
     /// Every task holds a clone; when all are gone, nothing is left to send.
     running: Mutex<Option<mpsc::Sender<()>>>,
     all_done: tokio::sync::Mutex<mpsc::Receiver<()>>,
@@ -68,6 +73,7 @@ impl Webhooks {
         token: Option<String>,
         throttle_interval: Duration,
         max_calls: usize,
+        destinations: Destinations,
     ) -> Self {
         let (running, all_done) = mpsc::channel(1);
         let token = token.and_then(|token| HeaderValue::try_from(format!("Bearer {token}")).ok());
@@ -79,6 +85,7 @@ impl Webhooks {
                 token
             }),
             throttle_interval,
+            destinations,
             running: Mutex::new(Some(running)),
             all_done: tokio::sync::Mutex::new(all_done),
         }
@@ -95,14 +102,19 @@ impl Webhooks {
         if let Some(token) = &self.token {
             headers.insert(header::AUTHORIZATION, token.clone());
         }
+        if let Some(span) = &order.span {
+            headers.insert("traceparent", span.header());
+        }
         let sender = Sender {
             client: self
                 .client
-                .get_or_init(|| crate::client::for_calls(TIMEOUT))
+                .get_or_init(|| crate::client::for_calls(TIMEOUT, &self.destinations))
                 .clone(),
             calls: Arc::clone(&self.calls),
             url: order.url,
+            span: order.span,
             headers,
+            destinations: self.destinations.clone(),
             prediction: Arc::clone(prediction),
         };
         let (events, queue) = mpsc::unbounded_channel();
@@ -170,6 +182,8 @@ struct Sender {
     calls: Arc<Semaphore>,
     url: String,
     headers: HeaderMap,
+    span: Option<WebhookSpan>,
+    destinations: Destinations,
     prediction: Arc<Prediction>,
 }
 
@@ -201,35 +215,50 @@ impl Sender {
     }
 
     async fn send_completed(&self) {
-        let mut attempt = 0;
-        loop {
+        let begun = Instant::now();
+        let mut retries = 0;
+        let failure = loop {
             match self.send(View::Final).await {
-                Ok(()) => return,
-                Err(Failure::Temporary(_)) if attempt < Self::RETRIES => {
-                    attempt += 1;
-                    tokio::time::sleep(Duration::from_millis(100) * 2_u32.pow(attempt.min(10)))
+                Ok(()) => break None,
+                Err(Failure::Temporary(_)) if retries < Self::RETRIES => {
+                    retries += 1;
+                    tokio::time::sleep(Duration::from_millis(100) * 2_u32.pow(retries.min(10)))
                         .await;
                 }
-                Err(Failure::Temporary(reason) | Failure::Permanent(reason)) => {
-                    tracing::warn!("The terminal webhook was not delivered: {reason}");
-                    return;
-                }
+                Err(Failure::Temporary(reason) | Failure::Permanent(reason)) => break Some(reason),
             }
+        };
+        if let Some(reason) = &failure {
+            tracing::warn!("The terminal webhook was not delivered: {reason}");
+        }
+        if let Some(span) = &self.span {
+            span.end(begun, retries + 1, failure.is_none());
         }
     }
 
     async fn send(&self, view: View) -> Result<(), Failure> {
         // Never closed, so it cannot fail.
         let _turn = self.calls.acquire().await;
+        let url: Url = self
+            .url
+            .parse()
+            .map_err(|_| Failure::Permanent("its URL is not valid".into()))?;
+        let refused = |refused: &Refused| Failure::Permanent(refused.to_string());
+        self.destinations
+            .check(&url)
+            .map_err(|error| refused(&error))?;
         let body = Body::from(self.prediction.render(view).into_pieces().concat());
         let request = self
             .client
-            .post(&self.url)
+            .post(url)
             .headers(self.headers.clone())
             .body(body);
         let response = request.send().await.map_err(|error| {
-            let reason = crate::client::describe(&error.without_url());
-            Failure::Temporary(reason)
+            // Another try would be refused too.
+            if let Some(refusal) = refusal(&error) {
+                return refused(refusal);
+            }
+            Failure::Temporary(crate::client::describe(&error.without_url()))
         })?;
         let status = response.status();
         match status {

@@ -34,6 +34,7 @@ class Worker:
                 "PYTHONPATH": str(SOURCE),
                 "COG_WORKER_FD": str(theirs.fileno()),
                 "COG_WORKER_SPILL_DIR": str(spill),
+                "COG_SCRATCH_DIR": str(directory / "scratch"),
             },
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,

@@ -218,3 +218,15 @@ def test_cancelation_is_no_ordinary_exception() -> None:
 
 def test_the_opaque_marker_names_itself() -> None:
     assert repr(cog.Opaque) == "cog.Opaque"
+
+
+def test_a_scratch_directory_lives_as_long_as_its_scope(tmp_path: Path) -> None:
+    scope = Scope(scratch=str(tmp_path / "1"))
+    assert not (tmp_path / "1").exists()
+    assert scope.scratch_dir == scope.scratch_dir == tmp_path / "1"
+    assert isinstance(scope.scratch_dir, cog.Path) and scope.scratch_dir.is_dir()
+    assert scope.close()
+    assert not Scope(scratch=str(tmp_path / "2")).close()
+    for without in (scope, Scope(), cog.current_scope()):
+        with pytest.raises(RuntimeError, match="while a prediction runs"):
+            _ = without.scratch_dir

@@ -61,5 +61,11 @@ pub fn export(
         ExportTarget::OciArchive => oci::write_archive(store, image, path, options),
         ExportTarget::DockerArchive => docker::write_archive(store, image, path),
     };
-    write().map_err(|error: Error| error.at(path))
+    write().map_err(|error: Error| {
+        if let Error::CorruptBlob { expected, .. } = &error {
+            // So that the next build makes it anew. If that fails, the error stays what it is.
+            let _ = store.discard_blob(expected);
+        }
+        error.at(path)
+    })
 }

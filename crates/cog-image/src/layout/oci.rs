@@ -121,6 +121,21 @@ pub(super) fn write_dir(
     path: &Path,
     options: &ExportOptions,
 ) -> Result<()> {
+    let is_new = !path.exists();
+    let written = add_to_dir(store, image, path, options);
+    if written.is_err() && is_new {
+        // What went wrong matters more than what could not be cleared away after it.
+        let _ = fs_err::remove_dir_all(path);
+    }
+    written
+}
+
+fn add_to_dir(
+    store: &Store,
+    image: &StoredImage,
+    path: &Path,
+    options: &ExportOptions,
+) -> Result<()> {
     let mut index = existing_index(path)?;
     let contents = Contents::collect(store, image, options)?;
     let blobs = path.join("blobs/sha256");

@@ -16,7 +16,18 @@ pub(crate) use predict::run;
 pub(crate) use schema::schema;
 pub(crate) use serve::serve;
 
+use cog_errors::Hint as _;
+
 /// An error with its causes, and what can be done about it.
 pub(crate) fn render(error: &anyhow::Error, colour: cog_errors::Colour) -> String {
-    cog_errors::render(error.as_ref(), None, colour)
+    let hint = error.chain().find_map(hint);
+    cog_errors::render(error.as_ref(), hint.as_deref(), colour)
+}
+
+/// What the user can do, if this error of one of our libraries knows.
+fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let build = || error.downcast_ref::<cog_build::BuildError>()?.hint();
+    let image = || error.downcast_ref::<cog_image::Error>()?.hint();
+    let uv = || error.downcast_ref::<cog_build::UvError>()?.hint();
+    build().or_else(image).or_else(uv)
 }

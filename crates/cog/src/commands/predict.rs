@@ -18,6 +18,8 @@ use crate::session::{Session, build_request};
 
 use super::schema::{SCHEMA_LABEL, document};
 
+/// The largest body that the server takes, in bytes.
+const MAX_REQUEST: usize = 100 << 20;
 const INPUT: &str = "Input";
 const TOKEN: &str = "REPLICATE_API_TOKEN";
 
@@ -138,26 +140,34 @@ impl Prediction {
         surroundings: &Surroundings,
         env: &[(String, String)],
     ) -> anyhow::Result<()> {
+        let request = self.request()?;
         session
             .printer
             .info("Starting Docker image and running setup()...");
         let mut server = surroundings.start_server(engine, free_address()?, &[], env)?;
         server.await_ready(Duration::from_secs(args.setup_timeout))?;
         session.printer.info("Running prediction...");
-        let response = self.ask(&server)?;
+        let response = ask(&server, request)?;
         let result = self.show(session, args, &response);
         server.stop()?;
         result
     }
 
-    fn ask(&self, server: &Server) -> anyhow::Result<Value> {
+    /// The request's body. Files are in it.
+    fn request(&self) -> anyhow::Result<Vec<u8>> {
         let body = serde_json::to_vec(&json!({ "input": self.inputs, "context": self.context }))?;
-        let response = block_on(client::post_json(server.address, "/predictions", body))?;
-        match response.status {
-            200 => serde_json::from_slice(&response.body).context("the server's answer is no JSON"),
-            422 => bail!("{}", refused(&response.body)),
-            status => bail!("Failed to run prediction: /predictions call returned status {status}"),
+        if body.len() > MAX_REQUEST {
+            let size = |value: &Value| value.as_str().map_or(0, str::len);
+            let largest = self.inputs.iter().max_by_key(|(_, value)| size(value));
+            bail!(
+                "the input `{}` is too large: the request would have {} MiB, and a server takes {}; \
+                 pass large files as URLs, -i {0}=https://...",
+                largest.map_or("", |(name, _)| name),
+                body.len() >> 20,
+                MAX_REQUEST >> 20,
+            );
         }
+        Ok(body)
     }
 
     fn show(&self, session: &Session<'_>, args: &RunArgs, response: &Value) -> anyhow::Result<()> {
@@ -191,6 +201,15 @@ impl Prediction {
             );
         }
         Ok(())
+    }
+}
+
+fn ask(server: &Server, body: Vec<u8>) -> anyhow::Result<Value> {
+    let response = block_on(client::post_json(server.address, "/predictions", body))?;
+    match response.status {
+        200 => serde_json::from_slice(&response.body).context("the server's answer is no JSON"),
+        422 => bail!("{}", refused(&response.body)),
+        status => bail!("Failed to run prediction: /predictions call returned status {status}"),
     }
 }
 

@@ -37,6 +37,7 @@ pub(crate) fn serve(session: &Session<'_>, args: &ServeArgs) -> anyhow::Result<(
         "Running the model server in the {} engine with the current directory mounted as a volume...",
         engine.name()
     ));
+    check_free(address)?;
     session
         .printer
         .info(&format!("Serving at {}", shown_url(address)));
@@ -88,6 +89,16 @@ fn address(host: &str, port: u16) -> anyhow::Result<SocketAddr> {
             .with_context(|| format!("`--host {host}` is not an IP address"))?,
     };
     Ok(SocketAddr::new(ip, port))
+}
+
+/// The server would say so too, but only after what comes before has been printed.
+fn check_free(address: SocketAddr) -> anyhow::Result<()> {
+    match std::net::TcpListener::bind(address) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error).with_context(|| {
+            format!("cannot listen on {address}; choose another port with --port, or stop what uses this one")
+        }),
+    }
 }
 
 fn shown_url(address: SocketAddr) -> String {

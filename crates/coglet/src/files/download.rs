@@ -1,46 +1,119 @@
 //! Downloads, straight to files.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use flate2::write::{GzDecoder, ZlibDecoder};
 use reqwest::{Client, Response, Url, header};
 use tokio::io::{AsyncWriteExt as _, BufWriter};
 
 use super::temp::{TempFile, Workspace};
-use super::{FetchError, name};
+use super::{DownloadRules, FetchError, name};
+use crate::destinations::{Refused, refusal};
 
 /// Written to disk in pieces of this size: fewer trips to the thread that may block.
 const WRITE_SIZE: usize = 512 << 10;
 
+/// What is decompressed at once: it may become a thousand times as much.
+const DECODE_SIZE: usize = 16 << 10;
+
 /// Downloads one file. Redirects are followed; a status that is no success is an error.
 pub(super) async fn download(
     client: &Client,
+    rules: &DownloadRules,
     workspace: &Workspace,
-    url: &str,
+    text: &str,
 ) -> Result<TempFile, FetchError> {
-    let parsed: Url = url
-        .parse()
-        .map_err(|_| FetchError::InvalidUrl { url: url.into() })?;
+    let url: Url = text.parse().map_err(|_| FetchError::InvalidUrl {
+        url: without_secrets(text),
+    })?;
+    let download = Download {
+        client,
+        rules,
+        shown: shown(&url),
+    };
     let file = TempFile::at(
         workspace
             .directory()?
-            .join(workspace.next_name(&name::from_url(&parsed))),
+            .join(workspace.next_name(&name::from_url(&url))),
     );
-    let unreachable = |error: reqwest::Error| FetchError::Unreachable {
-        url: url.into(),
-        cause: crate::client::describe(&error.without_url()),
-    };
-    let mut response = client.get(parsed).send().await.map_err(unreachable)?;
-    check_status(&response)?;
-    let mut decoder = Decoder::for_response(&response);
-    let mut writer =
-        BufWriter::with_capacity(WRITE_SIZE, fs_err::tokio::File::create(file.path()).await?);
-    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-        writer.write_all(decoder.decode(&chunk)?).await?;
+    let fetch = download.fetch(url, file.path());
+    match rules.time_limit {
+        None => fetch.await?,
+        Some(limit) => {
+            let in_time = tokio::time::timeout(limit, fetch).await;
+            in_time.unwrap_or_else(|_| {
+                let url = download.shown.clone();
+                Err(FetchError::TooSlow { url, limit })
+            })?;
+        }
     }
-    writer.write_all(&decoder.finish()?).await?;
-    writer.flush().await?;
     Ok(file)
+}
+
+/// One file on its way.
+struct Download<'a> {
+    client: &'a Client,
+    rules: &'a DownloadRules,
+    /// The URL as errors may show it.
+    shown: String,
+}
+
+impl Download<'_> {
+    async fn fetch(&self, url: Url, path: &Path) -> Result<(), FetchError> {
+        let checked = self.rules.destinations.check(&url);
+        checked.map_err(|refused| self.refused(refused))?;
+        let request = self.client.get(url).send();
+        let mut response = request.await.map_err(|error| self.failed(error))?;
+        check_status(&response)?;
+        let mut decoder = Decoder::for_response(&response);
+        if matches!(decoder, Decoder::Identity) {
+            self.check_size(response.content_length().unwrap_or(0))?;
+        }
+        let file = fs_err::tokio::File::create(path).await?;
+        let mut writer = BufWriter::with_capacity(WRITE_SIZE, file);
+        let mut size = 0;
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.failed(error))? {
+            for piece in chunk.chunks(decoder.piece_size()) {
+                let plain = decoder.decode(piece)?;
+                size += plain.len() as u64;
+                self.check_size(size)?;
+                writer.write_all(plain).await?;
+            }
+        }
+        let rest = decoder.finish()?;
+        self.check_size(size + rest.len() as u64)?;
+        writer.write_all(&rest).await?;
+        writer.flush().await?;
+        Ok(())
+    }
+
+    fn check_size(&self, size: u64) -> Result<(), FetchError> {
+        match self.rules.max_size {
+            Some(limit) if size > limit => Err(FetchError::TooLarge {
+                url: self.shown.clone(),
+                limit,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn failed(&self, error: reqwest::Error) -> FetchError {
+        match refusal(&error) {
+            Some(refused) => self.refused(refused.clone()),
+            None => FetchError::Unreachable {
+                url: self.shown.clone(),
+                cause: crate::client::describe(&error.without_url()),
+            },
+        }
+    }
+
+    fn refused(&self, refused: Refused) -> FetchError {
+        FetchError::Refused {
+            url: self.shown.clone(),
+            refused,
+        }
+    }
 }
 
 fn check_status(response: &Response) -> Result<(), FetchError> {
@@ -58,8 +131,27 @@ fn check_status(response: &Response) -> Result<(), FetchError> {
         status: status.as_u16(),
         kind,
         reason,
-        url: response.url().to_string(),
+        url: shown(response.url()),
     })
+}
+
+/// A URL without what may be secret in it: credentials, and the query, which may be a signature.
+fn shown(url: &Url) -> String {
+    without_secrets(url.as_str())
+}
+
+/// The same for text that may be no URL at all.
+fn without_secrets(text: &str) -> String {
+    let end = text.find(['?', '#']).unwrap_or(text.len());
+    let text = &text[..end];
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return text.to_owned();
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
 }
 
 /// Undoes `Content-Encoding`. We do not ask for any, but some stores keep files compressed.
@@ -79,6 +171,13 @@ impl Decoder {
             Some("gzip" | "x-gzip") => Self::Gzip(GzDecoder::new(Vec::new()), Vec::new()),
             Some("deflate") => Self::Deflate(ZlibDecoder::new(Vec::new()), Vec::new()),
             _ => Self::Identity,
+        }
+    }
+
+    fn piece_size(&self) -> usize {
+        match self {
+            Self::Identity => usize::MAX,
+            Self::Gzip(..) | Self::Deflate(..) => DECODE_SIZE,
         }
     }
 
@@ -103,6 +202,25 @@ impl Decoder {
             Self::Identity => Ok(Vec::new()),
             Self::Gzip(decoder, _) => decoder.finish(),
             Self::Deflate(decoder, _) => decoder.finish(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_not_shown() {
+        for (text, expected) in [
+            ("https://h/a/b.png", "https://h/a/b.png"),
+            ("https://h/a?X-Amz-Signature=s3cret#x", "https://h/a"),
+            ("https://user:s3cret@h:8080/a@b", "https://h:8080/a@b"),
+            ("http://user:s3@cret@[::1", "http://[::1"),
+            ("https://h?token=s3cret/@", "https://h"),
+            ("nonsense", "nonsense"),
+        ] {
+            assert_eq!(without_secrets(text), expected);
         }
     }
 }

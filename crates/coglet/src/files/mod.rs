@@ -15,9 +15,11 @@ mod temp;
 mod upload;
 mod wanted;
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -28,17 +30,28 @@ pub(crate) use temp::TempFile;
 pub(crate) use upload::Uploads;
 pub(crate) use wanted::{Wanted, wanted};
 
-use crate::worker::protocol::LocalFile;
+use crate::destinations::{Destinations, Refused};
+use crate::worker::protocol::{LocalFile, Parameter};
 use temp::Workspace;
 use wanted::Origin;
 
 /// Downloads at the same time for one prediction.
 const PARALLEL: usize = 8;
 
+/// From where, how much and for how long may be downloaded for one input file.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DownloadRules {
+    pub(crate) destinations: Destinations,
+    /// In bytes, after decompression.
+    pub(crate) max_size: Option<u64>,
+    pub(crate) time_limit: Option<Duration>,
+}
+
 /// Fetches input files.
 #[derive(Debug, Default)]
 pub(crate) struct Files {
     user_agent: Option<String>,
+    rules: DownloadRules,
     client: OnceLock<Client>,
     workspace: Workspace,
 }
@@ -63,6 +76,12 @@ pub(crate) enum FetchError {
     },
     #[error("could not download `{url}`: {cause}")]
     Unreachable { url: String, cause: String },
+    #[error("could not download `{url}`: {refused}")]
+    Refused { url: String, refused: Refused },
+    #[error("`{url}` is larger than the {limit} bytes that this server downloads")]
+    TooLarge { url: String, limit: u64 },
+    #[error("`{url}` could not be downloaded within {} seconds", limit.as_secs_f64())]
+    TooSlow { url: String, limit: Duration },
     #[error("`{url}` is not a valid URL")]
     InvalidUrl { url: String },
     #[error("a data URL could not be decoded: {0}")]
@@ -72,11 +91,35 @@ pub(crate) enum FetchError {
 }
 
 impl Files {
-    pub(crate) fn new(user_agent: Option<String>) -> Self {
+    pub(crate) fn new(user_agent: Option<String>, rules: DownloadRules) -> Self {
         Self {
             user_agent,
+            rules,
             ..Self::default()
         }
+    }
+
+    /// The parameters whose files are fetched here. URLs of `File` parameters are left to the worker,
+    /// which opens them when they are read, unless destinations are restricted: the worker knows of no
+    /// such rule.
+    pub(crate) fn signature<'a>(
+        &self,
+        signature: &'a HashMap<String, Parameter>,
+    ) -> Cow<'a, HashMap<String, Parameter>> {
+        let is_lazy = |kind: &Parameter| matches!(kind, Parameter::File | Parameter::FileList);
+        if !self.rules.destinations.are_restricted() || !signature.values().any(is_lazy) {
+            return Cow::Borrowed(signature);
+        }
+        let eager = |kind: Parameter| match kind {
+            Parameter::File => Parameter::Path,
+            Parameter::FileList => Parameter::PathList,
+            Parameter::Path | Parameter::PathList | Parameter::Secret => kind,
+        };
+        let all = signature.iter();
+        Cow::Owned(
+            all.map(|(name, kind)| (name.clone(), eager(*kind)))
+                .collect(),
+        )
     }
 
     /// Fetches everything, several at a time. The first failure ends it; what was fetched by then is
@@ -131,10 +174,12 @@ impl Files {
     async fn fetch_one(&self, origin: Origin) -> Result<TempFile, FetchError> {
         match origin {
             Origin::Url(url) => {
-                let client = self
-                    .client
-                    .get_or_init(|| crate::client::for_downloads(self.user_agent.as_deref()));
-                download::download(client, &self.workspace, &url).await
+                let client = self.client.get_or_init(|| {
+                    let destinations = &self.rules.destinations;
+                    crate::client::for_downloads(self.user_agent.as_deref(), destinations)
+                });
+                let rules = &self.rules;
+                download::download(client, rules, &self.workspace, &url).await
             }
             Origin::Data(json_string) => {
                 let directory = self.workspace.directory()?.to_owned();

@@ -8,10 +8,17 @@ use std::sync::{Mutex, OnceLock};
 use crate::scratch::Scratch;
 use crate::sync::lock;
 
-/// One file, removed when this is dropped.
+/// One file, or a directory and all that is in it, removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct TempFile {
     path: PathBuf,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    File,
+    Tree,
 }
 
 /// The directory for input files: made at first use, removed at the end.
@@ -24,7 +31,13 @@ pub(super) struct Workspace {
 
 impl TempFile {
     pub(crate) fn at(path: PathBuf) -> Self {
-        Self { path }
+        let kind = Kind::File;
+        Self { path, kind }
+    }
+
+    pub(crate) fn tree(path: PathBuf) -> Self {
+        let kind = Kind::Tree;
+        Self { path, kind }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -35,7 +48,19 @@ impl TempFile {
 impl Drop for TempFile {
     fn drop(&mut self) {
         // The model may have moved or removed its input: that is its right.
-        let _ = fs_err::remove_file(&self.path);
+        match self.kind {
+            Kind::File => drop(fs_err::remove_file(&self.path)),
+            Kind::Tree => remove_tree(std::mem::take(&mut self.path)),
+        }
+    }
+}
+
+/// Beside the event loop, if there is one: there may be many files.
+fn remove_tree(path: PathBuf) {
+    let remove = move || drop(fs_err::remove_dir_all(path));
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn_blocking(remove)),
+        Err(_) => remove(),
     }
 }
 

@@ -13,9 +13,11 @@ use super::answer::{self, Refusal};
 use super::body;
 use super::envelope::Envelope;
 use super::events;
+use super::route::Route;
 use crate::app::App;
 use crate::files::run_blocking;
 use crate::predictions::{Order, Prediction, View};
+use crate::traces::ServerSpan;
 use crate::validate::{Kind, Violation, accept_any_object};
 use crate::webhooks::WebhookOrder;
 
@@ -31,10 +33,18 @@ pub(super) struct Target {
 
 /// `POST /predictions` and `PUT /predictions/{id}`. The order of the checks is part of the API.
 pub(super) async fn create(app: Arc<App>, target: Target, request: Request) -> Response {
-    match accept(&app, target, request).await {
+    let mut span = app.tracer.as_ref().and_then(|tracer| {
+        let route = Route::of(request.uri().path());
+        tracer.begin(request.headers(), request.method(), route.pattern())
+    });
+    let response = match accept(&app, target, request, &mut span).await {
         Ok(response) => response,
         Err(refusal) => refusal.into_response(),
+    };
+    if let Some(span) = &mut span {
+        span.set_status(response.status().as_u16());
     }
+    response
 }
 
 /// `GET /predictions/{id}`: what a webhook would have said last.
@@ -61,7 +71,12 @@ pub(super) async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>) 
     )
 }
 
-async fn accept(app: &Arc<App>, target: Target, request: Request) -> Result<Response, Refusal> {
+async fn accept(
+    app: &Arc<App>,
+    target: Target,
+    request: Request,
+    span: &mut Option<ServerSpan>,
+) -> Result<Response, Refusal> {
     let (head, body) = request.into_parts();
     let body = body::read(&head, body, app.settings.client_timeout).await?;
     let content_type = head.headers.get(header::CONTENT_TYPE).cloned();
@@ -78,6 +93,9 @@ async fn accept(app: &Arc<App>, target: Target, request: Request) -> Result<Resp
     let id = chosen_id(app, &target, envelope.id)?;
     if let Some(note) = head.extensions.get::<IdNote>() {
         note.set(&id);
+    }
+    if let Some(span) = span {
+        span.set_prediction(&id);
     }
     if let Some(url_id) = &target.id
         && let Some(existing) = app.registry.by_id(url_id)
@@ -103,6 +121,7 @@ async fn accept(app: &Arc<App>, target: Target, request: Request) -> Result<Resp
             url,
             events: envelope.events,
             trace: trace_headers(&head.headers),
+            span: span.as_ref().map(|span| span.trace.webhook()),
         });
     let order = Order {
         id,
@@ -110,6 +129,9 @@ async fn accept(app: &Arc<App>, target: Target, request: Request) -> Result<Resp
         context: envelope.context,
     };
     let prediction = app.admit(order, permit, webhook);
+    if let Some(span) = span {
+        prediction.set_trace(span.trace.clone());
+    }
     if wants_events {
         // Before anything happens: the one for whom it runs gets everything.
         let response =

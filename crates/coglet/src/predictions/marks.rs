@@ -39,4 +39,18 @@ impl Marks {
         let until_running = self.running?.duration_since(self.accepted);
         Some(until_running.saturating_sub(fetching))
     }
+
+    /// The time in which it waited for its turn, given when it ran: before or after its input files were
+    /// fetched, whichever took longer.
+    pub(crate) fn queued(&self, running: Instant) -> (Instant, Instant) {
+        let Some((from, to)) = self.fetched else {
+            return (self.accepted, running);
+        };
+        let (before, after) = (from - self.accepted, running - to);
+        if before > after {
+            (self.accepted, from)
+        } else {
+            (to, running)
+        }
+    }
 }

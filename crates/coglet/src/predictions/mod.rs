@@ -35,6 +35,7 @@ use crate::delivery::Delivery;
 use crate::files::TempFile;
 use crate::slots::SlotPermit;
 use crate::sync::lock;
+use crate::traces::Trace;
 use crate::webhooks::{Event, EventKind, Webhook};
 use crate::worker::protocol::Source;
 use timeline::{Record, Timeline};
@@ -108,6 +109,7 @@ struct State {
     predict_time: Option<f64>,
     cancel_requested: bool,
     result_kept: bool,
+    trace: Option<Box<Trace>>,
     permit: Option<SlotPermit>,
     files: Vec<TempFile>,
     /// Once there is one, all output takes this way, so that it stays in order.
@@ -142,6 +144,7 @@ impl Prediction {
             predict_time: None,
             cancel_requested: false,
             result_kept: false,
+            trace: None,
             permit: Some(permit),
             files: Vec::new(),
             delivery: None,
@@ -194,9 +197,19 @@ impl Prediction {
         state.marks.running = Some(Instant::now());
         state.status = Status::Processing;
         state.files = files;
-        state.keep(|_| Record::Start);
+        state.keep(0, |_| Record::Start);
         state.announce(EventKind::Start);
         true
+    }
+
+    /// What it spends its time on goes into this trace.
+    pub(crate) fn set_trace(&self, trace: Trace) {
+        let mut state = lock(&self.state);
+        if matches!(state.stage, Stage::Ended) {
+            trace.prediction_ended(&self.order.id, state.status, &state.marks);
+        } else {
+            state.trace = Some(Box::new(trace));
+        }
     }
 
     /// Its input files are there; fetching them has begun at `start`.
@@ -219,6 +232,14 @@ impl Prediction {
 
     fn is_result_kept(&self) -> bool {
         lock(&self.state).result_kept
+    }
+
+    /// A file that is removed when the prediction has ended.
+    pub(crate) fn keep_until_end(&self, file: TempFile) {
+        let mut state = lock(&self.state);
+        if !matches!(state.stage, Stage::Ended) {
+            state.files.push(file);
+        }
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -266,7 +287,7 @@ impl Prediction {
                 .push_str(&text[..text.floor_char_boundary(MAX_LOG_ITEM)]);
             state.logs.push_str(LOG_CUT_MARK);
         }
-        state.keep(|state| Record::Log {
+        state.keep(text.len(), |state| Record::Log {
             source,
             text: start..state.logs.len(),
         });
@@ -275,7 +296,7 @@ impl Prediction {
 
     pub(crate) fn record_metric(&self, name: &str, value: serde_json::Value, mode: MetricMode) {
         let mut state = lock(&self.state);
-        state.keep(|_| {
+        state.keep(name.len(), |_| {
             let event = MetricEvent {
                 name,
                 value: &value,
@@ -294,7 +315,9 @@ impl Prediction {
             return;
         }
         state.output.push(item);
-        state.keep(|state| Record::Output(state.output.item_count() - 1));
+        state.keep(item.len(), |state| {
+            Record::Output(state.output.item_count() - 1)
+        });
         state.announce(EventKind::Output);
     }
 
@@ -356,19 +379,35 @@ impl Prediction {
             // Nobody listens after the client has left.
             let _ = ended.send(());
         }
-        state.keep(|_| Record::Completed);
+        state.keep(0, |_| Record::Completed);
         state.announce(EventKind::Completed);
         state.webhook = None;
+        if let Some(trace) = state.trace.take() {
+            trace.prediction_ended(&self.order.id, state.status, &state.marks);
+        }
+    }
+}
+
+impl Status {
+    /// As it is on the wire.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Processing => "processing",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Canceled => "canceled",
+        }
     }
 }
 
 impl State {
     /// Adds to the timeline, if there is one. Else the record is not even made.
-    fn keep(&mut self, record: impl FnOnce(&Self) -> Record) {
+    fn keep(&mut self, length: usize, record: impl FnOnce(&Self) -> Record) {
         if self.timeline.is_some() {
             let record = record(self);
             if let Some(timeline) = &mut self.timeline {
-                timeline.push(record);
+                timeline.push(record, length);
             }
         }
     }
@@ -376,7 +415,8 @@ impl State {
     fn set_output(&mut self, output: Output) {
         if let (Some(timeline), Output::Value(text)) = (&mut self.timeline, &output) {
             for record in returned(text) {
-                timeline.push(record);
+                // It points to what is about to be sent as a whole.
+                timeline.push(record, 0);
             }
         }
         self.output = output;

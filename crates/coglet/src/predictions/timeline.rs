@@ -1,8 +1,8 @@
 //! What has happened to a prediction, in order, and how far each of its watchers has read.
 //!
 //! A record only points to what the prediction keeps anyway: its output and its log. So a prediction
-//! that nobody watches costs a few bytes an event, and a watcher that is slow costs nothing but its
-//! own position. How records become text is in [`super::watch`].
+//! that nobody watches costs a few bytes an event, and a watcher needs no queue of its own, only a
+//! position. How records become text is in [`super::watch`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -14,9 +14,13 @@ use crate::worker::protocol::Source;
 
 /// On one prediction at a time.
 const MAX_WATCHERS: usize = 1024;
-/// Records held for the slowest watcher beyond those that are replayed; it misses what is more. A
-/// million of them take some 40 MiB.
-const MAX_BACKLOG: usize = 1 << 20;
+/// A watcher may be this many events behind, whatever their size,
+const MAX_LAG_EVENTS: usize = 1024;
+/// and more of them as long as their text is not larger: some 600,000 tokens. One that is further behind
+/// has stopped reading, and misses what is dropped.
+const MAX_LAG_BYTES: usize = 32 << 20;
+/// About what an event is beside its content, as text or as a record.
+const EVENT_OVERHEAD: usize = 50;
 
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +43,13 @@ pub(super) enum Record {
     Completed,
 }
 
+#[derive(Debug)]
+struct Entry {
+    record: Record,
+    /// About the length of its text.
+    bytes: usize,
+}
+
 /// Names a watcher of one prediction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct WatcherId(u64);
@@ -54,7 +65,9 @@ pub(super) enum Purpose {
 
 #[derive(Debug)]
 pub(super) struct Timeline {
-    records: VecDeque<Record>,
+    records: VecDeque<Entry>,
+    /// The size of all `records`.
+    bytes: usize,
     /// The number of the first record in `records`, counted from the beginning.
     first: usize,
     limits: Limits,
@@ -70,7 +83,8 @@ pub(super) struct Timeline {
 struct Limits {
     /// Records that one who comes late still gets.
     replayed: usize,
-    backlog: usize,
+    lag_events: usize,
+    lag_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -106,10 +120,12 @@ impl Timeline {
     pub(super) fn new(replayed: usize) -> Self {
         Self {
             records: VecDeque::new(),
+            bytes: 0,
             first: 0,
             limits: Limits {
                 replayed,
-                backlog: MAX_BACKLOG,
+                lag_events: MAX_LAG_EVENTS,
+                lag_bytes: MAX_LAG_BYTES,
             },
             purpose: Purpose::Result,
             watchers: BTreeMap::new(),
@@ -119,8 +135,11 @@ impl Timeline {
         }
     }
 
-    pub(super) fn push(&mut self, record: Record) {
-        self.records.push_back(record);
+    /// Adds a record; `length` is that of what it points to.
+    pub(super) fn push(&mut self, record: Record, length: usize) {
+        let bytes = length + EVENT_OVERHEAD;
+        self.bytes += bytes;
+        self.records.push_back(Entry { record, bytes });
         self.trim();
         if self.has_sleepers {
             self.has_sleepers = false;
@@ -173,12 +192,12 @@ impl Timeline {
             return Next::Missed(Missed::WhileReading(self.first - watcher.next));
         }
         match self.records.get(watcher.next - self.first) {
-            Some(record) => {
+            Some(Entry { record, .. }) => {
                 watcher.next += 1;
                 watcher.has_ended = *record == Record::Completed;
                 Next::Record(record)
             }
-            None if self.records.back() == Some(&Record::Completed) => Next::End,
+            None if self.is_complete() => Next::End,
             None => Next::Nothing,
         }
     }
@@ -194,6 +213,12 @@ impl Timeline {
         }
     }
 
+    fn is_complete(&self) -> bool {
+        self.records
+            .back()
+            .is_some_and(|last| last.record == Record::Completed)
+    }
+
     fn end(&self) -> usize {
         self.first + self.records.len()
     }
@@ -202,15 +227,17 @@ impl Timeline {
     fn trim(&mut self) {
         while self.records.len() > self.limits.replayed {
             let is_needed = self.first >= self.needed && self.first >= self.slowest();
-            if is_needed && self.records.len() - self.limits.replayed <= self.limits.backlog {
-                return;
-            }
+            let is_bearable =
+                self.records.len() <= self.limits.lag_events || self.bytes <= self.limits.lag_bytes;
             // The end is told to everybody who still comes to look.
-            if self.records.len() == 1 && self.records[0] == Record::Completed {
+            let is_end = self.records.len() == 1 && self.is_complete();
+            if is_needed && is_bearable || is_end {
                 return;
             }
-            self.records.pop_front();
-            self.first += 1;
+            if let Some(dropped) = self.records.pop_front() {
+                self.bytes -= dropped.bytes;
+                self.first += 1;
+            }
         }
     }
 
@@ -232,9 +259,13 @@ mod tests {
 
     use super::*;
 
-    fn timeline(replayed: usize, backlog: usize) -> Timeline {
+    const LENGTH: usize = 100 - EVENT_OVERHEAD;
+
+    /// One in which nothing can lag by more than that many events of 100 bytes.
+    fn timeline(replayed: usize, lag: usize) -> Timeline {
         let mut timeline = Timeline::new(replayed);
-        timeline.limits.backlog = backlog;
+        timeline.limits.lag_events = lag;
+        timeline.limits.lag_bytes = lag * 100;
         timeline
     }
 
@@ -253,7 +284,7 @@ mod tests {
 
     fn push(timeline: &mut Timeline, indexes: Range<usize>) {
         for index in indexes {
-            timeline.push(Record::Output(index));
+            timeline.push(Record::Output(index), LENGTH);
         }
     }
 
@@ -266,7 +297,7 @@ mod tests {
         push(&mut timeline, 4..40);
         assert_eq!(
             read(&mut timeline, id),
-            (Vec::new(), Some(Missed::WhileReading(22)))
+            (Vec::new(), Some(Missed::WhileReading(26)))
         );
         assert_eq!(timeline.read(id), Next::End);
     }
@@ -298,6 +329,20 @@ mod tests {
     }
 
     #[test]
+    fn small_events_may_be_many_and_large_ones_a_few() {
+        let mut timeline = timeline(1, 10);
+        let id = timeline.join().unwrap();
+        for index in 0..20 {
+            timeline.push(Record::Output(index), 0);
+        }
+        assert_eq!(read(&mut timeline, id), ((0..20).collect(), None));
+        for index in 20..30 {
+            timeline.push(Record::Output(index), 1000);
+        }
+        assert_eq!(read(&mut timeline, id), ((20..30).collect(), None));
+    }
+
+    #[test]
     fn a_watcher_that_has_left_or_ended_holds_nothing() {
         let mut timeline = timeline(1, 100);
         let leaves = timeline.join().unwrap();
@@ -317,7 +362,7 @@ mod tests {
         assert_eq!(read(&mut timeline, creator).0.len(), 5);
         let late = timeline.join().unwrap();
         assert_eq!(timeline.read(late), Next::Nothing);
-        timeline.push(Record::Completed);
+        timeline.push(Record::Completed, 0);
         assert_eq!(timeline.read(late), Next::Record(&Record::Completed));
         assert_eq!(timeline.read(late), Next::End);
         let later = timeline.join().unwrap();

@@ -11,8 +11,9 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::{Notify, oneshot};
 
 use super::codec::encode;
-use super::protocol::{Loaded, ToWorker};
-use crate::scratch::Scratch;
+use super::directories::Directories;
+use super::protocol::{Done, Loaded, ToWorker};
+use crate::files::TempFile;
 use crate::sync::lock;
 
 /// A worker that has been set up.
@@ -24,7 +25,7 @@ pub(crate) struct Worker {
     loaded: OnceLock<Loaded>,
     /// Removed with the last owner of the handle: a delivery may still read from it after the process is
     /// gone.
-    spill_dir: Scratch,
+    directories: Directories,
     probe: Mutex<Probe>,
     next_probe: AtomicU64,
 }
@@ -41,13 +42,13 @@ impl Worker {
     /// that says nothing at all.
     const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
-    pub(super) fn new(pid: Pid, socket: OwnedWriteHalf, spill_dir: Scratch) -> Self {
+    pub(super) fn new(pid: Pid, socket: OwnedWriteHalf, directories: Directories) -> Self {
         Self {
             pid,
             outbox: Outbox::new(socket),
             alive: AtomicBool::new(true),
             loaded: OnceLock::new(),
-            spill_dir,
+            directories,
             probe: Mutex::default(),
             next_probe: AtomicU64::new(1),
         }
@@ -66,7 +67,13 @@ impl Worker {
 
     /// Where values go that are too large for a frame.
     pub(crate) fn spill_dir(&self) -> &Path {
-        self.spill_dir.path()
+        self.directories.spill.path()
+    }
+
+    /// What a prediction has left in its scratch directory, if it has asked for one.
+    pub(super) fn scratch_of(&self, done: &Done) -> Option<TempFile> {
+        let scratch = self.directories.scratch.as_ref().filter(|_| done.scratch)?;
+        Some(TempFile::tree(scratch.path().join(done.id.to_string())))
     }
 
     /// Bytes of memory that its process occupies.

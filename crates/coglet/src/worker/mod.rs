@@ -6,6 +6,7 @@
 
 mod capture;
 mod codec;
+mod directories;
 mod exit;
 mod handle;
 mod last_words;

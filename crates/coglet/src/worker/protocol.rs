@@ -129,6 +129,8 @@ pub(crate) struct Done {
     /// Absent when the output went as chunks.
     pub(crate) output: Option<Payload>,
     pub(crate) error: Option<String>,
+    /// The prediction has made a directory of its own, named after its id.
+    pub(crate) scratch: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -231,6 +233,7 @@ struct Fields<'a> {
     files: FileMarkers,
     error: Option<String>,
     stream: bool,
+    scratch: bool,
     seq: Option<u64>,
     ok: bool,
     sdk: String,
@@ -313,6 +316,7 @@ impl FromWorker {
                 )
                 .or_else(|| (!fields.stream).then(Payload::null)),
                 error: fields.error,
+                scratch: fields.scratch,
             }),
             "health" => Self::Health {
                 seq: fields.seq.ok_or_else(|| need("seq"))?,

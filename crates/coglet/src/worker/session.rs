@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::capture::Capture;
 use super::codec::FrameReader;
+use super::directories::Directories;
 use super::exit::{self, OutOfMemoryKills};
 use super::last_words::LastWords;
 use super::protocol::{self, DoneStatus, FromWorker, Source, ToWorker};
@@ -27,7 +28,6 @@ use crate::delivery::{deliver_end, deliver_item, discard_late};
 use crate::logging::user_lines;
 use crate::predictions::{Key, Prediction};
 use crate::process::{Reaper, signal_group};
-use crate::scratch::Scratch;
 
 /// What a worker may take to end by itself after it was asked to.
 const EXIT_LIMIT: Duration = Duration::from_secs(10);
@@ -95,7 +95,11 @@ enum Overdue {
 
 impl Session {
     /// Starts a worker process.
-    pub(super) fn start(app: Arc<App>, reaper: &Reaper, spill_dir: Scratch) -> io::Result<Self> {
+    pub(super) fn start(
+        app: Arc<App>,
+        reaper: &Reaper,
+        directories: Directories,
+    ) -> io::Result<Self> {
         app.health.setup_log("coglet", "Spawning worker subprocess");
         let Spawned {
             pid,
@@ -103,7 +107,7 @@ impl Session {
             socket,
             stdout,
             stderr,
-        } = spawn(reaper, spill_dir.path())?;
+        } = spawn(reaper, &directories)?;
         app.health
             .setup_log("coglet", "File descriptor redirection complete");
         let (incoming, outgoing) = socket.into_split();
@@ -111,7 +115,7 @@ impl Session {
         let deadline = settings
             .setup_timeout
             .map(|limit| (Instant::now() + limit, Overdue::Setup));
-        let worker = Arc::new(Worker::new(pid, outgoing, spill_dir));
+        let worker = Arc::new(Worker::new(pid, outgoing, directories));
         worker.send(&ToWorker::Init {
             version: protocol::VERSION,
             reference: &settings.model,
@@ -247,6 +251,7 @@ impl Session {
     }
 
     fn on_done(&mut self, done: protocol::Done) {
+        let scratch = self.worker.scratch_of(&done);
         let Some(prediction) = self.app.registry.by_key(done.id) else {
             if let Some(output) = done.output {
                 discard_late(output);
@@ -257,6 +262,9 @@ impl Session {
             self.drain_captured();
         }
         self.was_useful = true;
+        if let Some(scratch) = scratch {
+            prediction.keep_until_end(scratch);
+        }
         self.last_words.forget();
         if done.status != DoneStatus::Canceled {
             self.app.quarantine.clear(&prediction.order);

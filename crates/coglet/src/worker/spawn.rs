@@ -3,7 +3,6 @@
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -12,6 +11,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
+use super::directories::Directories;
 use crate::env;
 use crate::process::Reaper;
 
@@ -25,16 +25,16 @@ pub(super) struct Spawned {
 }
 
 /// Starts `python -m cog._worker` in a session of its own.
-pub(super) fn spawn(reaper: &Reaper, spill_dir: &Path) -> io::Result<Spawned> {
+pub(super) fn spawn(reaper: &Reaper, directories: &Directories) -> io::Result<Spawned> {
     let (ours, theirs) = socketpair(
         AddressFamily::UNIX,
         SocketType::STREAM,
         SocketFlags::CLOEXEC,
         None,
     )?;
-    let mut child = start("python", &theirs, spill_dir).or_else(|error| match error.kind() {
+    let mut child = start("python", &theirs, directories).or_else(|error| match error.kind() {
         // Debian has `python3` only, unless told otherwise.
-        io::ErrorKind::NotFound => start("python3", &theirs, spill_dir),
+        io::ErrorKind::NotFound => start("python3", &theirs, directories),
         _ => Err(error),
     })?;
     let pid = Pid::from_child(&child);
@@ -48,19 +48,23 @@ pub(super) fn spawn(reaper: &Reaper, spill_dir: &Path) -> io::Result<Spawned> {
     })
 }
 
-fn start(python: &str, socket: &OwnedFd, spill_dir: &Path) -> io::Result<Child> {
+fn start(python: &str, socket: &OwnedFd, directories: &Directories) -> io::Result<Child> {
     let socket = socket.as_raw_fd();
     let mut command = Command::new(python);
     command
         .args(["-m", "cog._worker"])
         .env(env::WORKER_FD, socket.to_string())
-        .env(env::WORKER_SPILL_DIR, spill_dir)
+        .env(env::WORKER_SPILL_DIR, directories.spill.path())
         .env_remove(env::READY_FD)
         // It opens the server's doors, which no model has to.
         .env_remove(env::AUTH_TOKEN)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    match &directories.scratch {
+        Some(scratch) => command.env(env::SCRATCH_DIR, scratch.path()),
+        None => command.env_remove(env::SCRATCH_DIR),
+    };
     // SAFETY: runs between fork and exec and makes system calls only: no allocation, no lock.
     unsafe { command.pre_exec(move || isolate(socket)) };
     command.spawn()

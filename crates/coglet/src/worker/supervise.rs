@@ -1,16 +1,15 @@
 //! When a worker is started, and what its end means for the server.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::directories::Directories;
 use super::session::{End, Session};
 use crate::app::App;
 use crate::health::Phase;
 use crate::process::{Reaper, kill_remaining_children};
-use crate::scratch::Scratch;
 
 /// Losses in a row, without a prediction finished in between, after which the server gives up.
 const MAX_LOSSES: u32 = 5;
@@ -80,8 +79,9 @@ impl Supervisor {
     }
 
     async fn run_worker(&mut self) -> End {
-        let session = spill_directory()
-            .and_then(|spill_dir| Session::start(Arc::clone(&self.app), &self.reaper, spill_dir));
+        let session = Directories::make().and_then(|directories| {
+            Session::start(Arc::clone(&self.app), &self.reaper, directories)
+        });
         match session {
             Ok(session) => session.run(&mut self.stop).await,
             Err(error) => End::SetupFailed {
@@ -132,19 +132,6 @@ impl Record {
         });
         Next::Restart { pause }
     }
-}
-
-/// A directory for values too large for a frame: in memory if there is room, else on disk.
-fn spill_directory() -> std::io::Result<Scratch> {
-    /// A container's default of 64 MiB is less than one large request.
-    const ROOM: u64 = 256 << 20;
-    let memory = Path::new("/dev/shm");
-    let has_room = rustix::fs::statvfs(memory)
-        .is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) >= ROOM);
-    if has_room && let Ok(scratch) = Scratch::new_in(memory) {
-        return Ok(scratch);
-    }
-    Scratch::new_in(&std::env::temp_dir())
 }
 
 #[cfg(test)]

@@ -121,6 +121,10 @@ fn steps() -> Model {
     Model::run(signature, STEPS).streaming()
 }
 
+fn go_on(server: &Server) {
+    fs_err::write(server.directory.path().join("go"), "").unwrap();
+}
+
 fn go(server: &Server, step: usize) {
     fs_err::write(server.directory.path().join(format!("go{step}")), "").unwrap();
 }
@@ -362,6 +366,24 @@ fn a_slow_watcher_loses_nothing() {
     }
     let completed = events.until("completed");
     assert_eq!(completed["output"].as_array().unwrap().len(), count);
+}
+
+#[test]
+fn case_58_who_stops_reading_is_told() {
+    let body = "open('running', 'w').close()\nwhile not os.path.exists('go'): time.sleep(0.002)\n\
+                for n in range(1500): yield 'x' * 40_000";
+    let server = Model::run("def run(self) -> Iterator[str]", body)
+        .streaming()
+        .ready();
+    let mut events = Events::post(&server, &json!({"id": "a"}));
+    assert_eq!(events.until("start")["id"], "a");
+    go_on(&server);
+    server.until_status("READY");
+    let (name, data) = events.rest().pop().unwrap();
+    assert_eq!(name, "error");
+    assert_eq!(data["error"], "SSE stream lagged; events were dropped");
+    let skipped = data["skipped"].as_u64().unwrap();
+    assert!((1..1500).contains(&skipped), "{skipped}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from contextvars import ContextVar
@@ -10,6 +11,8 @@ TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from .types import Path
 
     #: Sends name, value and wire mode of one recorded metric.
     Sink = Callable[[str, Any, str], None]
@@ -73,11 +76,36 @@ class MetricRecorder:
 
 
 class Scope:
-    """One prediction: its ``context`` (text to text) and ``metrics``."""
+    """One prediction: its ``context`` (text to text), ``metrics`` and ``scratch_dir``."""
 
-    def __init__(self, context: dict[str, str] | None = None, sink: Sink | None = None) -> None:
+    def __init__(
+        self, context: dict[str, str] | None = None, sink: Sink | None = None, scratch: str | None = None
+    ) -> None:
         self.context: dict[str, str] = context or {}
         self.metrics = MetricRecorder(sink)
+        self._scratch = scratch
+        self._scratch_made = False
+
+    @property
+    def scratch_dir(self) -> Path:
+        """A directory for files of this prediction, made at first use.
+
+        It is removed when the prediction has ended and what it returned has been delivered, also if it failed, was
+        canceled or killed the process. RuntimeError outside of a prediction.
+        """
+        if self._scratch is None:
+            raise RuntimeError("scratch_dir is there while a prediction runs, in a server that can write to disk")
+        from .types import Path
+
+        self._scratch_made = True
+        os.makedirs(self._scratch, exist_ok=True)
+        return Path(self._scratch)
+
+    def close(self) -> bool:
+        """Makes it inactive: its prediction has ended. Returns whether there is a scratch directory to remove."""
+        self.metrics.close()
+        self._scratch = None
+        return self._scratch_made
 
     def record_metric(self, key: str, value: Any, mode: str | None = None) -> None:
         """Same as ``metrics.record``."""

@@ -176,6 +176,7 @@ fn done() {
         status: DoneStatus::Succeeded,
         output: Some(output),
         error: None,
+        scratch: false,
     };
     assert_eq!(received(&message), Ok(FromWorker::Done(expected)));
 }
@@ -211,12 +212,13 @@ fn done_with_files() {
 
 #[test]
 fn done_failed() {
-    let message = json!({"type": "done", "id": "7", "status": "failed", "error": "ValueError: x", "stream": true});
+    let message = json!({"type": "done", "id": "7", "status": "failed", "error": "ValueError: x", "stream": true, "scratch": true});
     let expected = Done {
         id: Key(7),
         status: DoneStatus::Failed,
         output: None,
         error: Some("ValueError: x".into()),
+        scratch: true,
     };
     assert_eq!(received(&message), Ok(FromWorker::Done(expected)));
 }

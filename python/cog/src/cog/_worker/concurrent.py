@@ -12,7 +12,7 @@ from .encode import Encoded, encode
 from .health import TIME_LIMIT_SECONDS, TIMED_OUT, answer, healthy
 from .logs import Logs, task_prediction
 from .main import fail_setup
-from .model import Model, described, spill_directory
+from .model import Model, described, scratch_directory, spill_directory
 from .serial import failure, finish, metric_sink, send_chunk
 
 TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
@@ -86,7 +86,7 @@ class Concurrent:
         """A task of its own around the model's, so that no cancelation can keep the last frame from being sent."""
         prediction: str = message["id"]
         opened: list[Any] = []
-        scope = Scope(message.get("context"), metric_sink(self._channel, prediction))
+        scope = Scope(message.get("context"), metric_sink(self._channel, prediction), scratch_directory(prediction))
         self._logs.attribution.live.add(prediction)
         task_prediction.set(prediction)
         _scope.enter(scope)
@@ -96,7 +96,8 @@ class Concurrent:
             end = failure(error, prediction in self._canceled)
         if prediction in self._canceled:
             end = ({"status": "canceled"}, None)
-        scope.metrics.close()
+        if scope.close():
+            end[0]["scratch"] = True
         for file in opened:
             file.close()
         self._logs.flush(prediction)

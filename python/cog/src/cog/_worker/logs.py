@@ -176,7 +176,9 @@ class LogStream(io.TextIOBase):
 
     def _forked(self, text: str) -> int:
         written: int = self._original.write(text)
-        self._original.flush()
+        # Line by line, so that processes which print at the same time do not mix within lines.
+        if "\n" in text:
+            self._original.flush()
         return written
 
     def writelines(self, lines: Any) -> None:
@@ -184,7 +186,9 @@ class LogStream(io.TextIOBase):
             self.write(line)
 
     def flush(self) -> None:
-        """Lines are sent when they are complete; there is nothing to flush."""
+        """Lines are sent when they are complete; only a forked child has something to flush."""
+        if os.getpid() != self._channel.owner:
+            self._original.flush()
 
     def writable(self) -> bool:
         return True

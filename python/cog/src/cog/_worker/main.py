@@ -7,6 +7,7 @@ import signal
 import sys
 
 from .._version import __version__
+from . import signals
 from .channel import Channel
 from .logs import Logs
 from .model import Model, described, python_version, spill_directory
@@ -90,13 +91,13 @@ def _trace_fatal_signals() -> None:
 
 
 def _leave_signals_to_the_server() -> None:
-    """A terminal's Ctrl-C reaches this process too. Handlers, unlike ignoring, are not inherited by child processes."""
+    """A terminal's Ctrl-C reaches this process too. Handlers, unlike ignoring, do not outlive an ``exec``."""
 
     def ignore(_signal: int, _frame: FrameType | None) -> None:
         pass
 
-    signal.signal(signal.SIGINT, ignore)
-    signal.signal(signal.SIGTERM, ignore)
+    signals.handle(signal.SIGINT, ignore)
+    signals.handle(signal.SIGTERM, ignore)
 
 
 def _mark_active() -> None:

@@ -94,6 +94,12 @@ def python_version() -> str:
     return ".".join(map(str, sys.version_info[:3]))
 
 
+def scratch_directory(prediction: str) -> str | None:
+    """Where a prediction may have a directory of its own; ids of the server are safe as names."""
+    parent = os.environ.get("COG_SCRATCH_DIR")
+    return f"{parent}/{prediction}" if parent else None
+
+
 def spill_directory() -> str | None:
     """Where large values and copies of files go; the server removes it."""
     return os.environ.get("COG_WORKER_SPILL_DIR")

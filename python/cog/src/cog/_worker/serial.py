@@ -12,12 +12,13 @@ import threading
 from .. import _scope
 from .._scope import Scope
 from ..exceptions import CancelationException
+from . import signals
 from .channel import Channel, NoRoom
 from .encode import Encoded, OutputError, encode
 from .health import answer
 from .logs import Logs
 from .main import fail_setup
-from .model import Model, described, spill_directory
+from .model import Model, described, scratch_directory, spill_directory
 
 TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Serial:
         self._spill = spill_directory()
         self._interruptible = False
         self._canceled = False
-        signal.signal(signal.SIGUSR1, self._on_cancel)
+        signals.handle(signal.SIGUSR1, self._on_cancel)
 
     def _on_cancel(self, _signal: int, _frame: FrameType | None) -> None:
         """The server repeats the signal until the prediction has ended, so one that comes too early is no loss."""
@@ -86,7 +87,7 @@ class Serial:
         prediction: str = message["id"]
         opened: list[Any] = []
         self._canceled = False
-        scope = Scope(message.get("context"), self._sink(prediction))
+        scope = Scope(message.get("context"), self._sink(prediction), scratch_directory(prediction))
         self._logs.attribution.process = prediction
         _scope.enter_process(scope)
         try:
@@ -98,7 +99,7 @@ class Serial:
         except BaseException as error:
             end = failure(error, self._canceled)
         self._channel.after_busy = None
-        scope.metrics.close()
+        scratch = scope.close()
         _scope.enter_process(None)
         for file in opened:
             file.close()
@@ -106,6 +107,8 @@ class Serial:
         self._logs.attribution.process = None
         if self._canceled:
             end = ({"status": "canceled"}, None)
+        if scratch:
+            end[0]["scratch"] = True
         finish(self._channel, prediction, *end)
 
     def _run(self, prediction: str, arguments: dict[str, Any]) -> tuple[dict[str, Any], Encoded | None]:
@@ -143,7 +146,7 @@ def finish(channel: Channel, prediction: str, end: dict[str, Any], output: Encod
     try:
         _send(channel, frame, "output", output)
     except NoRoom as error:
-        channel.send({"type": "done", "id": prediction, **failure(error, False)[0]})
+        channel.send({"type": "done", "id": prediction, **end, **failure(error, False)[0]})
 
 
 def _send(channel: Channel, frame: dict[str, Any], key: str, output: Encoded) -> None:

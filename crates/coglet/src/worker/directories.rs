@@ -1,0 +1,40 @@
+//! The directories of one worker process, which go when it has gone, however it went.
+
+use std::io;
+use std::path::Path;
+
+use crate::scratch::Scratch;
+
+/// Where a worker and the server leave things for each other, and where the model leaves its own.
+#[derive(Debug)]
+pub(crate) struct Directories {
+    /// For values too large for a frame.
+    pub(super) spill: Scratch,
+    /// For the model. There is none where nothing can be written to disk: most models need none.
+    pub(super) scratch: Option<Scratch>,
+}
+
+impl Directories {
+    pub(super) fn make() -> io::Result<Self> {
+        let scratch = Scratch::new_in(&std::env::temp_dir()).inspect_err(|error| {
+            tracing::warn!("The model has no scratch directory: {error}");
+        });
+        Ok(Self {
+            spill: spill_directory()?,
+            scratch: scratch.ok(),
+        })
+    }
+}
+
+/// In memory if there is room, else on disk.
+fn spill_directory() -> io::Result<Scratch> {
+    /// A container's default of 64 MiB is less than one large request.
+    const ROOM: u64 = 256 << 20;
+    let memory = Path::new("/dev/shm");
+    let has_room = rustix::fs::statvfs(memory)
+        .is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) >= ROOM);
+    if has_room && let Ok(scratch) = Scratch::new_in(memory) {
+        return Ok(scratch);
+    }
+    Scratch::new_in(&std::env::temp_dir())
+}

@@ -1,0 +1,108 @@
+"""Running `cog` from tests that a scenario file cannot say."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+COG = Path(os.environ.get("COG", REPOSITORY / "dist/debug/cog"))
+STORE = Path(os.environ.get("COG_TEST_CACHE_DIR", REPOSITORY / ".cache/tests"))
+TIME_LIMIT_SECONDS = 600
+TRACES = ("Traceback (most recent", "panicked at", "RUST_BACKTRACE")
+
+
+@dataclass
+class Done:
+    """A command that has ended."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    def fails_with(self, *texts: str) -> Done:
+        """It failed as bad input should: status 1, these texts, and no trace of the program's own insides."""
+        assert self.status == 1, self
+        for text in texts:
+            assert text in self.stderr, self
+        for trace in TRACES:
+            assert trace not in self.stderr, self
+        return self
+
+    def works(self) -> Done:
+        assert self.status == 0, self
+        return self
+
+
+class Project:
+    """A folder with a project, and the store that commands in it use."""
+
+    def __init__(self, directory: Path, store: Path = STORE) -> None:
+        self.directory = directory
+        self.store = store
+
+    def write(self, **files: str) -> Project:
+        """Writes files; `__` in a name stands for its dot."""
+        for name, content in files.items():
+            (self.directory / name.replace("__", ".")).write_text(content)
+        return self
+
+    def environment(self, **env: str) -> dict[str, str]:
+        return {
+            **os.environ,
+            "PATH": f"{COG.parent}{os.pathsep}{os.environ['PATH']}",
+            "COG_CACHE_DIR": str(self.store),
+            "COG_ENGINE": "embedded",
+            "COG_BASE": "debian",
+            "NO_COLOR": "1",
+            **env,
+        }
+
+    def cog(self, *arguments: object, before: tuple[str, ...] = (), **env: str) -> Done:
+        """Runs `cog`; `before` is a command that runs it, such as `unshare`."""
+        command = [*before, str(COG), *map(str, arguments)]
+        done = subprocess.run(
+            command,
+            cwd=self.directory,
+            env=self.environment(**env),
+            capture_output=True,
+            text=True,
+            timeout=TIME_LIMIT_SECONDS,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def has_image(self, name: str) -> bool:
+        """Whether `cog images` works and lists the name."""
+        return name in self.cog("images").works().stdout
+
+
+def hello(directory: Path, store: Path = STORE) -> Project:
+    """A copy of the smallest example."""
+    shutil.copytree(REPOSITORY / "examples/hello-world", directory, ignore=shutil.ignore_patterns(".cog"))
+    return Project(directory, store)
+
+
+def needs_root() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+
+
+def processes_with(text: str) -> list[str]:
+    """Command lines of processes whose command line or environment has the text."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                command = (entry / "cmdline").read_bytes()
+                environment = (entry / "environ").read_bytes()
+            except OSError:
+                continue
+            if text.encode() in command + environment:
+                found.append(command.replace(b"\0", b" ").decode(errors="replace"))
+    return found
