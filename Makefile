@@ -19,7 +19,7 @@ demo: build ## Build everything, then run predictions from examples/ without Doc
 	scripts/demo
 
 .PHONY: test
-test: test-rust test-python test-scenarios conformance ## Run every test
+test: test-rust test-python test-scenarios conformance test-faults ## Run every test
 
 .PHONY: test-rust
 test-rust: setup
@@ -36,6 +36,12 @@ test-scenarios: setup
 	$(CARGO) build --locked -p cog -p coglet
 	scripts/collect debug
 	$(VENV)/bin/python -m pytest -q tests/scenarios
+
+.PHONY: test-faults
+test-faults: setup
+	$(CARGO) build --locked -p cog -p coglet
+	scripts/collect debug
+	COGLET=dist/debug/coglet $(VENV)/bin/python tests/faults/run.py --quick
 
 # Half of the tests wait for something: more processes than cores pay.
 .PHONY: conformance
@@ -68,6 +74,14 @@ bench: build setup ## Measure against docker, debootstrap and python, as ratios
 .PHONY: bench-runtime
 bench-runtime: build setup ## Measure the server beside the published one
 	$(VENV)/bin/python benches/runtime $(ARGS)
+
+.PHONY: faults
+faults: build setup ## Kill the worker, fill the disks, send nonsense: what becomes of the server (ARGS=hooks)
+	COGLET=dist/release/coglet $(VENV)/bin/python tests/faults/run.py $(ARGS)
+
+.PHONY: soak
+soak: build setup ## Run 500,000 predictions and see whether the server grows
+	COGLET=dist/release/coglet $(VENV)/bin/python tests/faults/soak.py $(ARGS)
 
 .PHONY: fuzz
 fuzz: ## Feed mutated models to the schema reader for ten minutes (COG_FUZZ_SECONDS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import resource
 import signal
 import time
@@ -62,8 +61,7 @@ async def more_than_descriptors(count: int) -> str:
         seconds = time.monotonic() - started
         check(answer.json()["status"] == "succeeded", f"odd answer: {answer.body!r}")
         check(server.descriptors() < FEW_DESCRIPTORS, "no descriptor is left for the server itself")
-        worker = server.worker()
-        os.kill(worker or 0, signal.SIGKILL)
+        worker = server.signal_worker(signal.SIGKILL)
         await server.until("another worker", lambda: server.worker() not in (None, worker))
         await server.until_status("READY")
         # Half a request each: they are not idle, and cannot be sent away before their time is up.

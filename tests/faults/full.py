@@ -70,7 +70,7 @@ async def full_memory() -> str:
         await either_way(server, rest)
         check(server.worker() == worker, "the worker has died")
         # A worker that starts now finds its place elsewhere.
-        os.kill(worker or 0, signal.SIGKILL)
+        server.signal_worker(signal.SIGKILL)
         await server.until("a new worker", lambda: server.worker() not in (None, worker))
         await server.until_status("READY")
         for case in ({"id": "x" * 2 * MEBIBYTE}, {"id": "large output", "size": 2 * MEBIBYTE}):

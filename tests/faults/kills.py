@@ -39,6 +39,7 @@ async def kill_worker(server: Server, load: Load, kills: int) -> int:
     """Most kills come after a success, some at once, when the next worker is starting. Returns how many those were."""
     in_a_row = while_starting = 0
     last = None
+    killed = 0.0
     for number in range(kills):
         check(server.process.poll() is None, f"the server has ended\n{server.log_text()}")
         at_once = in_a_row < STARTS_KILLED_IN_A_ROW and random.random() < 0.2
@@ -46,8 +47,7 @@ async def kill_worker(server: Server, load: Load, kills: int) -> int:
             in_a_row += 1
             while_starting += 1
         else:
-            successes = len(load.succeeded)
-            await server.until(f"a success after kill {number}", lambda n=successes: len(load.succeeded) > n)
+            await server.until(f"a success after kill {number}", lambda since=killed: load.last_begun > since)
             in_a_row = 0
         # Time enough for a worker to come up, to run some predictions, or neither.
         await asyncio.sleep(random.uniform(0, 0.05))
@@ -56,6 +56,7 @@ async def kill_worker(server: Server, load: Load, kills: int) -> int:
         if last is not None:
             try:
                 os.kill(last, signal.SIGKILL)
+                killed = time.monotonic()
             except ProcessLookupError:
                 continue
     return while_starting
@@ -70,6 +71,8 @@ class Load:
         self.succeeded: set[str] = set()
         self.refused: set[str] = set()
         self.failed = 0
+        #: When the latest of those that succeeded was sent: answers to older ones may come after a kill.
+        self.last_begun = 0.0
         self.odd: list[str] = []
 
     async def client(self, number: int) -> None:
@@ -78,16 +81,18 @@ class Load:
         while not self.over:
             name = f"{number}-{sent}"
             sent += 1
+            begun = time.monotonic()
             answer = await asyncio.wait_for(connection.predict(id=name, seconds=random.choice([0, 0.001, 0.01])), 30)
             if answer.status != 200:
                 self.refused.add(name)
                 if answer.status not in (409, 503):
                     self.odd.append(f"{answer.status} {answer.body[:200]!r}")
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(0.01)
                 continue
             prediction = answer.json()
             if prediction["status"] == "succeeded" and prediction["output"] == name:
                 self.succeeded.add(name)
+                self.last_begun = max(self.last_begun, begun)
             elif prediction["status"] == "failed" and prediction["error"].startswith("Worker crashed"):
                 self.failed += 1
             else:

@@ -157,6 +157,14 @@ class Server:
     def worker(self) -> int | None:
         return next(iter(self.children()), None)
 
+    def signal_worker(self, number: signal.Signals) -> int:
+        """Returns the process id of the worker that got it."""
+        worker = self.worker()
+        if worker is None:
+            raise Failure(f"no worker\n{self.log_text()}")
+        os.kill(worker, number)
+        return worker
+
     def scratch(self) -> list[str]:
         """Its temporary files. Directories of its own are not counted: it has at most two while it lives."""
         root = Path(f"/proc/{self.pid}/root")

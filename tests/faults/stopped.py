@@ -26,9 +26,7 @@ class Runner(BaseRunner):
 async def run(quick: bool) -> str:
     with serving() as server:
         rest = await server.rest()
-        worker = server.worker()
-        check(worker, "no worker")
-        os.kill(worker, signal.SIGSTOP)
+        worker = server.signal_worker(signal.SIGSTOP)
         waiting = await Connection.open(server.port)
         waiting.send("POST", "/predictions", b'{"input": {"id": "waiting"}}')
         await server.until_status("UNHEALTHY", 15)
@@ -73,9 +71,7 @@ async def stopped_setup() -> float:
     server = Server(SLOW_SETUP, waits=False, COG_SETUP_TIMEOUT="1")
     try:
         await server.until("the worker", server.worker)
-        worker = server.worker()
-        check(worker, "no worker")
-        os.kill(worker, signal.SIGSTOP)
+        server.signal_worker(signal.SIGSTOP)
         await server.until_status("SETUP_FAILED", 10)
         logs = (await server.health())["setup"]["logs"]
         check("timed out" in logs, f"the setup log does not say why: {logs}")

@@ -8,6 +8,8 @@ mod check;
 mod compile;
 mod input;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 use bytes::Bytes;

@@ -72,9 +72,14 @@ impl FrameReader {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
+    use crate::predictions::Key;
+    use crate::worker::protocol::{FromWorker, WireId};
 
     fn frame(body: &[u8]) -> Vec<u8> {
         let mut frame = u32::try_from(body.len()).unwrap().to_le_bytes().to_vec();
@@ -104,12 +109,75 @@ mod tests {
         }
 
         #[test]
+        fn what_is_sent_arrives_as_it_was(
+            id in any::<u64>(),
+            names in prop::collection::vec(("[a-z]{1,5}", ".{0,10}"), 0..4),
+            input in prop::option::of(prop::collection::hash_map(".{0,10}", any::<i64>(), 0..5)),
+            cut in 1_usize..30,
+        ) {
+            let context = names.into_iter().collect();
+            let input = input.map(|input| serde_json::to_value(input).unwrap());
+            let message = ToWorker::Predict {
+                id: WireId(Key(id)),
+                input_file: None,
+                context: &context,
+                files: &BTreeMap::new(),
+            };
+            let text = input.as_ref().map(|input| Bytes::from(input.to_string()));
+            let mut reader = FrameReader::default();
+            for piece in encode(&message, text.as_ref()).chunks(cut) {
+                prop_assert_eq!(reader.next(), Ok(None));
+                reader.space().extend_from_slice(piece);
+            }
+            let body = reader.next().unwrap().unwrap();
+            let mut expected = json!({
+                "type": "predict", "id": id.to_string(), "context": context, "files": {},
+            });
+            if let Some(input) = input {
+                expected["input"] = input;
+            }
+            let received: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            prop_assert_eq!(received, expected);
+            prop_assert_eq!(reader.next(), Ok(None));
+        }
+
+        /// Objects that look like messages, with members that are missing or of the wrong type.
+        #[test]
+        fn any_message_is_survived(
+            kind in prop_oneof![
+                Just("loaded"), Just("ready"), Just("setup_failed"), Just("log"), Just("metric"),
+                Just("chunk"), Just("done"), Just("health"), Just("unheard of"),
+            ],
+            members in prop::collection::hash_map(
+                prop_oneof![
+                    Just("id"), Just("source"), Just("data"), Just("name"), Just("value"), Just("value_file"),
+                    Just("mode"), Just("status"), Just("output"), Just("raw"), Just("files"), Just("seq"),
+                    Just("signature"),
+                ],
+                prop_oneof![
+                    Just(json!(null)), Just(json!("1")), Just(json!(1)), Just(json!(-1.5)), Just(json!(true)),
+                    Just(json!([1, "x", null])), Just(json!({"x": "path"})), Just(json!("stdout")),
+                    Just(json!("replace")), Just(json!("succeeded")),
+                ],
+                0..6,
+            ),
+        ) {
+            let mut message = json!(members);
+            message["type"] = kind.into();
+            let parsed = FromWorker::parse(&message.to_string().into());
+            prop_assert!(kind != "unheard of" || parsed.is_err());
+            if kind == "ready" && let Ok(parsed) = parsed {
+                prop_assert_eq!(parsed, FromWorker::Ready);
+            }
+        }
+
+        #[test]
         fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let mut reader = FrameReader::default();
             reader.space().extend_from_slice(&bytes);
             while let Ok(Some(body)) = reader.next() {
                 // Most are no messages; none may bring the server down.
-                let _ = crate::worker::protocol::FromWorker::parse(&body);
+                let _ = FromWorker::parse(&body);
             }
         }
     }
