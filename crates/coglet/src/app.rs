@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::files::{Files, TempFile, Uploads, run_blocking, wanted};
 use crate::health::{Health, Phase};
@@ -15,7 +15,7 @@ use crate::measures::Measures;
 use crate::predictions::{CancelStep, Ending, History, Order, Prediction, Registry};
 use crate::quarantine::{InputDigest, Quarantine};
 use crate::ready::ReadySignal;
-use crate::slots::{SlotPermit, Slots};
+use crate::slots::{SlotPermit, Slots, Turn};
 use crate::sync::lock;
 use crate::traces::{Exporter, Tracer};
 use crate::validate::ModelSchema;
@@ -24,6 +24,8 @@ use crate::worker::Worker;
 use crate::worker::protocol::{LocalFile, ToWorker, WireId};
 use crate::{Error, Settings};
 
+/// How often a prediction whose turn it is looks for a worker that is being restarted.
+const RESTART_POLL: Duration = Duration::from_millis(20);
 /// Larger inputs travel to the worker as files.
 const MAX_INLINE_INPUT: usize = 1 << 20;
 /// Where the build puts the model's document, seen from the working directory.
@@ -57,7 +59,7 @@ impl App {
         Ok(Self {
             ready_signal: ReadySignal::new(settings.ready_fd)?,
             health: Health::new(),
-            slots: Slots::new(settings.slots),
+            slots: Slots::new(settings.slots, settings.queue),
             registry: Registry::new(history, Arc::clone(&measures)),
             measures,
             quarantine: Quarantine::default(),
@@ -144,13 +146,8 @@ impl App {
 
     /// Takes a prediction in. Its id is known from now on, but nothing happens before `start`: whoever
     /// wants to see everything of it can begin to watch.
-    pub(crate) fn admit(
-        &self,
-        order: Order,
-        permit: SlotPermit,
-        webhook: Option<WebhookOrder>,
-    ) -> Arc<Prediction> {
-        let prediction = Arc::new(Prediction::new(self.registry.next_key(), order, permit));
+    pub(crate) fn admit(&self, order: Order, webhook: Option<WebhookOrder>) -> Arc<Prediction> {
+        let prediction = Arc::new(Prediction::new(self.registry.next_key(), order));
         if self.can_be_watched() {
             prediction.keep_events(self.settings.replayed_events);
         }
@@ -161,8 +158,51 @@ impl App {
         prediction
     }
 
-    /// Starts a prediction. It has its slot and ends by itself; the caller may wait for that.
-    pub(crate) fn start(self: &Arc<Self>, worker: Arc<Worker>, prediction: &Arc<Prediction>) {
+    /// Starts a prediction when it is its turn. It ends by itself; the caller may wait for that.
+    pub(crate) fn start_in_turn(
+        self: &Arc<Self>,
+        worker: Arc<Worker>,
+        turn: Turn,
+        prediction: &Arc<Prediction>,
+    ) {
+        match turn {
+            Turn::Now(permit) => {
+                prediction.occupy(permit);
+                self.start(worker, prediction);
+            }
+            Turn::Later(turn) => {
+                let task = tokio::spawn(Arc::clone(self).queue(turn, Arc::clone(prediction)));
+                prediction.preparing(task.abort_handle());
+            }
+        }
+    }
+
+    async fn queue(
+        self: Arc<Self>,
+        turn: oneshot::Receiver<SlotPermit>,
+        prediction: Arc<Prediction>,
+    ) {
+        let Ok(permit) = turn.await else {
+            return;
+        };
+        prediction.occupy(permit);
+        // The worker may have been lost in the meantime. What only waited is not lost with it.
+        let worker = loop {
+            match (self.ready_worker(), self.health.phase()) {
+                (Some(worker), _) => break worker,
+                (None, Phase::Defunct | Phase::SetupFailed) => {
+                    self.registry
+                        .finish(&prediction, Ending::failed("Worker crashed"));
+                    return;
+                }
+                (None, _) => tokio::time::sleep(RESTART_POLL).await,
+            }
+        };
+        self.start(worker, &prediction);
+    }
+
+    /// Starts a prediction that has its slot.
+    fn start(self: &Arc<Self>, worker: Arc<Worker>, prediction: &Arc<Prediction>) {
         let input = &prediction.order.input;
         if input.len() <= MAX_INLINE_INPUT && !self.quarantine.may_know(&prediction.order) {
             let (wanted, rest) = wanted(input, &self.files.signature(&worker.loaded().signature));

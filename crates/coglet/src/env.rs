@@ -8,6 +8,8 @@ pub(crate) const PREDICT_REFERENCE: &str = "COG_PREDICT_TYPE_STUB";
 pub(crate) const TRAIN_REFERENCE: &str = "COG_TRAIN_TYPE_STUB";
 /// Number of predictions that may run at once; at least 1.
 pub(crate) const MAX_CONCURRENCY: &str = "COG_MAX_CONCURRENCY";
+/// Number of predictions that may wait for a slot; default 0.
+pub(crate) const QUEUE: &str = "COG_QUEUE";
 /// Whole seconds that setup may take; unset means no limit.
 pub(crate) const SETUP_TIMEOUT: &str = "COG_SETUP_TIMEOUT";
 /// `debug`, `info`, `warn` or `error`; used when `RUST_LOG` is unset.

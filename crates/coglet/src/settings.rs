@@ -22,6 +22,8 @@ pub struct Settings {
     /// `path/to/file.py:Name`
     pub(crate) model: String,
     pub(crate) slots: usize,
+    /// Predictions that may wait for a slot.
+    pub(crate) queue: usize,
     pub(crate) setup_timeout: Option<Duration>,
     pub(crate) throttle_interval: Duration,
     pub(crate) client_timeout: Duration,
@@ -82,6 +84,7 @@ impl Settings {
             mode: arguments.mode,
             model,
             slots: slots(lookup, &mut warnings),
+            queue: parse::number(lookup, env::QUEUE)?.unwrap_or(0),
             setup_timeout: setup_timeout(lookup, &mut warnings),
             throttle_interval: throttle_interval(lookup),
             client_timeout: client_timeout(lookup)?,

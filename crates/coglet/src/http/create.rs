@@ -113,7 +113,7 @@ async fn accept(
     }
     let input = validated(app, target.kind, envelope.input).await?;
     let worker = app.ready_worker().ok_or_else(not_ready)?;
-    let permit = app.slots.try_acquire().ok_or_else(at_capacity)?;
+    let turn = app.slots.take_turn().ok_or_else(|| at_capacity(app))?;
     let webhook = envelope
         .webhook
         .filter(|_| !envelope.events.is_empty())
@@ -128,7 +128,7 @@ async fn accept(
         input,
         context: envelope.context,
     };
-    let prediction = app.admit(order, permit, webhook);
+    let prediction = app.admit(order, webhook);
     if let Some(span) = span {
         prediction.set_trace(span.trace.clone());
     }
@@ -136,14 +136,14 @@ async fn accept(
         // Before anything happens: the one for whom it runs gets everything.
         let response =
             events::run_for(app, &prediction).inspect_err(|_| app.cancel(&prediction))?;
-        app.start(worker, &prediction);
+        app.start_in_turn(worker, turn, &prediction);
         return Ok(response);
     }
     let is_async = prefers_async(&head.headers);
     if is_async {
         app.registry.keep_result(&prediction);
     }
-    app.start(worker, &prediction);
+    app.start_in_turn(worker, turn, &prediction);
     if is_async {
         let accepted = json!({"id": prediction.order.id, "status": "starting"});
         return Ok(answer::json(StatusCode::ACCEPTED, &accepted));
@@ -274,11 +274,17 @@ fn not_ready() -> Refusal {
     Refusal::from(answer::failed(StatusCode::SERVICE_UNAVAILABLE, message))
 }
 
-fn at_capacity() -> Refusal {
-    Refusal::from(answer::failed(
+fn at_capacity(app: &App) -> Refusal {
+    let mut response = answer::failed(
         StatusCode::CONFLICT,
         "At capacity - all prediction slots busy",
-    ))
+    );
+    if let Some(seconds) = app.slots.retry_after() {
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, seconds.into());
+    }
+    Refusal::from(response)
 }
 
 #[cfg(test)]

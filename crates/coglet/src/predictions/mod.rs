@@ -132,7 +132,7 @@ enum Stage {
 }
 
 impl Prediction {
-    pub(crate) fn new(key: Key, order: Order, permit: SlotPermit) -> Self {
+    pub(crate) fn new(key: Key, order: Order) -> Self {
         let state = State {
             status: Status::Starting,
             marks: Marks::new(),
@@ -145,7 +145,7 @@ impl Prediction {
             cancel_requested: false,
             result_kept: false,
             trace: None,
-            permit: Some(permit),
+            permit: None,
             files: Vec::new(),
             delivery: None,
             ended: None,
@@ -179,9 +179,17 @@ impl Prediction {
         lock(&self.state).webhook = Some(webhook);
     }
 
+    /// It is its turn. Without effect if it has ended while it waited.
+    pub(crate) fn occupy(&self, permit: SlotPermit) {
+        let mut state = lock(&self.state);
+        if !matches!(state.stage, Stage::Ended) {
+            state.permit = Some(permit);
+        }
+    }
+
     /// Remembers the task that fetches the input files. Has no effect if that is over.
     pub(crate) fn preparing(&self, task: AbortHandle) {
-        if let Stage::Preparing(handle @ None) = &mut lock(&self.state).stage {
+        if let Stage::Preparing(handle) = &mut lock(&self.state).stage {
             *handle = Some(task);
         }
     }

@@ -183,7 +183,7 @@ impl Registry {
 mod tests {
     use super::*;
     use crate::predictions::{CancelStep, Order, Output, Status};
-    use crate::slots::Slots;
+    use crate::slots::{Slots, Turn};
 
     fn prediction(registry: &Registry, id: &str, slots: &Slots) -> Arc<Prediction> {
         let order = Order {
@@ -191,8 +191,11 @@ mod tests {
             input: "{}".into(),
             context: std::collections::BTreeMap::new(),
         };
-        let permit = slots.try_acquire().unwrap();
-        let prediction = Arc::new(Prediction::new(registry.next_key(), order, permit));
+        let Some(Turn::Now(permit)) = slots.take_turn() else {
+            panic!("no slot is free");
+        };
+        let prediction = Arc::new(Prediction::new(registry.next_key(), order));
+        prediction.occupy(permit);
         registry.insert(Arc::clone(&prediction));
         prediction
     }
@@ -207,7 +210,7 @@ mod tests {
 
     #[test]
     fn the_slot_and_the_id_are_free_when_the_listener_hears() {
-        let (registry, slots) = (Registry::default(), Slots::new(1));
+        let (registry, slots) = (Registry::default(), Slots::new(1, 0));
         let prediction = prediction(&registry, "a", &slots);
         let mut ended = prediction.ended();
         assert!(ended.try_recv().is_err());
@@ -219,7 +222,7 @@ mod tests {
 
     #[test]
     fn the_first_ending_wins() {
-        let (registry, slots) = (Registry::default(), Slots::new(1));
+        let (registry, slots) = (Registry::default(), Slots::new(1, 0));
         let prediction = prediction(&registry, "a", &slots);
         assert!(registry.finish(&prediction, Ending::failed("broken")));
         assert!(!registry.finish(&prediction, Ending::succeeded(Output::Nothing)));
@@ -228,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_repeated_id_belongs_to_the_later_one() {
-        let (registry, slots) = (Registry::default(), Slots::new(2));
+        let (registry, slots) = (Registry::default(), Slots::new(2, 0));
         let first = prediction(&registry, "a", &slots);
         let second = prediction(&registry, "a", &slots);
         registry.finish(&first, Ending::canceled());
@@ -237,7 +240,7 @@ mod tests {
 
     #[test]
     fn output_caught_from_descriptors_needs_a_single_owner() {
-        let (registry, slots) = (Registry::default(), Slots::new(2));
+        let (registry, slots) = (Registry::default(), Slots::new(2, 0));
         let first = prediction(&registry, "a", &slots);
         assert!(registry.only_running().is_none());
         assert!(first.begin_running(Vec::new()));
@@ -252,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_cancel_interrupts_once_and_decides_the_status() {
-        let (registry, slots) = (Registry::default(), Slots::new(1));
+        let (registry, slots) = (Registry::default(), Slots::new(1, 0));
         let prediction = prediction(&registry, "a", &slots);
         assert!(prediction.begin_running(Vec::new()));
         assert_eq!(prediction.request_cancel(), CancelStep::Interrupt);
@@ -264,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_prediction_canceled_while_preparing_never_runs() {
-        let (registry, slots) = (Registry::default(), Slots::new(1));
+        let (registry, slots) = (Registry::default(), Slots::new(1, 0));
         let prediction = prediction(&registry, "a", &slots);
         assert_eq!(prediction.request_cancel(), CancelStep::End);
         registry.finish(&prediction, Ending::canceled());

@@ -82,7 +82,6 @@ mod tests {
 
     use super::*;
     use crate::predictions::{Ending, Key, Order, Output};
-    use crate::slots::Slots;
     use crate::worker::protocol::Source;
 
     fn prediction() -> Prediction {
@@ -91,7 +90,7 @@ mod tests {
             input: r#"{"s":"x"}"#.into(),
             context: BTreeMap::new(),
         };
-        Prediction::new(Key(1), order, Slots::new(1).try_acquire().unwrap())
+        Prediction::new(Key(1), order)
     }
 
     fn parsed(parts: Parts) -> Value {

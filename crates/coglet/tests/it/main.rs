@@ -25,6 +25,7 @@ mod logs;
 mod metrics;
 mod private_urls;
 mod probes;
+mod queue;
 mod receiver;
 mod requests;
 mod scratch;
