@@ -6,11 +6,11 @@ use cog_image::{Compression, Entry, EntryKind, LayerOptions};
 use crate::support::{file, listing, options, test_store};
 
 const DIFF_ID: &str = "sha256:10001f646ce68ba08c40a21bd09cec35b1e60e33a6a8afd3815b077bf523a4ab";
-const ZSTD: &str = "sha256:95430b249ef49b624a4ec2879400f1807141ea3fa0b92dbed36bfb8f657097c2";
+const ZSTD: &str = "sha256:1d1ff1d7b3c21ee87c72f43aa18bb04abfed77e1587b862277089c7e4141cad5";
 const GZIP: &str = "sha256:cc060336a43db11bed4c0140ee5861bbe5248e80cb04e69fe6c52f7128cf6672";
 const LARGE_ZSTD: &str = "sha256:63585ee275cda59e04312908aa4ef538703596878274b6177b0f5fd79a08ff24";
 const LARGE_GZIP: &str = "sha256:d1484a66b406cfff1a527dd04f76cec8b12db6b48041b815764bedd5a62beff8";
-const MANIFEST: &str = "sha256:2326f72d06cf2c403913951252b1b870b89d1c2cd63bedc4911db82357c57763";
+const MANIFEST: &str = "sha256:3cb945d4610c387e2909b04bbad1018e8021228315294f34d3299fa7ff0d6194";
 
 /// What [`listing`] says about the small layer; `{deep}` stands for a name of 120 characters.
 const ENTRIES: [&str; 6] = [

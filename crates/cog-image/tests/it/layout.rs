@@ -136,12 +136,15 @@ fn layers_become_gzip_once() {
 fn damage_stops_every_export() {
     let store = test_store();
     let image = image(&store, "hello");
-    flip_byte(&store.blob_path(&image.layers[1].blob.digest));
+    let blob = store.blob_path(&image.layers[1].blob.digest);
+    flip_byte(&blob);
+    let damaged_blob = fs_err::read(&blob).unwrap();
     for target in [
         ExportTarget::OciDir,
         ExportTarget::OciArchive,
         ExportTarget::DockerArchive,
     ] {
+        fs_err::write(&blob, &damaged_blob).unwrap();
         let path = store.dir.path().join(format!("{target:?}"));
         let error = export(&store, &image, target, &path, &ExportOptions::default()).unwrap_err();
         let damaged = matches!(error, Error::CorruptBlob { .. } | Error::BadArchive { .. });
