@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -12,20 +12,20 @@ use tokio::sync::{oneshot, watch};
 use crate::files::{Files, TempFile, Uploads, run_blocking, wanted};
 use crate::health::{Health, Phase};
 use crate::measures::Measures;
-use crate::predictions::{CancelStep, Ending, History, Order, Prediction, Registry};
+use crate::predictions::{Ending, History, Order, Prediction, Registry, StopReason, StopStep};
 use crate::quarantine::{InputDigest, Quarantine};
 use crate::ready::ReadySignal;
-use crate::slots::{SlotPermit, Slots, Turn};
+use crate::slots::{Lane, SlotPermit, Slots, Turn};
 use crate::sync::lock;
 use crate::traces::{Exporter, Tracer};
 use crate::validate::ModelSchema;
 use crate::webhooks::{WebhookOrder, Webhooks};
-use crate::worker::Worker;
 use crate::worker::protocol::{LocalFile, ToWorker, WireId};
+use crate::worker::{Pool, Worker};
 use crate::{Error, Settings};
 
-/// How often a prediction whose turn it is looks for a worker that is being restarted.
-const RESTART_POLL: Duration = Duration::from_millis(20);
+/// How long a prediction whose time is over may take to stop.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// Larger inputs travel to the worker as files.
 const MAX_INLINE_INPUT: usize = 1 << 20;
 /// Where the build puts the model's document, seen from the working directory.
@@ -47,7 +47,8 @@ pub(crate) struct App {
     exporter: Mutex<Option<Exporter>>,
     files: Files,
     schema: OnceLock<Option<ModelSchema>>,
-    worker: Mutex<Option<Arc<Worker>>>,
+    /// The workers that are set up.
+    pub(crate) pool: Pool,
     shutdown: watch::Sender<bool>,
 }
 
@@ -58,8 +59,8 @@ impl App {
         let history = History::new(settings.history);
         Ok(Self {
             ready_signal: ReadySignal::new(settings.ready_fd)?,
-            health: Health::new(),
-            slots: Slots::new(settings.slots, settings.queue),
+            health: Health::new(settings.workers),
+            slots: Slots::new(settings.workers, settings.slots, settings.queue),
             registry: Registry::new(history, Arc::clone(&measures)),
             measures,
             quarantine: Quarantine::default(),
@@ -74,7 +75,7 @@ impl App {
             uploads: settings.upload_url.clone().map(Uploads::new),
             files: Files::new(settings.user_agent.clone(), settings.downloads.clone()),
             schema: OnceLock::new(),
-            worker: Mutex::default(),
+            pool: Pool::new(settings.workers),
             shutdown: watch::Sender::new(false),
             settings,
         })
@@ -95,28 +96,26 @@ impl App {
         self.schema().is_some_and(|schema| schema.streams)
     }
 
-    /// The worker, if it can take predictions.
-    pub(crate) fn ready_worker(&self) -> Option<Arc<Worker>> {
-        let worker = self.worker().filter(|worker| worker.is_alive());
-        worker.filter(|_| self.health.phase() == Phase::Ready)
+    /// Predictions can be taken.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.health.phase() == Phase::Ready
     }
 
-    /// The worker that was set up last.
-    pub(crate) fn worker(&self) -> Option<Arc<Worker>> {
-        lock(&self.worker).clone()
-    }
-
-    /// Setup has succeeded: predictions may come.
-    pub(crate) fn worker_ready(&self, worker: Arc<Worker>) {
+    /// The setup of a worker has succeeded: predictions may come, if it was the last one.
+    pub(crate) fn worker_ready(&self, lane: Lane, worker: Arc<Worker>) {
         self.schema.get_or_init(load_schema);
-        *lock(&self.worker) = Some(worker);
-        self.health.end_setup();
-        self.ready_signal.tell("READY");
-        tracing::info!("Setup complete, now accepting requests");
+        self.pool.put(lane, worker);
+        self.health.end_setup(lane);
+        self.slots.open(lane);
+        if self.is_ready() {
+            self.ready_signal.tell("READY");
+            tracing::info!("Setup complete, now accepting requests");
+        }
     }
 
-    pub(crate) fn worker_gone(&self) {
-        *lock(&self.worker) = None;
+    pub(crate) fn worker_gone(&self, lane: Lane) {
+        self.slots.close(lane);
+        self.pool.remove(lane);
     }
 
     /// Asks the server to drain and stop.
@@ -146,7 +145,12 @@ impl App {
 
     /// Takes a prediction in. Its id is known from now on, but nothing happens before `start`: whoever
     /// wants to see everything of it can begin to watch.
-    pub(crate) fn admit(&self, order: Order, webhook: Option<WebhookOrder>) -> Arc<Prediction> {
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        order: Order,
+        webhook: Option<WebhookOrder>,
+    ) -> Arc<Prediction> {
+        let timeout = order.timeout;
         let prediction = Arc::new(Prediction::new(self.registry.next_key(), order));
         if self.can_be_watched() {
             prediction.keep_events(self.settings.replayed_events);
@@ -155,54 +159,66 @@ impl App {
         if let Some(webhook) = webhook {
             prediction.set_webhook(self.webhooks.open(&prediction, webhook));
         }
+        self.limit(&prediction, timeout);
         prediction
     }
 
     /// Starts a prediction when it is its turn. It ends by itself; the caller may wait for that.
-    pub(crate) fn start_in_turn(
-        self: &Arc<Self>,
-        worker: Arc<Worker>,
-        turn: Turn,
-        prediction: &Arc<Prediction>,
-    ) {
-        match turn {
-            Turn::Now(permit) => {
-                prediction.occupy(permit);
-                self.start(worker, prediction);
-            }
-            Turn::Later(turn) => {
+    pub(crate) fn start_in_turn(self: &Arc<Self>, turn: Turn, prediction: &Arc<Prediction>) {
+        match self.enter(turn, prediction) {
+            Ok(()) => {}
+            Err(turn) => {
                 let task = tokio::spawn(Arc::clone(self).queue(turn, Arc::clone(prediction)));
                 prediction.preparing(task.abort_handle());
             }
         }
     }
 
+    /// Starts a prediction if it is its turn, or says what to wait for.
+    fn enter(
+        self: &Arc<Self>,
+        turn: Turn,
+        prediction: &Arc<Prediction>,
+    ) -> Result<(), oneshot::Receiver<SlotPermit>> {
+        let mut turn = turn;
+        loop {
+            let permit = match turn {
+                Turn::Now(permit) => permit,
+                Turn::Later(later) => return Err(later),
+            };
+            if let Some(worker) = self.pool.get(permit.lane()) {
+                prediction.occupy(permit);
+                self.start(worker, prediction);
+                return Ok(());
+            }
+            // Lost since the slot was given. What only waited is not lost with it.
+            drop(permit);
+            turn = self.slots.retake_turn();
+        }
+    }
+
     async fn queue(
         self: Arc<Self>,
-        turn: oneshot::Receiver<SlotPermit>,
+        mut turn: oneshot::Receiver<SlotPermit>,
         prediction: Arc<Prediction>,
     ) {
-        let Ok(permit) = turn.await else {
-            return;
-        };
-        prediction.occupy(permit);
-        // The worker may have been lost in the meantime. What only waited is not lost with it.
-        let worker = loop {
-            match (self.ready_worker(), self.health.phase()) {
-                (Some(worker), _) => break worker,
-                (None, Phase::Defunct | Phase::SetupFailed) => {
-                    self.registry
-                        .finish(&prediction, Ending::failed("Worker crashed"));
-                    return;
-                }
-                (None, _) => tokio::time::sleep(RESTART_POLL).await,
+        loop {
+            let Ok(permit) = turn.await else {
+                // No worker will be started again.
+                let ending = Ending::failed("Worker crashed");
+                self.registry.finish(&prediction, ending);
+                return;
+            };
+            match self.enter(Turn::Now(permit), &prediction) {
+                Ok(()) => return,
+                Err(later) => turn = later,
             }
-        };
-        self.start(worker, &prediction);
+        }
     }
 
     /// Starts a prediction that has its slot.
     fn start(self: &Arc<Self>, worker: Arc<Worker>, prediction: &Arc<Prediction>) {
+        self.limit(prediction, self.settings.predict_timeout);
         let input = &prediction.order.input;
         if input.len() <= MAX_INLINE_INPUT && !self.quarantine.may_know(&prediction.order) {
             let (wanted, rest) = wanted(input, &self.files.signature(&worker.loaded().signature));
@@ -217,17 +233,44 @@ impl App {
     }
 
     /// Ends a prediction early, wherever it is.
-    pub(crate) fn cancel(self: &Arc<Self>, prediction: &Arc<Prediction>) {
-        match prediction.request_cancel() {
-            CancelStep::End => {
+    pub(crate) fn cancel(&self, prediction: &Arc<Prediction>) {
+        self.stop(prediction, StopReason::Canceled);
+    }
+
+    fn stop(&self, prediction: &Arc<Prediction>, reason: StopReason) {
+        match prediction.request_stop(reason) {
+            StopStep::End => {
                 self.registry.finish(prediction, Ending::canceled());
             }
-            CancelStep::Interrupt => {
-                if let Some(worker) = self.worker() {
+            StopStep::Interrupt => {
+                if let Some(worker) = prediction.lane().and_then(|lane| self.pool.get(lane)) {
                     interrupt(&worker, prediction);
                 }
             }
-            CancelStep::Nothing => {}
+            StopStep::Nothing => {}
+        }
+    }
+
+    /// From now on, the prediction has only so much time.
+    fn limit(self: &Arc<Self>, prediction: &Arc<Prediction>, time: Option<Duration>) {
+        let Some(time) = time else {
+            return;
+        };
+        let task = tokio::spawn(Arc::clone(self).stop_later(Arc::downgrade(prediction), time));
+        prediction.abort_at_end(task.abort_handle());
+    }
+
+    /// A model that does not stop is not waited for: others need its place.
+    async fn stop_later(self: Arc<Self>, prediction: Weak<Prediction>, time: Duration) {
+        tokio::time::sleep(time).await;
+        let Some(prediction) = prediction.upgrade() else {
+            return;
+        };
+        let error = format!("Prediction timed out after {} s", time.as_secs_f64());
+        self.stop(&prediction, StopReason::TimedOut(error));
+        tokio::time::sleep(STOP_LIMIT).await;
+        if let Some(worker) = prediction.lane().and_then(|lane| self.pool.get(lane)) {
+            worker.kill("killed because a prediction did not stop when its time was over");
         }
     }
 

@@ -8,10 +8,19 @@ pub(crate) const PREDICT_REFERENCE: &str = "COG_PREDICT_TYPE_STUB";
 pub(crate) const TRAIN_REFERENCE: &str = "COG_TRAIN_TYPE_STUB";
 /// Number of predictions that may run at once; at least 1.
 pub(crate) const MAX_CONCURRENCY: &str = "COG_MAX_CONCURRENCY";
+/// Number of processes that run the model; default 1. Each has `COG_MAX_CONCURRENCY` slots.
+pub(crate) const WORKERS: &str = "COG_WORKERS";
+/// Number of GPUs that each of them has for itself, out of `CUDA_VISIBLE_DEVICES`; unset, all see all.
+pub(crate) const GPUS_PER_WORKER: &str = "COG_GPUS_PER_WORKER";
+/// GPUs by number or name, separated by commas. Set for the worker with `COG_GPUS_PER_WORKER`.
+pub(crate) const VISIBLE_GPUS: &str = "CUDA_VISIBLE_DEVICES";
 /// Number of predictions that may wait for a slot; default 0.
 pub(crate) const QUEUE: &str = "COG_QUEUE";
 /// Whole seconds that setup may take; unset means no limit.
 pub(crate) const SETUP_TIMEOUT: &str = "COG_SETUP_TIMEOUT";
+/// Seconds that a prediction may take once it has its slot; unset or 0 means no limit. The header
+/// `Cog-Timeout` limits one prediction, from its acceptance.
+pub(crate) const PREDICT_TIMEOUT: &str = "COG_PREDICT_TIMEOUT";
 /// `debug`, `info`, `warn` or `error`; used when `RUST_LOG` is unset.
 pub(crate) const LOG_LEVEL: &str = "COG_LOG_LEVEL";
 /// Full log filter expression.
@@ -90,6 +99,8 @@ pub(crate) const READY_FD: &str = "COG_READY_FD";
 
 /// Set for the worker: its end of the socket.
 pub(crate) const WORKER_FD: &str = "COG_WORKER_FD";
+/// Set for the worker: which of the workers it is, from 0.
+pub(crate) const WORKER_INDEX: &str = "COG_WORKER_INDEX";
 /// Set for the worker: where values too large for a frame are written.
 pub(crate) const WORKER_SPILL_DIR: &str = "COG_WORKER_SPILL_DIR";
 /// Set for the worker: a directory for the model's own files, removed with the worker.

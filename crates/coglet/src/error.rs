@@ -39,6 +39,10 @@ pub enum Error {
         "`{variable}` is empty or holds characters that a token cannot have: set a token, or unset the variable"
     )]
     InvalidAuthToken { variable: &'static str },
+    #[error(
+        "the workers need {needed} GPUs and `CUDA_VISIBLE_DEVICES` names {present}: lower `COG_WORKERS` or `COG_GPUS_PER_WORKER`"
+    )]
+    TooFewGpus { needed: usize, present: usize },
     #[error("could not start the event loop")]
     EventLoop(#[source] std::io::Error),
     #[error("could not create a directory for large values")]

@@ -1,4 +1,4 @@
-//! What the server says about itself: the phase of the worker and the record of its setup.
+//! What the server says about itself: the phase of its workers and the record of their setup.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
@@ -6,9 +6,10 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 
 use crate::clock::rfc3339;
+use crate::slots::Lane;
 use crate::sync::lock;
 
-/// Where the worker is in its life.
+/// Where a worker is in its life, or all of them together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     Starting,
@@ -47,25 +48,30 @@ pub(crate) struct Health {
 
 #[derive(Debug)]
 struct State {
-    phase: Phase,
+    /// Of each worker.
+    lanes: Vec<Phase>,
+    /// All workers have been ready at the same time.
+    has_started: bool,
     setup: SetupRecord,
     /// How long the last setup that succeeded took.
     setup_duration: Option<Duration>,
 }
 
 impl Health {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(workers: usize) -> Self {
         Self {
             state: Mutex::new(State {
-                phase: Phase::Starting,
+                lanes: vec![Phase::Starting; workers],
+                has_started: false,
                 setup: SetupRecord::new(),
                 setup_duration: None,
             }),
         }
     }
 
+    /// Of the server: it has started when all workers are ready, and works as long as one of them does.
     pub(crate) fn phase(&self) -> Phase {
-        lock(&self.state).phase
+        lock(&self.state).phase()
     }
 
     pub(crate) fn setup(&self) -> SetupRecord {
@@ -76,11 +82,21 @@ impl Health {
         lock(&self.state).setup_duration
     }
 
-    /// A worker is being started, for the first time or again: the record begins anew.
-    pub(crate) fn begin_setup(&self) {
+    /// A worker is being started, for the first time or again: without another one, the record begins
+    /// anew.
+    pub(crate) fn begin_setup(&self, lane: Lane) {
         let mut state = lock(&self.state);
-        state.phase = Phase::Starting;
-        state.setup = SetupRecord::new();
+        state.lanes[lane.0] = Phase::Starting;
+        let is_alone = state
+            .lanes
+            .iter()
+            .filter(|phase| **phase == Phase::Starting)
+            .count()
+            == 1;
+        let is_closed = state.setup.status != SetupStatus::Starting;
+        if state.phase() == Phase::Starting && (is_alone || is_closed) {
+            state.setup = SetupRecord::new();
+        }
     }
 
     /// Adds a line to the setup log, under the part of the server that says it.
@@ -95,30 +111,52 @@ impl Health {
         }
     }
 
-    /// Setup succeeded: the log is now fixed.
-    pub(crate) fn end_setup(&self) {
-        self.close_setup(Phase::Ready, SetupStatus::Succeeded);
+    /// Setup succeeded: if it was the last one, the log is now fixed.
+    pub(crate) fn end_setup(&self, lane: Lane) {
+        let mut state = lock(&self.state);
+        state.lanes[lane.0] = Phase::Ready;
+        state.has_started |= state.lanes.iter().all(|phase| *phase == Phase::Ready);
+        if state.phase() == Phase::Ready && state.setup.status == SetupStatus::Starting {
+            state.close_setup(SetupStatus::Succeeded);
+            state.setup_duration = Some(state.setup.began.elapsed());
+        }
     }
 
     /// Setup failed: what was captured stays, the reason comes last.
-    pub(crate) fn fail_setup(&self, reason: &str, phase: Phase) {
+    pub(crate) fn fail_setup(&self, lane: Lane, reason: &str, phase: Phase) {
         self.setup_log("coglet", reason);
-        self.close_setup(phase, SetupStatus::Failed);
-    }
-
-    /// The worker is gone for good.
-    pub(crate) fn give_up(&self) {
-        lock(&self.state).phase = Phase::Defunct;
-    }
-
-    fn close_setup(&self, phase: Phase, status: SetupStatus) {
         let mut state = lock(&self.state);
-        state.phase = phase;
-        state.setup.status = status;
-        state.setup.completed_at = Some(rfc3339(SystemTime::now()));
-        if status == SetupStatus::Succeeded {
-            state.setup_duration = Some(state.setup.began.elapsed());
+        state.lanes[lane.0] = phase;
+        if matches!(state.phase(), Phase::SetupFailed | Phase::Defunct) {
+            state.close_setup(SetupStatus::Failed);
         }
+    }
+
+    /// A worker is gone for good.
+    pub(crate) fn give_up(&self, lane: Lane) {
+        lock(&self.state).lanes[lane.0] = Phase::Defunct;
+    }
+}
+
+impl State {
+    fn phase(&self) -> Phase {
+        let mut order = [
+            Phase::Ready,
+            Phase::Starting,
+            Phase::Defunct,
+            Phase::SetupFailed,
+        ];
+        // Until all have started the worst of them counts, then the best.
+        if !self.has_started {
+            order.reverse();
+        }
+        let found = order.into_iter().find(|phase| self.lanes.contains(phase));
+        found.expect("there is a worker")
+    }
+
+    fn close_setup(&mut self, status: SetupStatus) {
+        self.setup.status = status;
+        self.setup.completed_at = Some(rfc3339(SystemTime::now()));
     }
 }
 
@@ -140,9 +178,9 @@ mod tests {
 
     #[test]
     fn the_log_is_fixed_once_setup_ended() {
-        let health = Health::new();
+        let health = Health::new(1);
         health.setup_log("coglet::setup", "loading\n");
-        health.end_setup();
+        health.end_setup(Lane(0));
         health.setup_log("coglet", "late");
         assert_eq!(health.setup().logs, "[coglet::setup] loading\n");
         assert_eq!(health.phase(), Phase::Ready);
@@ -150,12 +188,41 @@ mod tests {
 
     #[test]
     fn a_failure_keeps_what_setup_printed() {
-        let health = Health::new();
+        let health = Health::new(1);
         health.setup_log("coglet::setup", "loading");
-        health.fail_setup("Setup failed: no luck", Phase::SetupFailed);
+        health.fail_setup(Lane(0), "Setup failed: no luck", Phase::SetupFailed);
         assert_eq!(
             health.setup().logs,
             "[coglet::setup] loading\n[coglet] Setup failed: no luck\n"
         );
+    }
+
+    #[test]
+    fn all_workers_have_to_start_but_one_can_go_on() {
+        let health = Health::new(2);
+        health.setup_log("coglet::setup", "loading");
+        health.end_setup(Lane(0));
+        assert_eq!(health.phase(), Phase::Starting);
+        health.end_setup(Lane(1));
+        assert_eq!(health.phase(), Phase::Ready);
+        health.begin_setup(Lane(0));
+        assert_eq!(health.phase(), Phase::Ready);
+        assert_eq!(health.setup().logs, "[coglet::setup] loading\n");
+        health.give_up(Lane(0));
+        assert_eq!(health.phase(), Phase::Ready);
+        health.begin_setup(Lane(1));
+        assert_eq!(health.phase(), Phase::Starting);
+        assert_eq!(health.setup().logs, "", "nothing is ready: begun anew");
+        health.fail_setup(Lane(1), "no luck", Phase::Defunct);
+        assert_eq!(health.phase(), Phase::Defunct);
+    }
+
+    #[test]
+    fn one_failed_setup_is_the_end_of_the_start() {
+        let health = Health::new(2);
+        health.fail_setup(Lane(1), "no luck", Phase::SetupFailed);
+        health.end_setup(Lane(0));
+        assert_eq!(health.phase(), Phase::SetupFailed);
+        assert!(health.setup().completed_at.is_some());
     }
 }

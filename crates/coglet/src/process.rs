@@ -101,9 +101,25 @@ pub(crate) fn is_stopped(process: Pid) -> bool {
 /// Kills every child this process has, and those that become its children by that, until none is
 /// left. What has left its group and session (a double fork) is found this way too.
 pub(crate) async fn kill_remaining_children() {
+    kill_children(|_| true).await;
+}
+
+/// The same for those only that were started with this in their environment.
+pub(crate) async fn kill_children_with(assignment: &str) {
+    kill_children(|child| {
+        let environment = fs_err::read(format!("/proc/{}/environ", child.as_raw_nonzero()));
+        let environment = environment.unwrap_or_default();
+        let mut variables = environment.split(|byte| *byte == 0);
+        variables.any(|variable| variable == assignment.as_bytes())
+    })
+    .await;
+}
+
+async fn kill_children(wanted: impl Fn(&Pid) -> bool) {
     const ROUNDS: u32 = 200;
     for _ in 0..ROUNDS {
-        let children = children();
+        let mut children = children();
+        children.retain(&wanted);
         if children.is_empty() {
             return;
         }

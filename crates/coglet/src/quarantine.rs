@@ -154,6 +154,7 @@ mod tests {
             id: "any".into(),
             input: input.to_owned().into(),
             context: BTreeMap::new(),
+            timeout: None,
         }
     }
 

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use hyper::service::service_fn;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -15,6 +16,7 @@ use crate::connections::Connections;
 use crate::http::Front;
 use crate::logging::Log;
 use crate::process::{Reaper, kill_remaining_children};
+use crate::slots::Lane;
 use crate::worker::{Stop, Supervisor};
 use crate::{Error, Settings};
 
@@ -90,7 +92,12 @@ async fn serve(listener: TcpListener, app: Arc<App>) -> Result<(), Error> {
     let mut signals = Signals::new(app.settings.sigterm).map_err(Error::EventLoop)?;
     let reaper = Reaper::start().map_err(Error::EventLoop)?;
     let (stop, stop_receiver) = watch::channel(Stop::No);
-    let supervisor = tokio::spawn(Supervisor::new(Arc::clone(&app), reaper, stop_receiver).run());
+    let supervisors = (0..app.settings.workers).map(|lane| {
+        let (app, reaper, stop) = (Arc::clone(&app), reaper.clone(), stop_receiver.clone());
+        tokio::spawn(Supervisor::new(app, Lane(lane), reaper, stop).run())
+    });
+    // It can only fail by a bug of ours, and then its worker is gone anyway.
+    let mut supervisors = join_all(supervisors);
 
     if let Some(exporter) = app.take_exporter() {
         tokio::spawn(exporter.run());
@@ -116,11 +123,9 @@ async fn serve(listener: TcpListener, app: Arc<App>) -> Result<(), Error> {
         Interrupted::No => stop.send_replace(Stop::Gracefully),
         Interrupted::Yes => stop.send_replace(Stop::Now),
     };
-    let mut supervisor = supervisor;
-    if let Interrupted::Yes = interrupted(&mut supervisor, &mut signals).await {
+    if let Interrupted::Yes = interrupted(&mut supervisors, &mut signals).await {
         stop.send_replace(Stop::Now);
-        // It can only fail by a bug of ours, and the end is near anyway.
-        let _ = supervisor.await;
+        supervisors.await;
     }
     kill_remaining_children().await;
     Ok(())

@@ -21,10 +21,17 @@ pub struct Settings {
     pub(crate) mode: Mode,
     /// `path/to/file.py:Name`
     pub(crate) model: String,
+    /// Processes that run it.
+    pub(crate) workers: usize,
+    /// The GPUs of each of them, as one variable holds them; empty if they share all.
+    pub(crate) gpus: Vec<String>,
+    /// Predictions that may run at once on each of them.
     pub(crate) slots: usize,
     /// Predictions that may wait for a slot.
     pub(crate) queue: usize,
     pub(crate) setup_timeout: Option<Duration>,
+    /// For each prediction, from when it gets its slot.
+    pub(crate) predict_timeout: Option<Duration>,
     pub(crate) throttle_interval: Duration,
     pub(crate) client_timeout: Duration,
     /// Events of a prediction that are sent to those who begin to watch it late.
@@ -77,7 +84,10 @@ impl Settings {
         };
         let model = non_empty(lookup, variable).ok_or(Error::NoModel { variable })?;
         let mut warnings = Vec::new();
+        let workers = parse::number_from_1(lookup, env::WORKERS)?.unwrap_or(1);
         Ok(Self {
+            workers,
+            gpus: gpus(lookup, workers)?,
             port: arguments.port.map_or_else(|| port(lookup), Ok)?,
             host: arguments.host,
             sigterm: arguments.sigterm,
@@ -86,6 +96,8 @@ impl Settings {
             slots: slots(lookup, &mut warnings),
             queue: parse::number(lookup, env::QUEUE)?.unwrap_or(0),
             setup_timeout: setup_timeout(lookup, &mut warnings),
+            predict_timeout: parse::seconds(lookup, env::PREDICT_TIMEOUT)?
+                .filter(|limit| !limit.is_zero()),
             throttle_interval: throttle_interval(lookup),
             client_timeout: client_timeout(lookup)?,
             replayed_events: replayed_events(lookup, &mut warnings),
@@ -137,6 +149,30 @@ fn slots(lookup: Lookup<'_>, warnings: &mut Vec<String>) -> usize {
             1
         }
     }
+}
+
+/// The first worker gets the first GPUs, and so on.
+fn gpus(lookup: Lookup<'_>, workers: usize) -> Result<Vec<String>, Error> {
+    let Some(each) = parse::number_from_1(lookup, env::GPUS_PER_WORKER)? else {
+        return Ok(Vec::new());
+    };
+    let needed = each.saturating_mul(workers);
+    let gpus: Vec<_> = match non_empty(lookup, env::VISIBLE_GPUS) {
+        Some(listed) => listed
+            .split(',')
+            .map(|name| name.trim().to_owned())
+            .collect(),
+        None => (0..needed).map(|index| index.to_string()).collect(),
+    };
+    if gpus.len() < needed {
+        let present = gpus.len();
+        return Err(Error::TooFewGpus { needed, present });
+    }
+    Ok(gpus
+        .chunks(each)
+        .take(workers)
+        .map(|gpus| gpus.join(","))
+        .collect())
 }
 
 fn setup_timeout(lookup: Lookup<'_>, warnings: &mut Vec<String>) -> Option<Duration> {
@@ -287,6 +323,27 @@ mod tests {
         for bad in ["wat", "0", "-1", ""] {
             assert_eq!(slots(bad), (1, 1), "{bad}");
         }
+    }
+
+    #[test]
+    fn each_worker_has_its_gpus() {
+        let gpus = |workers, each, visible| {
+            settings(&[
+                ("COG_WORKERS", workers),
+                ("COG_GPUS_PER_WORKER", each),
+                ("CUDA_VISIBLE_DEVICES", visible),
+            ])
+            .map(|settings| settings.gpus)
+        };
+        assert_eq!(gpus("2", "", "0,1").unwrap(), [""; 0]);
+        assert_eq!(gpus("2", "2", "").unwrap(), ["0,1", "2,3"]);
+        assert_eq!(
+            gpus("2", "1", "GPU-a, GPU-b,GPU-c").unwrap(),
+            ["GPU-a", "GPU-b"]
+        );
+        let message = gpus("3", "2", "0,1,2").unwrap_err().to_string();
+        assert!(message.contains("need 6 GPUs"), "{message}");
+        assert!(gpus("0", "1", "").is_err());
     }
 
     #[test]

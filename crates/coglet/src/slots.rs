@@ -1,10 +1,12 @@
 //! How many predictions may run at once, and who waits for a turn. A slot is held as a value: dropping it
 //! gives it to the first in the queue, or frees it.
+//!
+//! Slots come in lanes, one for each worker. Those of a lane that is closed, because its worker is not
+//! there, are given to nobody.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -14,6 +16,10 @@ use crate::sync::lock;
 /// The longest that clients are told to wait.
 const MAX_RETRY_AFTER: u64 = 3600;
 
+/// The place of a worker. It stays when its process is lost and another one is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lane(pub(crate) usize);
+
 /// The slots of the server.
 #[derive(Clone, Debug)]
 pub(crate) struct Slots {
@@ -22,15 +28,27 @@ pub(crate) struct Slots {
 
 #[derive(Debug)]
 struct Shared {
-    total: usize,
-    /// Above zero only while nobody waits.
-    free: AtomicUsize,
+    /// Slots of each lane.
+    width: usize,
     /// Places in the queue.
     places: usize,
+    state: Mutex<State>,
+}
+
+/// **Invariant:** while somebody waits, no open lane has a free slot.
+#[derive(Debug)]
+struct State {
+    lanes: Vec<LaneState>,
     /// First come, first served. Those who have left are still in it until their turn.
-    waiting: Mutex<VecDeque<oneshot::Sender<SlotPermit>>>,
-    /// How long a slot is held on average, in microseconds; the last ones count most.
-    held: AtomicU64,
+    waiting: VecDeque<oneshot::Sender<SlotPermit>>,
+    /// How long a slot is held on average; the last ones count most.
+    held: Duration,
+}
+
+#[derive(Debug)]
+struct LaneState {
+    is_open: bool,
+    free: usize,
 }
 
 /// One occupied slot.
@@ -38,6 +56,7 @@ struct Shared {
 pub(crate) struct SlotPermit {
     /// Nothing once the slot is another's.
     shared: Option<Arc<Shared>>,
+    lane: Lane,
     since: Instant,
 }
 
@@ -45,37 +64,37 @@ pub(crate) struct SlotPermit {
 #[derive(Debug)]
 pub(crate) enum Turn {
     Now(SlotPermit),
-    /// When this resolves.
+    /// When this resolves; with an error if no lane will ever be open again.
     Later(oneshot::Receiver<SlotPermit>),
 }
 
 impl Slots {
-    /// So many slots, and so many places in the queue for them.
-    pub(crate) fn new(total: usize, places: usize) -> Self {
+    /// So many lanes, all closed, of so many slots each, and so many places in the queue for them.
+    pub(crate) fn new(lanes: usize, width: usize, places: usize) -> Self {
+        let lane = || LaneState {
+            is_open: false,
+            free: width,
+        };
         Self {
             shared: Arc::new(Shared {
-                total,
-                free: AtomicUsize::new(total),
+                width,
                 places,
-                waiting: Mutex::default(),
-                held: AtomicU64::new(0),
+                state: Mutex::new(State {
+                    lanes: std::iter::repeat_with(lane).take(lanes).collect(),
+                    waiting: VecDeque::new(),
+                    held: Duration::ZERO,
+                }),
             }),
         }
     }
 
     /// Takes a free slot, else a place in the queue; none if that is full too. Never waits.
     pub(crate) fn take_turn(&self) -> Option<Turn> {
-        if let Some(permit) = self.try_acquire() {
+        let mut state = lock(&self.shared.state);
+        if let Some(permit) = self.shared.take(&mut state) {
             return Some(Turn::Now(permit));
         }
-        if self.shared.places == 0 {
-            return None;
-        }
-        let mut waiting = lock(&self.shared.waiting);
-        // One may have become free in the meantime; from here on none can, because that needs the lock.
-        if let Some(permit) = self.try_acquire() {
-            return Some(Turn::Now(permit));
-        }
+        let State { waiting, .. } = &mut *state;
         if waiting.len() >= self.shared.places {
             waiting.retain(|sender| !sender.is_closed());
         }
@@ -86,57 +105,109 @@ impl Slots {
         })
     }
 
-    fn try_acquire(&self) -> Option<SlotPermit> {
-        self.shared
-            .free
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |free| {
-                free.checked_sub(1)
-            })
-            .ok()
-            .map(|_| SlotPermit::new(&self.shared))
+    /// The same for one whose turn had come when its worker was lost: it is the next.
+    pub(crate) fn retake_turn(&self) -> Turn {
+        let mut state = lock(&self.shared.state);
+        if let Some(permit) = self.shared.take(&mut state) {
+            return Turn::Now(permit);
+        }
+        let (sender, receiver) = oneshot::channel();
+        state.waiting.push_front(sender);
+        Turn::Later(receiver)
     }
 
-    pub(crate) fn free(&self) -> usize {
-        self.shared.free.load(Ordering::Acquire)
+    /// The slots of a lane can be taken from now on.
+    pub(crate) fn open(&self, lane: Lane) {
+        let mut state = lock(&self.shared.state);
+        state.lanes[lane.0].is_open = true;
+        self.shared.hand_out(&mut state);
     }
 
+    /// The slots of a lane cannot be taken for now. Those that are taken stay so.
+    pub(crate) fn close(&self, lane: Lane) {
+        lock(&self.shared.state).lanes[lane.0].is_open = false;
+    }
+
+    /// Sends away who waits: no lane will be open again.
+    pub(crate) fn dismiss(&self) {
+        lock(&self.shared.state).waiting.clear();
+    }
+
+    pub(crate) fn total(&self) -> usize {
+        self.shared.width * lock(&self.shared.state).lanes.len()
+    }
+
+    /// Slots that are taken.
+    pub(crate) fn taken(&self) -> usize {
+        let state = lock(&self.shared.state);
+        let taken = |lane: &LaneState| self.shared.width - lane.free;
+        state.lanes.iter().map(taken).sum()
+    }
+
+    /// No slot can be taken just now.
     pub(crate) fn all_busy(&self) -> bool {
-        self.free() == 0
+        let state = lock(&self.shared.state);
+        !state.lanes.iter().any(|lane| lane.is_open && lane.free > 0)
     }
 
     /// Whole seconds after which a client that found no place may try again; nothing where there is no queue.
     pub(crate) fn retry_after(&self) -> Option<u64> {
-        let shared = &self.shared;
-        if shared.places == 0 {
+        if self.shared.places == 0 {
             return None;
         }
-        let ahead = lock(&shared.waiting).len() as u64 + 1;
-        let held = shared.held.load(Ordering::Relaxed);
-        let wait = Duration::from_micros(held * ahead / shared.total as u64);
+        let state = lock(&self.shared.state);
+        let ahead = u32::try_from(state.waiting.len() + 1).unwrap_or(u32::MAX);
+        let open = state.lanes.iter().filter(|lane| lane.is_open).count();
+        let slots = u32::try_from((open * self.shared.width).max(1)).unwrap_or(u32::MAX);
+        let wait = state.held.saturating_mul(ahead) / slots;
         Some(wait.as_secs().saturating_add(1).min(MAX_RETRY_AFTER))
     }
 }
 
-impl SlotPermit {
-    fn new(shared: &Arc<Shared>) -> Self {
-        Self {
-            shared: Some(Arc::clone(shared)),
+impl Shared {
+    /// A slot of the open lane that has most of them.
+    fn take(self: &Arc<Self>, state: &mut State) -> Option<SlotPermit> {
+        let lanes = state.lanes.iter_mut().enumerate();
+        let open = lanes.filter(|(_, lane)| lane.is_open && lane.free > 0);
+        // Of several, the first: `max_by_key` would take the last.
+        let (index, lane) = open.min_by_key(|(_, lane)| self.width - lane.free)?;
+        lane.free -= 1;
+        Some(SlotPermit {
+            shared: Some(Arc::clone(self)),
+            lane: Lane(index),
             since: Instant::now(),
+        })
+    }
+
+    fn hand_out(self: &Arc<Self>, state: &mut State) {
+        while !state.waiting.is_empty() {
+            let Some(permit) = self.take(state) else {
+                return;
+            };
+            let next = state.waiting.pop_front();
+            if let Some(Err(mut unwanted)) = next.map(|next| next.send(permit)) {
+                // Gone. We hold the lock that its drop would take.
+                unwanted.shared = None;
+                state.lanes[unwanted.lane.0].free += 1;
+            }
         }
     }
 }
 
-impl Shared {
-    fn note(&self, held: Duration) {
-        let new = u64::try_from(held.as_micros()).unwrap_or(u64::MAX) / 8;
-        let old = self.held.load(Ordering::Relaxed);
-        let average = if old == 0 {
-            new * 8
+impl State {
+    fn note(&mut self, held: Duration) {
+        self.held = if self.held.is_zero() {
+            held
         } else {
-            old - old / 8 + new
+            (self.held * 7 + held) / 8
         };
-        // Two at the same time lose one of the two: it is an estimate.
-        self.held.store(average, Ordering::Relaxed);
+    }
+}
+
+impl SlotPermit {
+    /// Whose slot it is.
+    pub(crate) fn lane(&self) -> Lane {
+        self.lane
     }
 }
 
@@ -145,26 +216,23 @@ impl Drop for SlotPermit {
         let Some(shared) = self.shared.take() else {
             return;
         };
-        shared.note(self.since.elapsed());
-        if shared.places == 0 {
-            shared.free.fetch_add(1, Ordering::AcqRel);
-            return;
-        }
-        let mut waiting = lock(&shared.waiting);
-        while let Some(next) = waiting.pop_front() {
-            match next.send(SlotPermit::new(&shared)) {
-                Ok(()) => return,
-                // Gone: its permit must not come back to us.
-                Err(mut permit) => permit.shared = None,
-            }
-        }
-        shared.free.fetch_add(1, Ordering::AcqRel);
+        let mut state = lock(&shared.state);
+        state.note(self.since.elapsed());
+        state.lanes[self.lane.0].free += 1;
+        shared.hand_out(&mut state);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// One open lane.
+    fn slots(width: usize, places: usize) -> Slots {
+        let slots = Slots::new(1, width, places);
+        slots.open(Lane(0));
+        slots
+    }
 
     fn now(turn: Option<Turn>) -> SlotPermit {
         match turn {
@@ -182,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_dropped_permit_is_free_again() {
-        let slots = Slots::new(2, 0);
+        let slots = slots(2, 0);
         let first = now(slots.take_turn());
         let _second = now(slots.take_turn());
         assert!(slots.all_busy());
@@ -195,7 +263,7 @@ mod tests {
 
     #[test]
     fn the_first_in_the_queue_is_the_first_served() {
-        let slots = Slots::new(1, 2);
+        let slots = slots(1, 2);
         let running = now(slots.take_turn());
         let (mut first, mut second) = (later(slots.take_turn()), later(slots.take_turn()));
         assert!(slots.take_turn().is_none());
@@ -211,7 +279,7 @@ mod tests {
 
     #[test]
     fn who_leaves_the_queue_makes_room_and_is_passed_over() {
-        let slots = Slots::new(1, 1);
+        let slots = slots(1, 1);
         let running = now(slots.take_turn());
         drop(later(slots.take_turn()));
         let mut patient = later(slots.take_turn());
@@ -228,7 +296,7 @@ mod tests {
 
     #[test]
     fn no_slot_is_lost_between_threads() {
-        let slots = Slots::new(3, 1000);
+        let slots = two_lanes(1000);
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
@@ -242,6 +310,63 @@ mod tests {
                 });
             }
         });
-        assert_eq!(slots.free(), 3);
+        assert_eq!(slots.taken(), 0);
+    }
+
+    fn two_lanes(places: usize) -> Slots {
+        let slots = Slots::new(2, 2, places);
+        slots.open(Lane(0));
+        slots.open(Lane(1));
+        slots
+    }
+
+    #[test]
+    fn the_lane_with_most_room_is_next() {
+        let slots = two_lanes(0);
+        let permits: Vec<_> = (0..4).map(|_| now(slots.take_turn())).collect();
+        let lanes: Vec<_> = permits.iter().map(|permit| permit.lane().0).collect();
+        assert_eq!(lanes, [0, 1, 0, 1]);
+        assert!(slots.all_busy());
+    }
+
+    #[test]
+    fn a_closed_lane_gives_nothing() {
+        let slots = two_lanes(9);
+        let in_first = now(slots.take_turn());
+        slots.close(Lane(0));
+        let permits = [(); 2].map(|()| now(slots.take_turn()));
+        assert!(permits.iter().all(|permit| permit.lane() == Lane(1)));
+        let mut waiting = later(slots.take_turn());
+        drop(in_first);
+        assert!(waiting.try_recv().is_err());
+        slots.open(Lane(0));
+        assert_eq!(waiting.try_recv().unwrap().lane(), Lane(0));
+        assert_eq!(slots.taken(), 2);
+    }
+
+    #[test]
+    fn who_lost_its_worker_is_the_next() {
+        let slots = slots(1, 9);
+        let lost = now(slots.take_turn());
+        let mut second = later(slots.take_turn());
+        slots.close(Lane(0));
+        drop(lost);
+        let Turn::Later(mut first) = slots.retake_turn() else {
+            panic!("no lane is open");
+        };
+        slots.open(Lane(0));
+        drop(first.try_recv().unwrap());
+        drop(second.try_recv().unwrap());
+    }
+
+    #[test]
+    fn who_waits_for_nothing_is_sent_away() {
+        let slots = Slots::new(1, 1, 1);
+        let mut waiting = later(slots.take_turn());
+        slots.dismiss();
+        assert_eq!(
+            waiting.try_recv().err(),
+            Some(oneshot::error::TryRecvError::Closed)
+        );
     }
 }

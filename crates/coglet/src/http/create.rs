@@ -1,6 +1,7 @@
 //! Creating, showing and canceling predictions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
@@ -23,6 +24,9 @@ use crate::webhooks::WebhookOrder;
 
 /// Larger requests are read and checked beside the event loop, so that they hold up nobody else.
 const MAX_INLINE_WORK: usize = 1 << 20;
+
+/// Seconds, with or without a fraction.
+const TIMEOUT: &str = "cog-timeout";
 
 /// What the URL of a create request says.
 pub(super) struct Target {
@@ -111,8 +115,11 @@ async fn accept(
     if wants_events {
         check_streaming(app)?;
     }
+    let timeout = timeout(&head.headers)?;
     let input = validated(app, target.kind, envelope.input).await?;
-    let worker = app.ready_worker().ok_or_else(not_ready)?;
+    if !app.is_ready() {
+        return Err(not_ready());
+    }
     let turn = app.slots.take_turn().ok_or_else(|| at_capacity(app))?;
     let webhook = envelope
         .webhook
@@ -127,6 +134,7 @@ async fn accept(
         id,
         input,
         context: envelope.context,
+        timeout,
     };
     let prediction = app.admit(order, webhook);
     if let Some(span) = span {
@@ -136,14 +144,14 @@ async fn accept(
         // Before anything happens: the one for whom it runs gets everything.
         let response =
             events::run_for(app, &prediction).inspect_err(|_| app.cancel(&prediction))?;
-        app.start_in_turn(worker, turn, &prediction);
+        app.start_in_turn(turn, &prediction);
         return Ok(response);
     }
     let is_async = prefers_async(&head.headers);
     if is_async {
         app.registry.keep_result(&prediction);
     }
-    app.start_in_turn(worker, turn, &prediction);
+    app.start_in_turn(turn, &prediction);
     if is_async {
         let accepted = json!({"id": prediction.order.id, "status": "starting"});
         return Ok(answer::json(StatusCode::ACCEPTED, &accepted));
@@ -237,6 +245,25 @@ fn trace_headers(headers: &HeaderMap) -> HeaderMap {
         .into_iter()
         .filter_map(|name| Some((HeaderName::from_static(name), headers.get(name)?.clone())));
     present.collect()
+}
+
+/// How long the client waits for the result, if it says so.
+fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
+    let Some(value) = headers.get(TIMEOUT) else {
+        return Ok(None);
+    };
+    let seconds = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    let timeout = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    match timeout.filter(|timeout| !timeout.is_zero()) {
+        Some(timeout) => Ok(Some(timeout)),
+        None => Err(unprocessable(&[Violation::in_header(
+            TIMEOUT,
+            "must be a number of seconds above 0",
+        )])),
+    }
 }
 
 /// Exactly this value; clients that add parameters get a synchronous answer.

@@ -14,7 +14,8 @@ use crate::validate::ModelSchema;
 /// `GET /`: where everything is.
 pub(super) async fn index(State(app): State<Arc<App>>) -> Response {
     let sdk = app
-        .worker()
+        .pool
+        .any()
         .map(|worker| worker.loaded().sdk.clone())
         .filter(|version| !version.is_empty());
     let mut index = json!({

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use futures_util::future::join_all;
 use http::StatusCode;
 use serde::Serialize;
 
@@ -48,7 +49,7 @@ struct Version {
 
 /// Always 200: what is wrong is said in the body.
 pub(super) async fn health_check(State(app): State<Arc<App>>) -> Response {
-    if app.settings.writes_readiness_file && app.ready_worker().is_some() {
+    if app.settings.writes_readiness_file && app.is_ready() {
         write_readiness_file();
     }
     let (status, user_healthcheck_error) = status(&app).await;
@@ -63,9 +64,10 @@ pub(super) async fn health_check(State(app): State<Arc<App>>) -> Response {
 
 /// How the server is, and what the model's own check has to say if it is unwell.
 pub(super) async fn status(app: &App) -> (Status, Option<String>) {
-    let error = match app.ready_worker() {
-        Some(worker) => worker.check_health().await.err(),
-        None => None,
+    let error = if app.is_ready() {
+        user_check(app).await.err()
+    } else {
+        None
     };
     // Asked after the model's own check, during which the worker may have died.
     match app.health.phase() {
@@ -78,8 +80,21 @@ pub(super) async fn status(app: &App) -> (Status, Option<String>) {
     }
 }
 
+/// Asks all workers; one that is unwell is enough.
+async fn user_check(app: &App) -> Result<(), String> {
+    let checks = app.pool.all().map(|(lane, worker)| async move {
+        let outcome = worker.check_health().await;
+        outcome.map_err(|error| match app.settings.workers {
+            1 => error,
+            _ => format!("worker {}: {error}", lane.0),
+        })
+    });
+    let outcomes = join_all(checks).await;
+    outcomes.into_iter().collect()
+}
+
 fn version(app: &App) -> Version {
-    let worker = app.worker();
+    let worker = app.pool.any();
     let known = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     let sdk = worker
         .as_ref()

@@ -71,10 +71,10 @@ fn load(page: &mut Page, app: &App) {
     )
     .value(waiting);
     page.gauge("cog_slots", "Predictions that may run at once.")
-        .value(app.settings.slots);
+        .value(app.slots.total());
     page.gauge("cog_slots_busy", "Slots that are taken.")
-        .value(app.settings.slots.saturating_sub(app.slots.free()));
-    let is_ready = app.ready_worker().is_some() && !app.is_draining();
+        .value(app.slots.taken());
+    let is_ready = app.is_ready() && !app.is_draining();
     page.gauge("cog_ready", "1 if predictions are taken.")
         .value(u8::from(is_ready));
 }
@@ -82,15 +82,22 @@ fn load(page: &mut Page, app: &App) {
 fn worker(page: &mut Page, app: &App) {
     page.counter(
         "cog_worker_restarts_total",
-        "Times that the model's process was started again.",
+        "Times that a process of the model was started again.",
     )
     .value(app.measures.worker_restarts.value());
-    if let Some(bytes) = app.worker().and_then(|worker| worker.resident_memory()) {
-        page.gauge(
-            "cog_worker_resident_memory_bytes",
-            "Memory that the model's process occupies.",
-        )
-        .value(bytes);
+    page.gauge(
+        "cog_workers_ready",
+        "Processes of the model that are set up.",
+    )
+    .value(app.pool.all().count());
+    let mut family = page.gauge(
+        "cog_worker_resident_memory_bytes",
+        "Memory that a process of the model occupies.",
+    );
+    for (lane, worker) in app.pool.all() {
+        if let Some(bytes) = worker.resident_memory() {
+            family.sample(&[("worker", &lane.0.to_string())], bytes);
+        }
     }
     if let Some(duration) = app.health.setup_duration() {
         page.gauge(
@@ -102,7 +109,7 @@ fn worker(page: &mut Page, app: &App) {
 }
 
 fn server(page: &mut Page, app: &App) {
-    let worker = app.worker();
+    let worker = app.pool.any();
     let (sdk, python) = worker.as_ref().map_or(("", ""), |worker| {
         let loaded = worker.loaded();
         (loaded.sdk.as_str(), loaded.python.as_str())

@@ -15,7 +15,7 @@ mod watch;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -33,7 +33,7 @@ pub(crate) use watch::WatchError;
 
 use crate::delivery::Delivery;
 use crate::files::TempFile;
-use crate::slots::SlotPermit;
+use crate::slots::{Lane, SlotPermit};
 use crate::sync::lock;
 use crate::traces::Trace;
 use crate::webhooks::{Event, EventKind, Webhook};
@@ -67,6 +67,8 @@ pub(crate) struct Order {
     /// A JSON object as text, validated and stripped.
     pub(crate) input: Bytes,
     pub(crate) context: BTreeMap<String, String>,
+    /// How long the client waits for it.
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// One prediction, from its acceptance to its end.
@@ -86,9 +88,17 @@ pub(crate) struct Ending {
     pub(crate) output: Option<Output>,
 }
 
-/// What has to be done for a cancel to take effect.
+/// Why a prediction does not run to its own end.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum CancelStep {
+pub(crate) enum StopReason {
+    Canceled,
+    /// With the error that the client sees.
+    TimedOut(String),
+}
+
+/// What has to be done for a stop to take effect.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum StopStep {
     /// Not with the worker: it can end right away.
     End,
     /// User code is running and has to be interrupted.
@@ -107,11 +117,14 @@ struct State {
     output: Output,
     error: Option<String>,
     predict_time: Option<f64>,
-    cancel_requested: bool,
+    /// The first one counts.
+    stop_reason: Option<StopReason>,
     result_kept: bool,
     trace: Option<Box<Trace>>,
     permit: Option<SlotPermit>,
     files: Vec<TempFile>,
+    /// Work for it that is in vain once it has ended.
+    tasks: Vec<AbortHandle>,
     /// Once there is one, all output takes this way, so that it stays in order.
     delivery: Option<Delivery>,
     ended: Option<oneshot::Sender<()>>,
@@ -142,11 +155,12 @@ impl Prediction {
             output: Output::Nothing,
             error: None,
             predict_time: None,
-            cancel_requested: false,
+            stop_reason: None,
             result_kept: false,
             trace: None,
             permit: None,
             files: Vec::new(),
+            tasks: Vec::new(),
             delivery: None,
             ended: None,
             webhook: None,
@@ -250,12 +264,32 @@ impl Prediction {
         }
     }
 
+    /// Has a task aborted when it has ended.
+    pub(crate) fn abort_at_end(&self, task: AbortHandle) {
+        let mut state = lock(&self.state);
+        if matches!(state.stage, Stage::Ended) {
+            task.abort();
+        } else {
+            state.tasks.push(task);
+        }
+    }
+
     pub(crate) fn has_ended(&self) -> bool {
         matches!(lock(&self.state).stage, Stage::Ended)
     }
 
     pub(crate) fn is_running(&self) -> bool {
         matches!(lock(&self.state).stage, Stage::Running)
+    }
+
+    pub(crate) fn is_running_on(&self, lane: Lane) -> bool {
+        let state = lock(&self.state);
+        matches!(state.stage, Stage::Running) && state.lane() == Some(lane)
+    }
+
+    /// Where it runs, once it is its turn and until it has ended.
+    pub(crate) fn lane(&self) -> Option<Lane> {
+        lock(&self.state).lane()
     }
 
     /// Accepted, and not with the worker yet.
@@ -329,23 +363,24 @@ impl Prediction {
         state.announce(EventKind::Output);
     }
 
-    /// Notes that somebody wants it canceled.
-    pub(crate) fn request_cancel(&self) -> CancelStep {
+    /// Notes that it has to stop.
+    pub(crate) fn request_stop(&self, reason: StopReason) -> StopStep {
         let mut state = lock(&self.state);
-        let first_request = !std::mem::replace(&mut state.cancel_requested, true);
+        let first_request = state.stop_reason.is_none();
+        state.stop_reason.get_or_insert(reason);
         match &state.stage {
             Stage::Preparing(task) => {
                 if let Some(task) = task {
                     task.abort();
                 }
-                CancelStep::End
+                StopStep::End
             }
             Stage::Delivering(task) => {
                 task.abort();
-                CancelStep::End
+                StopStep::End
             }
-            Stage::Running if first_request => CancelStep::Interrupt,
-            Stage::Running | Stage::Ended => CancelStep::Nothing,
+            Stage::Running if first_request => StopStep::Interrupt,
+            Stage::Running | Stage::Ended => StopStep::Nothing,
         }
     }
 
@@ -357,13 +392,11 @@ impl Prediction {
             return false;
         }
         state.stage = Stage::Ended;
-        let canceled = state.cancel_requested;
-        state.status = if canceled {
-            Status::Canceled
-        } else {
-            ending.status
+        (state.status, state.error) = match state.stop_reason.take() {
+            Some(StopReason::Canceled) => (Status::Canceled, None),
+            Some(StopReason::TimedOut(error)) => (Status::Failed, Some(error)),
+            None => (ending.status, ending.error),
         };
-        state.error = ending.error.filter(|_| !canceled);
         match ending.output {
             Some(output) => state.set_output(output),
             None if ending.status == Status::Succeeded => state.output.ensure_items(),
@@ -377,6 +410,9 @@ impl Prediction {
         // If this is the delivery's own doing, it has nothing left to wait for.
         if let Some(delivery) = state.delivery.take() {
             delivery.task.abort();
+        }
+        for task in std::mem::take(&mut state.tasks) {
+            task.abort();
         }
         true
     }
@@ -410,6 +446,10 @@ impl Status {
 }
 
 impl State {
+    fn lane(&self) -> Option<Lane> {
+        self.permit.as_ref().map(SlotPermit::lane)
+    }
+
     /// Adds to the timeline, if there is one. Else the record is not even made.
     fn keep(&mut self, length: usize, record: impl FnOnce(&Self) -> Record) {
         if self.timeline.is_some() {

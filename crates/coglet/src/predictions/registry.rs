@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::{Ending, History, Key, Prediction, View};
 use crate::json::Parts;
 use crate::measures::Measures;
+use crate::slots::Lane;
 use crate::sync::lock;
 
 /// Holds a prediction from its acceptance until it ended; then its id is forgotten, and at most its
@@ -100,20 +101,20 @@ impl Registry {
         lock(&self.in_flight).by_key.values().cloned().collect()
     }
 
-    /// The predictions whose user code runs.
-    pub(crate) fn running(&self) -> Vec<Arc<Prediction>> {
+    /// The predictions whose user code runs on a worker.
+    pub(crate) fn running(&self, lane: Lane) -> Vec<Arc<Prediction>> {
         let mut all = self.all();
-        all.retain(|prediction| prediction.is_running());
+        all.retain(|prediction| prediction.is_running_on(lane));
         all
     }
 
-    /// The prediction whose user code runs, if there is exactly one.
-    pub(crate) fn only_running(&self) -> Option<Arc<Prediction>> {
+    /// The prediction whose user code runs on a worker, if there is exactly one.
+    pub(crate) fn only_running(&self, lane: Lane) -> Option<Arc<Prediction>> {
         let in_flight = lock(&self.in_flight);
         let mut running = in_flight
             .by_key
             .values()
-            .filter(|prediction| prediction.is_running());
+            .filter(|prediction| prediction.is_running_on(lane));
         running.next().filter(|_| running.next().is_none()).cloned()
     }
 
@@ -182,14 +183,23 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::predictions::{CancelStep, Order, Output, Status};
+    use crate::predictions::{Order, Output, Status, StopReason, StopStep};
     use crate::slots::{Slots, Turn};
+
+    const LANE: Lane = Lane(0);
+
+    fn slots(width: usize) -> Slots {
+        let slots = Slots::new(1, width, 0);
+        slots.open(LANE);
+        slots
+    }
 
     fn prediction(registry: &Registry, id: &str, slots: &Slots) -> Arc<Prediction> {
         let order = Order {
             id: id.into(),
             input: "{}".into(),
             context: std::collections::BTreeMap::new(),
+            timeout: None,
         };
         let Some(Turn::Now(permit)) = slots.take_turn() else {
             panic!("no slot is free");
@@ -210,7 +220,7 @@ mod tests {
 
     #[test]
     fn the_slot_and_the_id_are_free_when_the_listener_hears() {
-        let (registry, slots) = (Registry::default(), Slots::new(1, 0));
+        let (registry, slots) = (Registry::default(), slots(1));
         let prediction = prediction(&registry, "a", &slots);
         let mut ended = prediction.ended();
         assert!(ended.try_recv().is_err());
@@ -222,7 +232,7 @@ mod tests {
 
     #[test]
     fn the_first_ending_wins() {
-        let (registry, slots) = (Registry::default(), Slots::new(1, 0));
+        let (registry, slots) = (Registry::default(), slots(1));
         let prediction = prediction(&registry, "a", &slots);
         assert!(registry.finish(&prediction, Ending::failed("broken")));
         assert!(!registry.finish(&prediction, Ending::succeeded(Output::Nothing)));
@@ -231,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_repeated_id_belongs_to_the_later_one() {
-        let (registry, slots) = (Registry::default(), Slots::new(2, 0));
+        let (registry, slots) = (Registry::default(), slots(2));
         let first = prediction(&registry, "a", &slots);
         let second = prediction(&registry, "a", &slots);
         registry.finish(&first, Ending::canceled());
@@ -240,37 +250,61 @@ mod tests {
 
     #[test]
     fn output_caught_from_descriptors_needs_a_single_owner() {
-        let (registry, slots) = (Registry::default(), Slots::new(2, 0));
+        let (registry, slots) = (Registry::default(), slots(2));
         let first = prediction(&registry, "a", &slots);
-        assert!(registry.only_running().is_none());
+        assert!(registry.only_running(LANE).is_none());
         assert!(first.begin_running(Vec::new()));
         assert_eq!(
-            registry.only_running().map(|only| only.key),
+            registry.only_running(LANE).map(|only| only.key),
             Some(first.key)
         );
         let second = prediction(&registry, "b", &slots);
         assert!(second.begin_running(Vec::new()));
-        assert!(registry.only_running().is_none());
+        assert!(registry.only_running(LANE).is_none());
     }
 
     #[test]
     fn a_cancel_interrupts_once_and_decides_the_status() {
-        let (registry, slots) = (Registry::default(), Slots::new(1, 0));
+        let (registry, slots) = (Registry::default(), slots(1));
         let prediction = prediction(&registry, "a", &slots);
         assert!(prediction.begin_running(Vec::new()));
-        assert_eq!(prediction.request_cancel(), CancelStep::Interrupt);
-        assert_eq!(prediction.request_cancel(), CancelStep::Nothing);
+        assert_eq!(
+            prediction.request_stop(StopReason::Canceled),
+            StopStep::Interrupt
+        );
+        assert_eq!(
+            prediction.request_stop(StopReason::Canceled),
+            StopStep::Nothing
+        );
         registry.finish(&prediction, Ending::failed("KeyboardInterrupt"));
         assert_eq!(prediction.status(), Status::Canceled);
-        assert_eq!(prediction.request_cancel(), CancelStep::Nothing);
+        assert_eq!(
+            prediction.request_stop(StopReason::Canceled),
+            StopStep::Nothing
+        );
     }
 
     #[test]
     fn a_prediction_canceled_while_preparing_never_runs() {
-        let (registry, slots) = (Registry::default(), Slots::new(1, 0));
+        let (registry, slots) = (Registry::default(), slots(1));
         let prediction = prediction(&registry, "a", &slots);
-        assert_eq!(prediction.request_cancel(), CancelStep::End);
+        assert_eq!(prediction.request_stop(StopReason::Canceled), StopStep::End);
         registry.finish(&prediction, Ending::canceled());
         assert!(!prediction.begin_running(Vec::new()));
+    }
+
+    #[test]
+    fn the_first_reason_to_stop_decides() {
+        let (registry, slots) = (Registry::default(), slots(1));
+        let prediction = prediction(&registry, "a", &slots);
+        assert!(prediction.begin_running(Vec::new()));
+        let late = StopReason::TimedOut("too late".into());
+        assert_eq!(prediction.request_stop(late), StopStep::Interrupt);
+        assert_eq!(
+            prediction.request_stop(StopReason::Canceled),
+            StopStep::Nothing
+        );
+        registry.finish(&prediction, Ending::canceled());
+        assert_eq!(prediction.status(), Status::Failed);
     }
 }

@@ -89,6 +89,7 @@ mod tests {
             id: "p".into(),
             input: r#"{"s":"x"}"#.into(),
             context: BTreeMap::new(),
+            timeout: None,
         };
         Prediction::new(Key(1), order)
     }

@@ -21,6 +21,16 @@ pub(super) fn number(lookup: Lookup<'_>, variable: &'static str) -> Result<Optio
     value(lookup, variable, "a whole number", |text| text.parse().ok())
 }
 
+/// A whole number that is not 0.
+pub(super) fn number_from_1(
+    lookup: Lookup<'_>,
+    variable: &'static str,
+) -> Result<Option<usize>, Error> {
+    value(lookup, variable, "a whole number from 1", |text| {
+        text.parse().ok().filter(|number| *number > 0)
+    })
+}
+
 /// Seconds, with or without a fraction.
 pub(super) fn seconds(
     lookup: Lookup<'_>,

@@ -103,6 +103,15 @@ impl Violation {
         }
     }
 
+    /// Something is wrong with a header.
+    pub(crate) fn in_header(name: &str, msg: impl Into<String>) -> Self {
+        Self {
+            loc: vec!["header".into(), name.into()],
+            msg: msg.into(),
+            kind: "value_error",
+        }
+    }
+
     /// Something is wrong with a field of the input.
     fn in_input(field: impl Into<String>, msg: impl Into<String>) -> Self {
         Self {

@@ -6,7 +6,7 @@ use std::sync::{LazyLock, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::{Notify, oneshot};
 
@@ -14,6 +14,7 @@ use super::codec::encode;
 use super::directories::Directories;
 use super::protocol::{Done, Loaded, ToWorker};
 use crate::files::TempFile;
+use crate::process::signal_group;
 use crate::sync::lock;
 
 /// A worker that has been set up.
@@ -22,6 +23,8 @@ pub(crate) struct Worker {
     pub(super) pid: Pid,
     outbox: Outbox,
     alive: AtomicBool,
+    /// Why the server has killed it.
+    killed: OnceLock<&'static str>,
     loaded: OnceLock<Loaded>,
     /// Removed with the last owner of the handle: a delivery may still read from it after the process is
     /// gone.
@@ -47,6 +50,7 @@ impl Worker {
             pid,
             outbox: Outbox::new(socket),
             alive: AtomicBool::new(true),
+            killed: OnceLock::new(),
             loaded: OnceLock::new(),
             directories,
             probe: Mutex::default(),
@@ -105,6 +109,20 @@ impl Worker {
         if self.is_alive() {
             crate::process::interrupt_main_thread(self.pid);
         }
+    }
+
+    /// Ends it at once, for this reason.
+    pub(crate) fn kill(&self, reason: &'static str) {
+        if self.is_alive() {
+            // Of several reasons, the first.
+            let _ = self.killed.set(reason);
+            signal_group(self.pid, Signal::KILL);
+        }
+    }
+
+    /// Why the server has killed it, if it has.
+    pub(super) fn killed(&self) -> Option<&'static str> {
+        self.killed.get().copied()
     }
 
     /// Runs the user's health check; callers at the same time share one run. `Ok` if there is none.

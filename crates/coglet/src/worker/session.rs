@@ -21,13 +21,14 @@ use super::directories::Directories;
 use super::exit::{self, OutOfMemoryKills};
 use super::last_words::LastWords;
 use super::protocol::{self, DoneStatus, FromWorker, Source, ToWorker};
-use super::spawn::{Spawned, spawn};
+use super::spawn::{Place, Spawned, spawn};
 use super::{Stop, Worker};
 use crate::app::App;
 use crate::delivery::{deliver_end, deliver_item, discard_late};
 use crate::logging::user_lines;
 use crate::predictions::{Key, Prediction};
 use crate::process::{Reaper, signal_group};
+use crate::slots::Lane;
 
 /// What a worker may take to end by itself after it was asked to.
 const EXIT_LIMIT: Duration = Duration::from_secs(10);
@@ -62,6 +63,7 @@ impl End {
 
 pub(super) struct Session {
     app: Arc<App>,
+    lane: Lane,
     worker: Arc<Worker>,
     socket: OwnedReadHalf,
     socket_open: bool,
@@ -97,6 +99,7 @@ impl Session {
     /// Starts a worker process.
     pub(super) fn start(
         app: Arc<App>,
+        lane: Lane,
         reaper: &Reaper,
         directories: Directories,
     ) -> io::Result<Self> {
@@ -107,7 +110,7 @@ impl Session {
             socket,
             stdout,
             stderr,
-        } = spawn(reaper, &directories)?;
+        } = spawn(reaper, &directories, &Place::of(lane, &app.settings))?;
         app.health
             .setup_log("coglet", "File descriptor redirection complete");
         let (incoming, outgoing) = socket.into_split();
@@ -126,6 +129,7 @@ impl Session {
         Ok(Self {
             worker,
             app,
+            lane,
             socket: incoming,
             socket_open: true,
             frames: FrameReader::default(),
@@ -240,7 +244,7 @@ impl Session {
         self.stage = Stage::Ready;
         self.last_words.forget();
         self.deadline = None;
-        self.app.worker_ready(Arc::clone(&self.worker));
+        self.app.worker_ready(self.lane, Arc::clone(&self.worker));
     }
 
     fn on_log(&self, id: Option<Key>, source: Source, text: &str) {
@@ -258,7 +262,7 @@ impl Session {
             }
             return;
         };
-        if self.app.registry.only_running().is_some() {
+        if self.app.registry.only_running(self.lane).is_some() {
             self.drain_captured();
         }
         self.was_useful = true;
@@ -299,7 +303,7 @@ impl Session {
         if source == Source::Stderr {
             self.last_words.push(text);
         }
-        match self.app.registry.only_running() {
+        match self.app.registry.only_running(self.lane) {
             Some(prediction) => log_for(&prediction, source, text),
             None => self.log_unattributed(source, text),
         }
@@ -360,8 +364,12 @@ impl Session {
         self.worker.set_dead();
         self.read_remaining_frames();
         self.drain_captured();
-        self.app.worker_gone();
-        let cause = exit::describe(status, self.kills_before);
+        self.app.worker_gone(self.lane);
+        let killed = self.worker.killed();
+        let cause = match killed {
+            Some(reason) => reason.to_owned(),
+            None => exit::describe(status, self.kills_before),
+        };
         match self.stage {
             Stage::SettingUp => {
                 let reason = self.setup_failure.take();
@@ -372,10 +380,10 @@ impl Session {
             }
             stage => {
                 // Whoever asks next must not be told that all is well.
-                self.app.health.begin_setup();
+                self.app.health.begin_setup(self.lane);
                 let reason = format!("Worker crashed: {cause}");
-                let running = self.app.registry.running();
-                if stage != Stage::Stopping {
+                let running = self.app.registry.running(self.lane);
+                if stage != Stage::Stopping && killed.is_none() {
                     let orders = running.iter().map(|prediction| &prediction.order);
                     self.app.quarantine.blame(orders);
                 }
@@ -386,7 +394,8 @@ impl Session {
                 }
                 tracing::error!("{reason}{words}");
                 End::Crashed {
-                    was_useful: self.was_useful,
+                    // Nothing is wrong with a model that was killed for being slow.
+                    was_useful: self.was_useful || killed.is_some(),
                     reason,
                 }
             }

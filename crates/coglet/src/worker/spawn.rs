@@ -12,8 +12,9 @@ use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
 use super::directories::Directories;
-use crate::env;
 use crate::process::Reaper;
+use crate::slots::Lane;
+use crate::{Settings, env};
 
 /// A running worker and the server's ends of its connections.
 pub(super) struct Spawned {
@@ -24,19 +25,38 @@ pub(super) struct Spawned {
     pub(super) stderr: pipe::Receiver,
 }
 
+/// Which of the workers it is, and what it has for itself.
+pub(super) struct Place {
+    lane: Lane,
+    /// The GPUs it sees; all where nothing is said.
+    gpus: Option<String>,
+}
+
+impl Place {
+    pub(super) fn of(lane: Lane, settings: &Settings) -> Self {
+        let gpus = settings.gpus.get(lane.0).cloned();
+        Self { lane, gpus }
+    }
+}
+
 /// Starts `python -m cog._worker` in a session of its own.
-pub(super) fn spawn(reaper: &Reaper, directories: &Directories) -> io::Result<Spawned> {
+pub(super) fn spawn(
+    reaper: &Reaper,
+    directories: &Directories,
+    place: &Place,
+) -> io::Result<Spawned> {
     let (ours, theirs) = socketpair(
         AddressFamily::UNIX,
         SocketType::STREAM,
         SocketFlags::CLOEXEC,
         None,
     )?;
-    let mut child = start("python", &theirs, directories).or_else(|error| match error.kind() {
-        // Debian has `python3` only, unless told otherwise.
-        io::ErrorKind::NotFound => start("python3", &theirs, directories),
-        _ => Err(error),
-    })?;
+    let mut child =
+        start("python", &theirs, directories, place).or_else(|error| match error.kind() {
+            // Debian has `python3` only, unless told otherwise.
+            io::ErrorKind::NotFound => start("python3", &theirs, directories, place),
+            _ => Err(error),
+        })?;
     let pid = Pid::from_child(&child);
     let exited = reaper.adopt(pid);
     Ok(Spawned {
@@ -48,13 +68,19 @@ pub(super) fn spawn(reaper: &Reaper, directories: &Directories) -> io::Result<Sp
     })
 }
 
-fn start(python: &str, socket: &OwnedFd, directories: &Directories) -> io::Result<Child> {
+fn start(
+    python: &str,
+    socket: &OwnedFd,
+    directories: &Directories,
+    place: &Place,
+) -> io::Result<Child> {
     let socket = socket.as_raw_fd();
     let mut command = Command::new(python);
     command
         .args(["-m", "cog._worker"])
         .env(env::WORKER_FD, socket.to_string())
         .env(env::WORKER_SPILL_DIR, directories.spill.path())
+        .env(env::WORKER_INDEX, place.lane.0.to_string())
         .env_remove(env::READY_FD)
         // It opens the server's doors, which no model has to.
         .env_remove(env::AUTH_TOKEN)
@@ -65,6 +91,9 @@ fn start(python: &str, socket: &OwnedFd, directories: &Directories) -> io::Resul
         Some(scratch) => command.env(env::SCRATCH_DIR, scratch.path()),
         None => command.env_remove(env::SCRATCH_DIR),
     };
+    if let Some(gpus) = &place.gpus {
+        command.env(env::VISIBLE_GPUS, gpus);
+    }
     // SAFETY: runs between fork and exec and makes system calls only: no allocation, no lock.
     unsafe { command.pre_exec(move || isolate(socket)) };
     command.spawn()

@@ -8,8 +8,10 @@ use tokio::sync::watch;
 use super::directories::Directories;
 use super::session::{End, Session};
 use crate::app::App;
+use crate::env;
 use crate::health::Phase;
-use crate::process::{Reaper, kill_remaining_children};
+use crate::process::{Reaper, kill_children_with, kill_remaining_children};
+use crate::slots::Lane;
 
 /// Losses in a row, without a prediction finished in between, after which the server gives up.
 const MAX_LOSSES: u32 = 5;
@@ -23,9 +25,10 @@ pub(crate) enum Stop {
     Now,
 }
 
-/// Keeps a worker running.
+/// Keeps the worker of a lane running.
 pub(crate) struct Supervisor {
     app: Arc<App>,
+    lane: Lane,
     reaper: Reaper,
     stop: watch::Receiver<Stop>,
 }
@@ -45,17 +48,25 @@ struct Record {
 }
 
 impl Supervisor {
-    pub(crate) fn new(app: Arc<App>, reaper: Reaper, stop: watch::Receiver<Stop>) -> Self {
-        Self { app, reaper, stop }
+    pub(crate) fn new(
+        app: Arc<App>,
+        lane: Lane,
+        reaper: Reaper,
+        stop: watch::Receiver<Stop>,
+    ) -> Self {
+        Self {
+            app,
+            lane,
+            reaper,
+            stop,
+        }
     }
 
-    /// Runs until told to stop; then no process that the model started is left.
+    /// Runs until told to stop; then no process that its worker started is left.
     pub(crate) async fn run(mut self) {
         let mut record = Record::default();
         loop {
             let end = self.run_worker().await;
-            // Those that left the worker's process group. A new worker's setup will start its own.
-            kill_remaining_children().await;
             if *self.stop.borrow() != Stop::No || matches!(end, End::Stopped) {
                 return;
             }
@@ -66,7 +77,7 @@ impl Supervisor {
                 Next::Rest(phase) => return self.rest(&end, phase).await,
                 Next::Restart { pause } => {
                     tracing::warn!("Starting a new worker in {} ms", pause.as_millis());
-                    self.app.health.begin_setup();
+                    self.app.health.begin_setup(self.lane);
                     self.app.health.setup_log("coglet", end.reason());
                     self.app.measures.worker_restarts.increment();
                     tokio::select! {
@@ -79,27 +90,45 @@ impl Supervisor {
     }
 
     async fn run_worker(&mut self) -> End {
-        let session = Directories::make().and_then(|directories| {
-            Session::start(Arc::clone(&self.app), &self.reaper, directories)
-        });
-        match session {
+        let failed = |error| End::SetupFailed {
+            reason: format!("Setup failed: could not start `python`: {error}"),
+        };
+        let directories = match Directories::make() {
+            Ok(directories) => directories,
+            Err(error) => return failed(error),
+        };
+        let mark = format!(
+            "{}={}",
+            env::WORKER_SPILL_DIR,
+            directories.spill.path().display()
+        );
+        let app = Arc::clone(&self.app);
+        let end = match Session::start(app, self.lane, &self.reaper, directories) {
             Ok(session) => session.run(&mut self.stop).await,
-            Err(error) => End::SetupFailed {
-                reason: format!("Setup failed: could not start `python`: {error}"),
-            },
+            Err(error) => failed(error),
+        };
+        // Those that left the worker's process group. A new worker's setup will start its own.
+        if self.app.settings.workers == 1 {
+            kill_remaining_children().await;
+        } else {
+            kill_children_with(&mark).await;
         }
+        end
     }
 
     /// Nothing more will be tried: the server answers requests and waits for its end.
     async fn rest(&mut self, end: &End, phase: Phase) {
         match end {
-            End::SetupFailed { reason } => self.app.health.fail_setup(reason, phase),
-            End::Crashed { .. } | End::Stopped => self.app.health.give_up(),
+            End::SetupFailed { reason } => self.app.health.fail_setup(self.lane, reason, phase),
+            End::Crashed { .. } | End::Stopped => self.app.health.give_up(self.lane),
         }
         if phase == Phase::Defunct {
             tracing::error!("The worker was lost {MAX_LOSSES} times in a row: giving up");
         }
-        self.app.ready_signal.tell("SETUP_FAILED");
+        if matches!(self.app.health.phase(), Phase::SetupFailed | Phase::Defunct) {
+            self.app.slots.dismiss();
+            self.app.ready_signal.tell("SETUP_FAILED");
+        }
         // An error means that the server itself has gone.
         let _ = self.stop.wait_for(|stop| *stop != Stop::No).await;
     }

@@ -33,6 +33,8 @@ mod server;
 mod setup;
 mod shutdown;
 mod status;
+mod timeouts;
 mod tracing;
 mod uploads;
 mod webhooks;
+mod workers;

@@ -100,12 +100,13 @@ fn predictions_are_counted_and_timed() {
         ("cog_slots_busy", 0.0),
         ("cog_ready", 1.0),
         ("cog_worker_restarts_total", 0.0),
+        ("cog_workers_ready", 1.0),
     ];
     for (name, value) in expected {
         assert_eq!(after.get(name), Some(&value), "{name}");
     }
     assert!(after["cog_prediction_duration_seconds_sum{status=\"succeeded\"}"] >= 0.06);
-    assert!(after["cog_worker_resident_memory_bytes"] > f64::from(1 << 20));
+    assert!(after["cog_worker_resident_memory_bytes{worker=\"0\"}"] > f64::from(1 << 20));
     assert!(after["process_resident_memory_bytes"] > f64::from(1 << 20));
     assert!(after["cog_setup_duration_seconds"] > 0.0);
     let info = after.keys().find(|name| name.starts_with("cog_build_info"));
