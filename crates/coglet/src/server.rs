@@ -103,6 +103,7 @@ async fn serve(listener: TcpListener, app: Arc<App>) -> Result<(), Error> {
         tokio::spawn(exporter.run());
     }
 
+    tokio::spawn(keep_a_timer_near(app.settings.client_timeout / 2));
     let limit = crate::descriptors::shares().connections;
     let mut connections = Connections::new(limit, app.settings.client_timeout);
     tokio::select! {
@@ -129,6 +130,15 @@ async fn serve(listener: TcpListener, app: Arc<App>) -> Result<(), Error> {
     }
     kill_remaining_children().await;
     Ok(())
+}
+
+/// Sleeps for ever, in naps. An event loop that is to wake up sooner than it knows interrupts itself for
+/// it, and every answer sets a timer for the next request: as long as another one is due before, that
+/// costs nothing.
+async fn keep_a_timer_near(nap: Duration) {
+    loop {
+        tokio::time::sleep(nap).await;
+    }
 }
 
 fn announce(address: SocketAddr) {

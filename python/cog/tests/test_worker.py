@@ -7,14 +7,13 @@ import json
 import os
 import signal
 import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from cog._worker.logs import Attribution, Flood, LogStream
+from cog._worker.logs import Attribution, Flood, LogStream, Sink
 
 Start = Callable[..., Any]
 
@@ -261,13 +260,90 @@ def test_forked_children_write_whole_lines() -> None:
             self.flushed.append(self.getvalue())
 
     original = Original()
-    channel: Any = SimpleNamespace(owner=os.getppid(), is_forked=True, held_logs=deque())
-    stream = LogStream(channel, Attribution(), Flood(channel), "stdout", original)
+    channel: Any = SimpleNamespace(owner=os.getppid())
+    stream = LogStream(Sink(channel, Attribution(), Flood(channel), "stdout", original))
     print("one", "line", file=stream)
     stream.write("unfinished")
-    assert original.flushed == ["one line\n"]
+    assert set(original.flushed) == {"one line\n"}
     stream.flush()
     assert original.flushed[-1] == "one line\nunfinished"
+
+
+def test_a_forked_child_does_not_repeat_what_its_parent_has_begun(worker: Start) -> None:
+    model = """
+import os, sys
+
+class Runner:
+    def run(self) -> str:
+        read, write = os.pipe()
+        print("begun ", end="")
+        child = os.fork()
+        if child == 0:
+            os.dup2(write, 1)
+            print("in the child")
+            sys.stdout.flush()
+            os._exit(0)
+        os.waitpid(child, 0)
+        print("and ended")
+        return os.read(read, 1000).decode()
+"""
+    started = worker(model)
+    started.ready()
+    frames = started.predict()
+    assert frames[-1]["output"] == "in the child\n"
+    assert logs(frames, "1") == "begun and ended\n"
+
+
+def test_streams_are_as_those_of_python(worker: Start) -> None:
+    model = """
+import io, sys
+
+class Runner:
+    def run(self) -> str:
+        print("text", flush=True)
+        sys.stdout.buffer.write("bytes \\u00e9\\n".encode())
+        sys.stdout.reconfigure(encoding="ascii", line_buffering=False)
+        print("still \\u00e9", "half \\ud83d")
+        sys.stdout.writelines(["a\\n", "b\\n"])
+        try:
+            sys.stdout.detach()
+        except io.UnsupportedOperation:
+            pass
+        sys.stdout.close()
+        print("closed")
+        out = sys.stdout
+        return f"{out.name} {out.mode} {out.encoding} {out.isatty()} {out.fileno()} {sys.stderr.fileno()}"
+"""
+    started = worker(model)
+    started.ready()
+    frames = started.predict()
+    assert frames[-1]["output"] == "<stdout> w utf-8 False 1 2", frames
+    assert logs(frames, "1") == "text\nbytes \u00e9\nstill \u00e9 half ?\na\nb\nclosed\n"
+
+
+def test_a_flood_of_several_predictions_is_sorted_out(worker: Start) -> None:
+    model = """
+import asyncio
+from cog import BaseRunner
+
+class Runner(BaseRunner):
+    async def run(self, name: str) -> str:
+        for number in range(3000):
+            print(name, end=" ")
+            if number % 10 == 0:
+                await asyncio.sleep(0)
+            print(number)
+        return name
+"""
+    started = worker(model, slots=2)
+    started.ready()
+    for prediction, name in (("1", "a"), ("2", "b")):
+        started.send(type="predict", id=prediction, input={"name": name}, context={}, files={})
+    frames: list[dict[str, Any]] = []
+    while kinds(frames).count("done") < 2:
+        frames.append(started.receive())
+    for prediction, name in (("1", "a"), ("2", "b")):
+        assert logs(frames, prediction) == "".join(f"{name} {number}\n" for number in range(3000))
 
 
 def test_a_forked_child_can_be_terminated(worker: Start) -> None:

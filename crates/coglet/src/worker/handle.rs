@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::process::{Pid, Signal};
-use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::{Notify, oneshot};
 
 use super::codec::encode;
 use super::directories::Directories;
 use super::protocol::{Done, Loaded, ToWorker};
+use super::socket::Outgoing;
 use crate::files::TempFile;
 use crate::process::signal_group;
 use crate::sync::lock;
@@ -45,7 +45,7 @@ impl Worker {
     /// that says nothing at all.
     const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
-    pub(super) fn new(pid: Pid, socket: OwnedWriteHalf, directories: Directories) -> Self {
+    pub(super) fn new(pid: Pid, socket: Outgoing, directories: Directories) -> Self {
         Self {
             pid,
             outbox: Outbox::new(socket),
@@ -175,13 +175,13 @@ impl Worker {
 /// for another task, else later.
 #[derive(Debug)]
 struct Outbox {
-    socket: OwnedWriteHalf,
+    socket: Outgoing,
     pending: Mutex<Vec<u8>>,
     has_pending: Notify,
 }
 
 impl Outbox {
-    fn new(socket: OwnedWriteHalf) -> Self {
+    fn new(socket: Outgoing) -> Self {
         Self {
             socket,
             pending: Mutex::default(),
@@ -192,7 +192,7 @@ impl Outbox {
     fn send(&self, frame: &[u8]) {
         let mut pending = lock(&self.pending);
         let written = if pending.is_empty() {
-            self.socket.try_write(frame).unwrap_or(0)
+            self.socket.write_now(frame).unwrap_or(0)
         } else {
             0
         };
@@ -207,11 +207,11 @@ impl Outbox {
         // Looks before it waits: it may have been dropped in the middle and been called again.
         loop {
             while !lock(&self.pending).is_empty() {
-                if self.socket.writable().await.is_err() {
+                if self.socket.room().await.is_err() {
                     return std::future::pending().await;
                 }
                 let mut pending = lock(&self.pending);
-                match self.socket.try_write(&pending) {
+                match self.socket.write_now(&pending) {
                     Ok(written) => drop(pending.drain(..written)),
                     Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                     Err(_) => pending.clear(),

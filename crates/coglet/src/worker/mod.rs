@@ -14,6 +14,7 @@ mod last_words;
 mod pool;
 pub(crate) mod protocol;
 mod session;
+mod socket;
 mod spawn;
 mod supervise;
 

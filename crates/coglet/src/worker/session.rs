@@ -10,8 +10,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::process::Signal;
-use tokio::io::AsyncReadExt as _;
-use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -21,6 +19,7 @@ use super::directories::Directories;
 use super::exit::{self, OutOfMemoryKills};
 use super::last_words::LastWords;
 use super::protocol::{self, DoneStatus, FromWorker, Source, ToWorker};
+use super::socket::Incoming;
 use super::spawn::{Place, Spawned, spawn};
 use super::{Stop, Worker};
 use crate::app::App;
@@ -65,7 +64,7 @@ pub(super) struct Session {
     app: Arc<App>,
     lane: Lane,
     worker: Arc<Worker>,
-    socket: OwnedReadHalf,
+    socket: Incoming,
     socket_open: bool,
     frames: FrameReader,
     stdout: Capture,
@@ -107,13 +106,13 @@ impl Session {
         let Spawned {
             pid,
             exited,
-            socket,
+            incoming,
+            outgoing,
             stdout,
             stderr,
         } = spawn(reaper, &directories, &Place::of(lane, &app.settings))?;
         app.health
             .setup_log("coglet", "File descriptor redirection complete");
-        let (incoming, outgoing) = socket.into_split();
         let settings = &app.settings;
         let deadline = settings
             .setup_timeout
@@ -152,7 +151,7 @@ impl Session {
         let status = loop {
             tokio::select! {
                 status = &mut exited => break status,
-                read = self.socket.read_buf(self.frames.space()), if self.socket_open => self.on_read(&read),
+                read = self.socket.read(self.frames.space()), if self.socket_open => self.on_read(&read),
                 () = self.stdout.readable() => self.on_captured(Source::Stdout),
                 () = self.stderr.readable() => self.on_captured(Source::Stderr),
                 () = passed(self.deadline) => self.on_overdue(),
@@ -405,16 +404,7 @@ impl Session {
     /// What the process had written before it died is still in the socket. Asking the socket itself ends
     /// where the data ends, even if a child of the worker keeps the other end open.
     fn read_remaining_frames(&mut self) {
-        let mut buffer = [0; 16 << 10];
-        while self.socket_open {
-            match rustix::io::read(self.socket.as_ref(), &mut buffer) {
-                Ok(length) if length > 0 => {
-                    self.frames.space().extend_from_slice(&buffer[..length]);
-                }
-                Err(rustix::io::Errno::INTR) => {}
-                Ok(_) | Err(_) => break,
-            }
-        }
+        while self.socket_open && matches!(self.socket.read_now(self.frames.space()), Ok(1..)) {}
         self.handle_frames();
     }
 

@@ -7,11 +7,11 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, Signal};
-use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
 use super::directories::Directories;
+use super::socket::{Incoming, Outgoing, halves};
 use crate::process::Reaper;
 use crate::slots::Lane;
 use crate::{Settings, env};
@@ -20,7 +20,8 @@ use crate::{Settings, env};
 pub(super) struct Spawned {
     pub(super) pid: Pid,
     pub(super) exited: oneshot::Receiver<ExitStatus>,
-    pub(super) socket: UnixStream,
+    pub(super) incoming: Incoming,
+    pub(super) outgoing: Outgoing,
     pub(super) stdout: pipe::Receiver,
     pub(super) stderr: pipe::Receiver,
 }
@@ -51,6 +52,9 @@ pub(super) fn spawn(
         SocketFlags::CLOEXEC,
         None,
     )?;
+    // Only our end: the worker's blocks.
+    rustix::io::ioctl_fionbio(&ours, true)?;
+    let (incoming, outgoing) = halves(ours)?;
     let mut child =
         start("python", &theirs, directories, place).or_else(|error| match error.kind() {
             // Debian has `python3` only, unless told otherwise.
@@ -62,7 +66,8 @@ pub(super) fn spawn(
     Ok(Spawned {
         pid,
         exited,
-        socket: stream(ours)?,
+        incoming,
+        outgoing,
         stdout: receiver(child.stdout.take().map(OwnedFd::from))?,
         stderr: receiver(child.stderr.take().map(OwnedFd::from))?,
     })
@@ -110,12 +115,6 @@ fn isolate(socket: RawFd) -> io::Result<()> {
     let socket = unsafe { rustix::fd::BorrowedFd::borrow_raw(socket) };
     rustix::io::fcntl_setfd(socket, rustix::io::FdFlags::empty())?;
     Ok(())
-}
-
-fn stream(socket: OwnedFd) -> io::Result<UnixStream> {
-    let socket = std::os::unix::net::UnixStream::from(socket);
-    socket.set_nonblocking(true)?;
-    UnixStream::from_std(socket)
 }
 
 fn receiver(pipe: Option<OwnedFd>) -> io::Result<pipe::Receiver> {

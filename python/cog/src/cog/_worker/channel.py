@@ -10,15 +10,18 @@ import os
 import socket
 import struct
 import threading
-from collections import deque
 
 TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 #: Values whose JSON is larger travel as files.
 SPILL_BYTES = 1024 * 1024
+#: Read at once: more would be memory that the system has to give and take for each frame.
+READ_BYTES = 64 * 1024
 _LENGTH = struct.Struct("<I")
+_decode = json.JSONDecoder().raw_decode
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
@@ -37,39 +40,42 @@ class Channel:
         self._lock = threading.RLock()
         self._buffer = bytearray()
         self.owner = os.getpid()
-        self.is_forked = False
-        os.register_at_fork(after_in_child=self._forked)
         #: Depth of the main thread's sections that a cancelation must not interrupt, and what to call after them.
         #: Signals are handled by the main thread, so other threads need not count.
         self.busy = 0
         self._main = threading.main_thread().ident
         self.after_busy: Any = None
-        #: Log text that is to go before any other frame, and what sends it.
-        self.held_logs: deque[Any] = deque()
-        self.release_logs: Any = None
-
-    def _forked(self) -> None:
-        self.is_forked = True
-        self.held_logs.clear()
+        #: Sends log text that is held back and has to go before any other frame.
+        self.release_logs: Callable[[], None] | None = None
 
     # Writing
 
     def send(self, message: dict[str, Any]) -> None:
         """Writes one frame. In a forked child nothing is written: the socket is not the child's."""
-        if self.held_logs and message["type"] != "log":
+        if self.release_logs is not None and message["type"] != "log":
             self.release_logs()
         self._write(_frame(_encode(message).encode("utf-8", "surrogatepass")))
 
     def send_value(self, message: dict[str, Any], key: str, text: str) -> None:
-        """Writes a frame with JSON ``text`` as its last member, or as a file if it is large."""
-        if self.held_logs:
+        """Writes a frame with JSON ``text`` as its last member, or as a file if it is large.
+
+        Strings in ``message`` are words that JSON need not escape.
+        """
+        if self.release_logs is not None:
             self.release_logs()
-        data = text.encode("utf-8", "surrogatepass")
-        if len(data) > SPILL_BYTES and self._spill_directory:
-            self.send({**message, f"{key}_file": self._spill(data)})
-            return
-        head = _encode(message)[:-1].encode("utf-8", "surrogatepass")
-        self._write(_frame(b'%b,"%b":%b}' % (head, key.encode(), data)))
+        # A character is four bytes at most.
+        if len(text) > SPILL_BYTES // 4 and self._spill_directory:
+            data = text.encode("utf-8", "surrogatepass")
+            if len(data) > SPILL_BYTES:
+                self.send({**message, f"{key}_file": self._spill(data)})
+                return
+        head = ",".join(
+            [
+                f'"{name}":"{word}"' if type(word) is str else f'"{name}":{_encode(word)}'
+                for name, word in message.items()
+            ]
+        )
+        self._write(_frame(f'{{{head},"{key}":{text}}}'.encode("utf-8", "surrogatepass")))
 
     def send_raw(self, message: dict[str, Any], key: str, text: str) -> None:
         """Writes a frame with a large string as its last member."""
@@ -124,7 +130,7 @@ class Channel:
             frame = self.buffered()
             if frame is not None:
                 return frame
-            data = self._socket.recv(256 * 1024)
+            data = self._socket.recv(READ_BYTES)
             if not data:
                 return None
             self._buffer += data
@@ -132,7 +138,7 @@ class Channel:
     def feed(self) -> bool:
         """For event loops: reads what is there without waiting. False when the server has closed the socket."""
         try:
-            data = self._socket.recv(256 * 1024, socket.MSG_DONTWAIT)
+            data = self._socket.recv(READ_BYTES, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return True
         self._buffer += data
@@ -146,7 +152,7 @@ class Channel:
         end = 4 + _LENGTH.unpack_from(buffer)[0]
         if len(buffer) < end:
             return None
-        message: dict[str, Any] = json.loads(buffer[4:end])
+        message: dict[str, Any] = _decode(buffer[4:end].decode())[0]
         del buffer[:end]
         path = message.pop("input_file", None)
         if path is not None:

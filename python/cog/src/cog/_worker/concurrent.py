@@ -32,6 +32,7 @@ class Concurrent:
         self._model = model
         self._channel = channel
         self._logs = logs
+        logs.attribute_pieces()
         self._spill = spill_directory()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._canceled: set[str] = set()

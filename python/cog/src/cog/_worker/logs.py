@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 ITEM_LIMIT_BYTES = 4 * 1024 * 1024
 TRUNCATED = "[**** LOG LINE TRUNCATED AT 4 MiB ****]\n"
 
-#: More writes than this within the time are a flood.
-FLOOD_WRITES = 200
+#: More lines than this within the time are a flood, in which lines are held for as long.
+FLOOD_LINES = 200
 FLOOD_SECONDS = 0.02
-#: Held text is sent in pieces of about this size.
-PIECE_CHARACTERS = 256 * 1024
+#: Of one prediction, no more text than about this is held.
+HELD_CHARACTERS = 256 * 1024
 
 #: The prediction of this asyncio task and those it makes.
 task_prediction: ContextVar[str | None] = ContextVar("cog_prediction", default=None)
@@ -52,194 +52,197 @@ class Attribution:
 
 
 class Flood:
-    """Notices when lines come too fast to be sent one by one, and then holds them back."""
+    """Notices when lines come too fast to be sent one by one."""
 
     def __init__(self, channel: Channel) -> None:
-        #: Prediction, stream and text of each write, oldest first.
-        self.held = channel.held_logs
-        #: Until when writes are held; 0 when they are not.
-        self.until = 0.0
         self._channel = channel
-        self._lock = threading.RLock()
+        #: The stream that holds its lines back. One at a time, so that the streams keep their order.
+        self._stream: LogStream | None = None
         self._count = 0
         self._since = 0.0
-        channel.release_logs = self.release
 
-    def count(self) -> None:
-        """A line was sent."""
+    def count(self, stream: LogStream) -> None:
+        """Lines of the stream were sent."""
         self._count += 1
-        if self._count < FLOOD_WRITES:
+        if self._count < FLOOD_LINES:
             return
         now = time.monotonic()
-        if now - self._since < FLOOD_SECONDS:
-            self.until = now + FLOOD_SECONDS
-            # For the last lines of the flood, which no write follows.
+        is_flood = now - self._since < FLOOD_SECONDS
+        self._count, self._since = 0, now
+        if is_flood and self._stream is None:
+            self._stream = stream
+            self._channel.release_logs = self.release
+            stream.hold()
             timer = threading.Timer(FLOOD_SECONDS, self.release)
             timer.daemon = True
             timer.start()
-        self._count, self._since = 0, now
+
+    def release_other(self, stream: LogStream) -> None:
+        """Sends what was printed before, if it was to the other stream."""
+        if self._stream is not None and self._stream is not stream:
+            self.release()
 
     def release(self) -> None:
         """Sends what is held."""
-        self._channel.enter()
-        try:
-            with self._lock:
-                self.until = 0.0
-                key: tuple[str | None, LogStream] | None = None
-                parts: list[str] = []
-                size = 0
-                while self.held:
-                    prediction, stream, text = self.held.popleft()
-                    if parts and (key != (prediction, stream) or size > PIECE_CHARACTERS):
-                        _take(key, parts)
-                        parts, size = [], 0
-                    key = (prediction, stream)
-                    parts.append(text)
-                    size += len(text)
-                if parts:
-                    _take(key, parts)
-        finally:
-            self._channel.leave()
+        stream, self._stream = self._stream, None
+        self._channel.release_logs = None
+        if stream is not None:
+            stream.release()
 
 
-def _take(key: tuple[str | None, LogStream] | None, parts: list[str]) -> None:
-    if key is not None:
-        key[1].take(key[0], "".join(parts))
-
-
-class LogStream(io.TextIOBase):
-    """A text stream whose lines become log frames."""
+class Sink(io.RawIOBase):
+    """What is under a stream: makes frames of whole lines."""
 
     def __init__(self, channel: Channel, attribution: Attribution, flood: Flood, source: str, original: Any) -> None:
-        self._channel = channel
-        self._attribution = attribution
-        self._flood = flood
-        self._hold = flood.held.append
+        self.name = f"<{source}>"
+        self.mode = "wb"
+        self.channel = channel
+        self.attribution = attribution
+        self.flood = flood
+        self.stream: LogStream
         self._source = source
         self._original = original
-        self._pending: dict[str | None, str] = {}
+        #: What predictions have printed of a line that has no end yet.
+        self._unfinished: dict[str | None, str] = {}
         self._lock = threading.RLock()
 
-    def write(self, text: str) -> int:
-        # In a flood this is most of what printing costs.
-        flood = self._flood
-        if flood.until and not self._channel.is_forked:
-            self._hold((self._attribution.current(), self, text))
-            if text[-1:] == "\n" and time.monotonic() > flood.until:
-                flood.release()
-            return len(text)
-        if os.getpid() != self._channel.owner:
-            return self._forked(text)
-        prediction = self._attribution.current()
-        if flood.held:
-            flood.release()
-        self._channel.enter()
+    def write(self, data: Any) -> int:
+        content = bytes(data)
+        self.put(self.attribution.current(), content.decode("utf-8", "replace"))
+        return len(content)
+
+    def put(self, prediction: str | None, text: str) -> None:
+        """Sends the lines that are complete now."""
+        if os.getpid() != self.channel.owner:
+            self._put_forked(text)
+            return
+        self.flood.release_other(self.stream)
+        self.channel.enter()
         try:
-            if self.take(prediction, text):
-                flood.count()
-        finally:
-            self._channel.leave()
-        return len(text)
-
-    def take(self, prediction: str | None, text: str) -> bool:
-        """Sends the lines that are complete now, if any."""
-        with self._lock:
-            pending = self._pending
-            text_with_rest = pending.pop(prediction, "") + text
-            end = text_with_rest.rfind("\n") + 1
-            if end < len(text_with_rest):
-                pending[prediction] = text_with_rest[end:]
+            with self._lock:
+                text_with_rest = self._unfinished.pop(prediction, "") + text
+                end = text_with_rest.rfind("\n") + 1
+                if end < len(text_with_rest):
+                    self._unfinished[prediction] = text_with_rest[end:]
+                if end:
+                    self._send(prediction, text_with_rest[:end])
             if end:
-                self._send(prediction, text_with_rest[:end])
-            return end > 0
+                self.flood.count(self.stream)
+        finally:
+            self.channel.leave()
 
-    def flush_prediction(self, prediction: str | None) -> None:
-        """Sends what the prediction printed without a line end."""
-        if self._flood.held:
-            self._flood.release()
-        with self._lock:
-            rest = self._pending.pop(prediction, "")
-            if rest:
-                self._send(prediction, rest)
+    def finish(self, prediction: str | None) -> None:
+        """Sends what the prediction has printed without a line end."""
+        if self._unfinished:
+            with self._lock:
+                rest = self._unfinished.pop(prediction, "")
+                if rest:
+                    self._send(prediction, rest)
 
     def _send(self, prediction: str | None, data: str) -> None:
         if len(data) > ITEM_LIMIT_BYTES // 4:
             encoded = data.encode("utf-8", "surrogatepass")
             if len(encoded) > ITEM_LIMIT_BYTES:
                 data = encoded[:ITEM_LIMIT_BYTES].decode("utf-8", "ignore") + TRUNCATED
-        frame = {"type": "log", "id": prediction, "source": self._source, "data": data}
-        try:
-            self._channel.send(frame)
-        except UnicodeEncodeError:
-            frame["data"] = data.encode("utf-8", "replace").decode()
-            self._channel.send(frame)
+        self.channel.send({"type": "log", "id": prediction, "source": self._source, "data": data})
 
-    def _forked(self, text: str) -> int:
-        written: int = self._original.write(text)
+    def _put_forked(self, text: str) -> None:
+        self._original.write(text)
         # Line by line, so that processes which print at the same time do not mix within lines.
         if "\n" in text:
             self._original.flush()
-        return written
-
-    def writelines(self, lines: Any) -> None:
-        for line in lines:
-            self.write(line)
 
     def flush(self) -> None:
         """Lines are sent when they are complete; only a forked child has something to flush."""
-        if os.getpid() != self._channel.owner:
+        if os.getpid() != self.channel.owner:
             self._original.flush()
+
+    def close(self) -> None:
+        """A model may close its streams; what libraries print later is not lost by that."""
 
     def writable(self) -> bool:
         return True
-
-    def isatty(self) -> bool:
-        return False
 
     def fileno(self) -> int:
         descriptor: int = self._original.fileno()
         return descriptor
 
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return "utf-8"
 
-    @property
-    def errors(self) -> str | None:  # type: ignore[override]
-        return "replace"
+class LogStream(io.TextIOWrapper):
+    """A text stream whose lines become log frames.
 
-    @property
-    def buffer(self) -> _Bytes:
-        return _Bytes(self)
+    Python's own, because then printing costs little. It puts the pieces of a line together whoever prints them: where
+    several predictions run at once, each piece has to be attributed by itself, with `attribute_pieces`.
+    """
 
-    @property
-    def name(self) -> str:
-        return f"<{self._source}>"
+    def __init__(self, sink: Sink) -> None:
+        super().__init__(sink, encoding="utf-8", errors="replace", newline="\n", line_buffering=True)
+        self.mode = "w"  # type: ignore[misc] # as that of Python's own
+        sink.stream = self
+        self._sink = sink
+        self._attributes_pieces = False
+        #: The pieces of predictions while they are held back.
+        self._held: dict[str | None, list[str]] | None = None
+        self._held_characters = 0
+        self._lock = threading.RLock()
 
-    @property
-    def mode(self) -> str:
-        return "w"
+    def attribute_pieces(self) -> None:
+        """From now on."""
+        self._attributes_pieces = True
+        self.write = self._write_piece  # type: ignore[method-assign]
+
+    def _write_piece(self, text: str) -> int:
+        prediction = self._sink.attribution.current()
+        with self._lock:
+            if self._held is None:
+                self._sink.put(prediction, text)
+            else:
+                self._held.setdefault(prediction, []).append(text)
+                self._held_characters += len(text)
+                if self._held_characters > HELD_CHARACTERS:
+                    self._put_held()
+        return len(text)
+
+    def _put_held(self) -> None:
+        held, self._held = self._held, {}
+        self._held_characters = 0
+        for prediction, pieces in (held or {}).items():
+            self._sink.put(prediction, "".join(pieces))
+
+    def hold(self) -> None:
+        """Holds lines back."""
+        if self._attributes_pieces:
+            with self._lock:
+                self._held = {}
+        else:
+            super().reconfigure(line_buffering=False)
+
+    def release(self) -> None:
+        """Sends what is held, and what comes at once."""
+        if self._attributes_pieces:
+            with self._lock:
+                self._put_held()
+                self._held = None
+        else:
+            super().reconfigure(line_buffering=True)
+            # What another thread has written in between.
+            self.flush()
+
+    def finish(self, prediction: str | None) -> None:
+        """Sends what the prediction has printed."""
+        self.flush()
+        self._sink.finish(prediction)
 
     def reconfigure(self, **_options: Any) -> None:
         """Encoding and buffering are the server's business."""
 
+    def detach(self) -> Any:
+        """Not possible, as for other streams that have nothing below."""
+        raise io.UnsupportedOperation("detach")
 
-class _Bytes(io.RawIOBase):
-    """``sys.stdout.buffer``: bytes of UTF-8 text."""
-
-    def __init__(self, stream: LogStream) -> None:
-        self._stream = stream
-
-    def write(self, data: Any) -> int:
-        content = bytes(data)
-        self._stream.write(content.decode("utf-8", "replace"))
-        return len(content)
-
-    def writable(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        return self._stream.fileno()
+    def close(self) -> None:
+        """As for the sink."""
+        self.flush()
 
 
 class Logs:
@@ -247,17 +250,30 @@ class Logs:
 
     def __init__(self, channel: Channel) -> None:
         self.attribution = Attribution()
-        flood = Flood(channel)
+        self._flood = Flood(channel)
         self._streams = [
-            LogStream(channel, self.attribution, flood, "stdout", sys.stdout),
-            LogStream(channel, self.attribution, flood, "stderr", sys.stderr),
+            LogStream(Sink(channel, self.attribution, self._flood, "stdout", sys.stdout)),
+            LogStream(Sink(channel, self.attribution, self._flood, "stderr", sys.stderr)),
         ]
+        # A child must not print once more what its parent has not sent yet.
+        os.register_at_fork(before=self._push_down)
 
     def install(self) -> None:
         """Replaces the process's streams."""
         sys.stdout, sys.stderr = self._streams
 
-    def flush(self, prediction: str | None) -> None:
-        """Sends what a prediction printed without a line end."""
+    def attribute_pieces(self) -> None:
+        """Several predictions run at once, each in a context of its own."""
         for stream in self._streams:
-            stream.flush_prediction(prediction)
+            stream.attribute_pieces()
+
+    def flush(self, prediction: str | None) -> None:
+        """Sends what a prediction has printed, the last line also without its end."""
+        self._flood.release()
+        for stream in self._streams:
+            stream.finish(prediction)
+
+    def _push_down(self) -> None:
+        self._flood.release()
+        for stream in self._streams:
+            stream.flush()

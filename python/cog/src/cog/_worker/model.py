@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _COROUTINE, _ASYNC_GENERATOR = 0x80, 0x200
+_SCRATCH = os.environ.get("COG_SCRATCH_DIR")
 
 
 class Model:
@@ -96,8 +97,7 @@ def python_version() -> str:
 
 def scratch_directory(prediction: str) -> str | None:
     """Where a prediction may have a directory of its own; ids of the server are safe as names."""
-    parent = os.environ.get("COG_SCRATCH_DIR")
-    return f"{parent}/{prediction}" if parent else None
+    return f"{_SCRATCH}/{prediction}" if _SCRATCH else None
 
 
 def spill_directory() -> str | None:
