@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import base64
 import http.client
 import json
 import os
@@ -86,7 +87,11 @@ class Bench:
                 "--mount=type=secret,id=pip,target=/etc/pip.conf "
                 "PIP_CERT=/tmp/ca.crt pip install -r /tmp/requirements.txt\n"
             )
-            dockerfile = "FROM bench-base:latest\n" + (install if has_requirements else "") + "COPY . /src\n"
+            # Each example with its own document, instead of that of the base.
+            schema = base64.b64encode(self.cog("schema", project=name).encode()).decode()
+            document = f"RUN echo {schema} | base64 -d > /src/.cog/openapi_schema.json\n"
+            layers = [document, install if has_requirements else "", "COPY . /src\n"]
+            dockerfile = "FROM bench-base:latest\n" + "".join(layers)
             (self.work / f"{name}.Dockerfile").write_text(dockerfile)
         (self.work / "pip.conf").write_text(pip_conf())
 

@@ -104,7 +104,7 @@ fn concurrency(config: &Config, handler: Option<Handler>) -> Result<Option<u32>>
         if version.is_some_and(|version| (version.major, version.minor) < (3, 11)) {
             return Err(BuildError::OldPythonForConcurrency);
         }
-        if handler.is_some_and(|handler| !handler.is_async) {
+        if handler.is_some_and(|handler| !handler.is_concurrent) {
             return Err(BuildError::SyncConcurrency { field });
         }
     }
@@ -120,7 +120,7 @@ mod tests {
     fn check(
         configured: Option<u32>,
         decorated: Option<u32>,
-        is_async: bool,
+        is_concurrent: bool,
         minor: u32,
     ) -> Result<Option<u32>, String> {
         let python_version = PythonVersion {
@@ -137,7 +137,7 @@ mod tests {
             ..Config::default()
         };
         let handler = Handler {
-            is_async,
+            is_concurrent,
             concurrency_max: decorated,
         };
         concurrency(&config, Some(handler)).map_err(|error| error.to_string())

@@ -19,7 +19,7 @@ pub(crate) struct Callable {
     pub(crate) file: Rc<File>,
     pub(crate) function: Function,
     /// The concurrency it was decorated with.
-    pub(crate) concurrency: Option<u32>,
+    pub(crate) concurrency: Option<Concurrency>,
     pub(crate) streaming: bool,
 }
 
@@ -142,6 +142,14 @@ fn trainer(found: &Found, name: &str) -> Result<Callable> {
     decorated(Rc::clone(&found.file), function.clone())
 }
 
+/// From `@cog.concurrent`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Concurrency {
+    pub(crate) max: u32,
+    /// A method that is not async may be called from several threads at once.
+    pub(crate) threads: bool,
+}
+
 fn decorated(file: Rc<File>, function: Function) -> Result<Callable> {
     let mut concurrency = None;
     let mut streaming = false;
@@ -156,13 +164,20 @@ fn decorated(file: Rc<File>, function: Function) -> Result<Callable> {
         if Project::is_from(&file, name, &["cog"], "streaming") {
             streaming = true;
         } else if Project::is_from(&file, name, &["cog"], "concurrent") {
-            concurrency = Some(concurrent_max(decorator, keywords.map(Vec::as_slice))?);
+            concurrency = Some(concurrent(decorator, keywords.map(Vec::as_slice))?);
         }
     }
-    if concurrency.is_some_and(|max| max > 1) && !function.is_async {
-        return Err(constraint(
-            "@concurrent(max > 1) requires an async run() or predict() method",
-        ));
+    if let Some(Concurrency { max, threads }) = concurrency {
+        if max > 1 && !threads && !function.is_async {
+            return Err(constraint(
+                "@concurrent(max > 1) requires an async run() or predict() method",
+            ));
+        }
+        if threads && function.is_async {
+            return Err(constraint(
+                "@concurrent(threads=True) is for methods that are not async",
+            ));
+        }
     }
     Ok(Callable {
         file,
@@ -172,34 +187,42 @@ fn decorated(file: Rc<File>, function: Function) -> Result<Callable> {
     })
 }
 
-fn concurrent_max(decorator: &Expr, keywords: Option<&[(String, Expr)]>) -> Result<u32> {
-    let Some(keywords) = keywords else {
-        return Ok(1);
+/// What `@cog.concurrent` says, as literals.
+fn concurrent(decorator: &Expr, keywords: Option<&[(String, Expr)]>) -> Result<Concurrency> {
+    let mut found = Concurrency {
+        max: 1,
+        threads: false,
     };
     let positional =
         matches!(&decorator.kind, ExprKind::Call { arguments, .. } if !arguments.is_empty());
-    let (name, value) = match keywords {
-        [] if !positional => return Ok(1),
-        [(name, value)] if !positional => (name, value),
-        _ => {
-            return Err(constraint(
-                "@concurrent only supports literal integer max=... arguments",
-            ));
-        }
-    };
-    if name != "max" {
+    if positional {
         return Err(constraint(
             "@concurrent only supports literal integer max=... arguments",
         ));
     }
-    match literal::value(value) {
-        Some(Value::Number(number)) if number.is_i64() => match number.as_i64() {
-            Some(max) if max < 1 => Err(constraint("@concurrent max must be at least 1")),
-            Some(max) => u32::try_from(max).map_err(|_| constraint("@concurrent max is too large")),
-            None => Err(constraint("@concurrent max must be an integer literal")),
-        },
-        _ => Err(constraint("@concurrent max must be an integer literal")),
+    for (name, value) in keywords.unwrap_or_default() {
+        match (name.as_str(), literal::value(value)) {
+            ("max", Some(Value::Number(number))) if number.is_i64() => {
+                let max = number.as_i64().unwrap_or_default();
+                if max < 1 {
+                    return Err(constraint("@concurrent max must be at least 1"));
+                }
+                found.max =
+                    u32::try_from(max).map_err(|_| constraint("@concurrent max is too large"))?;
+            }
+            ("max", _) => return Err(constraint("@concurrent max must be an integer literal")),
+            ("threads", Some(Value::Bool(threads))) => found.threads = threads,
+            ("threads", _) => {
+                return Err(constraint("@concurrent threads must be True or False"));
+            }
+            _ => {
+                return Err(constraint(
+                    "@concurrent only supports literal integer max=... arguments",
+                ));
+            }
+        }
     }
+    Ok(found)
 }
 
 fn constraint(message: &str) -> SchemaError {

@@ -35,8 +35,9 @@ pub struct Schema {
 /// What an image needs to know of the model's method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Handler {
-    /// Whether it is an `async def`.
-    pub is_async: bool,
+    /// Several predictions can run at once: it is an `async def`, or its author says that it is
+    /// thread-safe.
+    pub is_concurrent: bool,
     /// From `@cog.concurrent(max=…)`.
     pub concurrency_max: Option<u32>,
 }
@@ -52,9 +53,10 @@ pub fn generate(request: &Request<'_>) -> Result<Schema> {
         let made = single(&project, reference, mode, request.cog_version)
             .map_err(|error| error.prefixed(prefix))?;
         if mode == Mode::Predict {
+            let (function, concurrency) = (&made.1.function, made.1.concurrency);
             handler = Handler {
-                is_async: made.1.function.is_async,
-                concurrency_max: made.1.concurrency,
+                is_concurrent: function.is_async || concurrency.is_some_and(|found| found.threads),
+                concurrency_max: concurrency.map(|found| found.max),
             };
         }
         Ok(Some(made.0))

@@ -390,7 +390,7 @@ fn decorators_say_how_a_model_is_served() {
     let schema = run(&source).unwrap();
     assert!(schema.json.contains(r#""x-cog-streaming":true"#));
     assert_eq!(
-        (schema.handler.is_async, schema.handler.concurrency_max),
+        (schema.handler.is_concurrent, schema.handler.concurrency_max),
         (true, Some(32))
     );
     let sync = source.replace("async def", "def");
@@ -400,6 +400,16 @@ fn decorators_say_how_a_model_is_served() {
             .message
             .contains("requires an async run() or predict() method")
     );
+    let threads = sync
+        .replace("max=32", "max=4, threads=True")
+        .replace("AsyncIterator", "Iterator");
+    let schema = run(&threads).unwrap();
+    assert!(schema.handler.is_concurrent);
+    assert_eq!(schema.handler.concurrency_max, Some(4));
+    let wrong = source.replace("max=32", "max=4, threads=True");
+    assert!(run(&wrong).unwrap_err().message.contains("not async"));
+    let odd = threads.replace("threads=True", "threads=1");
+    assert!(run(&odd).unwrap_err().message.contains("True or False"));
     let plain = source.replace("AsyncIterator[str]", "str");
     assert!(
         run(&plain)

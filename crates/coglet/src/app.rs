@@ -370,7 +370,6 @@ impl App {
         if !prediction.begin_running(files) {
             return;
         }
-        self.measures.batch_size.observe(1);
         let message = |input_file| ToWorker::Predict {
             id: WireId(prediction.key),
             input_file,
@@ -403,10 +402,10 @@ enum Input {
     Spilled(PathBuf),
 }
 
-/// Makes the worker stop a prediction: by a frame if it has an event loop that reads one, else by a
-/// signal to its main thread.
+/// Makes the worker stop a prediction: by a frame if it reads them meanwhile, else by a signal to its main
+/// thread.
 fn interrupt(worker: &Arc<Worker>, prediction: &Arc<Prediction>) {
-    if worker.loaded().is_async {
+    if worker.loaded().cancel_frames {
         worker.send(&ToWorker::Cancel {
             id: WireId(prediction.key),
         });

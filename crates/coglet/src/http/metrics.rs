@@ -53,7 +53,7 @@ fn predictions(page: &mut Page, app: &App) {
     .distribution(&[], &measures.queue_time);
     page.histogram(
         "cog_batch_size",
-        "Predictions that were given to the model at once.",
+        "Items in the batches that @cog.batch has made.",
     )
     .distribution(&[], &measures.batch_size);
 }

@@ -42,7 +42,7 @@ pub(crate) enum ToWorker<'a> {
         context: &'a BTreeMap<String, String>,
         files: &'a BTreeMap<String, LocalFile>,
     },
-    /// Interrupt a prediction. Only for async models; others get a signal.
+    /// Interrupt a prediction. Only for workers that run several at once; others get a signal.
     Cancel { id: WireId },
     /// Run the user's health check.
     Healthcheck { seq: u64 },
@@ -91,6 +91,10 @@ pub(crate) enum FromWorker {
         value: Payload,
     },
     Done(Done),
+    /// The model has been given so many items at once.
+    Batch {
+        size: u64,
+    },
     /// The user's health check has answered.
     Health {
         seq: u64,
@@ -104,7 +108,8 @@ pub(crate) enum FromWorker {
 pub(crate) struct Loaded {
     pub(crate) sdk: String,
     pub(crate) python: String,
-    pub(crate) is_async: bool,
+    /// Predictions are canceled by a frame, not by a signal: more than one may run.
+    pub(crate) cancel_frames: bool,
     pub(crate) has_healthcheck: bool,
     /// The parameters whose values are not plain JSON.
     pub(crate) signature: HashMap<String, Parameter>,
@@ -235,10 +240,11 @@ struct Fields<'a> {
     stream: bool,
     scratch: bool,
     seq: Option<u64>,
+    size: Option<u64>,
     ok: bool,
     sdk: String,
     python: String,
-    is_async: bool,
+    cancel_frames: bool,
     has_healthcheck: bool,
     signature: HashMap<String, Parameter>,
 }
@@ -275,7 +281,7 @@ impl FromWorker {
             "loaded" => Self::Loaded(Loaded {
                 sdk: fields.sdk,
                 python: fields.python,
-                is_async: fields.is_async,
+                cancel_frames: fields.cancel_frames,
                 has_healthcheck: fields.has_healthcheck,
                 signature: fields.signature,
             }),
@@ -318,6 +324,9 @@ impl FromWorker {
                 error: fields.error,
                 scratch: fields.scratch,
             }),
+            "batch" => Self::Batch {
+                size: fields.size.ok_or_else(|| need("size"))?,
+            },
             "health" => Self::Health {
                 seq: fields.seq.ok_or_else(|| need("seq"))?,
                 ok: fields.ok,

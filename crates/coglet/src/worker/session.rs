@@ -223,6 +223,7 @@ impl Session {
                 None => discard_late(value),
             },
             FromWorker::Done(done) => self.on_done(done),
+            FromWorker::Batch { size } => self.app.measures.batch_size.observe(size),
             FromWorker::Health { seq, ok, error } => {
                 let result = if ok {
                     Ok(())

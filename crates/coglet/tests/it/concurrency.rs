@@ -106,3 +106,51 @@ fn case_24_concurrent_predictions_do_not_mix() {
         );
     }
 }
+
+#[test]
+fn a_thread_safe_model_runs_several_and_cancels_one() {
+    let server = Model::run(
+        "@concurrent(max=2, threads=True)\n    def run(self, name: str) -> str",
+        "print('begun', name)\nopen(name, 'w').close()\n\
+         while name == 'loop': time.sleep(0.001)\n\
+         return name",
+    )
+    .env("COG_MAX_CONCURRENCY", 2)
+    .ready();
+    let looping = server.begin("p1", json!({"name": "loop"}));
+    server.until_file("loop");
+    for name in ["a", "b"] {
+        let ended = server.predict(json!({"name": name}));
+        assert_eq!(
+            (&ended["output"], &ended["logs"]),
+            (&json!(name), &json!(format!("begun {name}\n")))
+        );
+    }
+    server.post("/predictions/p1/cancel", &json!({}));
+    let canceled = looping.answer().json();
+    assert_eq!(canceled["status"], "canceled");
+    assert_eq!(canceled["logs"], "begun loop\n");
+    assert_eq!(server.output(json!({"name": "c"})), "c");
+    server.stop();
+}
+
+#[test]
+fn predictions_at_the_same_time_are_one_batch() {
+    let server = Model::new(
+        "import cog\n\nclass Runner(cog.BaseRunner):\n    @cog.batch(max_size=3, max_wait=20)\n    \
+         def squares(self, numbers: list[int]) -> list[int]:\n        \
+         return [ValueError('odd one') if n == 13 else n * n for n in numbers]\n    \
+         async def run(self, n: int) -> int:\n        return await self.squares(n)\n",
+    )
+    .env("COG_MAX_CONCURRENCY", 3)
+    .ready();
+    let pending = [2, 13, 4].map(|n| server.begin(&format!("p{n}"), json!({"n": n})));
+    let ended = pending.map(|one| one.answer().json());
+    assert_eq!(ended[0]["output"], 4);
+    assert_eq!(ended[1]["error"], "Prediction failed: ValueError: odd one");
+    assert_eq!(ended[2]["output"], 16);
+    let page = server.get("/metrics").text();
+    assert!(page.contains("cog_batch_size_sum 3\n"), "{page}");
+    assert!(page.contains("cog_batch_size_count 1\n"), "{page}");
+    server.stop();
+}

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ._deprecated import ExperimentalFeatureWarning, emit_metric
+    from .batching import batch
     from .types import (
         AsyncConcatenateIterator,
         ConcatenateIterator,
@@ -45,6 +46,7 @@ __all__ = [
     "URLFile",
     "URLPath",
     "__version__",
+    "batch",
     "concurrent",
     "current_scope",
     "emit_metric",
@@ -73,6 +75,11 @@ def __getattr__(name: str) -> Any:
         types = importlib.import_module(".types", __name__)
         globals().update({known: getattr(types, known) for known in _TYPES})
         return types if name == "types" else globals()[name]
+    if name == "batch":
+        from . import batching
+
+        globals()["batch"] = batching.batch
+        return batching.batch
     if name in ("ExperimentalFeatureWarning", "emit_metric"):
         from . import _deprecated
 

@@ -27,18 +27,31 @@ def streaming(function: F | None = None) -> F | Callable[[F], F]:  # noqa: F811
 @overload
 def concurrent(function: F) -> F: ...
 @overload
-def concurrent(*, max: int = 1) -> Callable[[F], F]: ...  # noqa: F811
-def concurrent(function: F | None = None, *, max: int = 1) -> F | Callable[[F], F]:  # noqa: F811
-    """How many predictions may run at once; more than one needs an async function."""
+def concurrent(*, max: int = 1, threads: bool = False) -> Callable[[F], F]: ...  # noqa: F811
+def concurrent(  # noqa: F811
+    function: F | None = None, *, max: int = 1, threads: bool = False
+) -> F | Callable[[F], F]:
+    """How many predictions may run at once.
+
+    More than one needs an async function, or ``threads=True``: a function that is not async, and may be called from
+    several threads at the same time.
+    """
     if not isinstance(max, int) or isinstance(max, bool):
         raise TypeError("concurrent max must be an integer")
     if max < 1:
         raise ValueError("concurrent max must be at least 1")
 
+    if not isinstance(threads, bool):
+        raise TypeError("concurrent threads must be True or False")
+
     def decorate(decorated: F) -> F:
-        if max > 1 and not is_async(decorated):
+        if threads and is_async(decorated):
+            raise TypeError("concurrent threads=True is for functions that are not async")
+        if max > 1 and not threads and not is_async(decorated):
             raise TypeError("concurrent max greater than 1 requires an async function")
         decorated.__cog_concurrent_max__ = max  # type: ignore[attr-defined]
+        if threads:
+            decorated.__cog_concurrent_threads__ = True  # type: ignore[attr-defined]
         return decorated
 
     if function is None:

@@ -115,6 +115,9 @@ class Scope:
         return f"Scope({self.metrics!r})"
 
 
+#: Told the size of each batch that is made; only in a server's worker.
+batch_sink: Callable[[int], None] | None = None
+
 _INACTIVE = Scope()
 _current: ContextVar[Scope | None] = ContextVar("cog_scope", default=None)
 #: Of a synchronous model: it runs one prediction at a time, in whichever of its threads.

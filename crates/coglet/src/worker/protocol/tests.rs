@@ -77,7 +77,7 @@ fn the_short_ones() {
 #[test]
 fn loaded() {
     let message = json!({
-        "type": "loaded", "sdk": "0.30.0", "python": "3.11.2", "is_async": true, "is_train": false,
+        "type": "loaded", "sdk": "0.30.0", "python": "3.11.2", "cancel_frames": true, "is_train": false,
         "has_healthcheck": true, "has_setup": true, "signature": {"image": "path", "key": "secret", "l": "file_list"},
     });
     let signature = [
@@ -88,7 +88,7 @@ fn loaded() {
     let expected = Loaded {
         sdk: "0.30.0".into(),
         python: "3.11.2".into(),
-        is_async: true,
+        cancel_frames: true,
         has_healthcheck: true,
         signature: signature.map(|(name, kind)| (name.to_owned(), kind)).into(),
     };

@@ -29,6 +29,17 @@ class NoRoom(Exception):
     """A large value could not be stored; the text is for the client."""
 
 
+class Protection:
+    """Of a thread, while it does what a cancelation must not interrupt."""
+
+    __slots__ = ("after", "depth")
+
+    def __init__(self) -> None:
+        self.depth = 0
+        #: Called when it has left.
+        self.after: Callable[[], None] | None = None
+
+
 class Channel:
     """The socket to the server. Writing is safe from any thread; reading is one thread's."""
 
@@ -40,11 +51,8 @@ class Channel:
         self._lock = threading.RLock()
         self._buffer = bytearray()
         self.owner = os.getpid()
-        #: Depth of the main thread's sections that a cancelation must not interrupt, and what to call after them.
-        #: Signals are handled by the main thread, so other threads need not count.
-        self.busy = 0
-        self._main = threading.main_thread().ident
-        self.after_busy: Any = None
+        #: Of the threads that a cancelation can interrupt.
+        self._protections: dict[int, Protection] = {}
         #: Sends log text that is held back and has to go before any other frame.
         self.release_logs: Callable[[], None] | None = None
 
@@ -108,18 +116,24 @@ class Channel:
         finally:
             self.leave()
 
+    def protect(self) -> Protection:
+        """From now on, this thread's sections between `enter` and `leave` are known."""
+        return self._protections.setdefault(threading.get_ident(), Protection())
+
     def enter(self) -> None:
         """Begins a section that a cancelation waits for."""
-        if threading.get_ident() == self._main:
-            self.busy += 1
+        protection = self._protections.get(threading.get_ident())
+        if protection is not None:
+            protection.depth += 1
 
     def leave(self) -> None:
         """Ends it; the last one lets a waiting cancelation through."""
-        if threading.get_ident() != self._main:
+        protection = self._protections.get(threading.get_ident())
+        if protection is None:
             return
-        self.busy -= 1
-        if not self.busy and self.after_busy is not None:
-            waiting, self.after_busy = self.after_busy, None
+        protection.depth -= 1
+        if not protection.depth and protection.after is not None:
+            waiting, protection.after = protection.after, None
             waiting()
 
     # Reading

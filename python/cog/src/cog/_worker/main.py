@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 
+from .. import _scope
 from .._version import __version__
 from . import signals
 from .channel import Channel
@@ -25,6 +26,7 @@ def main() -> None:
     channel = Channel(int(os.environ.pop("COG_WORKER_FD")), spill_directory())
     logs = Logs(channel)
     logs.install()
+    _scope.batch_sink = lambda size: channel.send({"type": "batch", "size": size})
     _trace_fatal_signals()
     _leave_signals_to_the_server()
     _mark_active()
@@ -44,7 +46,7 @@ def main() -> None:
             "type": "loaded",
             "sdk": __version__,
             "python": python_version(),
-            "is_async": model.is_async,
+            "cancel_frames": model.is_async or first["slots"] > 1,
             "is_train": model.is_train,
             "has_healthcheck": model.healthcheck is not None,
             "has_setup": model.setup is not None,
@@ -53,6 +55,8 @@ def main() -> None:
     )
     if model.is_async:
         from .concurrent import serve
+    elif first["slots"] > 1:
+        from .threaded import serve
     else:
         from .serial import serve
     serve(model, channel, logs)

@@ -33,7 +33,9 @@ class Model:
         self.is_async = bool(flags & (_COROUTINE | _ASYNC_GENERATOR))
         self.is_async_generator = bool(flags & _ASYNC_GENERATOR)
         self.inputs = Inputs(self.handler)
-        if slots > 1 and not self.is_async:
+        #: Several threads may call it at the same time, as its author says.
+        self.is_thread_safe = hasattr(unwrapped(self.handler), "__cog_concurrent_threads__")
+        if slots > 1 and not self.is_async and not self.is_thread_safe:
             raise ConcurrencyError("COG_MAX_CONCURRENCY > 1 requires an async run() or predict() method")
 
     @property

@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 def serve(model: Model, channel: Channel, logs: Logs) -> None:
     """Until the server says so, or is gone."""
     try:
-        waiting = model.call_setup()
-        if hasattr(waiting, "__await__"):
-            _complete(waiting)
+        call_setup(model)
     except BaseException as error:
         fail_setup(channel, "setup failed", error)
     logs.flush(None)
@@ -47,8 +45,11 @@ def serve(model: Model, channel: Channel, logs: Logs) -> None:
             runner.predict(message)
 
 
-def _complete(waiting: Any) -> None:
-    """Runs an async ``setup``; its loop stays open, since what setup made may belong to it."""
+def call_setup(model: Model) -> None:
+    """The loop of an async ``setup`` stays open, since what it made may belong to it."""
+    waiting = model.call_setup()
+    if not hasattr(waiting, "__await__"):
+        return
     import asyncio
 
     loop = asyncio.new_event_loop()
@@ -66,14 +67,16 @@ class Serial:
         self._spill = spill_directory()
         self._interruptible = False
         self._canceled = False
+        # Signals are handled by the main thread, which this is.
+        self._protection = channel.protect()
         signals.handle(signal.SIGUSR1, self._on_cancel)
 
     def _on_cancel(self, _signal: int, _frame: FrameType | None) -> None:
         """The server repeats the signal until the prediction has ended, so one that comes too early is no loss."""
         if not self._interruptible or self._canceled:
             return
-        if self._channel.busy:
-            self._channel.after_busy = self._raise
+        if self._protection.depth:
+            self._protection.after = self._raise
         else:
             self._raise()
 
@@ -87,18 +90,19 @@ class Serial:
         prediction: str = message["id"]
         opened: list[Any] = []
         self._canceled = False
-        scope = Scope(message.get("context"), self._sink(prediction), scratch_directory(prediction))
+        scope = Scope(message.get("context"), metric_sink(self._channel, prediction), scratch_directory(prediction))
         self._logs.attribution.process = prediction
         _scope.enter_process(scope)
         try:
             try:
                 self._interruptible = True
-                end = self._run(prediction, self._model.inputs.arguments(message, opened))
+                arguments = self._model.inputs.arguments(message, opened)
+                end = run(self._model, self._channel, prediction, arguments, self._spill)
             finally:
                 self._interruptible = False
         except BaseException as error:
             end = failure(error, self._canceled)
-        self._channel.after_busy = None
+        self._protection.after = None
         scratch = scope.close()
         _scope.enter_process(None)
         for file in opened:
@@ -111,16 +115,17 @@ class Serial:
             end[0]["scratch"] = True
         finish(self._channel, prediction, *end)
 
-    def _run(self, prediction: str, arguments: dict[str, Any]) -> tuple[dict[str, Any], Encoded | None]:
-        output = self._model.handler(**arguments)
-        if hasattr(output, "__next__") and not hasattr(output, "read"):
-            for item in output:
-                send_chunk(self._channel, prediction, encode(item, self._spill))
-            return {"status": "succeeded", "stream": True}, None
-        return {"status": "succeeded"}, encode(output, self._spill)
 
-    def _sink(self, prediction: str) -> Callable[[str, Any, str], None]:
-        return metric_sink(self._channel, prediction)
+def run(
+    model: Model, channel: Channel, prediction: str, arguments: dict[str, Any], spill: str | None
+) -> tuple[dict[str, Any], Encoded | None]:
+    """Calls the model and sends what it yields. Returns how the prediction ended, and what the model returned."""
+    output = model.handler(**arguments)
+    if hasattr(output, "__next__") and not hasattr(output, "read"):
+        for item in output:
+            send_chunk(channel, prediction, encode(item, spill))
+        return {"status": "succeeded", "stream": True}, None
+    return {"status": "succeeded"}, encode(output, spill)
 
 
 def metric_sink(channel: Channel, prediction: str) -> Callable[[str, Any, str], None]:

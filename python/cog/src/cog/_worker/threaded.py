@@ -1,0 +1,192 @@
+"""Predictions of synchronous models that several threads may call at once.
+
+The main thread reads frames; each prediction runs in one of as many threads as there are slots.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import queue
+import threading
+
+from .. import _scope
+from .._scope import Scope
+from ..exceptions import CancelationException
+from .channel import Channel, Protection
+from .health import answer
+from .logs import Logs, task_prediction
+from .main import fail_setup
+from .model import Model, scratch_directory, spill_directory
+from .serial import call_setup, failure, finish, metric_sink, run
+
+TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def serve(model: Model, channel: Channel, logs: Logs) -> None:
+    """Until the server says so, or is gone."""
+    try:
+        call_setup(model)
+    except BaseException as error:
+        fail_setup(channel, "setup failed", error)
+    logs.flush(None)
+    logs.attribute_pieces()
+    threads = Threaded(model, channel, logs)
+    channel.send({"type": "ready"})
+    while True:
+        message = channel.receive()
+        if message is None:
+            os._exit(1)  # the server is gone, and nobody waits for what still runs
+        if message["type"] == "shutdown":
+            threads.finish()
+            return
+        threads.handle(message)
+
+
+class Threaded:
+    """Runs predictions in threads, which are started as they are needed. The server sends no more than it has slots."""
+
+    def __init__(self, model: Model, channel: Channel, logs: Logs) -> None:
+        self._model = model
+        self._channel = channel
+        self._logs = logs
+        self._spill = spill_directory()
+        #: What `setup` has set in its context is there for all predictions.
+        self._context = contextvars.copy_context()
+        self._messages: queue.SimpleQueue[tuple[dict[str, Any], Prediction] | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        #: Held while one is canceled and while it settles, so that only what runs is interrupted.
+        self._lock = threading.Lock()
+        #: Those that have not settled, by their ids.
+        self._predictions: dict[str, Prediction] = {}
+        self._idle = 0
+
+    def handle(self, message: dict[str, Any]) -> None:
+        """One frame of the server."""
+        kind = message["type"]
+        if kind == "predict":
+            prediction = Prediction()
+            with self._lock:
+                self._predictions[message["id"]] = prediction
+                needs_thread = self._idle == 0
+                self._idle -= not needs_thread
+            self._messages.put((message, prediction))
+            if needs_thread:
+                thread = threading.Thread(target=self._work, daemon=True, name=f"cog-predict-{len(self._threads)}")
+                self._threads.append(thread)
+                thread.start()
+        elif kind == "cancel":
+            self._cancel(message["id"])
+        elif kind == "healthcheck":
+            check = threading.Thread(
+                target=answer, args=(self._model, self._channel, message["seq"]), daemon=True, name="cog-health"
+            )
+            check.start()
+
+    def finish(self) -> None:
+        """Waits for what runs."""
+        for _ in self._threads:
+            self._messages.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        protection = self._channel.protect()
+        while True:
+            work = self._messages.get()
+            if work is None:
+                return
+            self._context.copy().run(self._predict, *work, protection)
+
+    def _cancel(self, prediction: str) -> None:
+        with self._lock:
+            found = self._predictions.get(prediction)
+            if found is not None:
+                found.cancel()
+
+    def _predict(self, message: dict[str, Any], prediction: Prediction, protection: Protection) -> None:
+        name: str = message["id"]
+        opened: list[Any] = []
+        scope = Scope(message.get("context"), metric_sink(self._channel, name), scratch_directory(name))
+        self._logs.attribution.live.add(name)
+        task_prediction.set(name)
+        _scope.enter(scope)
+        try:
+            try:
+                with self._lock:
+                    prediction.begin(protection)
+                arguments = self._model.inputs.arguments(message, opened)
+                end = run(self._model, self._channel, name, arguments, self._spill)
+            finally:
+                self._settle(name, prediction)
+        except BaseException as error:
+            # Perhaps it was interrupted while it settled; that can happen once only.
+            self._settle(name, prediction)
+            end = failure(error, prediction.is_canceled)
+        if prediction.is_canceled:
+            end = ({"status": "canceled"}, None)
+        if scope.close():
+            end[0]["scratch"] = True
+        for file in opened:
+            file.close()
+        self._logs.flush(name)
+        self._logs.attribution.live.discard(name)
+        with self._lock:
+            self._idle += 1
+        finish(self._channel, name, *end)
+
+    def _settle(self, name: str, prediction: Prediction) -> None:
+        """From here on it is not interrupted any more."""
+        with self._lock:
+            if self._predictions.pop(name, None) is not None:
+                prediction.settle()
+
+
+class Prediction:
+    """What is known of one that has not ended."""
+
+    def __init__(self) -> None:
+        self.is_canceled = False
+        self._protection: Protection | None = None
+        self._thread = 0
+        self._was_interrupted = False
+
+    def begin(self, protection: Protection) -> None:
+        """This thread runs it."""
+        if self.is_canceled:
+            raise CancelationException
+        self._protection = protection
+        self._thread = threading.get_ident()
+
+    def cancel(self) -> None:
+        """Raises `CancelationException` in its thread, once."""
+        if self.is_canceled:
+            return
+        self.is_canceled = True
+        if self._protection is None:
+            return  # it has not begun, and will not
+        if self._protection.depth:
+            self._protection.after = self._raise
+        else:
+            self._was_interrupted = True
+            _interrupt(self._thread, CancelationException)
+
+    def settle(self) -> None:
+        """Takes back what has not been raised yet."""
+        if self._protection is not None:
+            self._protection.after = None
+        if self._was_interrupted:
+            _interrupt(self._thread, None)
+
+    @staticmethod
+    def _raise() -> None:
+        raise CancelationException
+
+
+def _interrupt(thread: int, exception: type[BaseException] | None) -> None:
+    import ctypes  # rarely needed
+
+    raised = ctypes.py_object(exception) if exception else ctypes.py_object()
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), raised)
