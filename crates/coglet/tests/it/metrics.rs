@@ -93,7 +93,6 @@ fn predictions_are_counted_and_timed() {
             2.0,
         ),
         ("cog_prediction_queue_seconds_count", 3.0),
-        ("cog_batch_size_sum", 3.0),
         ("cog_predictions_in_flight", 0.0),
         ("cog_queue_depth", 0.0),
         ("cog_slots", 1.0),
