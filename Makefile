@@ -29,7 +29,7 @@ test-rust: setup
 
 .PHONY: test-python
 test-python: setup
-	$(VENV)/bin/python -m pytest -q python/cog/tests
+	scripts/test-python
 
 .PHONY: test-scenarios
 test-scenarios: setup

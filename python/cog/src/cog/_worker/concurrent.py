@@ -7,6 +7,7 @@ import os
 
 from .. import _scope
 from .._scope import Scope
+from . import signals
 from .channel import Channel
 from .encode import Encoded, encode
 from .health import TIME_LIMIT_SECONDS, TIMED_OUT, answer, healthy
@@ -49,6 +50,7 @@ class Concurrent:
         except BaseException as error:
             fail_setup(self._channel, "setup failed", error)
         self._logs.flush(None)
+        signals.outlive_termination()
         asyncio.get_running_loop().add_reader(self._channel.fileno(), self._on_readable)
         self._channel.send({"type": "ready"})
         await self._ended.wait()

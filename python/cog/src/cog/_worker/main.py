@@ -15,7 +15,6 @@ from .model import Model, described, python_version, spill_directory
 
 TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
 if TYPE_CHECKING:
-    from types import FrameType
     from typing import Any
 
 PROTOCOL_VERSION = 1
@@ -28,7 +27,7 @@ def main() -> None:
     logs.install()
     _scope.batch_sink = lambda size: channel.send({"type": "batch", "size": size})
     _trace_fatal_signals()
-    _leave_signals_to_the_server()
+    signals.ignore(signal.SIGINT)  # a terminal's Ctrl-C is the server's alone to handle
     _mark_active()
     first = channel.receive()
     if first is None:
@@ -92,16 +91,6 @@ def _trace_fatal_signals() -> None:
     import faulthandler
 
     faulthandler.enable(2)
-
-
-def _leave_signals_to_the_server() -> None:
-    """A terminal's Ctrl-C reaches this process too. Handlers, unlike ignoring, do not outlive an ``exec``."""
-
-    def ignore(_signal: int, _frame: FrameType | None) -> None:
-        pass
-
-    signals.handle(signal.SIGINT, ignore)
-    signals.handle(signal.SIGTERM, ignore)
 
 
 def _mark_active() -> None:

@@ -34,6 +34,7 @@ def serve(model: Model, channel: Channel, logs: Logs) -> None:
     except BaseException as error:
         fail_setup(channel, "setup failed", error)
     logs.flush(None)
+    signals.outlive_termination()
     runner = Serial(model, channel, logs)
     channel.send({"type": "ready"})
     receive = _Reader(model, channel).receive if model.healthcheck else channel.receive

@@ -30,6 +30,24 @@ def handle(number: signal.Signals, handler: Handler) -> None:
     _installed[number] = (handler, signal.signal(number, handler))
 
 
+def ignore(number: signal.Signals) -> None:
+    """Does nothing for this signal. Unlike real ignoring, a handler does not outlive an ``exec``."""
+    handle(number, _ignore)
+
+
+def _ignore(_signal: int, _frame: FrameType | None) -> None:
+    pass
+
+
+def outlive_termination() -> None:
+    """Setup is done. Who terminates a whole group or container means the server, which lets this process finish.
+
+    Until here it just ended. A handler that the model has installed stays.
+    """
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        ignore(signal.SIGTERM)
+
+
 def _hold() -> None:
     """Before a fork: a signal that reaches the child before it has its handlers back waits until it has."""
     _blocked_before.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _installed)

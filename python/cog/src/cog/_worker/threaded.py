@@ -13,6 +13,7 @@ import threading
 from .. import _scope
 from .._scope import Scope
 from ..exceptions import CancelationException
+from . import signals
 from .channel import Channel, Protection
 from .health import answer
 from .logs import Logs, task_prediction
@@ -33,6 +34,7 @@ def serve(model: Model, channel: Channel, logs: Logs) -> None:
         fail_setup(channel, "setup failed", error)
     logs.flush(None)
     logs.attribute_pieces()
+    signals.outlive_termination()
     threads = Threaded(model, channel, logs)
     channel.send({"type": "ready"})
     while True:
