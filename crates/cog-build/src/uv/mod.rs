@@ -9,6 +9,7 @@ mod explain;
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -37,6 +38,10 @@ pub struct Target {
 
 impl Target {
     fn arguments(&self, command: &mut Command) {
+        // It is told all of the target, and wants an interpreter nevertheless.
+        if let Some(python) = any_python() {
+            command.arg("--python").arg(python);
+        }
         command.args(["--python-version", &self.python]);
         if let Some(platform) = &self.platform {
             command.args(["--python-platform", platform]);
@@ -185,6 +190,30 @@ impl Uv {
     }
 }
 
+/// An interpreter on PATH, of whatever version. uv looks for one by starting all it can find, and behind
+/// their names there are often scripts that take their time.
+fn any_python() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let candidates = std::env::split_paths(&path).map(|folder| folder.join("python3"));
+    candidates
+        .filter_map(|candidate| fs_err::canonicalize(candidate).ok())
+        .find(|program| is_recent_python(program))
+}
+
+/// Whether it is called `python3.9` or the like, which a script that chooses a version is not.
+fn is_recent_python(program: &Path) -> bool {
+    const OLDEST_MINOR: u32 = 9;
+    let name = program.file_name().and_then(|name| name.to_str());
+    let minor = name.and_then(|name| name.strip_prefix("python3.")?.parse().ok());
+    minor.is_some_and(|minor: u32| minor >= OLDEST_MINOR) && !is_script(program)
+}
+
+fn is_script(program: &Path) -> bool {
+    let mut start = [0; 2];
+    let read = fs_err::File::open(program).and_then(|mut file| file.read_exact(&mut start));
+    read.is_err() || &start == b"#!"
+}
+
 /// Variables that would make uv resolve for, or install into, something of the caller's.
 const FOREIGN_SETTINGS: [&str; 11] = [
     "VIRTUAL_ENV",
@@ -273,4 +302,24 @@ pub(crate) fn minor_version(version: &str) -> String {
         .take(2)
         .collect::<Vec<_>>()
         .join(".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_with_the_name_of_an_interpreter_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &str| {
+            let path = folder.path().join(name);
+            fs_err::write(&path, content).unwrap();
+            path
+        };
+        assert!(is_recent_python(&file("python3.11", "\x7fELF")));
+        assert!(!is_recent_python(&file("python3.8", "\x7fELF")));
+        assert!(!is_recent_python(&file("python3", "\x7fELF")));
+        assert!(!is_recent_python(&file("python3.12", "#!/bin/sh\n")));
+        assert!(!is_recent_python(&folder.path().join("python3.13")));
+    }
 }
