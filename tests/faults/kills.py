@@ -71,6 +71,8 @@ class Load:
         self.succeeded: set[str] = set()
         self.refused: set[str] = set()
         self.failed = 0
+        #: Of those that were refused: because no worker could take them.
+        self.unready = 0
         #: When the latest of those that succeeded was sent: answers to older ones may come after a kill.
         self.last_begun = 0.0
         self.odd: list[str] = []
@@ -85,6 +87,7 @@ class Load:
             answer = await asyncio.wait_for(connection.predict(id=name, seconds=random.choice([0, 0.001, 0.01])), 30)
             if answer.status != 200:
                 self.refused.add(name)
+                self.unready += answer.status == 503
                 if answer.status not in (409, 503):
                     self.odd.append(f"{answer.status} {answer.body[:200]!r}")
                 await asyncio.sleep(0.01)

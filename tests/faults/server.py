@@ -92,6 +92,7 @@ class Server:
             json.dumps({"openapi": "3.0.2", "components": {"schemas": {"Input": schema}}})
         )
         self.patience = 10.0
+        self.workers = int(variables.get("COG_WORKERS", "1"))
         self.log = self.directory / "log"
         ready, ready_writer = os.pipe()
         with self.log.open("wb") as log:
@@ -272,13 +273,13 @@ class Rest:
         return before == self.descriptors
 
     async def check(self, seconds: float = 30) -> None:
-        """READY, a slot free, one child, no file, not one descriptor more than before."""
+        """READY, a slot free, its workers and no other child, no file, not one descriptor more than before."""
         server = self.server
         check(server.process.poll() is None, f"the server has ended\n{server.log_text()}")
         await server.until_status("READY", seconds)
         answer = await server.predict(id=f"after-{time.monotonic_ns()}")
         check(answer.status == 200, f"no slot is free: {answer.status} {answer.body!r}")
-        await server.until("a single child", lambda: len(server.children()) == 1, seconds)
+        await server.until("its workers alone", lambda: len(server.children()) == server.workers, seconds)
         await server.until("no scratch file", lambda: not server.scratch(), seconds)
         try:
             await server.until("closed descriptors", lambda: server.descriptors() <= self.descriptors, seconds)
