@@ -24,7 +24,7 @@ use crate::worker::protocol::{LocalFile, ToWorker, WireId};
 use crate::worker::{Pool, Worker};
 use crate::{Error, Settings};
 
-/// How long a prediction whose time is over may take to stop.
+/// How long a prediction may take to stop when its time is over, or the server's.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// Larger inputs travel to the worker as files.
 const MAX_INLINE_INPUT: usize = 1 << 20;
@@ -248,6 +248,21 @@ impl App {
                 }
             }
             StopStep::Nothing => {}
+        }
+    }
+
+    /// Cancels everything that has not ended by then.
+    pub(crate) async fn cancel_after(self: Arc<Self>, limit: Duration) {
+        tokio::time::sleep(limit).await;
+        let late = self.registry.all();
+        let count = late.len();
+        tracing::warn!("Canceling {count} predictions: the time for them to finish is over");
+        for prediction in late {
+            self.cancel(&prediction);
+        }
+        tokio::time::sleep(STOP_LIMIT).await;
+        for (_, worker) in self.pool.all() {
+            worker.kill("killed because it did not stop in time for the server's end");
         }
     }
 

@@ -112,6 +112,9 @@ async fn serve(listener: TcpListener, app: Arc<App>) -> Result<(), Error> {
         name = signals.next() => tracing::info!("Shutting down: {name}"),
     }
     app.request_shutdown();
+    if let Some(limit) = app.settings.drain_timeout {
+        tokio::spawn(Arc::clone(&app).cancel_after(limit));
+    }
     let drained = async {
         drain_connections(connections, &app).await;
         // Those still undelivered then are given up.

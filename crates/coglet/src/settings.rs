@@ -32,6 +32,8 @@ pub struct Settings {
     pub(crate) setup_timeout: Option<Duration>,
     /// For each prediction, from when it gets its slot.
     pub(crate) predict_timeout: Option<Duration>,
+    /// For what runs when the server is asked to stop.
+    pub(crate) drain_timeout: Option<Duration>,
     pub(crate) throttle_interval: Duration,
     pub(crate) client_timeout: Duration,
     /// Events of a prediction that are sent to those who begin to watch it late.
@@ -98,6 +100,7 @@ impl Settings {
             setup_timeout: setup_timeout(lookup, &mut warnings),
             predict_timeout: parse::seconds(lookup, env::PREDICT_TIMEOUT)?
                 .filter(|limit| !limit.is_zero()),
+            drain_timeout: parse::seconds(lookup, env::DRAIN_TIMEOUT)?,
             throttle_interval: throttle_interval(lookup),
             client_timeout: client_timeout(lookup)?,
             replayed_events: replayed_events(lookup, &mut warnings),

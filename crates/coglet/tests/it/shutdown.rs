@@ -4,6 +4,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::http::Request;
+use crate::receiver::Receiver;
 use crate::server::{Model, eventually};
 
 fn waiting() -> Model {
@@ -123,4 +124,31 @@ fn a_client_that_never_finishes_its_request_does_not_hold_up_the_end() {
     assert_eq!(server.output(json!({"s": "x"})), "hello x");
     server.signal(Signal::TERM);
     assert!(server.exit().success());
+}
+
+#[test]
+fn what_does_not_end_in_time_is_canceled_and_told_so() {
+    let receiver = Receiver::accepting();
+    let mut server = Model::run(
+        "def run(self, n: int) -> int",
+        "open(f'running-{n}', 'w').close()\ntime.sleep(60)\nreturn n",
+    )
+    .env("COG_QUEUE", 1)
+    .env("COG_DRAIN_TIMEOUT", 0.2)
+    .ready();
+    let body = json!({"input": {"n": 1}, "webhook": receiver.url("/hook"), "webhook_events_filter": ["completed"]});
+    let running = server.send(Request::json("POST", "/predictions", &body));
+    server.until_file("running-1");
+    let waiting = server.begin("p2", json!({"n": 2}));
+    eventually("one waits", || {
+        server
+            .get("/metrics")
+            .text()
+            .contains("\ncog_queue_depth 1\n")
+    });
+    server.signal(Signal::TERM);
+    assert_eq!(running.answer().json()["status"], "canceled");
+    assert_eq!(waiting.answer().json()["status"], "canceled");
+    assert!(server.exit().success());
+    assert_eq!(receiver.next().json()["status"], "canceled");
 }
