@@ -99,14 +99,19 @@ impl Health {
         }
     }
 
-    /// Adds a line to the setup log, under the part of the server that says it.
-    pub(crate) fn setup_log(&self, target: &str, line: &str) {
+    /// Adds a line to the setup log, under the part of the server that says it, and which worker it is
+    /// about if there are several.
+    pub(crate) fn setup_log(&self, lane: Lane, target: &str, text: &str) {
         let mut state = lock(&self.state);
+        let index = match state.lanes.len() {
+            1 => String::new(),
+            _ => format!(" {}", lane.0),
+        };
         if state.setup.status != SetupStatus::Starting {
             return;
         }
         let logs = &mut state.setup.logs;
-        for part in ["[", target, "] ", line.trim_end_matches('\n'), "\n"] {
+        for part in ["[", target, &index, "] ", text.trim_end_matches('\n'), "\n"] {
             logs.push_str(part);
         }
     }
@@ -124,7 +129,7 @@ impl Health {
 
     /// Setup failed: what was captured stays, the reason comes last.
     pub(crate) fn fail_setup(&self, lane: Lane, reason: &str, phase: Phase) {
-        self.setup_log("coglet", reason);
+        self.setup_log(lane, "coglet", reason);
         let mut state = lock(&self.state);
         state.lanes[lane.0] = phase;
         if matches!(state.phase(), Phase::SetupFailed | Phase::Defunct) {
@@ -179,9 +184,9 @@ mod tests {
     #[test]
     fn the_log_is_fixed_once_setup_ended() {
         let health = Health::new(1);
-        health.setup_log("coglet::setup", "loading\n");
+        health.setup_log(Lane(0), "coglet::setup", "loading\n");
         health.end_setup(Lane(0));
-        health.setup_log("coglet", "late");
+        health.setup_log(Lane(0), "coglet", "late");
         assert_eq!(health.setup().logs, "[coglet::setup] loading\n");
         assert_eq!(health.phase(), Phase::Ready);
     }
@@ -189,7 +194,7 @@ mod tests {
     #[test]
     fn a_failure_keeps_what_setup_printed() {
         let health = Health::new(1);
-        health.setup_log("coglet::setup", "loading");
+        health.setup_log(Lane(0), "coglet::setup", "loading");
         health.fail_setup(Lane(0), "Setup failed: no luck", Phase::SetupFailed);
         assert_eq!(
             health.setup().logs,
@@ -200,14 +205,14 @@ mod tests {
     #[test]
     fn all_workers_have_to_start_but_one_can_go_on() {
         let health = Health::new(2);
-        health.setup_log("coglet::setup", "loading");
+        health.setup_log(Lane(0), "coglet::setup", "loading");
         health.end_setup(Lane(0));
         assert_eq!(health.phase(), Phase::Starting);
         health.end_setup(Lane(1));
         assert_eq!(health.phase(), Phase::Ready);
         health.begin_setup(Lane(0));
         assert_eq!(health.phase(), Phase::Ready);
-        assert_eq!(health.setup().logs, "[coglet::setup] loading\n");
+        assert_eq!(health.setup().logs, "[coglet::setup 0] loading\n");
         health.give_up(Lane(0));
         assert_eq!(health.phase(), Phase::Ready);
         health.begin_setup(Lane(1));

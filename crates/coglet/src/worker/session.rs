@@ -102,7 +102,8 @@ impl Session {
         reaper: &Reaper,
         directories: Directories,
     ) -> io::Result<Self> {
-        app.health.setup_log("coglet", "Spawning worker subprocess");
+        app.health
+            .setup_log(lane, "coglet", "Spawning worker subprocess");
         let Spawned {
             pid,
             exited,
@@ -112,7 +113,7 @@ impl Session {
             stderr,
         } = spawn(reaper, &directories, &Place::of(lane, &app.settings))?;
         app.health
-            .setup_log("coglet", "File descriptor redirection complete");
+            .setup_log(lane, "coglet", "File descriptor redirection complete");
         let settings = &app.settings;
         let deadline = settings
             .setup_timeout
@@ -197,7 +198,7 @@ impl Session {
             FromWorker::Loaded(loaded) => {
                 self.app
                     .health
-                    .setup_log("coglet", "Connected to slot transport");
+                    .setup_log(self.lane, "coglet", "Connected to slot transport");
                 self.worker.set_loaded(loaded);
             }
             FromWorker::Ready => self.on_ready(),
@@ -240,7 +241,9 @@ impl Session {
             return;
         }
         self.drain_captured();
-        self.app.health.setup_log("coglet", "Server ready");
+        self.app
+            .health
+            .setup_log(self.lane, "coglet", "Server ready");
         self.stage = Stage::Ready;
         self.last_words.forget();
         self.deadline = None;
@@ -312,7 +315,7 @@ impl Session {
     fn log_unattributed(&self, source: Source, text: &str) {
         if self.stage == Stage::SettingUp {
             for line in text.lines() {
-                self.app.health.setup_log("coglet::setup", line);
+                self.app.health.setup_log(self.lane, "coglet::setup", line);
             }
         }
         user_lines(None, source.name(), text);

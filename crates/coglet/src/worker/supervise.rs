@@ -78,7 +78,7 @@ impl Supervisor {
                 Next::Restart { pause } => {
                     tracing::warn!("Starting a new worker in {} ms", pause.as_millis());
                     self.app.health.begin_setup(self.lane);
-                    self.app.health.setup_log("coglet", end.reason());
+                    self.app.health.setup_log(self.lane, "coglet", end.reason());
                     self.app.measures.worker_restarts.increment();
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}

@@ -108,7 +108,11 @@ fn one_failed_setup_is_the_failure_of_the_start() {
     .env("COG_WORKERS", 2)
     .setup_failed();
     assert_eq!(server.status(), "SETUP_FAILED");
-    assert!(server.setup_logs().contains("only the first"));
+    assert!(
+        server
+            .setup_logs()
+            .contains("[coglet::setup 1] AssertionError: only the first")
+    );
     assert_eq!(
         server.post("/predictions", &json!({"input": {}})).status,
         503
