@@ -1,15 +1,21 @@
-"""The model's own healthcheck: cases 59 and 60 of the runtime specification."""
+"""The model's own healthcheck: cases 59 and 60 of the runtime specification; the readiness file of its section 4."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from conftest import Serve
+    from harness.server import Server
 
+# Mostly a link.
+RUN = os.path.realpath("/var/run")
 TIMED_OUT = "Healthcheck failed: user-defined healthcheck timed out after 5.0 seconds"
 
 
@@ -69,6 +75,48 @@ def test_case_60_no_healthcheck(shared: Serve) -> None:
     health = shared("health.py:Echo").health()
     assert health["status"] == "READY"
     assert "user_healthcheck_error" not in health
+
+
+@pytest.fixture
+def own_run_directory() -> tuple[str, ...]:
+    """A command that gives the server a /var/run of its own, and leaves the one of this machine alone."""
+    wrapper = ("unshare", "--mount", "--map-root-user", "sh", "-c", f'mount -t tmpfs tmpfs {RUN} && exec "$@"', "sh")
+    if subprocess.run([*wrapper, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("needs `unshare --mount`")
+    return wrapper
+
+
+def readiness_file(server: Server) -> Path:
+    return Path(f"/proc/{server.process.pid}/root{RUN}/cog/ready")
+
+
+def test_section_04_readiness_file(start: Serve, own_run_directory: tuple[str, ...]) -> None:
+    env = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}
+    server = start("setups.py:Gated", env=env, wrapper=own_run_directory)
+    file = readiness_file(server)
+    server.until_status("STARTING")
+    assert not file.exists()
+    server.touch("go")
+    server.until_ready()
+    assert file.read_bytes() == b""
+    # It is made again if somebody has removed it.
+    file.unlink()
+    server.health()
+    assert file.exists()
+
+
+def test_section_04_readiness_file_that_cannot_be_made(start: Serve, own_run_directory: tuple[str, ...]) -> None:
+    server = start("setups.py:Gated", env={"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, wrapper=own_run_directory)
+    readiness_file(server).parent.touch()
+    server.touch("go")
+    server.until_ready()
+    assert server.output(s="x") == "hello x"
+
+
+def test_section_04_no_readiness_file_elsewhere(serve: Serve, own_run_directory: tuple[str, ...]) -> None:
+    server = serve("echo.py:Runner", wrapper=own_run_directory)
+    assert server.health()["status"] == "READY"
+    assert not readiness_file(server).parent.exists()
 
 
 def test_case_60_function(shared: Serve) -> None:

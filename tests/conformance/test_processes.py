@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ from harness.waiting import eventually
 if TYPE_CHECKING:
     from conftest import Serve
     from harness.server import Server
+
+DROPPED = re.compile(r"Log production exceeds consumption rate. [1-9]\d* logs dropped in last 5.0s")
 
 
 def test_case_61_talkative_child(serve: Serve) -> None:
@@ -69,6 +72,51 @@ def test_section_14_streams_are_files(shared: Serve) -> None:
     assert output["tty"] is False
     assert output["encoding"] == "utf-8"
     assert isinstance(output["fd"], int)
+
+
+@pytest.mark.parametrize("size", [(4 << 20) - 100, 5 << 20])
+def test_section_14_long_line(shared: Serve, size: int) -> None:
+    logs = shared("handlers.py:LongLine").predict(size=size)["logs"]
+    # Whether the mark counts, and whether a new line follows it, is left open.
+    found = re.fullmatch(r"before\n(x+)(\[\*{4} LOG LINE TRUNCATED AT 4 MiB \*{4}\])?\n?after\n", logs)
+    assert found, logs[:10] + logs[-100:]
+    kept, mark = found.groups()
+    if size < 4 << 20:
+        assert (len(kept), mark) == (size, None)
+    else:
+        assert mark
+        assert (4 << 20) - 100 < len(kept) <= 4 << 20
+
+
+# More than a server may keep, and no more than a second's work.
+FLOOD_LINES = 60_000
+
+
+def flood(server: Server) -> None:
+    """Has a child print a lot while nobody reads the server's log."""
+    server.log.hold()
+    pending = server.begin(lines=FLOOD_LINES)
+    pending.connection.sock.settimeout(20)
+    assert pending.answer().expect(200)["output"] == "written"
+
+
+def test_section_14_model_does_not_wait_for_the_log(serve: Serve) -> None:
+    server = serve("children.py:Flood")
+    flood(server)
+    assert server.status() == "READY"
+    assert server.output(lines=1) == "written"
+
+
+def test_section_14_dropped_lines_are_reported(serve: Serve) -> None:
+    server = serve("children.py:Flood")
+    flood(server)
+    server.log.release()
+
+    def has_all_or_says_so() -> bool:
+        log = server.log.lines[:]
+        return sum("flood " in line for line in log) == FLOOD_LINES or any(map(DROPPED.search, log))
+
+    eventually("all lines, or a word about those that are lost", has_all_or_says_so, 10)
 
 
 @pytest.fixture

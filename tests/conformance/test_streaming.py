@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from typing import TYPE_CHECKING
 
 import pytest
+from harness.client import Events, Response
 from harness.waiting import eventually
 
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from harness.server import Server
 
 EVENT_STREAM = {"Accept": "text/event-stream"}
+# As many as may read one prediction.
+READERS = 1024
 
 
 def named(events: list[Event], name: str) -> list[Event]:
@@ -183,6 +187,42 @@ def test_case_58_reader_that_lags(serve: Serve) -> None:
     assert last.name == "error"
     assert last.data["error"] == "SSE stream lagged; events were dropped"
     assert last.data["skipped"] > 0
+
+
+def test_section_10_too_many_readers(serve: Serve) -> None:
+    allow_open_files(4 * READERS)
+    server = serve("streams.py:Gated")
+    server.accept(id="mine", input={})
+    server.until_file("running")
+    streams = [server.stream("PUT", "/predictions/mine") for _ in range(READERS)]
+    assert {stream.next().name for stream in streams} == {"start"}
+    refused = join(server)
+    assert isinstance(refused, Response), "one more than may read"
+    assert refused.expect(429) == {"error": "Too many stream subscribers"}
+    # The others are none the worse for it, and a place that is left can be taken.
+    streams.pop().close()
+
+    def has_joined() -> bool:
+        events = join(server)
+        if isinstance(events, Events):
+            streams.append(events)
+        return len(streams) == READERS
+
+    eventually("a free place", has_joined, 5)
+    server.touch("go")
+    assert {list(stream)[-1].data["status"] for stream in streams} == {"succeeded"}
+
+
+def join(server: Server) -> Events | Response:
+    return server.send("PUT", "/predictions/mine", {"input": {}}, headers=EVENT_STREAM).events()
+
+
+def allow_open_files(count: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < count:
+        pytest.skip(f"needs {count} open files, and the limit is {hard}")
+    if soft != resource.RLIM_INFINITY and soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
 def test_section_10_last_reader_leaves(serve: Serve, receiver: Receiver) -> None:

@@ -55,6 +55,44 @@ def test_case_46_given_up(speaker: Server, receive: Callable[..., Receiver]) -> 
     assert len(receiver.settled(1)) == 1
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [Reply(429), Reply(502), Reply(503), Reply(504), Reply(hangs_up=True)],
+    ids=["429", "502", "503", "504", "hangs up"],
+)
+def test_section_16_retried(speaker: Server, receive: Callable[..., Receiver], reply: Reply) -> None:
+    receiver = receive(lambda request: Reply() if request.number else reply)
+    speaker.accept(input={}, webhook=receiver.url(), webhook_events_filter=["completed"])
+    receiver.wait_for(2, 5)
+    assert len(receiver.settled()) == 2
+
+
+@pytest.mark.parametrize("status", [401, 404, 501])
+def test_section_16_given_up(speaker: Server, receive: Callable[..., Receiver], status: int) -> None:
+    receiver = receive(lambda _: Reply(status))
+    speaker.accept(input={}, webhook=receiver.url(), webhook_events_filter=["completed"])
+    receiver.wait_for(1)
+    assert len(receiver.settled(0.5)) == 1
+
+
+def test_section_16_waits_longer_each_time(speaker: Server, receive: Callable[..., Receiver]) -> None:
+    # The first six of thirteen attempts: to wait for all of them would take seven minutes.
+    receiver = receive(lambda request: Reply(503 if request.number < 5 else 200))
+    speaker.accept(input={}, webhook=receiver.url(), webhook_events_filter=["completed"])
+    times = [request.at for request in receiver.wait_for(6)]
+    for retry in range(1, 6):
+        waited = times[retry] - times[retry - 1]
+        wanted = 0.1 * 2**retry
+        # A clock may be off, a machine busy.
+        assert 0.95 * wanted <= waited < wanted + 1, f"retry {retry} after {waited} s"
+
+
+def test_section_16_others_are_not_retried(speaker: Server, receive: Callable[..., Receiver]) -> None:
+    receiver = receive(lambda _: Reply(503))
+    bodies = report(speaker, receiver, ["start", "output"], items=2)
+    assert [len(body.get("output", [])) for body in bodies] == [0, 1, 2]
+
+
 def test_case_47_only_completed(speaker: Server, receiver: Receiver) -> None:
     (only,) = report(speaker, receiver, ["completed"], lines=2, items=2)
     assert only["status"] == "succeeded"

@@ -35,6 +35,8 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     delay: float = 0
+    hangs_up: bool = False
+    """Closes the connection instead of answering."""
 
 
 class Receiver:
@@ -48,6 +50,9 @@ class Receiver:
             def handle_any(self) -> None:
                 reply = receiver.receive(self)
                 time.sleep(reply.delay)
+                if reply.hangs_up:
+                    self.close_connection = True
+                    return
                 self.send_response(reply.status)
                 for name, value in {"Content-Length": str(len(reply.body)), **reply.headers}.items():
                     self.send_header(name, value)

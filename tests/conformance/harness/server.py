@@ -44,6 +44,8 @@ class Model:
     """More files of that folder, beside those that the references name."""
     env: tuple[tuple[str, str], ...] = ()
     arguments: tuple[str, ...] = ()
+    wrapper: tuple[str, ...] = ()
+    """A command that becomes the server's, as `unshare` does."""
     has_schema: bool = True
 
     def files(self) -> dict[str, str]:
@@ -63,11 +65,20 @@ class Model:
 @dataclass
 class Log:
     lines: list[str] = field(default_factory=list)
+    reading: threading.Event = field(default_factory=threading.Event)
+    """Cleared: nobody reads what the server says, and its pipe fills up."""
 
     def follow(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
         for line in process.stdout:
             self.lines.append(line.rstrip("\n"))
+            self.reading.wait()
+
+    def hold(self) -> None:
+        self.reading.clear()
+
+    def release(self) -> None:
+        self.reading.set()
 
     def __str__(self) -> str:
         return "\n".join(self.lines)
@@ -86,6 +97,7 @@ class Server:
         (self.root / "tmp").mkdir()
         self._write_project()
         self.log = Log()
+        self.log.release()
         self._start()
 
     def _write_project(self) -> None:
@@ -101,7 +113,7 @@ class Server:
         self.reserved = Port()
         self.port = self.reserved.number
         self.process = subprocess.Popen(
-            [*self.target.command, *self.model.arguments],
+            [*self.model.wrapper, *self.target.command, *self.model.arguments],
             cwd=self.directory,
             env=self._environment(),
             stdin=subprocess.DEVNULL,
@@ -250,6 +262,7 @@ class Server:
         return not can_connect(self.port)
 
     def stop(self) -> None:
+        self.log.release()
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()

@@ -131,6 +131,21 @@ class RawOutput(BaseRunner):
         return "written"
 
 
+FLOOD = """
+import sys
+for n in range(int(sys.argv[1])):
+    print(f"flood {n:08}" + "." * 86)
+"""
+
+
+class Flood(BaseRunner):
+    """Has a process write lines of a hundred bytes, as fast as it can."""
+
+    def run(self, lines: int) -> str:
+        subprocess.run([sys.executable, "-c", FLOOD, str(lines)], check=True)
+        return "written"
+
+
 class Terminates(BaseRunner):
     """Starts a process that would never end, and ends it."""
 

@@ -176,6 +176,14 @@ class Prints(BaseRunner):
         return "done"
 
 
+class LongLine(BaseRunner):
+    def run(self, size: int) -> str:
+        print("before")
+        print("x" * size)
+        print("after")
+        return "done"
+
+
 class Speaks(BaseRunner):
     """Prints lines and yields items in quick succession."""
 
