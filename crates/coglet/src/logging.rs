@@ -189,11 +189,17 @@ impl Sink {
             while buffer.pending.is_empty() {
                 buffer.writing = false;
                 self.shared.changed.notify_all();
-                buffer = self
-                    .shared
-                    .changed
-                    .wait(buffer)
-                    .unwrap_or_else(PoisonError::into_inner);
+                let until_report = DROP_REPORT_INTERVAL.saturating_sub(last_report.elapsed());
+                if buffer.dropped == 0 {
+                    let waited = self.shared.changed.wait(buffer);
+                    buffer = waited.unwrap_or_else(PoisonError::into_inner);
+                } else if !until_report.is_zero() {
+                    let waited = self.shared.changed.wait_timeout(buffer, until_report);
+                    buffer = waited.unwrap_or_else(PoisonError::into_inner).0;
+                } else {
+                    // Nothing else is left to say.
+                    break;
+                }
             }
             buffer.writing = true;
             // Lets more lines come: a chatty model then costs one wake-up for many of them.

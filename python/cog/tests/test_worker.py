@@ -401,6 +401,22 @@ def test_a_flood_of_lines_arrives_whole_and_in_order(worker: Start) -> None:
     assert logs(frames[len(before) :], "1") == "last\n"
 
 
+@pytest.mark.parametrize("keyword", ["def", "async def"])
+def test_a_prediction_ends_after_its_last_line(worker: Start, keyword: str) -> None:
+    started = worker(f"""
+class Runner:
+    {keyword} run(self, count: int) -> int:
+        for number in range(count):
+            print(number)
+        return count
+""")
+    started.ready()
+    for number in range(60):
+        # Some end just when held lines are sent anyway.
+        frames = started.predict(number, count=300 + 150 * number)
+        assert logs(frames, str(number)).count("\n") == 300 + 150 * number
+
+
 def test_the_last_lines_of_a_flood_do_not_wait_for_the_end(worker: Start) -> None:
     started = worker(FLOOD)
     started.ready()

@@ -58,6 +58,9 @@ class Flood:
         self._channel = channel
         #: The stream that holds its lines back. One at a time, so that the streams keep their order.
         self._stream: LogStream | None = None
+        #: Whoever wants lines to be sent before something else waits until they are. Not taken with a stream's lock
+        #: held: releasing takes them the other way round.
+        self._lock = threading.RLock()
         self._count = 0
         self._since = 0.0
 
@@ -79,15 +82,21 @@ class Flood:
 
     def release_other(self, stream: LogStream) -> None:
         """Sends what was printed before, if it was to the other stream."""
-        if self._stream is not None and self._stream is not stream:
+        held = self._stream
+        if held is not None and held is not stream:
             self.release()
 
     def release(self) -> None:
         """Sends what is held."""
-        stream, self._stream = self._stream, None
-        self._channel.release_logs = None
-        if stream is not None:
-            stream.release()
+        self._channel.enter()
+        try:
+            with self._lock:
+                stream, self._stream = self._stream, None
+                self._channel.release_logs = None
+                if stream is not None:
+                    stream.release()
+        finally:
+            self._channel.leave()
 
 
 class Sink(io.RawIOBase):
@@ -180,6 +189,7 @@ class LogStream(io.TextIOWrapper):
         self.mode = "w"  # type: ignore[misc] # as that of Python's own
         sink.stream = self
         self._sink = sink
+        self._flood = sink.flood
         self._attributes_pieces = False
         #: The pieces of predictions while they are held back.
         self._held: dict[str | None, list[str]] | None = None
@@ -194,20 +204,15 @@ class LogStream(io.TextIOWrapper):
     def _write_piece(self, text: str) -> int:
         prediction = self._sink.attribution.current()
         with self._lock:
-            if self._held is None:
-                self._sink.put(prediction, text)
-            else:
-                self._held.setdefault(prediction, []).append(text)
+            held = self._held
+            if held is not None:
+                held.setdefault(prediction, []).append(text)
                 self._held_characters += len(text)
-                if self._held_characters > HELD_CHARACTERS:
-                    self._put_held()
+        if held is None:
+            self._sink.put(prediction, text)
+        elif self._held_characters > HELD_CHARACTERS:
+            self._flood.release()
         return len(text)
-
-    def _put_held(self) -> None:
-        held, self._held = self._held, {}
-        self._held_characters = 0
-        for prediction, pieces in (held or {}).items():
-            self._sink.put(prediction, "".join(pieces))
 
     def hold(self) -> None:
         """Holds lines back."""
@@ -221,8 +226,10 @@ class LogStream(io.TextIOWrapper):
         """Sends what is held, and what comes at once."""
         if self._attributes_pieces:
             with self._lock:
-                self._put_held()
-                self._held = None
+                held, self._held = self._held, None
+                self._held_characters = 0
+                for prediction, pieces in (held or {}).items():
+                    self._sink.put(prediction, "".join(pieces))
         else:
             super().reconfigure(line_buffering=True)
             # What another thread has written in between.
