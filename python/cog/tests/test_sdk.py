@@ -131,7 +131,7 @@ def test_field_infos_behave_as_dataclasses() -> None:
 
 
 def test_small_models_load_no_large_modules() -> None:
-    slow = "{'typing', 'dataclasses', 'pathlib', 'asyncio'}"
+    slow = "{'typing', 'dataclasses', 'inspect', 'pathlib', 'asyncio', 'cog.introspection'}"
     code = f"import sys, cog._worker.main; print(sorted({slow} & {{*sys.modules}}))"
     env = {**os.environ, "PYTHONPATH": str(PosixPath(cog.__file__).parents[1])}
     loaded = subprocess.run([sys.executable, "-S", "-c", code], env=env, capture_output=True, text=True, check=True)
