@@ -56,7 +56,7 @@ mod tests {
     fn interpreters_are_replaced() {
         let ours = Some(b"#!/opt/venv/bin/python\nimport x\n".to_vec());
         let table: [&[u8]; 5] = [
-            b"#!/root/.pyenv/versions/3.11.7/bin/python\nimport x\n",
+            b"#!/home/user/.pyenv/versions/3.11.7/bin/python\nimport x\n",
             b"#!/usr/bin/python3.11 -s\nimport x\n",
             b"#!python\nimport x\n",
             b"#!/opt/pypy/bin/pypy3\r\nimport x\n",

@@ -29,12 +29,7 @@ if TYPE_CHECKING:
 
 def serve(model: Model, channel: Channel, logs: Logs) -> None:
     """Until the server says so, or is gone."""
-    try:
-        call_setup(model)
-    except BaseException as error:
-        fail_setup(channel, "setup failed", error)
-    logs.flush(None)
-    signals.outlive_termination()
+    set_up(model, channel, logs)
     runner = Serial(model, channel, logs)
     channel.send({"type": "ready"})
     receive = _Reader(model, channel).receive if model.healthcheck else channel.receive
@@ -46,11 +41,20 @@ def serve(model: Model, channel: Channel, logs: Logs) -> None:
             runner.predict(message)
 
 
-def call_setup(model: Model) -> None:
+def set_up(model: Model, channel: Channel, logs: Logs) -> None:
+    """Runs ``setup``; if it fails, this is the end of the process."""
+    try:
+        waiting = model.call_setup()
+        if hasattr(waiting, "__await__"):
+            _complete(waiting)
+    except BaseException as error:
+        fail_setup(channel, "setup failed", error)
+    logs.flush(None)
+    signals.outlive_termination()
+
+
+def _complete(waiting: Any) -> None:
     """The loop of an async ``setup`` stays open, since what it made may belong to it."""
-    waiting = model.call_setup()
-    if not hasattr(waiting, "__await__"):
-        return
     import asyncio
 
     loop = asyncio.new_event_loop()

@@ -13,13 +13,11 @@ import threading
 from .. import _scope
 from .._scope import Scope
 from ..exceptions import CancelationException
-from . import signals
 from .channel import Channel, Protection
 from .health import answer
 from .logs import Logs, task_prediction
-from .main import fail_setup
 from .model import Model, scratch_directory, spill_directory
-from .serial import call_setup, failure, finish, metric_sink, run
+from .serial import failure, finish, metric_sink, run, set_up
 
 TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
 if TYPE_CHECKING:
@@ -28,13 +26,8 @@ if TYPE_CHECKING:
 
 def serve(model: Model, channel: Channel, logs: Logs) -> None:
     """Until the server says so, or is gone."""
-    try:
-        call_setup(model)
-    except BaseException as error:
-        fail_setup(channel, "setup failed", error)
-    logs.flush(None)
+    set_up(model, channel, logs)
     logs.attribute_pieces()
-    signals.outlive_termination()
     threads = Threaded(model, channel, logs)
     channel.send({"type": "ready"})
     while True:
