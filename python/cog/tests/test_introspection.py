@@ -67,7 +67,10 @@ def refused(text: str, *lines: str) -> None:
         (
             "float | str | None",
             "float | str | None",
-            {"anyOf": [{"type": "number"}, {"type": "string"}], "nullable": True},
+            {
+                "anyOf": [{"type": "number", "nullable": True}, {"type": "string", "nullable": True}],
+                "nullable": True,
+            },
         ),
         ("list[int] | list[float]", "List[int] | List[float]", None),
         ("Path", "Path", {"type": "string", "format": "uri"}),
@@ -162,6 +165,7 @@ def test_parameters_that_are() -> None:
         (["def run(self) -> str: ...", "def predict(self) -> str: ..."], "must define either run() or predict()"),
         (["pass"], "run or predict method not found: Runner"),
         (["def setup(): ...", "def run(self) -> str: ..."], "setup() must have 'self' as first argument"),
+        (["setup = str.upper", "def run(self) -> str: ..."], "setup() must have 'self' as first argument"),
         (["def setup(self, *a): ...", "def run(self) -> str: ..."], "setup() must not have *args"),
         (["def setup(self, a, weights, b=1): ...", "def run(self) -> str: ..."], "unexpected setup() arguments: a"),
         (["def setup(self) -> int: ...", "def run(self) -> str: ..."], "setup() must return None"),
@@ -187,6 +191,8 @@ def test_methods_that_servers_call() -> None:
     ("text", "message"),
     [
         ("Optional[str]", "output must not be Optional"),
+        ("Optional[BaseModel]", "output must not be Optional"),
+        ("Annotated[Optional[str], 'a note']", "output must not be Optional"),
         ("Iterator", "iterator type must have a type argument"),
         ("Iterator[Optional[str]]", "iterator element type must not be Optional or List"),
         ("Iterator[list[str]]", "iterator element type must not be Optional or List"),

@@ -73,9 +73,9 @@ class InputType:
 
     def schema(self) -> dict[str, Any]:
         """As OpenAPI has it."""
-        schemas = [element.schema() for element in self.elements]
-        schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
-        return {**schema, "nullable": True} if self.optional else schema
+        nullable = {"nullable": True} if self.optional else {}
+        schemas = [{**element.schema(), **nullable} for element in self.elements]
+        return schemas[0] if len(schemas) == 1 else {"anyOf": schemas, **nullable}
 
 
 def input_type(annotation: Any, *, opaque: bool = False) -> InputType:
