@@ -12,3 +12,11 @@ class Runner(BaseRunner):
         output = Path(tempfile.mkdtemp()) / "out.txt"
         output.write_text(path.read_text().upper())
         return output
+
+
+class SetUp(BaseRunner):
+    def setup(self) -> None:
+        self.state = "set up"
+
+    def run(self) -> str:
+        return self.state
