@@ -169,13 +169,13 @@ struct Buffer {
 }
 
 impl Sink {
-    fn push(&self, line: &[u8]) {
+    fn push(&self, lines: &[u8]) {
         let mut buffer = lock(&self.shared.buffer);
-        if buffer.pending.len() + line.len() > CAPACITY {
-            buffer.dropped += 1;
+        if buffer.pending.len() + lines.len() > CAPACITY {
+            buffer.dropped += lines.iter().filter(|byte| **byte == b'\n').count() as u64;
             return;
         }
-        buffer.pending.extend_from_slice(line);
+        buffer.pending.extend_from_slice(lines);
         if !buffer.writing {
             self.shared.changed.notify_all();
         }
@@ -287,11 +287,11 @@ mod tests {
     #[test]
     fn a_full_buffer_drops_instead_of_blocking() {
         let sink = Sink::default();
-        let line = vec![b'x'; CAPACITY / 2];
+        let lines = [vec![b'x'; CAPACITY / 2 - 2], b"\n\n".to_vec()].concat();
         for _ in 0..5 {
-            sink.push(&line);
+            sink.push(&lines);
         }
         let buffer = lock(&sink.shared.buffer);
-        assert_eq!((buffer.pending.len(), buffer.dropped), (CAPACITY, 3));
+        assert_eq!((buffer.pending.len(), buffer.dropped), (CAPACITY, 6));
     }
 }
