@@ -143,7 +143,7 @@ def test_a_canceled_call_is_left_out(method: str) -> None:
 
     # The canceled one counts until the batch is made, so the last two may come in a batch of their own.
     limited = type(model).__dict__[method]
-    limited._limits = (4, 0.2)
+    limited._limits = (4, 1.0)
     try:
         assert asyncio.run(cancel_one()) == [0, 4, 6, 8]
     finally:
