@@ -172,7 +172,7 @@ impl Sink {
     fn push(&self, lines: &[u8]) {
         let mut buffer = lock(&self.shared.buffer);
         if buffer.pending.len() + lines.len() > CAPACITY {
-            buffer.dropped += lines.iter().filter(|byte| **byte == b'\n').count() as u64;
+            buffer.dropped += lines.split_inclusive(|byte| *byte == b'\n').count() as u64;
             return;
         }
         buffer.pending.extend_from_slice(lines);
