@@ -224,7 +224,7 @@ impl App {
             let (wanted, rest) = wanted(input, &self.files.signature(&worker.loaded().signature));
             if wanted.is_empty() {
                 let input = Input::Inline(rest);
-                self.dispatch(&worker, prediction, &input, Vec::new(), &BTreeMap::new());
+                dispatch(&worker, prediction, &input, Vec::new(), &BTreeMap::new());
                 return;
             }
         }
@@ -366,34 +366,12 @@ impl App {
                 }
             }
         };
-        self.dispatch(&worker, &prediction, &input, files, &fetched.by_input);
-    }
-
-    fn dispatch(
-        &self,
-        worker: &Worker,
-        prediction: &Prediction,
-        input: &Input,
-        files: Vec<TempFile>,
-        by_input: &BTreeMap<String, LocalFile>,
-    ) {
-        if !worker.is_alive() {
-            self.registry
-                .finish(prediction, Ending::failed("Worker crashed"));
-            return;
-        }
-        if !prediction.begin_running(files) {
-            return;
-        }
-        let message = |input_file| ToWorker::Predict {
-            id: WireId(prediction.key),
-            input_file,
-            context: &prediction.order.context,
-            files: by_input,
-        };
-        match input {
-            Input::Inline(text) => worker.send_with_input(&message(None), text),
-            Input::Spilled(path) => worker.send(&message(Some(path))),
+        if worker.is_alive() {
+            dispatch(&worker, &prediction, &input, files, &fetched.by_input);
+        } else {
+            // Lost before it was given this one: then another worker begins anew.
+            prediction.vacate();
+            self.start_in_turn(self.slots.retake_turn(), &prediction);
         }
     }
 }
@@ -415,6 +393,29 @@ enum Input {
     Inline(Bytes),
     /// In a file, which the worker removes when it has read it.
     Spilled(PathBuf),
+}
+
+/// Gives the prediction to the worker, which is alive.
+fn dispatch(
+    worker: &Worker,
+    prediction: &Prediction,
+    input: &Input,
+    files: Vec<TempFile>,
+    by_input: &BTreeMap<String, LocalFile>,
+) {
+    if !prediction.begin_running(files) {
+        return;
+    }
+    let message = |input_file| ToWorker::Predict {
+        id: WireId(prediction.key),
+        input_file,
+        context: &prediction.order.context,
+        files: by_input,
+    };
+    match input {
+        Input::Inline(text) => worker.send_with_input(&message(None), text),
+        Input::Spilled(path) => worker.send(&message(Some(path))),
+    }
 }
 
 /// Makes the worker stop a prediction: by a frame if it reads them meanwhile, else by a signal to its main

@@ -43,6 +43,8 @@ struct State {
     waiting: VecDeque<oneshot::Sender<SlotPermit>>,
     /// How long a slot is held on average; the last ones count most.
     held: Duration,
+    /// No lane will be open again, so nobody waits for one.
+    is_over: bool,
 }
 
 #[derive(Debug)]
@@ -83,6 +85,7 @@ impl Slots {
                     lanes: std::iter::repeat_with(lane).take(lanes).collect(),
                     waiting: VecDeque::new(),
                     held: Duration::ZERO,
+                    is_over: false,
                 }),
             }),
         }
@@ -112,7 +115,9 @@ impl Slots {
             return Turn::Now(permit);
         }
         let (sender, receiver) = oneshot::channel();
-        state.waiting.push_front(sender);
+        if !state.is_over {
+            state.waiting.push_front(sender);
+        }
         Turn::Later(receiver)
     }
 
@@ -128,9 +133,11 @@ impl Slots {
         lock(&self.shared.state).lanes[lane.0].is_open = false;
     }
 
-    /// Sends away who waits: no lane will be open again.
+    /// Sends away who waits or would wait again: no lane will be open again.
     pub(crate) fn dismiss(&self) {
-        lock(&self.shared.state).waiting.clear();
+        let mut state = lock(&self.shared.state);
+        state.is_over = true;
+        state.waiting.clear();
     }
 
     pub(crate) fn total(&self) -> usize {
@@ -364,9 +371,8 @@ mod tests {
         let slots = Slots::new(1, 1, 1);
         let mut waiting = later(slots.take_turn());
         slots.dismiss();
-        assert_eq!(
-            waiting.try_recv().err(),
-            Some(oneshot::error::TryRecvError::Closed)
-        );
+        let closed = Some(oneshot::error::TryRecvError::Closed);
+        assert_eq!(waiting.try_recv().err(), closed);
+        assert_eq!(later(Some(slots.retake_turn())).try_recv().err(), closed);
     }
 }

@@ -201,6 +201,11 @@ impl Prediction {
         }
     }
 
+    /// It waits for its turn again.
+    pub(crate) fn vacate(&self) {
+        lock(&self.state).permit = None;
+    }
+
     /// Remembers the task that fetches the input files. Has no effect if that is over.
     pub(crate) fn preparing(&self, task: AbortHandle) {
         if let Stage::Preparing(handle) = &mut lock(&self.state).stage {

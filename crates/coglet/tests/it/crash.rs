@@ -1,8 +1,9 @@
 //! Workers that die.
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::receiver::Receiver;
+use crate::receiver::{Receiver, response};
 use crate::server::{Model, Server, eventually};
 
 /// Dies in the way it is told to, or answers with its process id.
@@ -204,5 +205,41 @@ fn children_of_a_dead_worker_go_with_it() {
     server.predict(json!({"die": true}));
     server.until_status("READY");
     eventually("three children, not six", || sleepers() == 3);
+    server.stop();
+}
+
+#[test]
+fn a_prediction_that_is_still_downloading_outlives_the_worker() {
+    let (began, begins) = std::sync::mpsc::channel();
+    let (go, goes) = std::sync::mpsc::channel::<()>();
+    let receiver = Receiver::start(move |number, _| {
+        if number == 0 {
+            began.send(()).unwrap();
+            goes.recv().unwrap();
+        }
+        response(200, b"content")
+    });
+    let server = Model::new(
+        "import os\nfrom cog import BaseRunner, Path\n\nclass Runner(BaseRunner):\n    \
+         def setup(self): open('worker', 'w').write(str(os.getpid()))\n    \
+         def run(self, p: Path) -> str: return f'{open(p).read()} of {os.getpid()}'\n",
+    )
+    .input(&json!({"p": {"type": "string", "format": "uri"}}), &["p"])
+    .ready();
+    let worker = || fs_err::read_to_string(server.directory.path().join("worker")).unwrap();
+    let first = worker();
+    let pending = server.begin("p1", json!({"p": receiver.url("/file")}));
+    begins.recv().unwrap();
+    kill_process(Pid::from_raw(first.parse().unwrap()).unwrap(), Signal::KILL).unwrap();
+    server.until_logged("Starting a new worker");
+    go.send(()).unwrap();
+    let ended = pending.answer().json();
+    assert_eq!(
+        ended["output"],
+        format!("content of {}", worker()),
+        "{ended}"
+    );
+    assert_ne!(worker(), first);
+    server.until_status("READY");
     server.stop();
 }
