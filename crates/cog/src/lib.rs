@@ -17,6 +17,7 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory as _, Parser as _};
+use jiff::Timestamp;
 
 use args::{Cli, Command};
 use printer::{Colour, Printer};
@@ -50,12 +51,18 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// When this binary was built, which its build script has noted in seconds since the epoch.
+fn build_time() -> Timestamp {
+    let seconds = env!("COG_BUILD_TIME").parse().unwrap_or(0);
+    Timestamp::from_second(seconds).unwrap_or_default()
+}
+
 fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<()> {
     if cli.version {
         let text = format!(
             "cog version {} (built {})\n",
             env!("CARGO_PKG_VERSION"),
-            env!("COG_BUILD_TIME")
+            build_time()
         );
         return Ok(printer.result(&text)?);
     }
