@@ -228,7 +228,11 @@ impl App {
                 return;
             }
         }
-        let task = tokio::spawn(Arc::clone(self).prepare(worker, Arc::clone(prediction)));
+        let (app, of) = (Arc::clone(self), Arc::clone(prediction));
+        let task = tokio::spawn(async move {
+            let work = Arc::clone(&app).prepare(worker, Arc::clone(&of));
+            app.registry.fail_if_it_panics(&of, work).await;
+        });
         prediction.preparing(task.abort_handle());
     }
 

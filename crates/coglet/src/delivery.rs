@@ -109,13 +109,14 @@ pub(crate) fn deliver_end(
 
 fn start(app: &Arc<App>, worker: &Arc<Worker>, prediction: &Arc<Prediction>) -> Delivery {
     let (queue, arriving) = mpsc::unbounded_channel();
-    // The worker's handle keeps its spill directory in place.
-    let task = tokio::spawn(run(
-        Arc::clone(app),
-        Arc::clone(worker),
-        Arc::clone(prediction),
-        arriving,
-    ));
+    let (app, of) = (Arc::clone(app), Arc::clone(prediction));
+    let worker = Arc::clone(worker);
+    let task = tokio::spawn(async move {
+        let work = run(&app, &of, arriving);
+        app.registry.fail_if_it_panics(&of, work).await;
+        // It keeps its spill directory in place until here.
+        drop(worker);
+    });
     let delivery = Delivery {
         queue,
         task: task.abort_handle(),
@@ -124,13 +125,7 @@ fn start(app: &Arc<App>, worker: &Arc<Worker>, prediction: &Arc<Prediction>) -> 
     delivery
 }
 
-async fn run(
-    app: Arc<App>,
-    _worker: Arc<Worker>,
-    prediction: Arc<Prediction>,
-    queue: mpsc::UnboundedReceiver<Parcel>,
-) {
-    let (app, prediction) = (&*app, &*prediction);
+async fn run(app: &App, prediction: &Prediction, queue: mpsc::UnboundedReceiver<Parcel>) {
     let names = Names::default();
     let parallel = if app.uploads.is_some() {
         PARALLEL_UPLOADS

@@ -1,10 +1,12 @@
 //! All predictions in flight, by the client's id and by our own key.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use futures_util::FutureExt as _;
 use tokio::sync::Notify;
 
 use super::{Ending, History, Key, Prediction, View};
@@ -137,6 +139,20 @@ impl Registry {
         true
     }
 
+    /// Does work for a prediction. Should it panic, which is a bug here, the prediction fails: nothing else would
+    /// ever end it and free its slot.
+    pub(crate) async fn fail_if_it_panics(
+        &self,
+        prediction: &Prediction,
+        work: impl Future<Output = ()>,
+    ) {
+        // What they share is locked, and valid after every step.
+        if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+            let error = "Internal error of the server: see its log";
+            self.finish(prediction, Ending::failed(error));
+        }
+    }
+
     /// How many are in flight, and how many of these wait for the worker.
     pub(crate) fn load(&self) -> (usize, usize) {
         let in_flight = lock(&self.in_flight);
@@ -237,6 +253,16 @@ mod tests {
         assert!(registry.finish(&prediction, Ending::failed("broken")));
         assert!(!registry.finish(&prediction, Ending::succeeded(Output::Nothing)));
         assert_eq!(prediction.status(), Status::Failed);
+    }
+
+    #[tokio::test]
+    async fn who_is_let_down_by_a_bug_fails() {
+        let (registry, slots) = (Registry::default(), slots(1));
+        let prediction = prediction(&registry, "a", &slots);
+        let work = async { panic!("a bug") };
+        registry.fail_if_it_panics(&prediction, work).await;
+        assert_eq!(prediction.status(), Status::Failed);
+        assert!(!slots.all_busy());
     }
 
     #[test]
