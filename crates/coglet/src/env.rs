@@ -99,8 +99,8 @@ pub(crate) const OTEL_TRACES_SAMPLER_ARG: &str = "OTEL_TRACES_SAMPLER_ARG";
 /// the first setup has ended. Whoever started the server can wait on it instead of polling.
 pub(crate) const READY_FD: &str = "COG_READY_FD";
 
-/// Set for the worker: its end of the socket.
-pub(crate) const WORKER_FD: &str = "COG_WORKER_FD";
+/// Set for the worker: the descriptors it reads frames from and writes them to, with a comma between.
+pub(crate) const WORKER_FDS: &str = "COG_WORKER_FDS";
 /// Set for the worker: which of the workers it is, from 0.
 pub(crate) const WORKER_INDEX: &str = "COG_WORKER_INDEX";
 /// Set for the worker: where values too large for a frame are written.

@@ -1,11 +1,11 @@
-"""A worker process as the server drives it: frames over a socketpair."""
+"""A worker process as the server drives it: frames over two pipes."""
 
 from __future__ import annotations
 
 import json
 import os
+import select
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -24,29 +24,33 @@ class Worker:
         (directory / "run.py").write_text(model)
         spill = directory / "spill"
         spill.mkdir(exist_ok=True)
-        self.socket, theirs = socket.socketpair()
-        self.socket.settimeout(TIME_LIMIT_SECONDS)
+        read, self._outgoing = os.pipe()
+        self._incoming, write = os.pipe()
+        self._ends = [self._incoming, self._outgoing]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "cog._worker"],
             cwd=directory,
             env={
                 **os.environ,
                 "PYTHONPATH": str(SOURCE),
-                "COG_WORKER_FD": str(theirs.fileno()),
+                "COG_WORKER_FDS": f"{read},{write}",
                 "COG_WORKER_SPILL_DIR": str(spill),
                 "COG_SCRATCH_DIR": str(directory / "scratch"),
             },
-            pass_fds=[theirs.fileno()],
+            pass_fds=[read, write],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        theirs.close()
+        os.close(read)
+        os.close(write)
         self.send(type="init", version=1, ref="run.py:Runner", mode=mode, slots=slots, weights=None)
 
     def send(self, **message: Any) -> None:
         body = json.dumps(message).encode()
-        self.socket.sendall(struct.pack("<I", len(body)) + body)
+        frame = struct.pack("<I", len(body)) + body
+        while frame:
+            frame = frame[os.write(self._outgoing, frame) :]
 
     def receive(self) -> dict[str, Any]:
         (length,) = struct.unpack("<I", self._read(4))
@@ -56,7 +60,9 @@ class Worker:
     def _read(self, length: int) -> bytes:
         data = b""
         while len(data) < length:
-            part = self.socket.recv(length - len(data))
+            if not select.select([self._incoming], [], [], TIME_LIMIT_SECONDS)[0]:
+                raise TimeoutError("the worker says nothing")
+            part = os.read(self._incoming, length - len(data))
             if not part:
                 raise EOFError("the worker is gone")
             data += part
@@ -79,8 +85,13 @@ class Worker:
     def cancel_by_signal(self) -> None:
         self.process.send_signal(signal.SIGUSR1)
 
+    def hang_up(self) -> None:
+        """As if the server was gone."""
+        while self._ends:
+            os.close(self._ends.pop())
+
     def close(self) -> None:
-        self.socket.close()
+        self.hang_up()
         self.process.kill()
         self.process.wait()
 

@@ -367,7 +367,7 @@ class Runner:
 def test_the_worker_ends_with_the_server(worker: Start) -> None:
     model = worker(ASYNC)
     model.ready()
-    model.socket.close()
+    model.hang_up()
     assert model.process.wait(10) is not None
 
 

@@ -11,8 +11,8 @@ use tokio::sync::{Notify, oneshot};
 
 use super::codec::encode;
 use super::directories::Directories;
+use super::pipes::Outgoing;
 use super::protocol::{Done, Loaded, ToWorker};
-use super::socket::Outgoing;
 use crate::files::TempFile;
 use crate::process::signal_group;
 use crate::sync::lock;
@@ -45,10 +45,10 @@ impl Worker {
     /// that says nothing at all.
     const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
-    pub(super) fn new(pid: Pid, socket: Outgoing, directories: Directories) -> Self {
+    pub(super) fn new(pid: Pid, pipe: Outgoing, directories: Directories) -> Self {
         Self {
             pid,
-            outbox: Outbox::new(socket),
+            outbox: Outbox::new(pipe),
             alive: AtomicBool::new(true),
             killed: OnceLock::new(),
             loaded: OnceLock::new(),
@@ -171,19 +171,19 @@ impl Worker {
     }
 }
 
-/// Writes frames in order: at once where the socket takes them, which saves the request from waiting
+/// Writes frames in order: at once where the pipe takes them, which saves the request from waiting
 /// for another task, else later.
 #[derive(Debug)]
 struct Outbox {
-    socket: Outgoing,
+    pipe: Outgoing,
     pending: Mutex<Vec<u8>>,
     has_pending: Notify,
 }
 
 impl Outbox {
-    fn new(socket: Outgoing) -> Self {
+    fn new(pipe: Outgoing) -> Self {
         Self {
-            socket,
+            pipe,
             pending: Mutex::default(),
             has_pending: Notify::new(),
         }
@@ -192,7 +192,7 @@ impl Outbox {
     fn send(&self, frame: &[u8]) {
         let mut pending = lock(&self.pending);
         let written = if pending.is_empty() {
-            self.socket.write_now(frame).unwrap_or(0)
+            self.pipe.write_now(frame).unwrap_or(0)
         } else {
             0
         };
@@ -207,11 +207,11 @@ impl Outbox {
         // Looks before it waits: it may have been dropped in the middle and been called again.
         loop {
             while !lock(&self.pending).is_empty() {
-                if self.socket.room().await.is_err() {
+                if self.pipe.room().await.is_err() {
                     return std::future::pending().await;
                 }
                 let mut pending = lock(&self.pending);
-                match self.socket.write_now(&pending) {
+                match self.pipe.write_now(&pending) {
                     Ok(written) => drop(pending.drain(..written)),
                     Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                     Err(_) => pending.clear(),

@@ -11,10 +11,10 @@ mod directories;
 mod exit;
 mod handle;
 mod last_words;
+mod pipes;
 mod pool;
 pub(crate) mod protocol;
 mod session;
-mod socket;
 mod spawn;
 mod supervise;
 

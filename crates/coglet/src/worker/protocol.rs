@@ -1,6 +1,6 @@
 //! The contract with the Python worker, version 1.
 //!
-//! Frames on a socket pair of their own: a 32-bit little-endian length, then that many bytes of JSON,
+//! Frames on two pipes of their own: a 32-bit little-endian length, then that many bytes of JSON,
 //! one object with a `type`. Framing is in [`super::codec`]; what the frames mean is in
 //! [`super::session`]. The Python side is `cog._worker`.
 

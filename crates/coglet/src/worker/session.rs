@@ -1,6 +1,6 @@
 //! The life of one worker process, from its start to its last byte.
 //!
-//! One task reads everything that comes from the process: its socket, its two pipes, its exit status.
+//! One task reads everything that comes from the process: its frames, what it prints, its exit status.
 //! So whatever it has said before it died is known before its death is dealt with.
 
 use std::io;
@@ -18,8 +18,8 @@ use super::codec::FrameReader;
 use super::directories::Directories;
 use super::exit::{self, OutOfMemoryKills};
 use super::last_words::LastWords;
+use super::pipes::Incoming;
 use super::protocol::{self, DoneStatus, FromWorker, Source, ToWorker};
-use super::socket::Incoming;
 use super::spawn::{Place, Spawned, spawn};
 use super::{Stop, Worker};
 use crate::app::App;
@@ -64,8 +64,8 @@ pub(super) struct Session {
     app: Arc<App>,
     lane: Lane,
     worker: Arc<Worker>,
-    socket: Incoming,
-    socket_open: bool,
+    incoming: Incoming,
+    incoming_open: bool,
     frames: FrameReader,
     stdout: Capture,
     stderr: Capture,
@@ -130,8 +130,8 @@ impl Session {
             worker,
             app,
             lane,
-            socket: incoming,
-            socket_open: true,
+            incoming,
+            incoming_open: true,
             frames: FrameReader::default(),
             stdout: Capture::new(stdout),
             stderr: Capture::new(stderr),
@@ -152,7 +152,7 @@ impl Session {
         let status = loop {
             tokio::select! {
                 status = &mut exited => break status,
-                read = self.socket.read(self.frames.space()), if self.socket_open => self.on_read(&read),
+                read = self.incoming.read(self.frames.space()), if self.incoming_open => self.on_read(&read),
                 () = self.stdout.readable() => self.on_captured(Source::Stdout),
                 () = self.stderr.readable() => self.on_captured(Source::Stderr),
                 () = passed(self.deadline) => self.on_overdue(),
@@ -166,8 +166,8 @@ impl Session {
 
     fn on_read(&mut self, read: &io::Result<usize>) {
         if matches!(read, Ok(0) | Err(_)) {
-            // It has closed its socket: it is exiting, or it is of no use any more.
-            self.socket_open = false;
+            // It has closed its pipe: it is exiting, or it is of no use any more.
+            self.incoming_open = false;
             self.limit(TERMINATE_LIMIT, Overdue::Termination);
         }
         self.handle_frames();
@@ -187,7 +187,7 @@ impl Session {
                 Err(error) => error.to_string(),
             };
             tracing::error!("The worker does not keep to the protocol and is killed: {problem}");
-            self.socket_open = false;
+            self.incoming_open = false;
             signal_group(self.worker.pid, Signal::KILL);
             return;
         }
@@ -405,10 +405,11 @@ impl Session {
         }
     }
 
-    /// What the process had written before it died is still in the socket. Asking the socket itself ends
+    /// What the process had written before it died is still in the pipe. Asking the pipe itself ends
     /// where the data ends, even if a child of the worker keeps the other end open.
     fn read_remaining_frames(&mut self) {
-        while self.socket_open && matches!(self.socket.read_now(self.frames.space()), Ok(1..)) {}
+        while self.incoming_open && matches!(self.incoming.read_now(self.frames.space()), Ok(1..)) {
+        }
         self.handle_frames();
     }
 

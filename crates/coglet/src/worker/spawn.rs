@@ -5,13 +5,12 @@ use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, Signal};
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
 use super::directories::Directories;
-use super::socket::{Incoming, Outgoing, halves};
+use super::pipes::{Incoming, Outgoing, Theirs, pipes};
 use crate::process::Reaper;
 use crate::slots::Lane;
 use crate::{Settings, env};
@@ -46,15 +45,7 @@ pub(super) fn spawn(
     directories: &Directories,
     place: &Place,
 ) -> io::Result<Spawned> {
-    let (ours, theirs) = socketpair(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
-    // Only our end: the worker's blocks.
-    rustix::io::ioctl_fionbio(&ours, true)?;
-    let (incoming, outgoing) = halves(ours)?;
+    let (incoming, outgoing, theirs) = pipes()?;
     let mut child =
         start("python", &theirs, directories, place).or_else(|error| match error.kind() {
             // Debian has `python3` only, unless told otherwise.
@@ -75,15 +66,15 @@ pub(super) fn spawn(
 
 fn start(
     python: &str,
-    socket: &OwnedFd,
+    pipes: &Theirs,
     directories: &Directories,
     place: &Place,
 ) -> io::Result<Child> {
-    let socket = socket.as_raw_fd();
+    let pipes = [pipes.incoming.as_raw_fd(), pipes.outgoing.as_raw_fd()];
     let mut command = Command::new(python);
     command
         .args(["-m", "cog._worker"])
-        .env(env::WORKER_FD, socket.to_string())
+        .env(env::WORKER_FDS, format!("{},{}", pipes[0], pipes[1]))
         .env(env::WORKER_SPILL_DIR, directories.spill.path())
         .env(env::WORKER_INDEX, place.lane.0.to_string())
         .env_remove(env::READY_FD)
@@ -100,20 +91,22 @@ fn start(
         command.env(env::VISIBLE_GPUS, gpus);
     }
     // SAFETY: runs between fork and exec and makes system calls only: no allocation, no lock.
-    unsafe { command.pre_exec(move || isolate(socket)) };
+    unsafe { command.pre_exec(move || isolate(pipes)) };
     command.spawn()
 }
 
 /// In the child: its own session (so that a terminal's Ctrl-C is ours alone to handle, and a signal
-/// reaches everything it starts), dead if the server dies, and with its socket open.
-fn isolate(socket: RawFd) -> io::Result<()> {
+/// reaches everything it starts), dead if the server dies, and with its pipes open.
+fn isolate(pipes: [RawFd; 2]) -> io::Result<()> {
     rustix::process::setsid()?;
     crate::descriptors::restore_limit();
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    // SAFETY: the descriptor is open: it was inherited from the server, which keeps it until after the
-    // start.
-    let socket = unsafe { rustix::fd::BorrowedFd::borrow_raw(socket) };
-    rustix::io::fcntl_setfd(socket, rustix::io::FdFlags::empty())?;
+    for pipe in pipes {
+        // SAFETY: the descriptor is open: it was inherited from the server, which keeps it until after the
+        // start.
+        let pipe = unsafe { rustix::fd::BorrowedFd::borrow_raw(pipe) };
+        rustix::io::fcntl_setfd(pipe, rustix::io::FdFlags::empty())?;
+    }
     Ok(())
 }
 

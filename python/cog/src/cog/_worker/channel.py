@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import struct
 import threading
 
@@ -41,11 +40,13 @@ class Protection:
 
 
 class Channel:
-    """The socket to the server. Writing is safe from any thread; reading is one thread's."""
+    """The pipes from and to the server. Writing is safe from any thread; reading is one thread's."""
 
-    def __init__(self, descriptor: int, spill_directory: str | None) -> None:
-        os.set_inheritable(descriptor, False)
-        self._socket = socket.socket(fileno=descriptor)
+    def __init__(self, incoming: int, outgoing: int, spill_directory: str | None) -> None:
+        os.set_inheritable(incoming, False)
+        os.set_inheritable(outgoing, False)
+        self._incoming = incoming
+        self._outgoing = outgoing
         self._spill_directory = spill_directory
         self._spilled = 0
         self._lock = threading.RLock()
@@ -59,7 +60,7 @@ class Channel:
     # Writing
 
     def send(self, message: dict[str, Any]) -> None:
-        """Writes one frame. In a forked child nothing is written: the socket is not the child's."""
+        """Writes one frame. In a forked child nothing is written: the pipe is not the child's."""
         if self.release_logs is not None and message["type"] != "log":
             self.release_logs()
         self._write(_frame(_encode(message).encode("utf-8", "surrogatepass")))
@@ -110,8 +111,10 @@ class Channel:
         self.enter()
         try:
             with self._lock:
-                self._socket.sendall(frame)
-        except (BrokenPipeError, ConnectionResetError):
+                written = os.write(self._outgoing, frame)
+                while written < len(frame):  # a signal came between
+                    written += os.write(self._outgoing, frame[written:])
+        except BrokenPipeError:
             os._exit(1)  # the server is gone, and nobody is left to tell
         finally:
             self.leave()
@@ -139,22 +142,19 @@ class Channel:
     # Reading
 
     def receive(self) -> dict[str, Any] | None:
-        """The next frame, None when the server has closed the socket."""
+        """The next frame, None when the server has closed the pipe."""
         while True:
             frame = self.buffered()
             if frame is not None:
                 return frame
-            data = self._socket.recv(READ_BYTES)
+            data = os.read(self._incoming, READ_BYTES)
             if not data:
                 return None
             self._buffer += data
 
     def feed(self) -> bool:
-        """For event loops: reads what is there without waiting. False when the server has closed the socket."""
-        try:
-            data = self._socket.recv(READ_BYTES, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return True
+        """For event loops, when there is something to read. False when the server has closed the pipe."""
+        data = os.read(self._incoming, READ_BYTES)
         self._buffer += data
         return bool(data)
 
@@ -176,8 +176,8 @@ class Channel:
         return message
 
     def fileno(self) -> int:
-        """For event loops."""
-        return self._socket.fileno()
+        """For event loops: where frames arrive."""
+        return self._incoming
 
 
 def _frame(body: bytes) -> bytes:

@@ -22,7 +22,8 @@ PROTOCOL_VERSION = 1
 
 def main() -> None:
     """Runs until the server says so, or is gone."""
-    channel = Channel(int(os.environ.pop("COG_WORKER_FD")), spill_directory())
+    incoming, outgoing = os.environ.pop("COG_WORKER_FDS").split(",")
+    channel = Channel(int(incoming), int(outgoing), spill_directory())
     logs = Logs(channel)
     logs.install()
     _scope.batch_sink = lambda size: channel.send({"type": "batch", "size": size})

@@ -1,6 +1,6 @@
 """Predictions of synchronous models: one at a time, in the main thread, with nothing beside it.
 
-Only a model with a health check gets a second thread, which reads the socket so that the check is answered while a
+Only a model with a health check gets a second thread, which reads the frames so that the check is answered while a
 prediction runs.
 """
 
@@ -181,7 +181,7 @@ def failure(error: BaseException, canceled: bool) -> tuple[dict[str, Any], None]
 
 
 class _Reader:
-    """Reads the socket in a thread of its own: answers health checks, hands everything else to the main thread."""
+    """Reads the frames in a thread of its own: answers health checks, hands everything else to the main thread."""
 
     def __init__(self, model: Model, channel: Channel) -> None:
         import queue

@@ -1,34 +1,58 @@
-//! The server's end of the socket to a worker, in two halves.
+//! The two pipes that carry frames to a worker and back.
 //!
-//! A stream of the event loop's own hears of every change, also of each frame that the worker has taken:
-//! that would wake the server once more for every prediction. Here each half hears of what it waits for.
+//! Not a pair of sockets: there, taking a frame wakes the other end to tell it that there is room again, even if it
+//! waits for something to read. Every prediction would wake its worker twice. A pipe tells only when it was full.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use bytes::BytesMut;
 use rustix::io::Errno;
-use rustix::net::SendFlags;
+use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+/// Asked for, since the usual 64 KiB take a large frame in many turns; what is granted is up to the system.
+const CAPACITY: usize = 1 << 20;
+
 /// Where frames of the worker arrive.
 pub(super) struct Incoming {
-    socket: AsyncFd<OwnedFd>,
+    pipe: AsyncFd<OwnedFd>,
 }
 
 /// Where frames for the worker leave.
 #[derive(Debug)]
 pub(super) struct Outgoing {
-    socket: OwnedFd,
+    pipe: OwnedFd,
 }
 
-/// Takes over a connected socket, which must not block.
-pub(super) fn halves(socket: OwnedFd) -> io::Result<(Incoming, Outgoing)> {
-    let outgoing = socket.try_clone()?;
+/// The other ends, which block.
+pub(super) struct Theirs {
+    pub(super) incoming: OwnedFd,
+    pub(super) outgoing: OwnedFd,
+}
+
+/// Both pipes. All ends are closed on `exec`.
+pub(super) fn pipes() -> io::Result<(Incoming, Outgoing, Theirs)> {
+    let (ours, outgoing) = pipe()?;
+    rustix::io::ioctl_fionbio(&ours, true)?;
+    let (incoming, theirs) = pipe()?;
+    rustix::io::ioctl_fionbio(&theirs, true)?;
     // SAFETY: an owned descriptor is the same, and open, until it is dropped with its registration.
-    let incoming = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE)? };
-    Ok((Incoming { socket: incoming }, Outgoing { socket: outgoing }))
+    let ours = unsafe { AsyncFd::register_with_interest(ours, Interest::READABLE)? };
+    Ok((
+        Incoming { pipe: ours },
+        Outgoing { pipe: theirs },
+        Theirs { incoming, outgoing },
+    ))
+}
+
+/// Its read end and its write end.
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    // Refused where the user has too many large ones already.
+    let _ = fcntl_setpipe_size(&write, CAPACITY);
+    Ok((read, write))
 }
 
 impl Incoming {
@@ -36,7 +60,7 @@ impl Incoming {
     /// lost when this is dropped early.
     pub(super) async fn read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
         loop {
-            let mut ready = self.socket.readable().await?;
+            let mut ready = self.pipe.readable().await?;
             let room = buffer.capacity() - buffer.len();
             match self.read_now(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
@@ -54,7 +78,7 @@ impl Incoming {
     /// The same without waiting, also for what the event loop has not heard of yet.
     pub(super) fn read_now(&self, buffer: &mut BytesMut) -> io::Result<usize> {
         loop {
-            match rustix::io::read(&self.socket, buffer.spare_capacity_mut()) {
+            match rustix::io::read(&self.pipe, buffer.spare_capacity_mut()) {
                 Ok((read, _)) => {
                     let length = read.len();
                     // SAFETY: so many bytes after the present ones were just written.
@@ -71,31 +95,29 @@ impl Incoming {
 impl Outgoing {
     /// Writes as much as there is room for.
     pub(super) fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
-        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-        Ok(rustix::net::send(&self.socket, bytes, flags)?)
+        Ok(rustix::io::write(&self.pipe, bytes)?)
     }
 
     /// Waits until there is room for something.
     pub(super) async fn room(&self) -> io::Result<()> {
-        let socket = self.socket.as_fd();
+        let pipe = self.pipe.as_fd();
         // SAFETY: the descriptor is borrowed from its owner for longer than it is registered.
-        let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::WRITABLE)? };
-        let _ready = socket.writable().await?;
+        let pipe = unsafe { AsyncFd::register_with_interest(pipe, Interest::WRITABLE)? };
+        let _ready = pipe.writable().await?;
         Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-
     use super::*;
 
+    /// What is written to one comes out of the other.
     fn pair() -> (Incoming, Outgoing) {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let (ours, theirs) =
-            socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
-        (halves(ours).unwrap().0, halves(theirs).unwrap().1)
+        let (incoming, _, theirs) = pipes().unwrap();
+        rustix::io::ioctl_fionbio(&theirs.outgoing, true).unwrap();
+        let pipe = theirs.outgoing;
+        (incoming, Outgoing { pipe })
     }
 
     #[tokio::test]
