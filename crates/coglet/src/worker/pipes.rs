@@ -34,16 +34,20 @@ pub(super) struct Theirs {
 
 /// Both pipes. All ends are closed on `exec`.
 pub(super) fn pipes() -> io::Result<(Incoming, Outgoing, Theirs)> {
-    let (ours, outgoing) = pipe()?;
-    rustix::io::ioctl_fionbio(&ours, true)?;
-    let (incoming, theirs) = pipe()?;
-    rustix::io::ioctl_fionbio(&theirs, true)?;
+    let (our_read, their_write) = pipe()?;
+    let (their_read, our_write) = pipe()?;
+    for ours in [&our_read, &our_write] {
+        rustix::io::ioctl_fionbio(ours, true)?;
+    }
     // SAFETY: an owned descriptor is the same, and open, until it is dropped with its registration.
-    let ours = unsafe { AsyncFd::register_with_interest(ours, Interest::READABLE)? };
+    let our_read = unsafe { AsyncFd::register_with_interest(our_read, Interest::READABLE)? };
     Ok((
-        Incoming { pipe: ours },
-        Outgoing { pipe: theirs },
-        Theirs { incoming, outgoing },
+        Incoming { pipe: our_read },
+        Outgoing { pipe: our_write },
+        Theirs {
+            incoming: their_read,
+            outgoing: their_write,
+        },
     ))
 }
 
