@@ -70,16 +70,22 @@ class Connection:
             pass
         return answer
 
-    def events(self, request: bytes) -> Iterator[bytes]:
-        """The text of a stream of server-sent events, in the pieces in which it comes; costs little."""
+    def events(self, request: bytes) -> Iterator[bytes] | None:
+        """The text of a stream of server-sent events, in the pieces in which it comes; None if the server is busy."""
         self.socket.sendall(request)
         data = b""
         while b"\r\n\r\n" not in data:
             data += self._receive()
         head, _, data = data.partition(b"\r\n\r\n")
-        if b" 200 " not in head.split(b"\r\n")[0]:
+        status = int(head[9:12])
+        if status == 409:
+            return None
+        if status != 200:
             raise RuntimeError(head.decode())
-        # The sizes of chunks stay in it; the last one is empty.
+        return self._pieces(data)
+
+    def _pieces(self, data: bytes) -> Iterator[bytes]:
+        # Costs little: the sizes of chunks stay in it; the last one is empty.
         while not data.endswith(b"0\r\n\r\n"):
             yield data
             data = self._receive()

@@ -7,7 +7,7 @@ import os
 
 from .. import _scope
 from .._scope import Scope
-from . import signals
+from . import loop, signals
 from .channel import Channel
 from .encode import Encoded, encode
 from .health import TIME_LIMIT_SECONDS, TIMED_OUT, answer, healthy
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def serve(model: Model, channel: Channel, logs: Logs) -> None:
     """Until the server says so, or is gone."""
-    asyncio.run(Concurrent(model, channel, logs).serve())
+    loop.run(Concurrent(model, channel, logs).serve())
 
 
 class Concurrent:
