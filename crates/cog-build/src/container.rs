@@ -12,7 +12,7 @@ pub(crate) use self::mount::Mount;
 use crate::base;
 use crate::debian::RunInRoot;
 use crate::error::{BuildError, Result};
-use crate::reporter::{Event, Reporter};
+use crate::reporter::{Event, Reporter, Silent};
 use crate::workshop::Workshop;
 
 /// A command to run.
@@ -58,7 +58,8 @@ mod mount {
     }
 }
 
-/// Runs the scripts of packages in a tree that is not a layer yet.
+/// Runs the scripts of packages in a tree that is not a layer yet. What they print is no news unless one fails; then it
+/// is in the error.
 pub(crate) struct InPlace<'a> {
     workshop: &'a Workshop<'a>,
     engine: &'a dyn Engine,
@@ -88,8 +89,11 @@ impl<'a> InPlace<'a> {
             working_dir: "/".to_owned(),
             mounts: Vec::new(),
         };
-        self.workshop
-            .execute(self.engine, vec![nothing], root.to_owned(), job)
+        let quiet = Workshop {
+            reporter: &Silent,
+            ..*self.workshop
+        };
+        quiet.execute(self.engine, vec![nothing], root.to_owned(), job)
     }
 }
 

@@ -33,6 +33,9 @@ impl Model {
             (Given::Omitted, generated) => (None, generated.ok().map(|one| one.handler)),
             (Given::Nothing, generated) => {
                 let generated = generated?;
+                if let Some(error) = generated.syntax_error {
+                    return Err(error.into());
+                }
                 for message in &generated.warnings {
                     request.reporter.report(Event::Warning { message });
                 }

@@ -1,12 +1,14 @@
 //! From references to the document.
 
+use std::rc::Rc;
+
 use crate::callable::{self, Callable, Mode};
 use crate::document::{self, Parts};
 use crate::error::{ErrorKind, Result, SchemaError};
 use crate::input::Inputs;
 use crate::json::{Json, Layout};
 use crate::output::Outputs;
-use crate::project::Project;
+use crate::project::{File, Project};
 use crate::tree::SourceTree;
 
 /// What a document is made of.
@@ -30,6 +32,8 @@ pub struct Schema {
     pub warnings: Vec<String>,
     /// What the source says of the model besides.
     pub handler: Handler,
+    /// Why Python will not load the model or the trainer: the document is made of what could be recognised.
+    pub syntax_error: Option<SchemaError>,
 }
 
 /// What an image needs to know of the model's method.
@@ -46,6 +50,7 @@ pub struct Handler {
 pub fn generate(request: &Request<'_>) -> Result<Schema> {
     let project = Project::new(request.tree);
     let mut handler = Handler::default();
+    let mut syntax_error = None;
     let mut one = |reference: Option<&str>, mode: Mode, prefix: &str| -> Result<Option<Json>> {
         let Some(reference) = reference else {
             return Ok(None);
@@ -53,13 +58,10 @@ pub fn generate(request: &Request<'_>) -> Result<Schema> {
         let made = single(&project, reference, mode, request.cog_version)
             .map_err(|error| error.prefixed(prefix))?;
         if mode == Mode::Predict {
-            let (function, concurrency) = (&made.1.function, made.1.concurrency);
-            handler = Handler {
-                is_concurrent: function.is_async || concurrency.is_some_and(|found| found.threads),
-                concurrency_max: concurrency.map(|found| found.max),
-            };
+            handler = made.handler;
         }
-        Ok(Some(made.0))
+        syntax_error = syntax_error.take().or(made.syntax_error);
+        Ok(Some(made.document))
     };
     let both = request.runner.is_some() && request.train.is_some();
     let prefix = |prefix: &'static str| if both { prefix } else { "" };
@@ -79,19 +81,45 @@ pub fn generate(request: &Request<'_>) -> Result<Schema> {
         json,
         warnings: project.warnings.take(),
         handler,
+        syntax_error,
     })
 }
 
-fn single(
-    project: &Project<'_>,
-    reference: &str,
-    mode: Mode,
-    version: &str,
-) -> Result<(Json, Callable)> {
+/// What one reference gives.
+struct Single {
+    document: Json,
+    handler: Handler,
+    syntax_error: Option<SchemaError>,
+}
+
+fn single(project: &Project<'_>, reference: &str, mode: Mode, version: &str) -> Result<Single> {
     let (path, name) = split(reference)?;
     let source = read(project, &path)?;
     let file = project.entry(&path, &source)?;
-    let callable = callable::find(project, &file, name, mode)?;
+    let syntax_error = file.module.error.clone();
+    // What is missing may only be hidden behind a slip further up.
+    let (document, callable) = interface(project, &file, name, mode, version)
+        .map_err(|error| syntax_error.clone().unwrap_or(error))?;
+    let concurrency = callable.concurrency;
+    let handler = Handler {
+        is_concurrent: callable.function.is_async || concurrency.is_some_and(|found| found.threads),
+        concurrency_max: concurrency.map(|found| found.max),
+    };
+    Ok(Single {
+        document,
+        handler,
+        syntax_error,
+    })
+}
+
+fn interface(
+    project: &Project<'_>,
+    file: &Rc<File>,
+    name: &str,
+    mode: Mode,
+    version: &str,
+) -> Result<(Json, Callable)> {
+    let callable = callable::find(project, file, name, mode)?;
     let inputs = Inputs {
         project,
         file: callable.file.clone(),

@@ -4,6 +4,7 @@
 
 use ruff_python_ast as ast;
 use ruff_python_ast::PySourceType;
+use ruff_python_parser::ParseError;
 use ruff_text_size::Ranged;
 
 use crate::error::{ErrorKind, Result, SchemaError};
@@ -21,6 +22,8 @@ pub(crate) struct Module {
     pub(crate) functions: Vec<Function>,
     pub(crate) imports: Vec<Import>,
     pub(crate) assignments: Vec<(String, Expr)>,
+    /// The first thing in it that is no Python.
+    pub(crate) error: Option<SchemaError>,
 }
 
 #[derive(Debug, Clone)]
@@ -47,8 +50,8 @@ pub(crate) struct Function {
     pub(crate) is_async: bool,
     pub(crate) decorators: Vec<Expr>,
     pub(crate) parameters: Vec<Parameter>,
-    /// Whether `*args` or `**kwargs` has an annotation.
-    pub(crate) typed_rest: bool,
+    /// `*args` or `**kwargs`, if it has an annotation.
+    pub(crate) typed_rest: Option<String>,
     pub(crate) returns: Option<Expr>,
     /// What the body returns by statements of its own level.
     pub(crate) returned: Vec<Expr>,
@@ -117,7 +120,10 @@ pub(crate) fn read(source: &str, path: &str) -> Result<Module> {
     }
     on_large_stack(source.len(), || {
         let parsed = ruff_python_parser::parse_unchecked_source(source, PySourceType::Python);
-        let mut module = Module::default();
+        let mut module = Module {
+            error: syntax_error(source, path, parsed.errors()),
+            ..Module::default()
+        };
         let reader = Reader { source };
         for statement in &parsed.syntax().body {
             reader.top(statement, &mut module);
@@ -125,6 +131,30 @@ pub(crate) fn read(source: &str, path: &str) -> Result<Module> {
         module
     })
     .ok_or_else(|| refuse("the parser gave up"))
+}
+
+/// Nothing is said of a file in another encoding, which was not read letter by letter.
+fn syntax_error(source: &str, path: &str, errors: &[ParseError]) -> Option<SchemaError> {
+    let first = errors.iter().min_by_key(|error| error.location.start())?;
+    if source.contains(char::REPLACEMENT_CHARACTER) {
+        return None;
+    }
+    let before = &source[..first.location.start().to_usize()];
+    let (line, column) = (
+        before.matches('\n').count() + 1,
+        before
+            .rsplit('\n')
+            .next()
+            .unwrap_or_default()
+            .chars()
+            .count()
+            + 1,
+    );
+    let message = format!(
+        "syntax error in {path}, line {line}, column {column}: {}",
+        first.error
+    );
+    Some(SchemaError::new(ErrorKind::Parse, message))
 }
 
 /// An annotation in quotes.
@@ -285,7 +315,7 @@ impl Reader<'_> {
             .iter()
             .chain(&parameters.args)
             .chain(&parameters.kwonlyargs);
-        let rest = [&parameters.vararg, &parameters.kwarg];
+        let rest = [("*", &parameters.vararg), ("**", &parameters.kwarg)];
         Function {
             name: function.name.to_string(),
             is_async: function.is_async,
@@ -304,10 +334,11 @@ impl Reader<'_> {
                         .map(|default| self.expr(default, 0)),
                 })
                 .collect(),
-            typed_rest: rest
-                .into_iter()
-                .flatten()
-                .any(|parameter| parameter.annotation.is_some()),
+            typed_rest: rest.into_iter().find_map(|(stars, parameter)| {
+                let parameter = parameter.as_ref()?;
+                parameter.annotation.as_ref()?;
+                Some(format!("{stars}{}", parameter.name))
+            }),
             returns: function
                 .returns
                 .as_ref()

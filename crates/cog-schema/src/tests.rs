@@ -259,7 +259,12 @@ fn mistakes_are_told_by_kind_and_text() {
         (
             "(self, *args: str) -> str",
             ErrorKind::Other,
-            "typed_parameter has no identifier",
+            "parameter '*args' on run names no input (typed_parameter has no identifier)",
+        ),
+        (
+            "(self, **options: str) -> str",
+            ErrorKind::Other,
+            "parameter '**options'",
         ),
         (
             "(self) -> ConcatenateIterator[int]",
@@ -292,6 +297,26 @@ fn mistakes_are_told_by_kind_and_text() {
         assert_eq!(error.kind, kind, "{signature_text}: {error}");
         assert!(error.message.contains(text), "{signature_text}: {error}");
     }
+}
+
+#[test]
+fn a_slip_is_told_beside_what_could_be_recognised() {
+    let slip = |source: &str| run(source).map(|made| made.syntax_error.map(|error| error.message));
+    let sound = "\u{feff}class Runner:\n    def run(self) -> str: ...\n";
+    assert_eq!(slip(sound), Ok(None));
+    let newer = "class Runner:\n    def run[T: int](self) -> str:\n        match f'{x!r:{\"w\"}}':\n            case _: ...\n";
+    assert_eq!(slip(newer), Ok(None));
+    let no_colon = "import cog\nclass Runner:\n    def run(self) -> str\n        return é\n";
+    let message =
+        "syntax error in run.py, line 3, column 25: Expected `:`, found newline".to_owned();
+    assert_eq!(slip(no_colon), Ok(Some(message)));
+    let hidden = slip("x = (\nclass Runner:\n    def run(self) -> str: ...\n").unwrap_err();
+    assert_eq!(hidden.kind, ErrorKind::Parse);
+    // Read as if it were UTF-8, a file in Latin-1 may look broken.
+    assert_eq!(
+        slip("caf\u{fffd} = 1\nclass Runner:\n    def run(self) -> str: ...\n"),
+        Ok(None)
+    );
 }
 
 #[test]

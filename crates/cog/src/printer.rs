@@ -153,6 +153,13 @@ impl Printer {
         bar
     }
 
+    /// A line below a spinner that says more; cut to the terminal's width.
+    pub(crate) fn detail(&self) -> ProgressBar {
+        let style = ProgressStyle::with_template("      {wide_msg:.dim}")
+            .expect("the template is a constant that parses");
+        self.bars.add(ProgressBar::new_spinner().with_style(style))
+    }
+
     fn line(&self, mark: &str, message: &str) {
         match self.colour {
             Colour::On => self.raw_line(&format!("{}{message}", mark.bold())),

@@ -9,6 +9,9 @@ use indicatif::ProgressBar;
 
 use crate::printer::{Printer, Progress};
 
+/// Key of what shows the last line of a command; no step has an empty title.
+const LAST_LINE: &str = "";
+
 pub(crate) struct Steps<'a> {
     printer: &'a Printer,
     /// By title or label, while they are shown.
@@ -59,6 +62,19 @@ impl<'a> Steps<'a> {
         bar.set_position(done);
     }
 
+    /// A line that a command printed: below its step while it runs, where there are bars.
+    fn output(&self, line: &str) {
+        if self.printer.progress() != Progress::Bars {
+            return self.printer.foreign(line);
+        }
+        if !line.trim().is_empty() {
+            self.bars()
+                .entry(LAST_LINE.to_owned())
+                .or_insert_with(|| self.printer.detail())
+                .set_message(line.to_owned());
+        }
+    }
+
     fn bars(&self) -> std::sync::MutexGuard<'_, HashMap<String, ProgressBar>> {
         self.bars
             .lock()
@@ -81,7 +97,7 @@ impl Reporter for Steps<'_> {
                 total,
                 unit,
             } => self.progress(label, done, total, unit),
-            Event::Output { line } => self.printer.foreign(line),
+            Event::Output { line } => self.output(line),
             Event::Warning { message } => self.printer.warning(message),
             Event::Notice { message } => self.printer.info(message),
             _ => {}

@@ -33,11 +33,13 @@ pub(crate) struct Property {
 
 impl Inputs<'_, '_> {
     pub(crate) fn properties(&self, function: &Function) -> Result<Vec<Property>> {
-        if function.typed_rest {
-            return Err(SchemaError::new(
-                ErrorKind::Other,
-                "typed_parameter has no identifier",
-            ));
+        if let Some(rest) = &function.typed_rest {
+            let message = format!(
+                "parameter '{rest}' on {} names no input (typed_parameter has no identifier): give each input a \
+                 parameter of its own",
+                function.name
+            );
+            return Err(SchemaError::new(ErrorKind::Other, message));
         }
         let mut properties = Vec::new();
         for parameter in &function.parameters {

@@ -44,6 +44,9 @@ pub(super) fn document(session: &Session<'_>, project: &Project) -> anyhow::Resu
             train: project.config.train.as_deref(),
             cog_version: env!("CARGO_PKG_VERSION"),
         })?;
+        if let Some(error) = generated.syntax_error {
+            return Err(error.into());
+        }
         for warning in &generated.warnings {
             session.printer.warning(warning);
         }
