@@ -91,13 +91,14 @@ def test_defaults_and_local_files_reach_the_handler(worker: Start, tmp_path: Pat
 
 
 @pytest.mark.parametrize(("how", "text"), [("raise", "ValueError: bad thing"), ("exit", "SystemExit: 3")])
-def test_what_a_model_raises_fails_its_prediction_only(worker: Start, how: str, text: str) -> None:
+def test_what_a_model_raises_fails_its_prediction_only(worker: Start, tmp_path: Path, how: str, text: str) -> None:
     echo = worker(ECHO)
     echo.ready()
     frames = echo.predict(s=how)
     assert frames[-1]["status"] == "failed"
     assert frames[-1]["error"] == f"Prediction failed: {text}"
-    assert "Traceback" in logs(frames, "1")
+    # From the model's own code on.
+    assert f'Traceback (most recent call last):\n  File "{tmp_path / "run.py"}"' in logs(frames, "1")
     assert echo.predict(2, s="again")[-1]["status"] == "succeeded"
 
 

@@ -10,10 +10,11 @@ from .._scope import Scope
 from . import loop, signals
 from .channel import Channel
 from .encode import Encoded, encode
+from .errors import described
 from .health import TIME_LIMIT_SECONDS, TIMED_OUT, answer, healthy
 from .logs import Logs, task_prediction
 from .main import fail_setup
-from .model import Model, described, scratch_directory, spill_directory
+from .model import Model, scratch_directory, spill_directory
 from .serial import failure, finish, metric_sink, send_chunk
 
 TYPE_CHECKING = False  # `typing` would be the slowest import of a small model

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 
 from .channel import Channel
-from .model import Model, described
+from .errors import described
+from .model import Model
 
 TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from .. import _scope
 from .._version import __version__
 from . import signals
 from .channel import Channel
+from .errors import described, print_traceback
 from .logs import Logs
-from .model import Model, described, python_version, spill_directory
+from .model import Model, python_version, spill_directory
 
 TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
 if TYPE_CHECKING:
@@ -72,11 +73,9 @@ def _load(channel: Channel, first: dict[str, Any]) -> Model:
 
 def fail_setup(channel: Channel, what: str, error: BaseException) -> None:
     """Tells the server and ends the process."""
-    import traceback
-
     from .model import ConcurrencyError
 
-    traceback.print_exception(type(error), error, error.__traceback__)
+    print_traceback(error)
     text = str(error) if isinstance(error, ConcurrencyError) else f"{what}: {described(error)}"
     _fail(channel, text)
 

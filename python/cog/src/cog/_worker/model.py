@@ -84,12 +84,6 @@ def _flags(function: Any) -> int:
     return int(code.co_flags) if code else 0
 
 
-def described(error: BaseException) -> str:
-    """``ValueError: it was odd``."""
-    text = str(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
 def python_version() -> str:
     """Such as ``3.11.2``."""
     import sys

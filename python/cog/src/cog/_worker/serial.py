@@ -15,10 +15,11 @@ from ..exceptions import CancelationException
 from . import signals
 from .channel import Channel, NoRoom
 from .encode import Encoded, OutputError, encode
+from .errors import described, print_traceback
 from .health import answer
 from .logs import Logs
 from .main import fail_setup
-from .model import Model, described, scratch_directory, spill_directory
+from .model import Model, scratch_directory, spill_directory
 
 TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
 if TYPE_CHECKING:
@@ -174,9 +175,7 @@ def failure(error: BaseException, canceled: bool) -> tuple[dict[str, Any], None]
         return {"status": "canceled"}, None
     if isinstance(error, (OutputError, NoRoom)):
         return {"status": "failed", "error": f"Prediction failed: {error}"}, None
-    import traceback
-
-    traceback.print_exception(type(error), error, error.__traceback__)
+    print_traceback(error)
     return {"status": "failed", "error": f"Prediction failed: {described(error)}"}, None
 
 
