@@ -60,6 +60,9 @@ pub enum BuildError {
     /// GPU images are not there yet.
     #[error("`build.gpu: true` is not supported yet")]
     Gpu,
+    /// Managed weights are not there yet.
+    #[error("`weights` is not supported yet: the files would be missing in the image")]
+    Weights,
     /// An SDK that the server does not work with.
     #[error("cog version {version} is below the minimum required version 0.16.0")]
     OldSdk {
@@ -175,6 +178,9 @@ impl Hint for BuildError {
                 "check the network, or use `--base debian`, which needs no registry"
             }
             Self::Gpu => "set `gpu: false`, or leave it out, to build for the CPU",
+            Self::Weights => {
+                "leave `weights` out, and keep the files in the project's folder or fetch them in `setup()`"
+            }
             Self::NoModel => "add `run: \"run.py:Runner\"` to cog.yaml",
             Self::NeedsContainer { .. } => {
                 "allow user namespaces, or run as root; `cog run --engine host` needs no container"

@@ -88,6 +88,9 @@ impl<'a> BuildRequest<'a> {
         if self.config.gpu() {
             return Err(BuildError::Gpu);
         }
+        if !self.config.weights.is_empty() {
+            return Err(BuildError::Weights);
+        }
         match self
             .config
             .build

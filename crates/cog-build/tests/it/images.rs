@@ -105,6 +105,8 @@ fn what_cannot_be_built_is_refused_at_once() {
     let error = project.build(&store).expect_err("there is no model");
     assert!(matches!(error, BuildError::NoModel), "{error}");
     assert!(error.to_string().contains("`predict`"));
+    project.config.weights = vec![cog_config::Weights::default()];
+    assert!(matches!(project.build(&store), Err(BuildError::Weights)));
     project.build_section().gpu = true;
     assert!(matches!(project.build(&store), Err(BuildError::Gpu)));
 }
