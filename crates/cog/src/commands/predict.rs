@@ -12,6 +12,7 @@ use crate::args::RunArgs;
 use crate::client;
 use crate::inputs::{self, Given};
 use crate::outputs::{self, Destination};
+use crate::printer::Printer;
 use crate::reporter::Steps;
 use crate::runtime::{Server, Surroundings, block_on, environment, free_address};
 use crate::session::{Session, build_request};
@@ -21,6 +22,11 @@ use super::schema::{SCHEMA_LABEL, document};
 /// The largest body that the server takes, in bytes.
 const MAX_REQUEST: usize = 100 << 20;
 const INPUT: &str = "Input";
+/// The prediction's id: its server runs no other.
+const ID: &str = "run";
+const STATUS_ROUTE: &str = "/predictions/run";
+/// How soon what the model printed is shown while it works.
+const LOGS_INTERVAL: Duration = Duration::from_millis(250);
 const TOKEN: &str = "REPLICATE_API_TOKEN";
 
 pub(crate) fn run(session: &Session<'_>, args: &RunArgs) -> anyhow::Result<()> {
@@ -147,7 +153,7 @@ impl Prediction {
         let mut server = surroundings.start_server(engine, free_address()?, &[], env)?;
         server.await_ready(Duration::from_secs(args.setup_timeout))?;
         session.printer.info("Running prediction...");
-        let response = ask(&server, request)?;
+        let response = ask(session, &server, request)?;
         let result = self.show(session, args, &response);
         server.stop()?;
         result
@@ -155,7 +161,9 @@ impl Prediction {
 
     /// The request's body. Files are in it.
     fn request(&self) -> anyhow::Result<Vec<u8>> {
-        let body = serde_json::to_vec(&json!({ "input": self.inputs, "context": self.context }))?;
+        let body = serde_json::to_vec(
+            &json!({ "id": ID, "input": self.inputs, "context": self.context }),
+        )?;
         if body.len() > MAX_REQUEST {
             let size = |value: &Value| value.as_str().map_or(0, str::len);
             let largest = self.inputs.iter().max_by_key(|(_, value)| size(value));
@@ -204,12 +212,64 @@ impl Prediction {
     }
 }
 
-fn ask(server: &Server, body: Vec<u8>) -> anyhow::Result<Value> {
-    let response = block_on(client::post_json(server.address, "/predictions", body))?;
+/// Asks, and passes on what the model prints while it works.
+fn ask(session: &Session<'_>, server: &Server, body: Vec<u8>) -> anyhow::Result<Value> {
+    let mut logs = Logs::default();
+    let response = block_on(async {
+        let answer = client::post_json(server.address, "/predictions", body);
+        let mut answer = std::pin::pin!(answer);
+        loop {
+            tokio::select! {
+                response = &mut answer => break response,
+                () = tokio::time::sleep(LOGS_INTERVAL) => {}
+            }
+            // Servers of older images don't know the route; theirs are shown at the end.
+            if let Ok(so_far) = client::get(server.address, STATUS_ROUTE).await
+                && let Ok(snapshot) = serde_json::from_slice::<Value>(&so_far.body)
+            {
+                logs.show_lines(session.printer, &snapshot);
+            }
+        }
+    })?;
     match response.status {
-        200 => serde_json::from_slice(&response.body).context("the server's answer is no JSON"),
+        200 => {
+            let answer =
+                serde_json::from_slice(&response.body).context("the server's answer is no JSON")?;
+            logs.show_rest(session.printer, &answer);
+            Ok(answer)
+        }
         422 => bail!("{}", refused(&response.body)),
         status => bail!("Failed to run prediction: /predictions call returned status {status}"),
+    }
+}
+
+/// How much of a prediction's logs has been shown, in bytes.
+#[derive(Default)]
+struct Logs {
+    shown: usize,
+}
+
+impl Logs {
+    /// The whole lines that are new.
+    fn show_lines(&mut self, printer: &Printer, prediction: &Value) {
+        let new = self.unshown(prediction);
+        if let Some(end) = new.rfind('\n') {
+            printer.foreign(&new[..end]);
+            self.shown += end + 1;
+        }
+    }
+
+    fn show_rest(&mut self, printer: &Printer, prediction: &Value) {
+        let new = self.unshown(prediction);
+        if !new.is_empty() {
+            printer.foreign(new.strip_suffix('\n').unwrap_or(new));
+            self.shown += new.len();
+        }
+    }
+
+    fn unshown<'a>(&self, prediction: &'a Value) -> &'a str {
+        let logs = prediction["logs"].as_str().unwrap_or_default();
+        logs.get(self.shown..).unwrap_or_default()
     }
 }
 
