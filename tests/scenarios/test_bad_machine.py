@@ -156,7 +156,12 @@ def test_a_model_that_takes_all_memory_is_told_so(tmp_path: Path) -> None:
         "    def run(self) -> int:\n        return len(bytearray(64 << 30))\n"
     )
     limited = ("sh", "-c", 'ulimit -v 4000000; exec "$0" "$@"')
-    project.cog("run", before=limited).fails_with("MemoryError")
+    done = project.cog("run", before=limited)
+    assert done.status == 1, done
+    assert done.stderr.endswith("Prediction failed: MemoryError\n"), done
+    # Where in the model it happened, and nothing of ours.
+    assert 'File "/src/run.py", line 6, in run' in done.stderr, done
+    assert "_worker" not in done.stderr, done
 
 
 def test_all_that_runs_ends_with_the_command(tmp_path: Path) -> None:
