@@ -17,8 +17,8 @@ pub(crate) use self::debian::DebianFacts;
 pub(crate) use self::registry::fetch;
 pub use self::registry::pull;
 use crate::error::{BuildError, Result};
-use crate::python::venv::Interpreter;
 use crate::workshop::Workshop;
+use cog_python::venv::Interpreter;
 
 /// Names the base, where the command line does not.
 pub const COG_BASE: &str = "COG_BASE";

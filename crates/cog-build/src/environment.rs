@@ -13,12 +13,12 @@ use crate::lock::ProjectLock;
 use crate::model::Model;
 use crate::plan::{BuildPlan, Facts, Step, Work};
 use crate::project::BuildRequest;
-use crate::python::freeze::{self, Freeze};
 use crate::reporter::{Event, Reporter};
 use crate::steps::python_packages::{self, Packages};
 use crate::steps::{certificates, command, runtime, system_packages};
 use crate::variables::{Variables, build_variables};
 use crate::workshop::Workshop;
+use cog_python::freeze::{self, Freeze};
 
 /// An image without its source, ready to run with the project mounted at its working directory.
 #[derive(Debug, Clone)]

@@ -7,11 +7,11 @@ use cog_errors::Hint;
 use crate::certificate::CertificateError;
 use crate::command::CommandError;
 use crate::context::ContextError;
-use crate::debian::DebianError;
-use crate::python::distribution::DistributionError;
-use crate::requirements::RequirementError;
 use crate::secrets::SecretError;
-use crate::uv::UvError;
+use cog_debian::DebianError;
+use cog_python::distribution::DistributionError;
+use cog_python::requirements::RequirementError;
+use cog_python::uv::UvError;
 
 /// A project could not be built.
 #[derive(Debug, thiserror::Error)]

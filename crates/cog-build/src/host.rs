@@ -12,8 +12,8 @@ use crate::plan::{key, list};
 use crate::project::BuildRequest;
 use crate::steps::python_packages::resolve_for_host;
 use crate::steps::runtime::{server_program, write_sdk};
-use crate::uv::{Target, Uv, minor_version};
 use crate::workshop::{Cache, Workshop};
+use cog_python::uv::{Target, minor_version};
 
 /// Raise it whenever the same inputs give another environment.
 const RECIPE: u32 = 1;
@@ -69,7 +69,7 @@ pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
     }
     let title = format!("environment for Python {}", python.version);
     workshop.timed(&title, || {
-        let uv = Uv::find(request.store.root(), request.reporter)?;
+        let uv = workshop.uv()?;
         let target = Target {
             python: python.version.clone(),
             platform: None,
@@ -145,7 +145,7 @@ impl HostPython {
     }
 
     fn look_for(workshop: &Workshop<'_>, key: &StepKey, wanted: &str) -> Result<Self> {
-        let uv = Uv::find(workshop.store.root(), workshop.reporter)?;
+        let uv = workshop.uv()?;
         let found = match uv.find_python(wanted)? {
             Some(path) => Some(path),
             None => uv.find_python(OLDEST_PYTHON)?,

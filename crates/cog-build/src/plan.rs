@@ -10,8 +10,8 @@ use cog_image::{Compression, StepKey};
 
 use crate::certificate::Certificates;
 use crate::command::{Command, CommandError};
-use crate::python::venv::Interpreter;
-use crate::requirements::Requirements;
+use cog_python::requirements::Requirements;
+use cog_python::venv::Interpreter;
 
 /// What is known about the project's surroundings before anything is built.
 #[derive(Debug, Clone)]

@@ -13,11 +13,11 @@ use crate::error::{BuildError, Result};
 use crate::model::Model;
 use crate::plan::Wishes;
 use crate::reporter::{Event, Reporter};
-use crate::requirements::Requirements;
 use crate::sdk::VERSION;
 use crate::secrets::{Secret, SecretValue};
 use crate::variables::ModelVariables;
 use crate::workshop::{Cache, Workshop};
+use cog_python::requirements::Requirements;
 
 /// The Python of projects that name none.
 const DEFAULT_PYTHON: &str = "3.13";

@@ -6,6 +6,8 @@ use std::time::Instant;
 use cog_engine::Engine;
 use cog_image::{Compression, LayerOptions, Modes, StepKey, StepRecord, Store};
 
+use cog_python::uv::Uv;
+
 use crate::error::Result;
 use crate::plan::Containers;
 use crate::reporter::{Event, Outcome, Reporter};
@@ -127,6 +129,13 @@ impl Workshop<'_> {
             Cache::Use => Ok(self.store.step(key)?),
             Cache::Ignore => Ok(None),
         }
+    }
+
+    /// The program that resolves and installs Python packages.
+    pub(crate) fn uv(&self) -> Result<Uv> {
+        Ok(Uv::find(self.store.root(), &|message| {
+            self.notice(message);
+        })?)
     }
 
     pub(crate) fn warn(&self, message: &str) {

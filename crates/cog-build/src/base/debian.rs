@@ -9,15 +9,15 @@ use serde_json::{Map, json};
 use super::python_build;
 use super::{Base, BaseFacts, python_platform};
 use crate::container::InPlace;
-use crate::debian::{
-    Architecture, Archive, Lock, Mirror, Progress, Request, Suite, apt_sources, assemble, resolve,
-};
 use crate::error::{BuildError, Result};
 use crate::plan::{KeyBuilder, key};
-use crate::python::venv::Interpreter;
 use crate::reporter::{Event, Unit};
-use crate::uv::minor_version;
 use crate::workshop::Workshop;
+use cog_debian::{
+    Architecture, Archive, Lock, Mirror, Progress, Request, Suite, apt_sources, assemble, resolve,
+};
+use cog_python::uv::minor_version;
+use cog_python::venv::Interpreter;
 
 /// Raise it whenever the same packages give another layer.
 const RECIPE: u32 = 1;

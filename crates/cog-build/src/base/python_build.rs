@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::Base;
 use crate::error::{BuildError, Result};
-use crate::python::venv::Interpreter;
-use crate::uv::{Uv, minor_version};
 use crate::workshop::Workshop;
+use cog_python::uv::minor_version;
+use cog_python::venv::Interpreter;
 
 /// Where it goes in the image, without leading slash.
 const PYTHON_DIR: &str = "opt/python";
@@ -16,7 +16,7 @@ pub(super) fn add(workshop: &Workshop<'_>, mut base: Base, version: &str) -> Res
     let minor = minor_version(version);
     let title = format!("base: Python {version}");
     let layer = workshop.timed(&title, || {
-        let uv = Uv::find(workshop.store.root(), workshop.reporter)?;
+        let uv = workshop.uv()?;
         let scratch = workshop.store.scratch()?;
         let downloads = scratch.path().join("downloads");
         fs_err::create_dir(&downloads)?;

@@ -10,10 +10,10 @@ use super::{Base, BaseFacts, architecture, probe, python_platform};
 use crate::certificate::{COG_CA_CERT, Certificates};
 use crate::error::{BuildError, Result};
 use crate::plan::key;
-use crate::python::venv::Interpreter;
 use crate::reporter::{Event, Reporter, Unit};
-use crate::uv::minor_version;
 use crate::workshop::Workshop;
+use cog_python::uv::minor_version;
+use cog_python::venv::Interpreter;
 
 const RECIPE: u32 = 1;
 

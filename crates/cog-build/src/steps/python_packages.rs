@@ -4,6 +4,7 @@
 mod compile;
 mod layers;
 mod resolution;
+mod skeleton;
 
 use std::path::{Path, PathBuf};
 
@@ -16,12 +17,12 @@ pub(crate) use resolution::{Resolution, resolve_for_host};
 
 use crate::container::{Job, Mount};
 use crate::error::{BuildError, Result};
-use crate::python::distribution::Prefix;
-use crate::python::freeze::Freeze;
-use crate::python::venv::Interpreter;
-use crate::requirements::Requirements;
-use crate::uv::{Target, Uv, UvError, install_arguments, resolve_arguments};
 use crate::workshop::Workshop;
+use cog_python::distribution::Prefix;
+use cog_python::freeze::Freeze;
+use cog_python::requirements::Requirements;
+use cog_python::uv::{Target, Uv, UvError, install_arguments, resolve_arguments};
+use cog_python::venv::Interpreter;
 
 /// What is to be installed, and for which Python.
 pub(crate) struct Packages<'a> {
@@ -50,7 +51,7 @@ pub(crate) fn run(
     packages: &Packages<'_>,
     below: &[Layer],
 ) -> Result<StepRecord> {
-    let uv = Uv::find(workshop.store.root(), workshop.reporter)?;
+    let uv = workshop.uv()?;
     let staging = Staging::new(workshop, packages.requirements)?;
     let target = Target {
         python: packages.interpreter.minor.clone(),

@@ -9,12 +9,12 @@ use serde_json::json;
 use super::python_packages::{CompileJob, compile, entry};
 use crate::error::{BuildError, Result};
 use crate::plan::key;
-use crate::python::distribution::{File, Source};
-use crate::python::freeze::Freeze;
-use crate::python::record::{self, Row};
-use crate::python::venv::Interpreter;
 use crate::sdk::{self, VERSION};
 use crate::workshop::Workshop;
+use cog_python::distribution::{File, Source};
+use cog_python::freeze::Freeze;
+use cog_python::record::{self, Row};
+use cog_python::venv::Interpreter;
 
 /// Path of the `coglet` program, where it is not beside the running one.
 pub const COG_COGLET_BINARY: &str = "COG_COGLET_BINARY";
@@ -182,7 +182,7 @@ fn info_files(freeze: &Freeze, interpreter: &Interpreter) -> Vec<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::python::freeze;
+    use cog_python::freeze;
 
     #[test]
     fn the_runtime_is_listed_as_installed() {

@@ -6,9 +6,9 @@ use cog_image::{Layer, StepRecord};
 
 use crate::base::{self, DebianFacts};
 use crate::container::{Job, Mount};
-use crate::debian::APT_SOURCES_PATH;
 use crate::error::Result;
 use crate::workshop::Workshop;
+use cog_debian::APT_SOURCES_PATH;
 
 /// What the package manager leaves behind that is of no use in an image, or differs each time.
 const LEFT_OVERS: [&str; 12] = [

@@ -28,6 +28,5 @@ pub(crate) fn render(error: &anyhow::Error, colour: cog_errors::Colour) -> Strin
 fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     let build = || error.downcast_ref::<cog_build::BuildError>()?.hint();
     let image = || error.downcast_ref::<cog_image::Error>()?.hint();
-    let uv = || error.downcast_ref::<cog_build::UvError>()?.hint();
-    build().or_else(image).or_else(uv)
+    build().or_else(image)
 }

@@ -6,10 +6,10 @@ use cog_image::{Layer, Scratch};
 
 use crate::container::{Job, Mount};
 use crate::error::Result;
-use crate::python::bytecode::{self, Module, SCRIPT, Work};
-use crate::python::distribution::{File, Source};
-use crate::python::venv::Interpreter;
 use crate::workshop::Workshop;
+use cog_python::bytecode::{self, Module, SCRIPT, Work};
+use cog_python::distribution::{File, Source};
+use cog_python::venv::Interpreter;
 
 /// Where the container finds the files to compile.
 const INPUT: &str = "/tmp/cog-compile/in";

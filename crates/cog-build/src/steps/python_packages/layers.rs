@@ -4,15 +4,15 @@
 use cog_image::{Entry, EntryKind, Layer, StepKey, StepRecord};
 
 use super::compile::{CompileJob, Compiled, compile};
+use super::skeleton::skeleton;
 use super::{Packages, Resolution, Staging};
 use crate::context::{self, directory};
 use crate::error::Result;
 use crate::plan::{Containers, KeyBuilder, key, list};
-use crate::python::distribution::{Distribution, File, Source};
-use crate::python::groups;
-use crate::python::venv;
-use crate::requirements::{ARTIFACTS_DIR, normalise};
 use crate::workshop::Workshop;
+use cog_python::distribution::{Distribution, File, Source};
+use cog_python::groups;
+use cog_python::requirements::{ARTIFACTS_DIR, normalise};
 
 const RECIPE: u32 = 2;
 
@@ -145,7 +145,7 @@ fn frame_id(packages: &Packages<'_>) -> String {
 
 /// What makes the environment one, and where its packages came from.
 fn frame(packages: &Packages<'_>, staging: &Staging) -> Vec<Entry> {
-    let mut entries = venv::skeleton(packages.interpreter);
+    let mut entries = skeleton(packages.interpreter);
     entries.push(context::temporary_folder());
     entries.push(Entry {
         path: REQUIREMENTS.into(),

@@ -9,9 +9,9 @@ use serde_json::json;
 use super::Staging;
 use crate::error::Result;
 use crate::plan::{key, list};
-use crate::requirements::{ARTIFACTS_DIR, Requirements};
-use crate::uv::{Builds, Target, Uv};
 use crate::workshop::Workshop;
+use cog_python::requirements::{ARTIFACTS_DIR, Requirements};
+use cog_python::uv::{Builds, Target, Uv};
 
 /// What models use without saying so, because the SDK of the reference brought it.
 const UNDECLARED: [&str; 4] = ["requests", "PyYAML", "structlog", "typing_extensions"];
@@ -49,7 +49,8 @@ impl Resolution {
 
     /// The lines that pin the package `name` (normalised): version and hashes, or URL.
     pub(super) fn pin(&self, name: &str) -> Option<&str> {
-        let starts = |line: &str| crate::requirements::package_name(line).as_deref() == Some(name);
+        let starts =
+            |line: &str| cog_python::requirements::package_name(line).as_deref() == Some(name);
         let begin = self.line_starts().find(|&at| starts(&self.pins[at..]))?;
         let end = self
             .line_starts()
@@ -169,7 +170,7 @@ fn extras(requirements: &Requirements, python: &str) -> Vec<&'static str> {
         extras.push(OLD_SETUPTOOLS);
     }
     extras.retain(|extra| {
-        let name = crate::requirements::package_name(extra);
+        let name = cog_python::requirements::package_name(extra);
         !name.is_some_and(|name| requirements.mentions(&name))
     });
     extras
