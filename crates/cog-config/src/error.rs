@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use cog_errors::Hint;
+
 /// A place in the file: line and column, both from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Location {
@@ -20,6 +22,8 @@ pub struct Problem {
     pub message: String,
     /// Where.
     pub location: Option<Location>,
+    /// What to do about it, as a phrase.
+    pub hint: Option<String>,
 }
 
 /// Something that works but should be changed.
@@ -100,6 +104,19 @@ pub enum ConfigError {
         /// The mistakes, in the order of the rules.
         problems: Vec<Problem>,
     },
+}
+
+impl Hint for ConfigError {
+    fn hint(&self) -> Option<String> {
+        let Self::Invalid { problems, .. } = self else {
+            return None;
+        };
+        let hints: Vec<&str> = problems
+            .iter()
+            .filter_map(|one| one.hint.as_deref())
+            .collect();
+        (!hints.is_empty()).then(|| hints.join("\n  "))
+    }
 }
 
 fn place(file_name: &str, location: Option<Location>) -> String {

@@ -173,22 +173,17 @@ impl Reader {
         Some(mount)
     }
 
+    /// A mapping with `max`; a number alone, as some projects have it, means the same.
     fn concurrency(&mut self, node: &Node) -> Option<(i64, Location)> {
+        if node.kind() == Kind::Integer {
+            return self.integer("concurrency", node);
+        }
         let members = self.mapping("concurrency", node)?;
         let Some(max) = member(members, "max") else {
             self.problem("concurrency", node.location, "max is required");
             return None;
         };
-        if let Some(value) = max
-            .text()
-            .filter(|_| max.kind() == Kind::Integer)
-            .and_then(|text| text.parse().ok())
-        {
-            Some((value, max.location))
-        } else {
-            self.type_error("concurrency.max", max, &["integer"]);
-            None
-        }
+        self.integer("concurrency.max", max)
     }
 
     fn weights(&mut self, node: &Node) -> Vec<WeightsDraft> {
@@ -325,6 +320,15 @@ impl Reader {
         }
     }
 
+    fn integer(&mut self, path: &str, node: &Node) -> Option<(i64, Location)> {
+        let text = node.text().filter(|_| node.kind() == Kind::Integer);
+        if let Some(value) = text.and_then(|text| text.parse().ok()) {
+            return Some((value, node.location));
+        }
+        self.type_error(path, node, &["integer"]);
+        None
+    }
+
     fn required(
         &mut self,
         path: &str,
@@ -366,6 +370,7 @@ impl Reader {
             Problem {
                 message,
                 location: Some(location),
+                hint: None,
             },
         ));
     }

@@ -32,11 +32,18 @@ pub struct Loaded {
 pub trait Files {
     /// Whether the project has this file; an absolute path is taken as it is.
     fn exists(&self, path: &str) -> bool;
+
+    /// The text of this file, if it can be read.
+    fn read(&self, path: &str) -> Option<String>;
 }
 
 impl Files for ProjectFile {
     fn exists(&self, path: &str) -> bool {
         self.directory.join(path).exists()
+    }
+
+    fn read(&self, path: &str) -> Option<String> {
+        fs_err::read_to_string(self.directory.join(path)).ok()
     }
 }
 

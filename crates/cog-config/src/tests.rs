@@ -8,6 +8,10 @@ impl Files for Present {
     fn exists(&self, path: &str) -> bool {
         self.0.contains(&path)
     }
+
+    fn read(&self, path: &str) -> Option<String> {
+        self.exists(path).then(|| "torch==2.0.1\n".to_owned())
+    }
 }
 
 fn read(text: &str) -> Result<Loaded, ConfigError> {
@@ -103,6 +107,21 @@ fn older_fields_work_and_name_their_successors() {
     assert_eq!(loaded.config.concurrency_max, Some(5));
     let both = build("python_packages: [a]\n  python_requirements: requirements.txt");
     assert!(error(&both).contains("only one of python_packages or python_requirements can be set"));
+}
+
+#[test]
+fn concurrency_is_a_mapping_or_a_number() {
+    for yaml in ["concurrency: {max: 5}\n", "concurrency: 5\n"] {
+        assert_eq!(config(yaml).concurrency_max, Some(5));
+    }
+    for (yaml, why) in [
+        ("concurrency: many\n", "must be a mapping"),
+        ("concurrency: {max: many}\n", "must be a integer"),
+        ("concurrency: {}\n", "max is required"),
+        ("concurrency: 0\n", "must be at least 1"),
+    ] {
+        assert!(error(yaml).contains(why), "{yaml}");
+    }
 }
 
 #[test]

@@ -1,0 +1,9 @@
+//! The crate from outside: whole files in, completed projects out.
+
+mod base;
+mod corpus;
+mod cuda;
+mod random;
+mod requirements;
+mod support;
+mod validation;
