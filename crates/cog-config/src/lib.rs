@@ -9,6 +9,7 @@ mod config;
 pub mod cuda;
 mod environment;
 mod error;
+mod keys;
 mod label;
 mod name;
 mod parse;

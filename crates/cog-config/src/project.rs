@@ -93,10 +93,16 @@ pub fn parse(text: &str, file_name: &str, files: &dyn Files) -> Result<Loaded, C
         .chain(semantic_problems)
         .collect();
     if !problems.is_empty() {
+        let meant = |warning: &Warning| matches!(warning, Warning::Unknown { meant: Some(_), .. });
         return Err(ConfigError::Invalid {
             file_name: file_name.to_owned(),
             problems,
+            ignored: warnings.into_iter().filter(meant).collect(),
         });
+    }
+    if root.is_none_or(|root| root.is_null()) {
+        let file_name = file_name.to_owned();
+        warnings.push(Warning::Empty { file_name });
     }
     warnings.splice(0..0, validate::deprecations(&draft));
     Ok(Loaded { config, warnings })

@@ -1,7 +1,7 @@
 //! The rules that types can't express, in the order in which they are reported.
 
 use crate::config::{Build, Config, PythonVersion};
-use crate::error::{Location, Problem, Warning};
+use crate::error::{Location, PYTHON_PACKAGES, Problem, Warning};
 use crate::parse::{Draft, Text};
 use crate::project::Files;
 use crate::version::Version;
@@ -57,7 +57,7 @@ pub(crate) fn deprecations(draft: &Draft) -> Vec<Warning> {
         ),
         (
             build(|build| !build.python_packages.is_empty()),
-            "build.python_packages",
+            PYTHON_PACKAGES,
             "build.python_requirements",
         ),
         (
@@ -152,6 +152,10 @@ impl Problems {
     ) -> Option<PythonVersion> {
         let text = draft.python_version.as_ref();
         let Some(text) = text.filter(|text| !text.text.trim().is_empty()) else {
+            // One that is of the wrong type is reported as such.
+            if draft.mistyped_python {
+                return None;
+            }
             self.add(
                 "invalid build.python_version: python_version is required. Add it to the build section of your \
                  cog.yaml, e.g. `python_version: \"3.13\"`",

@@ -111,17 +111,20 @@ impl Wanted<'_> {
                 torch.unwrap_or("(none)"),
             ),
         };
-        let promised = |package: &&String| !PROMISED.contains(&package.as_str());
+        let (held, missing): (Vec<String>, Vec<String>) = self
+            .system_packages
+            .iter()
+            .cloned()
+            .partition(|package| PROMISED.contains(&package.as_str()));
+        let reason = match held.as_slice() {
+            [] => reason,
+            held => format!("{reason}; has {}", held.join(", ")),
+        };
         BaseCandidate {
             kind: BaseKind::CogBase,
             reference: found.map(|image| image.reference(&options.registry_host)),
             reason,
-            system_packages: self
-                .system_packages
-                .iter()
-                .filter(promised)
-                .cloned()
-                .collect(),
+            system_packages: missing,
             uv_python: cuda.is_some_and(|cuda| cuda.major >= UV_PYTHON_SINCE_CUDA),
         }
     }

@@ -289,3 +289,14 @@ fn concurrency_is_the_configurations_then_the_models() {
     assert_eq!(completed("", Some(3)), Some(3));
     assert_eq!(completed("", None), None);
 }
+
+#[test]
+fn it_reads_well_as_json() {
+    let completed = Project::cpu(
+        "python_version: '3.12', system_packages: [git, cowsay]",
+        &["torch==2.3.1"],
+    )
+    .completed();
+    let json = serde_json::to_string_pretty(&completed).expect("JSON");
+    assert_eq!(json, include_str!("completed.json").trim_end());
+}

@@ -1,6 +1,7 @@
 //! The crate from outside: whole files in, completed projects out.
 
 mod base;
+mod config;
 mod corpus;
 mod cuda;
 mod random;
