@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use cog_config::Completed;
 use cog_image::{Layer, Store};
 use cog_python::freeze;
 
@@ -58,7 +59,7 @@ pub fn prepare(request: &BuildRequest<'_>) -> Result<Environment> {
     let (_lock, model) = open_project(request)?;
     let _lease = request.store.lease()?;
     let workshop = request.workshop();
-    let mut environment = make(request, &workshop)?;
+    let mut environment = make(request, &request.complete()?, &workshop)?;
     request.model_variables(&model).add(&mut environment.env);
     environment.schema = model.schema;
     Ok(environment)
@@ -80,14 +81,18 @@ pub(crate) fn open_project(request: &BuildRequest<'_>) -> Result<(ProjectLock, M
 }
 
 /// Does the steps below the source.
-pub(crate) fn make(request: &BuildRequest<'_>, workshop: &Workshop<'_>) -> Result<Environment> {
+pub(crate) fn make(
+    request: &BuildRequest<'_>,
+    completed: &Completed,
+    workshop: &Workshop<'_>,
+) -> Result<Environment> {
     let native = Native {
         request,
         workshop,
         server: runtime::server_program()?,
     };
     let implied = Implied::default();
-    let lock = resolve(request, &native, &implied)?;
+    let lock = resolve(request, completed, &native, &implied)?;
     let plan = BuildPlan::new(request.config, &lock, &implied, workshop.plan_settings())?;
     let outputs = native.execute(&plan)?;
     let runtime = runtime::installed();

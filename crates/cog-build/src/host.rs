@@ -42,8 +42,9 @@ pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
     request.model_variables(&model).add(&mut env);
     let workshop = request.workshop();
     let coglet = server_program()?;
-    let requirements = request.requirements(&workshop)?;
-    let python = HostPython::find(&workshop, request.python_version())?;
+    let completed = request.complete()?;
+    let requirements = request.requirements(&completed, &workshop)?;
+    let python = HostPython::find(&workshop, &completed.python.version)?;
 
     let key = key("host environment", RECIPE)
         .field("python", &python.path)

@@ -46,7 +46,13 @@ pub(crate) struct GlobalArgs {
     pub(crate) no_color: bool,
 
     /// Registry that short image names and default bases refer to
-    #[arg(long, global = true, hide = true, value_name = "HOST")]
+    #[arg(
+        long,
+        global = true,
+        hide = true,
+        value_name = "HOST",
+        env = "COG_REGISTRY_HOST"
+    )]
     pub(crate) registry: Option<String>,
 }
 

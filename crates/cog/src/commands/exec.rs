@@ -6,7 +6,7 @@ use cog_build::SchemaSource;
 use crate::args::ExecArgs;
 use crate::reporter::Steps;
 use crate::runtime::{Surroundings, environment};
-use crate::session::{Session, build_request};
+use crate::session::Session;
 
 pub(crate) fn exec(session: &Session<'_>, args: &ExecArgs) -> anyhow::Result<()> {
     let project = session.project(&args.flags.project)?;
@@ -15,7 +15,8 @@ pub(crate) fn exec(session: &Session<'_>, args: &ExecArgs) -> anyhow::Result<()>
     let engine = session.engine(&args.flags)?;
     let reporter = Steps::new(session.printer);
     let store = session.store()?;
-    let mut request = build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
+    let mut request =
+        session.build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
     request.schema = SchemaSource::Omit;
     let surroundings = Surroundings::of_project(&request, &project, engine.as_ref(), &reporter)?;
     session.printer.info(&format!(

@@ -15,7 +15,7 @@ use crate::outputs::{self, Destination};
 use crate::printer::Printer;
 use crate::reporter::Steps;
 use crate::runtime::{Server, Surroundings, block_on, environment, free_address};
-use crate::session::{Session, build_request};
+use crate::session::Session;
 
 use super::schema::{SCHEMA_LABEL, document};
 
@@ -55,7 +55,8 @@ fn run_project(
     ));
     let reporter = Steps::new(session.printer);
     let store = session.store()?;
-    let request = build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
+    let request =
+        session.build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
     let surroundings = Surroundings::of_project(&request, &project, engine.as_ref(), &reporter)?;
     prediction.run(session, args, engine.as_ref(), &surroundings, env)
 }

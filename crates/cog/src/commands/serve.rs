@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::args::ServeArgs;
 use crate::reporter::Steps;
 use crate::runtime::{Surroundings, block_on};
-use crate::session::{Session, build_request};
+use crate::session::Session;
 
 const STOP_GRACE: Duration = Duration::from_secs(30);
 
@@ -25,7 +25,8 @@ pub(crate) fn serve(session: &Session<'_>, args: &ServeArgs) -> anyhow::Result<(
     ));
     let reporter = Steps::new(session.printer);
     let store = session.store()?;
-    let request = build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
+    let request =
+        session.build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
     let surroundings = Surroundings::of_project(&request, &project, engine.as_ref(), &reporter)?;
     let mut arguments = vec!["--await-explicit-shutdown".to_owned(), "true".to_owned()];
     arguments.extend(
