@@ -83,6 +83,9 @@ fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<()> {
         Command::Schema(args) => commands::schema(&session, &args),
         Command::Images(args) => commands::images(&session, &args),
         Command::Prune(args) => commands::prune(&session, &args),
+        Command::BaseImage(command) => {
+            commands::base_image(&command, cli.global.registry.as_deref(), printer)
+        }
     }
 }
 

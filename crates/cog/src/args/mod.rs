@@ -2,6 +2,7 @@
 //!
 //! What a flag means is decided in `settings` and the commands; this module only says what can be written.
 
+mod base_image;
 mod build;
 mod run;
 
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use base_image::{BaseImageCommand, MatrixArgs};
 pub(crate) use build::{BuildArgs, BuildFlags, EngineArg, ProgressArg};
 pub(crate) use run::{ExecArgs, RunArgs, ServeArgs};
 
@@ -77,6 +79,9 @@ pub(crate) enum Command {
     Images(ImagesArgs),
     /// Remove what no image needs from the local store
     Prune(PruneArgs),
+    /// Tell about prebuilt base images
+    #[command(hide = true, subcommand)]
+    BaseImage(BaseImageCommand),
 }
 
 /// The project's config file, searched upwards from the current directory.
