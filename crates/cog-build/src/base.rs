@@ -1,7 +1,6 @@
 //! The base of an image: from a registry, or assembled from the Debian archive.
 
 mod debian;
-mod probe;
 mod python_build;
 mod registry;
 
@@ -14,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub(crate) use self::debian::DebianFacts;
-pub(crate) use self::registry::fetch;
 pub use self::registry::pull;
 use crate::error::{BuildError, Result};
 use crate::workshop::Workshop;

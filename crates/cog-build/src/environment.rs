@@ -3,17 +3,16 @@
 
 use std::path::PathBuf;
 
-use cog_image::{Layer, StepRecord, Store};
+use cog_image::{Layer, StepRecord};
 
 use crate::base::{self, Base, DebianFacts};
 use crate::certificate::{BUNDLE, COG_CA_CERT, Certificates};
-use crate::container;
 use crate::error::{BuildError, Result};
 use crate::lock::ProjectLock;
 use crate::model::Model;
 use crate::plan::{BuildPlan, Facts, Step, Work};
 use crate::project::BuildRequest;
-use crate::reporter::{Event, Reporter};
+use crate::reporter::Event;
 use crate::steps::python_packages::{self, Packages};
 use crate::steps::{certificates, command, runtime, system_packages};
 use crate::variables::{Variables, build_variables};
@@ -43,18 +42,6 @@ const SCHEMA_FILE: &str = "openapi_schema.json";
 
 /// Registries and overlay mounts take no more layers than a bit over a hundred.
 const MAX_LAYERS: usize = 100;
-
-impl Environment {
-    /// The unpacked layers, lowest first, none twice. Layers of a base that are still in their
-    /// registry are fetched.
-    pub fn snapshots(&self, store: &Store, reporter: &dyn Reporter) -> Result<Vec<PathBuf>> {
-        Ok(container::distinct(container::snapshots(
-            store,
-            &self.layers,
-            reporter,
-        )?))
-    }
-}
 
 /// Makes the environment of the project of `request`, and leaves the schema in the project.
 pub fn prepare(request: &BuildRequest<'_>) -> Result<Environment> {
