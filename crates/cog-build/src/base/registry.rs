@@ -3,7 +3,7 @@
 use cog_image::registry::{Lookup, Memory, RemoteImage};
 use cog_image::{ImageRef, Layer, Platform, Store, StoredImage};
 
-use super::{Base, BaseFacts, architecture, python_platform};
+use super::{Inherited, LockedBase, architecture, python_platform};
 use crate::error::{BuildError, Result};
 use crate::plan::key;
 use crate::workshop::{Cache, Workshop};
@@ -22,7 +22,7 @@ pub(super) fn base(
     workshop: &Workshop<'_>,
     reference: &str,
     version: &str,
-) -> Result<Option<Base>> {
+) -> Result<Option<LockedBase>> {
     let reference: ImageRef = reference.parse()?;
     let platform = platform();
     let key = key("registry base", RECIPE)
@@ -30,7 +30,7 @@ pub(super) fn base(
         .field("platform", platform.to_string())
         .field("python", minor_version(version))
         .finish();
-    if let Some(base) = workshop.recorded(&key)?.and_then(Base::from_record) {
+    if let Some(base) = workshop.recorded(&key)?.and_then(LockedBase::from_record) {
         return Ok(Some(base));
     }
     workshop.notice(&format!("looking up base `{}`", reference.familiar()));
@@ -50,7 +50,7 @@ pub(super) fn base(
     Ok(Some(base))
 }
 
-fn describe(workshop: &Workshop<'_>, remote: &RemoteImage, version: &str) -> Result<Base> {
+fn describe(workshop: &Workshop<'_>, remote: &RemoteImage, version: &str) -> Result<LockedBase> {
     let RemoteImage {
         config,
         layers,
@@ -68,22 +68,21 @@ fn describe(workshop: &Workshop<'_>, remote: &RemoteImage, version: &str) -> Res
         base: name.clone(),
         version: minor.clone(),
     })?;
-    let facts = BaseFacts {
+    Ok(LockedBase {
         name,
+        layers: layers.clone(),
         interpreter: Interpreter { path, minor },
         python_platform: python_platform(OLD_GLIBC),
-        env: config.env.clone(),
+        environment: config.env.clone(),
         debian: None,
-        user: config.user.clone(),
-        stop_signal: config.stop_signal.clone(),
-        labels: config.labels.clone(),
-        exposed_ports: config.exposed_ports.clone(),
-        volumes: config.volumes.clone(),
-        extra: config.extra.clone(),
-    };
-    Ok(Base {
-        layers: layers.clone(),
-        facts,
+        inherited: Inherited {
+            user: config.user.clone(),
+            stop_signal: config.stop_signal.clone(),
+            labels: config.labels.clone(),
+            exposed_ports: config.exposed_ports.clone(),
+            volumes: config.volumes.clone(),
+            extra: config.extra.clone(),
+        },
     })
 }
 
