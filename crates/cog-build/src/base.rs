@@ -2,7 +2,6 @@
 
 mod candidates;
 mod debian;
-mod probe;
 mod python_build;
 mod registry;
 
@@ -16,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use self::debian::DebianRelease;
-pub(crate) use self::registry::fetch;
 pub use self::registry::pull;
 use self::registry::{Brings, Found};
 use crate::error::{BuildError, Result};

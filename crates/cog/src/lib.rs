@@ -12,6 +12,7 @@ mod printer;
 mod reporter;
 mod runtime;
 mod session;
+mod sizes;
 
 use std::process::ExitCode;
 

@@ -7,11 +7,11 @@ use anyhow::Context as _;
 use cog_build::{BaseChoice, BuildRequest, Cache, SchemaSource};
 use cog_config::{CogBase, Config, CudaBase, Options, ProjectFile};
 use cog_engine::{Choice, Engine, KernelProbe, Selection};
-use cog_image::{Compression, Store};
+use cog_image::{Compression, Store, StoreOptions};
 
 use crate::args::{BuildFlags, EngineArg, GlobalArgs, ProgressArg, ProjectArgs};
 use crate::printer::{Printer, Progress};
-use crate::reporter::Steps;
+use crate::reporter::{Steps, transfers};
 
 /// Seconds since 1970 that files and images are dated with.
 const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
@@ -56,7 +56,11 @@ impl<'a> Session<'a> {
         if let Some(store) = self.store.get() {
             return Ok(store);
         }
-        let store = Store::open(&Store::default_root()?)?;
+        let options = StoreOptions {
+            observer: Some(transfers(self.printer.clone())),
+            ..StoreOptions::default()
+        };
+        let store = Store::open_with(&Store::default_root()?, options)?;
         Ok(self.store.get_or_init(|| store))
     }
 

@@ -111,7 +111,7 @@ pub(crate) struct ImagesArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct PruneArgs {
-    /// Remove every image and all cached steps too
+    /// Remove everything that is not in use, images too
     #[arg(long)]
     pub(crate) all: bool,
 }

@@ -18,7 +18,7 @@ pub(crate) fn exec(session: &Session<'_>, args: &ExecArgs) -> anyhow::Result<()>
     let mut request =
         session.build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
     request.schema = SchemaSource::Omit;
-    let surroundings = Surroundings::of_project(&request, &project, engine.as_ref(), &reporter)?;
+    let surroundings = Surroundings::of_project(&request, &project, engine.as_ref())?;
     session.printer.info(&format!(
         "Running '{}' in the {} engine with the current directory mounted as a volume...",
         args.command.join(" "),

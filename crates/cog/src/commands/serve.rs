@@ -27,7 +27,7 @@ pub(crate) fn serve(session: &Session<'_>, args: &ServeArgs) -> anyhow::Result<(
     let store = session.store()?;
     let request =
         session.build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
-    let surroundings = Surroundings::of_project(&request, &project, engine.as_ref(), &reporter)?;
+    let surroundings = Surroundings::of_project(&request, &project, engine.as_ref())?;
     let mut arguments = vec!["--await-explicit-shutdown".to_owned(), "true".to_owned()];
     arguments.extend(
         args.upload_url
