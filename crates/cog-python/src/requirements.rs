@@ -3,6 +3,7 @@
 //! Reading the file, with comments and continued lines, is the configuration's job; here each
 //! line is one complete requirement or option.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -81,8 +82,10 @@ pub enum Line {
 }
 
 /// Requirements ready to be resolved.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Requirements {
+    /// Where the user wrote them, for messages, such as `requirements.txt`.
+    pub source: String,
     /// Options, in order.
     pub options: Vec<String>,
     /// Packages, in order; the image path for local artifacts.
@@ -91,6 +94,24 @@ pub struct Requirements {
     pub artifacts: Vec<Artifact>,
     /// Lines that were left out because the image brings these packages itself.
     pub overridden: Vec<String>,
+    /// The hashes that files of a distribution may have, such as `sha256:…`, by its normalised name.
+    pub hashes: BTreeMap<String, Vec<String>>,
+    /// Whether every distribution needs a hash.
+    pub require_hashes: bool,
+}
+
+impl Default for Requirements {
+    fn default() -> Self {
+        Self {
+            source: "the requirements".to_owned(),
+            options: Vec::new(),
+            packages: Vec::new(),
+            artifacts: Vec::new(),
+            overridden: Vec::new(),
+            hashes: BTreeMap::new(),
+            require_hashes: false,
+        }
+    }
 }
 
 /// A wheel or source archive of the project.
@@ -148,8 +169,12 @@ impl Requirements {
         let mut requirements = Self::default();
         for line in lines {
             match classify(line)? {
+                // uv has no such option in a file; we check it ourselves.
+                Line::Option(option) if option == "--require-hashes" => {
+                    requirements.require_hashes = true;
+                }
                 Line::Option(option) => requirements.options.push(option),
-                Line::Package(package) => requirements.packages.push(package),
+                Line::Package(package) => requirements.add_package(package),
                 Line::Sdk(line) => requirements.overridden.push(line),
                 Line::Artifact(path) => {
                     let artifact = read_artifact(&path, base_dir, project_dir)?;
@@ -161,6 +186,16 @@ impl Requirements {
             }
         }
         Ok(requirements)
+    }
+
+    fn add_package(&mut self, line: String) {
+        let hashes = hashes_of(&line);
+        if !hashes.is_empty()
+            && let Some(name) = distribution_name(&line)
+        {
+            self.hashes.entry(name).or_default().extend(hashes);
+        }
+        self.packages.push(line);
     }
 
     /// Whether there is nothing to install.
@@ -194,6 +229,43 @@ pub fn package_name(requirement: &str) -> Option<String> {
     let name = &requirement[..end];
     name.starts_with(|first: char| first.is_ascii_alphanumeric())
         .then(|| normalise(name))
+}
+
+/// The hashes of a line's `--hash` options.
+fn hashes_of(line: &str) -> Vec<String> {
+    line.split("--hash")
+        .skip(1)
+        .filter_map(|rest| {
+            let value = rest
+                .strip_prefix('=')
+                .unwrap_or(rest)
+                .split_whitespace()
+                .next()?;
+            let (algorithm, digest) = value.split_once(':')?;
+            Some(format!("{algorithm}:{}", digest.to_ascii_lowercase()))
+        })
+        .collect()
+}
+
+/// The name of what a line asks for, normalised; that of a bare URL is taken from its file name.
+fn distribution_name(line: &str) -> Option<String> {
+    let requirement = line.split_whitespace().next().unwrap_or_default();
+    match requirement.split_once("://") {
+        Some((scheme, rest)) if !scheme.contains('@') => {
+            file_name_of_distribution(rest.split(['?', '#']).next()?.rsplit('/').next()?)
+        }
+        _ => package_name(line),
+    }
+}
+
+/// The name that the file name of a wheel or source archive begins with.
+fn file_name_of_distribution(file: &str) -> Option<String> {
+    let wheel = file.strip_suffix(".whl");
+    let name = match wheel {
+        Some(stem) => stem.split('-').next()?,
+        None => file.rsplit_once('-')?.0,
+    };
+    package_name(name)
 }
 
 /// A package name in the form that names are compared in.
