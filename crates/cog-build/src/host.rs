@@ -10,10 +10,10 @@ use crate::environment::open_project;
 use crate::error::{BuildError, Result};
 use crate::plan::{key, list};
 use crate::project::BuildRequest;
-use crate::steps::python_packages::resolve_for_host;
+use crate::steps::python_packages::resolve;
 use crate::steps::runtime::{server_program, write_sdk};
 use crate::workshop::{Cache, Workshop};
-use cog_python::uv::{Target, minor_version};
+use cog_python::uv::{Builds, Staged, Target, minor_version};
 
 /// Raise it whenever the same inputs give another environment.
 const RECIPE: u32 = 1;
@@ -75,12 +75,19 @@ pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
             platform: None,
         };
         let staging = request.store.scratch()?;
-        let pins = resolve_for_host(&workshop, &uv, &target, &requirements, staging.path())?;
+        let artifacts = staging.path().join("artifacts");
+        fs_err::create_dir(&artifacts)?;
+        for artifact in &requirements.artifacts {
+            artifact.stage(&artifacts)?;
+        }
+        let wanted = Staged {
+            requirements: &requirements,
+            artifacts: &artifacts,
+        };
+        let resolution = resolve(&workshop, &uv, &wanted, &target, Builds::Allowed)?;
         let venv = staging.path().join("venv");
         uv.create_environment(&venv, Path::new(&python.path))?;
-        let pins_file = staging.path().join("pins.txt");
-        fs_err::write(&pins_file, pins)?;
-        uv.install_into(&pins_file, &venv.join("bin/python"))?;
+        uv.install_into(&wanted, &resolution, &venv.join("bin/python"))?;
         write_sdk(
             &venv
                 .join("lib")

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use compile::{CompileJob, compile};
 pub(crate) use layers::entry;
-pub(crate) use resolution::{Resolution, resolve_for_host};
+pub(crate) use resolution::resolve;
 
 use crate::container::{Job, Mount};
 use crate::error::{BuildError, Result};
@@ -21,7 +21,11 @@ use crate::workshop::Workshop;
 use cog_python::distribution::Prefix;
 use cog_python::freeze::Freeze;
 use cog_python::requirements::Requirements;
-use cog_python::uv::{Target, Uv, UvError, install_arguments, resolve_arguments};
+use cog_python::resolution::Resolution;
+use cog_python::uv::{
+    Builds, Context, Staged, Target, Uv, UvError, install_arguments, passed_on,
+    prerelease_arguments, resolve_arguments,
+};
 use cog_python::venv::Interpreter;
 
 /// What is to be installed, and for which Python.
@@ -57,27 +61,22 @@ pub(crate) fn run(
         python: packages.interpreter.minor.clone(),
         platform: Some(packages.platform.to_owned()),
     };
-    let resolution =
-        match resolution::resolve(workshop, &uv, &target, packages.requirements, &staging) {
-            Ok(resolution) => {
-                staging.write_pins(&resolution)?;
-                uv.install(&staging.pins(), &target, &staging.prefix())?;
-                resolution
+    let wanted = staging.wanted(packages.requirements);
+    let resolution = match resolve(workshop, &uv, &wanted, &target, Builds::Never) {
+        Ok(resolution) => {
+            uv.install(&wanted, &resolution, &target, &staging.prefix())?;
+            resolution
+        }
+        // Only a container may run the code of source distributions.
+        Err(BuildError::Uv(error @ UvError::NeedsBuild(_))) => {
+            if workshop.engine.is_none() {
+                return Err(error.into());
             }
-            // Only a container may run the code of source distributions.
-            Err(BuildError::Uv(error @ UvError::NeedsBuild(_))) => {
-                if workshop.engine.is_none() {
-                    return Err(error.into());
-                }
-                install_in_container(workshop, &uv, packages, &staging, below)?
-            }
-            Err(error) => return Err(error),
-        };
-    let prefix = Prefix::open(
-        &staging.prefix(),
-        &staging.artifacts(),
-        packages.interpreter,
-    )?;
+            install_in_container(workshop, &uv, packages, &staging, below)?
+        }
+        Err(error) => return Err(error),
+    };
+    let prefix = Prefix::open(&staging.prefix(), staging.artifacts(), packages.interpreter)?;
     let distributions = prefix.distributions()?;
     let freeze = distributions.iter().map(|one| one.freeze.clone()).collect();
     let layers = layers::make(workshop, packages, &resolution, &staging, &distributions)?;
@@ -88,45 +87,37 @@ pub(crate) fn run(
 /// A folder of the store in which packages are installed.
 pub(crate) struct Staging {
     scratch: Scratch,
+    artifacts: PathBuf,
 }
 
 impl Staging {
     fn new(workshop: &Workshop<'_>, requirements: &Requirements) -> Result<Self> {
-        let staging = Self {
-            scratch: workshop.store.scratch()?,
-        };
-        fs_err::create_dir(staging.artifacts())?;
+        let scratch = workshop.store.scratch()?;
+        let artifacts = scratch.path().join("artifacts");
+        fs_err::create_dir(&artifacts)?;
         for artifact in &requirements.artifacts {
-            artifact.stage(&staging.artifacts())?;
+            artifact.stage(&artifacts)?;
         }
-        Ok(staging)
+        Ok(Self { scratch, artifacts })
     }
 
     fn root(&self) -> &Path {
         self.scratch.path()
     }
 
-    fn artifacts(&self) -> PathBuf {
-        self.root().join("artifacts")
-    }
-
-    fn input(&self) -> PathBuf {
-        self.root().join("requirements.in")
-    }
-
-    fn pins(&self) -> PathBuf {
-        self.root().join("pins.txt")
+    fn artifacts(&self) -> &Path {
+        &self.artifacts
     }
 
     fn prefix(&self) -> PathBuf {
         self.root().join("prefix")
     }
 
-    fn write_pins(&self, resolution: &Resolution) -> Result<()> {
-        Ok(fs_err::write(
-            self.pins(),
-            resolution.text(&self.artifacts()),
-        )?)
+    fn wanted<'a>(&'a self, requirements: &'a Requirements) -> Staged<'a> {
+        Staged {
+            requirements,
+            artifacts: self.artifacts(),
+        }
     }
 }
 
@@ -138,52 +129,79 @@ const UV_PROGRAM: &str = "/tmp/cog-build-uv";
 /// built. The layers stay as they are; the result is in the staging folder.
 fn install_in_container(
     workshop: &Workshop<'_>,
-    uv: &Uv,
+    uv: &Uv<'_>,
     packages: &Packages<'_>,
     staging: &Staging,
     below: &[Layer],
 ) -> Result<Resolution> {
+    const ANSWER: &str = "pylock.toml";
     let artifacts = Path::new(WORK_DIR).join("artifacts");
-    let input = resolution::input(
-        packages.requirements,
-        &packages.interpreter.minor,
-        &artifacts,
-    );
-    fs_err::write(staging.input(), input)?;
-    let script = format!(
-        "set -e\ncd {WORK_DIR}\n\
-         {UV_PROGRAM} {} --python {python} requirements.in --output-file pins.txt >/dev/null\n\
-         {UV_PROGRAM} {} --python {python} --prefix {WORK_DIR}/prefix -r pins.txt\n\
-         chmod -R a+rX {WORK_DIR}/prefix\n",
+    let wanted = staging.wanted(packages.requirements);
+    let context = Context {
+        file: &wanted.requirements.source,
+        lines: &wanted.requirements.options,
+    };
+    let run = |title: &str, script: &str| {
+        let job = container_job(uv, staging, title, script);
+        let ran = workshop.run_container(below, &job);
+        ran.map_err(|error| explain_build(error, &context))
+    };
+    let python = &packages.interpreter.path;
+    let input = wanted.write_input(&packages.interpreter.minor, &artifacts)?;
+    let resolve = [
         resolve_arguments().join(" "),
-        install_arguments().join(" "),
-        python = packages.interpreter.path,
-    );
-    let job = Job {
-        title: "building Python packages from source".to_owned(),
+        prerelease_arguments(wanted.requirements).join(" "),
+    ]
+    .join(" ");
+    run(
+        "resolving Python packages that are built from source",
+        &format!(
+            "{UV_PROGRAM} {resolve} --python {python} {input} --output-file {ANSWER} >/dev/null"
+        ),
+    )?;
+    let answer = fs_err::read_to_string(staging.root().join(ANSWER))?;
+    let resolution = wanted.read_answer(&answer, &artifacts)?;
+    let pins = wanted.write_pins(&resolution, &artifacts)?;
+    let install = install_arguments().join(" ");
+    run(
+        "building Python packages from source",
+        &format!(
+            "{UV_PROGRAM} {install} --python {python} --prefix {WORK_DIR}/prefix -r {pins}\n\
+             chmod -R a+rX {WORK_DIR}/prefix"
+        ),
+    )?;
+    Ok(resolution)
+}
+
+/// Runs `script` in the staging folder.
+fn container_job(uv: &Uv<'_>, staging: &Staging, title: &str, script: &str) -> Job {
+    let script = format!("set -e\ncd {WORK_DIR}\n{script}\n");
+    let own = [
+        ("HOME", "/root"),
+        ("UV_CACHE_DIR", "/tmp/cog-build/cache"),
+        ("UV_PYTHON_DOWNLOADS", "never"),
+        ("NO_COLOR", "1"),
+        ("UV_NO_PROGRESS", "1"),
+    ];
+    let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Job {
+        title: title.to_owned(),
         arguments: ["/bin/sh", "-c", &script].map(str::to_owned).to_vec(),
-        environment: vec![
-            ("HOME".into(), "/root".into()),
-            ("UV_CACHE_DIR".into(), format!("{WORK_DIR}/cache")),
-            ("UV_PYTHON_DOWNLOADS".into(), "never".into()),
-            ("NO_COLOR".into(), "1".into()),
-            ("UV_NO_PROGRESS".into(), "1".into()),
-        ],
+        environment: passed_on().into_iter().chain(own).collect(),
         working_dir: "/".to_owned(),
         mounts: vec![
             Mount::writable(staging.root(), WORK_DIR),
             Mount::read_only(uv.program(), UV_PROGRAM),
         ],
-    };
-    workshop.run_container(below, &job).map_err(explain_build)?;
-    let pins = fs_err::read_to_string(staging.pins())?;
-    Ok(Resolution::new(&pins, &artifacts))
+    }
 }
 
 /// The container's failure in the terms of uv's.
-fn explain_build(error: BuildError) -> BuildError {
+fn explain_build(error: BuildError, context: &Context<'_>) -> BuildError {
     match error {
-        BuildError::CommandFailed { output, .. } => UvError::installing(&output.join("\n")).into(),
+        BuildError::CommandFailed { output, .. } => {
+            UvError::resolving(&output.join("\n"), context).into()
+        }
         other => other,
     }
 }

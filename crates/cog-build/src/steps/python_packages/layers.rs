@@ -5,7 +5,7 @@ use cog_image::{Entry, EntryKind, Layer, StepKey, StepRecord};
 
 use super::compile::{CompileJob, Compiled, compile};
 use super::skeleton::skeleton;
-use super::{Packages, Resolution, Staging};
+use super::{Packages, Staging};
 use crate::context::{self, directory};
 use crate::error::Result;
 use crate::plan::{Containers, KeyBuilder, key, list};
@@ -13,8 +13,9 @@ use crate::workshop::Workshop;
 use cog_python::distribution::{Distribution, File, Source};
 use cog_python::groups;
 use cog_python::requirements::{ARTIFACTS_DIR, normalise};
+use cog_python::resolution::{Pinned, Resolution};
 
-const RECIPE: u32 = 2;
+const RECIPE: u32 = 3;
 
 /// Packages that no model imports: compiling them would take longer than all else of a small project.
 const INSTALLERS: [&str; 3] = ["pip", "setuptools", "wheel"];
@@ -128,10 +129,9 @@ fn group_key(
         .field("timestamp", workshop.timestamp.to_string())
         .field("compression", format!("{:?}", workshop.compression));
     let parts = group.iter().flat_map(|one| {
-        let pin = resolution
-            .pin(&normalise(&one.freeze.name))
-            .unwrap_or_default();
-        [pin.to_owned(), one.fingerprint.clone()]
+        let pin = resolution.pin(&normalise(&one.freeze.name));
+        let identity = pin.map(Pinned::identity).unwrap_or_default();
+        [identity, one.fingerprint.clone()]
     });
     list(key, "distribution", parts)
 }
