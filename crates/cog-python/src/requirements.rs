@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use regex::bytes::{Regex, RegexBuilder};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::resolution::public_line;
 use hex::encode as hex;
 
 /// A requirement that cannot be built into an image.
@@ -82,13 +84,16 @@ pub enum Line {
 }
 
 /// Requirements ready to be resolved.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requirements {
     /// Where the user wrote them, for messages, such as `requirements.txt`.
+    #[serde(skip, default = "unnamed")]
     pub source: String,
-    /// Options, in order.
+    /// Options, in order. Credentials in them are not serialised.
+    #[serde(serialize_with = "without_secrets")]
     pub options: Vec<String>,
-    /// Packages, in order; the image path for local artifacts.
+    /// Packages, in order; the image path for local artifacts. Credentials in them are not serialised.
+    #[serde(serialize_with = "without_secrets")]
     pub packages: Vec<String>,
     /// Files of the project to install.
     pub artifacts: Vec<Artifact>,
@@ -100,10 +105,21 @@ pub struct Requirements {
     pub require_hashes: bool,
 }
 
+fn unnamed() -> String {
+    "the requirements".to_owned()
+}
+
+fn without_secrets<S: serde::Serializer>(
+    lines: &[String],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(lines.iter().map(|line| public_line(line)))
+}
+
 impl Default for Requirements {
     fn default() -> Self {
         Self {
-            source: "the requirements".to_owned(),
+            source: unnamed(),
             options: Vec::new(),
             packages: Vec::new(),
             artifacts: Vec::new(),
@@ -115,15 +131,17 @@ impl Default for Requirements {
 }
 
 /// A wheel or source archive of the project.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Artifact {
     /// Path in the project, as written and cleaned.
     pub project_path: PathBuf,
     /// SHA-256 of its content, as hexadecimal digits.
     pub sha256: String,
     /// The project, without links.
+    #[serde(skip)]
     root: PathBuf,
     /// The file, without links.
+    #[serde(skip)]
     real: PathBuf,
 }
 
@@ -203,13 +221,26 @@ impl Requirements {
         self.packages.is_empty()
     }
 
-    /// The text of the requirements file in the image.
+    /// Copies the files of the project to their places below `folder`, which is made.
+    pub fn stage(&self, folder: &Path) -> Result<(), RequirementError> {
+        fs_err::create_dir(folder).map_err(|source| RequirementError::Unreadable {
+            path: folder.display().to_string(),
+            source,
+        })?;
+        for artifact in &self.artifacts {
+            artifact.stage(folder)?;
+        }
+        Ok(())
+    }
+
+    /// The text of the requirements file in the image: without credentials.
     pub fn text(&self) -> String {
-        self.options
-            .iter()
-            .chain(&self.packages)
-            .map(String::as_str)
-            .flat_map(|line| [line, "\n"])
+        let strict = self.require_hashes.then(|| "--require-hashes".to_owned());
+        let lines = self.options.iter().chain(&self.packages);
+        strict
+            .into_iter()
+            .chain(lines.map(|line| public_line(line)))
+            .map(|line| line + "\n")
             .collect()
     }
 

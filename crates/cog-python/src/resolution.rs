@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use credentials::Credentials;
+pub(crate) use credentials::public_line;
 pub use hashes::HashError;
 pub use pylock::PylockError;
 

@@ -66,7 +66,7 @@ impl Credentials {
 }
 
 /// `line` without credentials.
-pub(super) fn public_line(line: &str) -> String {
+pub(crate) fn public_line(line: &str) -> String {
     map_urls(line, public_url)
 }
 

@@ -75,7 +75,8 @@ impl Staged<'_> {
         folder_of(self.artifacts)
     }
 
-    fn context(&self) -> Context<'_> {
+    /// What failures are explained with.
+    pub fn context(&self) -> Context<'_> {
         Context {
             file: &self.requirements.source,
             lines: &self.requirements.options,

@@ -3,28 +3,66 @@
 
 use std::path::Path;
 
-use cog_image::StepRecord;
+use cog_image::{Layer, StepRecord};
 use cog_python::requirements::{ARTIFACTS_DIR, Requirements};
 use cog_python::resolution::Resolution;
-use cog_python::uv::{Builds, Staged, Target, Uv, input};
+use cog_python::uv::{Builds, Target, UvError, input};
 
+use super::{Staging, in_container};
+use crate::base::LockedBase;
 use crate::error::Result;
+use crate::lock::{LockedPython, PackageSource};
 use crate::plan::{key, list};
 use crate::workshop::Workshop;
 
-const RECIPE: u32 = 2;
+const RECIPE: u32 = 3;
 
-/// Chooses distributions for `target`.
-pub(crate) fn resolve(
+/// Locks `requirements` for the Python and platform of `base`. Where that takes source distributions, these are
+/// built over the layers that `foundation` gives.
+pub(crate) fn lock_for_image(
     workshop: &Workshop<'_>,
-    uv: &Uv<'_>,
-    staged: &Staged<'_>,
-    target: &Target,
-    builds: Builds,
-) -> Result<Resolution> {
-    let requirements = staged.requirements;
-    remembered(workshop, target, requirements, || {
-        Ok(uv.resolve(staged, target, builds)?)
+    base: &LockedBase,
+    requirements: &Requirements,
+    foundation: impl FnOnce() -> Result<Vec<Layer>>,
+) -> Result<LockedPython> {
+    let target = Target {
+        python: base.interpreter.minor.clone(),
+        platform: Some(base.python_platform.clone()),
+    };
+    remembered(workshop, &target, requirements, |staging| {
+        let uv = workshop.uv()?;
+        match uv.resolve(&staging.wanted(requirements), &target, Builds::Never) {
+            Err(UvError::NeedsBuild(_)) if workshop.engine.is_some() => {
+                let interpreter = &base.interpreter.path;
+                let resolution = in_container::resolve(
+                    workshop,
+                    &uv,
+                    interpreter,
+                    &target,
+                    requirements,
+                    &foundation()?,
+                )?;
+                Ok((resolution, PackageSource::SourceDistributions))
+            }
+            result => Ok((result?, PackageSource::Wheels)),
+        }
+    })
+}
+
+/// Locks `requirements` for a Python of this machine, where source distributions may be built.
+pub(crate) fn lock_for_host(
+    workshop: &Workshop<'_>,
+    python: &str,
+    requirements: &Requirements,
+) -> Result<LockedPython> {
+    let target = Target {
+        python: python.to_owned(),
+        platform: None,
+    };
+    remembered(workshop, &target, requirements, |staging| {
+        let uv = workshop.uv()?;
+        let resolution = uv.resolve(&staging.wanted(requirements), &target, Builds::Allowed)?;
+        Ok((resolution, PackageSource::Wheels))
     })
 }
 
@@ -32,8 +70,8 @@ fn remembered(
     workshop: &Workshop<'_>,
     target: &Target,
     requirements: &Requirements,
-    resolve: impl FnOnce() -> Result<Resolution>,
-) -> Result<Resolution> {
+    resolve: impl FnOnce(&Staging) -> Result<(Resolution, PackageSource)>,
+) -> Result<LockedPython> {
     let key = key("resolution", RECIPE)
         .field(
             "requirements",
@@ -47,15 +85,22 @@ fn remembered(
         .iter()
         .map(|artifact| &artifact.sha256);
     let key = list(key, "artifact", artifacts).finish();
-    let known = |record: StepRecord| serde_json::from_value(record.facts).ok();
-    if let Some(resolution) = workshop.recorded(&key)?.and_then(known) {
-        return Ok(resolution);
-    }
-    let resolution = resolve()?;
-    let record = StepRecord {
-        layers: Vec::new(),
-        facts: serde_json::to_value(&resolution).expect("it is text and numbers"),
+    let known = workshop.recorded(&key)?;
+    let known = known.and_then(|record| serde_json::from_value(record.facts).ok());
+    let (resolution, source) = if let Some(known) = known {
+        known
+    } else {
+        let answer = resolve(&Staging::new(workshop, requirements)?)?;
+        let record = StepRecord {
+            layers: Vec::new(),
+            facts: serde_json::to_value(&answer).expect("it is text and numbers"),
+        };
+        workshop.store.record_step(&key, &record)?;
+        answer
     };
-    workshop.store.record_step(&key, &record)?;
-    Ok(resolution)
+    Ok(LockedPython {
+        requirements: requirements.clone(),
+        resolution,
+        source,
+    })
 }
