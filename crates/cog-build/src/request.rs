@@ -116,7 +116,8 @@ impl BuildRequest<'_> {
     ) -> Result<Requirements> {
         let (_, base_dir) = self.config.requirement_lines(self.project_dir)?;
         let lines = &completed.requirements;
-        let requirements = Requirements::read(lines, &base_dir, self.project_dir)?;
+        let mut requirements = Requirements::read(lines, &base_dir, self.project_dir)?;
+        requirements.source = self.requirements_source();
         for line in &requirements.overridden {
             workshop.warn(&format!(
                 "'{line}' found in requirements — overriding with the version that belongs to this cog. \
@@ -124,6 +125,14 @@ impl BuildRequest<'_> {
             ));
         }
         Ok(requirements)
+    }
+
+    /// Where the requirements are written.
+    fn requirements_source(&self) -> String {
+        let build = self.config.build.as_ref();
+        build
+            .and_then(|build| build.python_requirements.clone())
+            .unwrap_or_else(|| self.config_file_name.to_owned())
     }
 
     /// The values of the secrets that `command` mounts.

@@ -20,7 +20,7 @@ fn a_missing_package_is_explained() {
         .build(&shared_store())
         .expect_err("there is no such package");
     assert!(
-        matches!(error, BuildError::Uv(UvError::Unresolvable(_))),
+        matches!(error, BuildError::Uv(UvError::NoSuchVersion { .. })),
         "{error}"
     );
     let text = error.to_string();
