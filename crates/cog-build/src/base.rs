@@ -13,7 +13,7 @@ use cog_image::{ImageConfig, Layer, StepRecord};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub(crate) use self::debian::DebianFacts;
+pub use self::debian::DebianRelease;
 pub(crate) use self::registry::fetch;
 pub use self::registry::pull;
 use crate::error::{BuildError, Result};
@@ -48,70 +48,75 @@ impl FromStr for BaseChoice {
     }
 }
 
-/// A base: its layers, and what an image takes over from it.
-#[derive(Debug, Clone)]
-pub(crate) struct Base {
-    pub(crate) layers: Vec<Layer>,
-    pub(crate) facts: BaseFacts,
-}
-
-/// What is known about a base.
+/// A base: its layers, what steps need to know of it, and what an image takes over from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct BaseFacts {
+pub struct LockedBase {
     /// As people write it.
-    pub(crate) name: String,
-    pub(crate) interpreter: Interpreter,
+    pub name: String,
+    /// Lowest first.
+    pub layers: Vec<Layer>,
+    /// Its Python.
+    pub interpreter: Interpreter,
     /// Platform of its packages by uv's name.
-    pub(crate) python_platform: String,
-    pub(crate) env: Vec<(String, String)>,
+    pub python_platform: String,
+    /// Its environment variables.
+    pub environment: Vec<(String, String)>,
     /// Set if the base was made of packages of the Debian archive.
-    pub(crate) debian: Option<DebianFacts>,
-    pub(crate) user: Option<String>,
-    pub(crate) stop_signal: Option<String>,
-    pub(crate) labels: BTreeMap<String, String>,
-    pub(crate) exposed_ports: BTreeSet<String>,
-    pub(crate) volumes: BTreeSet<String>,
-    pub(crate) extra: Map<String, Value>,
+    pub debian: Option<DebianRelease>,
+    /// What an image takes over besides.
+    pub inherited: Inherited,
 }
 
-impl Base {
+/// Settings of a base that its images keep.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inherited {
+    /// Who runs the image's command.
+    pub user: Option<String>,
+    /// What stops it.
+    pub stop_signal: Option<String>,
+    /// The base's labels.
+    pub labels: BTreeMap<String, String>,
+    /// Ports besides the server's.
+    pub exposed_ports: BTreeSet<String>,
+    /// Folders that are volumes.
+    pub volumes: BTreeSet<String>,
+    /// Fields that we do not know.
+    pub extra: Map<String, Value>,
+}
+
+impl LockedBase {
     fn from_record(record: StepRecord) -> Option<Self> {
-        let facts = serde_json::from_value(record.facts).ok()?;
-        Some(Self {
-            layers: record.layers,
-            facts,
-        })
+        serde_json::from_value(record.facts).ok()
     }
 
+    /// The record holds the layers too: the store asks it for them.
     fn to_record(&self) -> StepRecord {
-        let facts = serde_json::to_value(&self.facts).expect("the fields are text, lists and maps");
         StepRecord {
             layers: self.layers.clone(),
-            facts,
+            facts: serde_json::to_value(self).expect("the fields are text, lists and maps"),
         }
     }
 
     /// Identifies the base by its content.
-    pub(crate) fn id(&self) -> String {
+    pub fn id(&self) -> String {
         let layers: Vec<String> = self
             .layers
             .iter()
             .map(|layer| layer.diff_id.to_string())
             .collect();
-        format!("{} {}", layers.join(" "), self.facts.interpreter.path)
+        format!("{} {}", layers.join(" "), self.interpreter.path)
     }
 
     /// An image configuration with what the base sets.
     pub(crate) fn image_config(&self) -> ImageConfig {
-        let BaseFacts {
+        let Inherited {
             user,
             stop_signal,
             labels,
             exposed_ports,
             volumes,
             extra,
-            ..
-        } = self.facts.clone();
+        } = self.inherited.clone();
         ImageConfig {
             architecture: architecture().to_owned(),
             user,
@@ -126,7 +131,11 @@ impl Base {
 }
 
 /// The base for `choice` with the Python `version`.
-pub(crate) fn resolve(workshop: &Workshop<'_>, choice: &BaseChoice, version: &str) -> Result<Base> {
+pub(crate) fn resolve(
+    workshop: &Workshop<'_>,
+    choice: &BaseChoice,
+    version: &str,
+) -> Result<LockedBase> {
     match choice {
         BaseChoice::Debian => debian::base(workshop, version),
         BaseChoice::Reference(reference) => registry::base(workshop, reference, version)?
@@ -139,7 +148,7 @@ pub(crate) fn resolve(workshop: &Workshop<'_>, choice: &BaseChoice, version: &st
 
 /// Only a registry that cannot be reached at all is a reason for another base: one that refuses
 /// says something that the user must know.
-fn default(workshop: &Workshop<'_>, version: &str) -> Result<Base> {
+fn default(workshop: &Workshop<'_>, version: &str) -> Result<LockedBase> {
     let reference = format!("python:{version}-slim");
     if let Some(base) = registry::base(workshop, &reference, version)? {
         return Ok(base);

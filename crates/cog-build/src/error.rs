@@ -165,6 +165,7 @@ pub type Result<T, E = BuildError> = std::result::Result<T, E>;
 impl Hint for BuildError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
+            Self::Config(error) => return error.hint(),
             Self::Image(error) => return error.hint(),
             Self::Uv(error) => return error.hint(),
             Self::Debian(error) => return error.hint(),

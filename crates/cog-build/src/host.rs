@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use crate::environment::open_project;
 use crate::error::{BuildError, Result};
 use crate::plan::{key, list};
-use crate::project::BuildRequest;
-use crate::steps::python_packages::resolve_for_host;
+use crate::request::BuildRequest;
+use crate::steps::python_packages::lock_for_host;
 use crate::steps::runtime::{server_program, write_sdk};
 use crate::workshop::{Cache, Workshop};
-use cog_python::uv::{Target, minor_version};
+use cog_python::uv::minor_version;
 
 /// Raise it whenever the same inputs give another environment.
 const RECIPE: u32 = 1;
@@ -38,7 +38,7 @@ pub struct HostEnvironment {
 pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
     request.check()?;
     let (_project, model) = open_project(request)?;
-    let mut env = request.wishes().environment;
+    let mut env = request.config.variables();
     request.model_variables(&model).add(&mut env);
     let workshop = request.workshop();
     let coglet = server_program()?;
@@ -69,17 +69,16 @@ pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
     }
     let title = format!("environment for Python {}", python.version);
     workshop.timed(&title, || {
+        let locked = lock_for_host(&workshop, &python.version, &requirements)?;
         let uv = workshop.uv()?;
-        let target = Target {
-            python: python.version.clone(),
-            platform: None,
-        };
         let staging = request.store.scratch()?;
-        let pins = resolve_for_host(&workshop, &uv, &target, &requirements, staging.path())?;
+        for artifact in &requirements.artifacts {
+            artifact.stage(staging.path())?;
+        }
         let venv = staging.path().join("venv");
         uv.create_environment(&venv, Path::new(&python.path))?;
         let pins_file = staging.path().join("pins.txt");
-        fs_err::write(&pins_file, pins)?;
+        fs_err::write(&pins_file, locked.resolution.text(staging.path()))?;
         uv.install_into(&pins_file, &venv.join("bin/python"))?;
         write_sdk(
             &venv

@@ -7,7 +7,7 @@ use crate::error::{BuildError, Result};
 use crate::git::Revision;
 use crate::labels::{Contents, labels};
 use crate::model::Model;
-use crate::project::BuildRequest;
+use crate::request::BuildRequest;
 use crate::steps::source;
 
 /// The port the server listens on.
@@ -72,7 +72,7 @@ fn image_config(
         config: &request.label(model),
         schema: model.schema.as_deref().unwrap_or_default(),
         pip_freeze: &environment.pip_freeze,
-        base_name: &environment.base.facts.name,
+        base_name: &environment.base.name,
         base_layers: &environment.base.layers,
         revision,
     }));

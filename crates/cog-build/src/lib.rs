@@ -4,6 +4,7 @@
 //! depends on; [`steps`] has one module for each. Nothing here prints or knows the command line: what
 //! happens is told to a [`Reporter`].
 
+mod backend;
 mod base;
 mod certificate;
 mod command;
@@ -16,18 +17,22 @@ mod git;
 mod host;
 mod image;
 mod labels;
-mod lock;
+pub mod lock;
 mod model;
 pub mod plan;
-mod project;
+mod project_lock;
 mod reporter;
+mod request;
+mod resolve;
 mod sdk;
 mod secrets;
+mod step_output;
 mod steps;
 mod variables;
 mod workshop;
 
-pub use base::{BaseChoice, COG_BASE, pull};
+pub use backend::Backend;
+pub use base::{BaseChoice, COG_BASE, DebianRelease, Inherited, LockedBase, pull};
 pub use certificate::{COG_CA_CERT, CertificateError, Certificates};
 pub use command::{Command, CommandError, SecretMount};
 pub use context::ContextError;
@@ -37,9 +42,11 @@ pub use error::{BuildError, Result};
 pub use host::{HostEnvironment, host_environment};
 pub use image::{BuiltImage, build};
 pub use model::COG_OPENAPI_SCHEMA;
-pub use project::{BuildRequest, SchemaSource};
 pub use reporter::{Event, Outcome, Reporter, Silent, Unit};
+pub use request::{BuildRequest, SchemaSource};
 pub use sdk::VERSION;
 pub use secrets::{Secret, SecretError, SecretValue};
+pub use step_output::StepOutput;
+pub use steps::python_packages::Resolution;
 pub use steps::runtime::COG_COGLET_BINARY;
 pub use workshop::Cache;

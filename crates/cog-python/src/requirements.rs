@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use regex::bytes::{Regex, RegexBuilder};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use hex::encode as hex;
@@ -81,7 +82,7 @@ pub enum Line {
 }
 
 /// Requirements ready to be resolved.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requirements {
     /// Options, in order.
     pub options: Vec<String>,
@@ -94,15 +95,17 @@ pub struct Requirements {
 }
 
 /// A wheel or source archive of the project.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Artifact {
     /// Path in the project, as written and cleaned.
     pub project_path: PathBuf,
     /// SHA-256 of its content, as hexadecimal digits.
     pub sha256: String,
     /// The project, without links.
+    #[serde(skip)]
     root: PathBuf,
     /// The file, without links.
+    #[serde(skip)]
     real: PathBuf,
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Base;
+use super::LockedBase;
 use crate::error::{BuildError, Result};
 use crate::workshop::Workshop;
 use cog_python::uv::minor_version;
@@ -12,7 +12,11 @@ use cog_python::venv::Interpreter;
 const PYTHON_DIR: &str = "opt/python";
 
 /// `base` with the Python `version` in a layer on top.
-pub(super) fn add(workshop: &Workshop<'_>, mut base: Base, version: &str) -> Result<Base> {
+pub(super) fn add(
+    workshop: &Workshop<'_>,
+    mut base: LockedBase,
+    version: &str,
+) -> Result<LockedBase> {
     let minor = minor_version(version);
     let title = format!("base: Python {version}");
     let layer = workshop.timed(&title, || {
@@ -38,7 +42,7 @@ pub(super) fn add(workshop: &Workshop<'_>, mut base: Base, version: &str) -> Res
             .add_layer_from_dir(&root, &workshop.layer_options(title.clone()))?)
     })?;
     base.layers.push(layer);
-    base.facts.interpreter = Interpreter {
+    base.interpreter = Interpreter {
         path: format!("/{PYTHON_DIR}/bin/python{minor}"),
         minor,
     };

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use cog_image::registry::{Client, ClientOptions, Progress, RemoteImage};
 use cog_image::{Digest, ImageRef, Layer, Platform, Store, StoredImage};
 
-use super::{Base, BaseFacts, architecture, probe, python_platform};
+use super::{Inherited, LockedBase, architecture, probe, python_platform};
 use crate::certificate::{COG_CA_CERT, Certificates};
 use crate::error::{BuildError, Result};
 use crate::plan::key;
@@ -27,7 +27,7 @@ pub(super) fn base(
     workshop: &Workshop<'_>,
     reference: &str,
     version: &str,
-) -> Result<Option<Base>> {
+) -> Result<Option<LockedBase>> {
     let reference: ImageRef = reference.parse()?;
     let platform = platform();
     let key = key("registry base", RECIPE)
@@ -35,7 +35,7 @@ pub(super) fn base(
         .field("platform", platform.to_string())
         .field("python", minor_version(version))
         .finish();
-    if let Some(base) = workshop.recorded(&key)?.and_then(Base::from_record) {
+    if let Some(base) = workshop.recorded(&key)?.and_then(LockedBase::from_record) {
         return Ok(Some(base));
     }
     if !probe::is_reachable(workshop, &reference)? {
@@ -53,7 +53,7 @@ pub(super) fn base(
     Ok(Some(base))
 }
 
-fn describe(workshop: &Workshop<'_>, remote: &RemoteImage, version: &str) -> Result<Base> {
+fn describe(workshop: &Workshop<'_>, remote: &RemoteImage, version: &str) -> Result<LockedBase> {
     let RemoteImage {
         config,
         layers,
@@ -71,22 +71,21 @@ fn describe(workshop: &Workshop<'_>, remote: &RemoteImage, version: &str) -> Res
         base: name.clone(),
         version: minor.clone(),
     })?;
-    let facts = BaseFacts {
+    Ok(LockedBase {
         name,
+        layers: layers.clone(),
         interpreter: Interpreter { path, minor },
         python_platform: python_platform(OLD_GLIBC),
-        env: config.env.clone(),
+        environment: config.env.clone(),
         debian: None,
-        user: config.user.clone(),
-        stop_signal: config.stop_signal.clone(),
-        labels: config.labels.clone(),
-        exposed_ports: config.exposed_ports.clone(),
-        volumes: config.volumes.clone(),
-        extra: config.extra.clone(),
-    };
-    Ok(Base {
-        layers: layers.clone(),
-        facts,
+        inherited: Inherited {
+            user: config.user.clone(),
+            stop_signal: config.stop_signal.clone(),
+            labels: config.labels.clone(),
+            exposed_ports: config.exposed_ports.clone(),
+            volumes: config.volumes.clone(),
+            extra: config.extra.clone(),
+        },
     })
 }
 

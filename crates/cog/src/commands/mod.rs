@@ -26,7 +26,8 @@ pub(crate) fn render(error: &anyhow::Error, colour: cog_errors::Colour) -> Strin
 
 /// What the user can do, if this error of one of our libraries knows.
 fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let config = || error.downcast_ref::<cog_config::ConfigError>()?.hint();
     let build = || error.downcast_ref::<cog_build::BuildError>()?.hint();
     let image = || error.downcast_ref::<cog_image::Error>()?.hint();
-    build().or_else(image)
+    config().or_else(build).or_else(image)
 }

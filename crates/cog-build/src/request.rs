@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use cog_config::{Config, Mount, RunCommand};
+use cog_config::Config;
 use cog_engine::{Engine, Isolation};
 use cog_image::{Compression, Store};
 
 use crate::base::BaseChoice;
-use crate::command::{Command, SecretMount};
+use crate::command::Command;
 use crate::error::{BuildError, Result};
 use crate::model::Model;
-use crate::plan::Wishes;
 use crate::reporter::{Event, Reporter};
 use crate::sdk::VERSION;
 use crate::secrets::{Secret, SecretValue};
@@ -125,17 +124,6 @@ impl<'a> BuildRequest<'a> {
 }
 
 impl BuildRequest<'_> {
-    pub(crate) fn wishes(&self) -> Wishes {
-        let variables = self.config.environment.iter();
-        Wishes {
-            system_packages: self.config.system_packages().to_vec(),
-            environment: variables
-                .map(|one| (one.name.clone(), one.value.clone()))
-                .collect(),
-            commands: self.config.commands().into_iter().map(command).collect(),
-        }
-    }
-
     /// The requirements, checked, with the lines for what the image brings itself left out.
     pub(crate) fn requirements(&self, workshop: &Workshop<'_>) -> Result<Requirements> {
         let (lines, base_dir) = self.config.requirement_lines(self.project_dir)?;
@@ -181,16 +169,5 @@ impl BuildRequest<'_> {
 
     pub(crate) fn has_model(&self) -> bool {
         self.config.runner.is_some() || self.config.train.is_some()
-    }
-}
-
-fn command(command: RunCommand) -> Command {
-    let mount = |mount: Mount| SecretMount {
-        id: mount.id,
-        target: mount.target,
-    };
-    Command {
-        command: command.command,
-        secrets: command.mounts.into_iter().map(mount).collect(),
     }
 }
