@@ -11,6 +11,7 @@
 //!   --cwd DIR              the working directory
 //!   --build                as a build step
 //!   --ca FILE              certificate authorities
+//!   --gpus REQUEST         GPUs, by the specifications in the folders that `COG_CDI_DIRS` names
 //!   --pass NAME=FILE       open the file and pass its descriptor
 //!   --stop MILLISECONDS    stop it after its first line of output, with this grace
 //!   --time                 tell how long the start took
@@ -28,8 +29,8 @@ use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use cog_engine::{
-    Access, Embedded, Engine, Exit, Host, KernelProbe, Mount, PassedFd, Probe as _, Process,
-    Purpose, Root, Running, Workload, Writable,
+    Access, Embedded, Engine, Exit, GpuHost, Gpus, Host, KernelProbe, Mount, PassedFd, Probe as _,
+    Process, Purpose, Root, Running, Workload, Writable,
 };
 
 type Failure = Box<dyn std::error::Error>;
@@ -121,6 +122,12 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
             "--cwd" => workload.process.working_dir = value()?,
             "--build" => workload.purpose = Purpose::Build,
             "--ca" => workload.ca_bundle = Some(value()?.into()),
+            "--gpus" => {
+                workload.gpus = GpuHost::of_this_machine().find(&value()?.parse()?)?;
+                for note in workload.gpus.notes().iter().chain(workload.gpus.warnings()) {
+                    eprintln!("{note}");
+                }
+            }
             "--pass" => {
                 let (variable, file) = pair(&value()?)?;
                 let fd = OwnedFd::from(
@@ -164,6 +171,7 @@ fn empty() -> Workload {
         },
         purpose: Purpose::Run,
         ca_bundle: None,
+        gpus: Gpus::default(),
     }
 }
 

@@ -52,13 +52,14 @@ impl Engine for Host {
         let directory = host_directory(&workload);
         let Process {
             command,
-            env,
+            mut env,
             stdin,
             stdout,
             stderr,
             passed_fds,
             ..
         } = workload.process;
+        workload.gpus.add_to(&mut env);
         let fds = helper::numbers(&passed_fds);
         let mut supervisor = helper::this_program();
         supervisor

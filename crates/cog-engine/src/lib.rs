@@ -11,6 +11,7 @@
 
 pub mod embedded;
 mod error;
+mod gpus;
 mod helper;
 mod host;
 mod probe;
@@ -23,6 +24,7 @@ use std::fmt;
 
 pub use embedded::Embedded;
 pub use error::EngineError;
+pub use gpus::{CDI_FOLDERS, Cuda, Driver, GpuError, GpuHost, GpuRequest, Gpus};
 pub use host::Host;
 pub use probe::{KernelProbe, Probe};
 pub use running::{Exit, Remote, Running, Signal};

@@ -4,6 +4,8 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use crate::gpus::Gpus;
+
 /// A command with everything around it.
 #[derive(Debug)]
 pub struct Workload {
@@ -20,6 +22,8 @@ pub struct Workload {
     /// Host file with CA certificates, shown read-only at `/etc/ssl/certs/ca-certificates.crt`, never part of a layer.
     /// A package that installs certificates cannot replace it, so build steps better mount the file elsewhere.
     pub ca_bundle: Option<PathBuf>,
+    /// GPUs it may use; for a container they come with all that their driver needs.
+    pub gpus: Gpus,
 }
 
 /// A file system.

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use cog_build::BuildRequest;
 use cog_engine::{
-    Access, Engine, Isolation, Mount, PassedFd, Process, Purpose, Root, Running, Workload, Writable,
+    Access, Engine, Gpus, Isolation, Mount, PassedFd, Process, Purpose, Root, Running, Workload,
+    Writable,
 };
 use cog_image::{Layer, Scratch, Store, StoredImage};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -37,6 +38,7 @@ pub(crate) struct Surroundings {
     mounts: Vec<Mount>,
     /// The server's program and what belongs before its arguments.
     server: Vec<String>,
+    gpus: Gpus,
     scratch: Scratch,
 }
 
@@ -64,6 +66,7 @@ impl Surroundings {
                 working_dir: SOURCE.into(),
                 mounts,
                 server: vec![host.coglet.to_string_lossy().into_owned()],
+                gpus: Gpus::default(),
                 scratch,
             });
         }
@@ -74,6 +77,7 @@ impl Surroundings {
             working_dir: environment.working_dir,
             mounts,
             server: environment.command,
+            gpus: Gpus::default(),
             scratch,
         })
     }
@@ -99,8 +103,14 @@ impl Surroundings {
             working_dir: config.working_dir.clone().unwrap_or_else(|| "/".into()),
             mounts: Vec::new(),
             server: command,
+            gpus: Gpus::default(),
             scratch: store.scratch()?,
         })
+    }
+
+    /// The same with GPUs.
+    pub(crate) fn with_gpus(self, gpus: Gpus) -> Self {
+        Self { gpus, ..self }
     }
 
     /// The workload that runs a command in these surroundings.
@@ -130,6 +140,7 @@ impl Surroundings {
             },
             purpose: Purpose::Run,
             ca_bundle: ca_bundle(),
+            gpus: self.gpus.clone(),
         }
     }
 

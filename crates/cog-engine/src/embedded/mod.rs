@@ -13,6 +13,7 @@
 
 mod capabilities;
 mod container;
+mod driver;
 mod init;
 mod namespaces;
 mod overlay;
@@ -75,6 +76,7 @@ impl Engine for Embedded {
             passed_fds,
         } = workload.process;
         let fds = helper::numbers(&passed_fds);
+        workload.gpus.add_to(&mut env);
         env.extend(
             passed_fds
                 .iter()
@@ -91,6 +93,7 @@ impl Engine for Embedded {
             working_dir,
             build: workload.purpose == crate::Purpose::Build,
             ca_bundle: workload.ca_bundle,
+            gpus: workload.gpus,
         };
         let mut supervisor = helper::this_program();
         supervisor.env_clear();

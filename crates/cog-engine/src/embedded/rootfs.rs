@@ -16,9 +16,11 @@ use rustix::mount::{
 };
 use rustix::process::{chdir, pivot_root};
 
+use super::driver;
 use super::init::HOST_NAME;
 use super::overlay::Directories;
 use super::spec::Spec;
+use crate::gpus::MountOption;
 use crate::supervisor::Failure;
 
 /// As the reference gives its containers.
@@ -63,8 +65,10 @@ pub(super) fn targets(spec: &Spec) -> impl Iterator<Item = String> {
         .map(str::to_owned);
     let bundle = spec.ca_bundle.iter().map(|_| CA_BUNDLE.to_owned());
     let mounts = spec.mounts.iter().map(|mount| mount.target.clone());
+    let gpus = spec.gpus.mounts.iter().map(|mount| mount.target.clone());
     fixed
         .chain(bundle)
+        .chain(gpus)
         .chain(mounts)
         .chain([spec.working_dir.clone()])
 }
@@ -106,6 +110,7 @@ pub(super) fn set_up(spec: &Spec, directories: &Directories) -> Result<(), Failu
     for mount in pending {
         place(&mount).map_err(Failure::at(format!("mount at `{}`", mount.target)))?;
     }
+    driver::make_known(&spec.gpus)?;
     hide_kernel_files()?;
     make_directory(&spec.working_dir).map_err(Failure::at(format!("make `{}`", spec.working_dir)))
 }
@@ -133,7 +138,10 @@ fn open_sources(spec: &Spec, directories: &Directories) -> Result<Vec<Pending>, 
     }
     for device in DEVICES {
         let path = format!("/dev/{device}");
-        add(Path::new(&path), &path, 0)?;
+        add(Path::new(&path), &path, DEVICE_ATTRIBUTES)?;
+    }
+    for node in &spec.gpus.nodes {
+        add(&node.source, &node.target, DEVICE_ATTRIBUTES)?;
     }
     // A link leads into the host's own directories, such as systemd's.
     if let Ok(source) = fs_err::canonicalize(RESOLVER) {
@@ -142,6 +150,13 @@ fn open_sources(spec: &Spec, directories: &Directories) -> Result<Vec<Pending>, 
     add(&hosts(directories)?, HOSTS, READ_ONLY_ATTRIBUTE)?;
     if let Some(bundle) = &spec.ca_bundle {
         add(bundle, CA_BUNDLE, READ_ONLY_ATTRIBUTE)?;
+    }
+    for mount in &spec.gpus.mounts {
+        let attributes = mount
+            .options
+            .iter()
+            .fold(0, |all, option| all | attribute(*option));
+        add(&mount.source, &mount.target, attributes)?;
     }
     for mount in &spec.mounts {
         let attributes = if mount.read_only {
@@ -200,6 +215,20 @@ fn hosts(directories: &Directories) -> Result<PathBuf, Failure> {
 }
 
 const READ_ONLY_ATTRIBUTE: u64 = libc::MOUNT_ATTR_RDONLY;
+
+/// Devices can be written to on a read-only mount, while nobody, the host's root neither, can change their mode or owner
+/// through it.
+const DEVICE_ATTRIBUTES: u64 =
+    READ_ONLY_ATTRIBUTE | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
+
+fn attribute(option: MountOption) -> u64 {
+    match option {
+        MountOption::ReadOnly => READ_ONLY_ATTRIBUTE,
+        MountOption::NoSuid => libc::MOUNT_ATTR_NOSUID,
+        MountOption::NoDev => libc::MOUNT_ATTR_NODEV,
+        MountOption::NoExec => libc::MOUNT_ATTR_NOEXEC,
+    }
+}
 
 fn set_attributes(tree: &OwnedFd, attributes: u64) -> io::Result<()> {
     let attributes = libc::mount_attr {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::gpus::Gpus;
 use crate::workload;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -19,6 +20,7 @@ pub(super) struct Spec {
     pub(super) working_dir: String,
     pub(super) build: bool,
     pub(super) ca_bundle: Option<PathBuf>,
+    pub(super) gpus: Gpus,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use build::{BuildArgs, BuildFlags, EngineArg, ProgressArg};
-pub(crate) use run::{ExecArgs, RunArgs, ServeArgs};
+pub(crate) use run::{ExecArgs, GpuFlags, RunArgs, ServeArgs};
 
 /// Package machine-learning models as production-ready images, and run them.
 #[derive(Debug, Parser)]

@@ -1,0 +1,262 @@
+//! Makes the libraries of a GPU's driver known inside a container: links, and the loader's cache.
+//!
+//! The image's own files may be in the way in every form. All is done beneath the root and on its overlay alone: no
+//! name leads into a mount of the host's files, and what is written replaces what is there, never goes through it.
+
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::path::{Component, Path};
+
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, open, openat2, readlinkat,
+    renameat, symlinkat, unlinkat,
+};
+use rustix::io::Errno;
+
+use crate::gpus::{Gpus, Link, LoaderCache};
+use crate::supervisor::Failure;
+
+const CACHE_FOLDER: &str = "/etc";
+const CACHE: &str = "ld.so.cache";
+const NEW_CACHE: &str = ".ld.so.cache.new";
+/// Caches of whole distributions have some hundred kilobytes.
+const MAX_CACHE: u64 = 16 << 20;
+
+const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT
+    .union(ResolveFlags::NO_XDEV)
+    .union(ResolveFlags::NO_MAGICLINKS);
+
+/// In the container's root, when all mounts are in their places.
+pub(super) fn make_known(gpus: &Gpus) -> Result<(), Failure> {
+    if gpus.links.is_empty() && gpus.libraries.is_empty() {
+        return Ok(());
+    }
+    let root = open(
+        "/",
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .map_err(Failure::at("open the root"))?;
+    for wanted in &gpus.links {
+        link(&root, wanted).map_err(Failure::at(format!("link `{}`", wanted.path)))?;
+    }
+    let mut known = Vec::new();
+    for library in &gpus.libraries {
+        let path = Path::new(&library.path);
+        let by_name = path
+            .with_file_name(&library.name)
+            .to_string_lossy()
+            .into_owned();
+        let file = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let linked = by_name == library.path
+            || link(
+                &root,
+                &Link {
+                    path: by_name.clone(),
+                    target: file,
+                },
+            )
+            .map_err(Failure::at(format!("link `{by_name}`")))?;
+        let path = if linked {
+            by_name
+        } else {
+            library.path.clone()
+        };
+        known.push((&library.name, path, library.flags));
+    }
+    if known.is_empty() {
+        return Ok(());
+    }
+    update_cache(&root, |cache| {
+        for (name, path, flags) in known.iter().rev() {
+            cache.add(name, path, *flags);
+        }
+    })
+    .map_err(Failure::at(
+        "list the driver's libraries in `/etc/ld.so.cache`",
+    ))
+}
+
+/// Makes a link, or replaces what is there unless that is a folder. Whether it is there now: a folder of the host keeps
+/// what it has.
+fn link(root: &OwnedFd, link: &Link) -> io::Result<bool> {
+    let path = Path::new(&link.path);
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::Error::other("it is no path of a file"));
+    };
+    let folder = match folder(root, parent) {
+        Err(error) if error.raw_os_error() == Some(Errno::XDEV.raw_os_error()) => return Ok(false),
+        other => other?,
+    };
+    if readlinkat(&folder, name, Vec::new())
+        .is_ok_and(|there| there.as_bytes() == link.target.as_bytes())
+    {
+        return Ok(true);
+    }
+    match symlinkat(&link.target, &folder, name) {
+        Err(Errno::EXIST) => {
+            match unlinkat(&folder, name, AtFlags::empty()) {
+                // A mount, which is a library itself.
+                Err(Errno::BUSY) => return Ok(true),
+                other => other?,
+            }
+            symlinkat(&link.target, &folder, name)?;
+        }
+        other => other?,
+    }
+    Ok(true)
+}
+
+/// Opens a folder beneath the root, made where it is not there yet.
+fn folder(root: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let relative: std::path::PathBuf = path
+        .components()
+        .filter(|part| matches!(part, Component::Normal(_)))
+        .collect();
+    let Some(name) = relative.file_name() else {
+        return root.try_clone();
+    };
+    match openat2(root, &relative, flags, Mode::empty(), INSIDE) {
+        Err(Errno::NOENT) => {
+            let parent = folder(root, relative.parent().unwrap_or(Path::new("")))?;
+            match mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
+                // A link that leads nowhere.
+                Err(Errno::EXIST) => Err(io::Error::other("a link is in the way")),
+                other => {
+                    other?;
+                    Ok(openat2(
+                        &parent,
+                        name,
+                        flags | OFlags::NOFOLLOW,
+                        Mode::empty(),
+                        INSIDE,
+                    )?)
+                }
+            }
+        }
+        other => Ok(other?),
+    }
+}
+
+fn update_cache(root: &OwnedFd, change: impl FnOnce(&mut LoaderCache)) -> io::Result<()> {
+    let folder = folder(root, Path::new(CACHE_FOLDER))?;
+    let mut cache = LoaderCache::parse(&read(&folder)?);
+    change(&mut cache);
+    // What an image planted under the name is not written to.
+    let _ = unlinkat(&folder, NEW_CACHE, AtFlags::empty());
+    let file = openat2(
+        &folder,
+        NEW_CACHE,
+        OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::from_raw_mode(0o644),
+        INSIDE,
+    )?;
+    std::fs::File::from(file).write_all(&cache.to_bytes())?;
+    renameat(&folder, NEW_CACHE, &folder, CACHE)?;
+    Ok(())
+}
+
+/// The image's cache; nothing if it is none, or no file at all.
+fn read(folder: &OwnedFd) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(file) = openat2(folder, CACHE, flags, Mode::empty(), INSIDE) else {
+        return Ok(content);
+    };
+    if FileType::from_raw_mode(fstat(&file)?.st_mode) == FileType::RegularFile {
+        std::fs::File::from(file)
+            .take(MAX_CACHE)
+            .read_to_end(&mut content)?;
+    }
+    Ok(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root() -> (tempfile::TempDir, OwnedFd) {
+        let place = tempfile::tempdir().unwrap();
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(rustix::fs::CWD, place.path(), flags, Mode::empty()).unwrap();
+        (place, fd)
+    }
+
+    fn wanted(path: &str) -> Link {
+        Link {
+            path: path.into(),
+            target: "real.so.1".into(),
+        }
+    }
+
+    #[test]
+    fn links_stay_beneath_the_root_whatever_is_planted() {
+        let outside = tempfile::tempdir().unwrap();
+        let (place, fd) = root();
+        let at = |name: &str| place.path().join(name);
+        fs_err::write(outside.path().join("kept"), "text").unwrap();
+        // A folder that leads out by an absolute path, one that leads up, and a file that leads out.
+        std::os::unix::fs::symlink(outside.path(), at("absolute")).unwrap();
+        fs_err::create_dir(at("up")).unwrap();
+        std::os::unix::fs::symlink("../../../../..", at("up/away")).unwrap();
+        fs_err::create_dir(at("usr")).unwrap();
+        std::os::unix::fs::symlink(outside.path().join("kept"), at("usr/lib.so")).unwrap();
+        assert!(link(&fd, &wanted("/absolute/lib.so")).is_err());
+        assert!(link(&fd, &wanted("/up/away/lib.so")).unwrap());
+        assert!(link(&fd, &wanted("/usr/lib.so")).unwrap());
+        assert!(link(&fd, &wanted("/new/folder/lib.so")).unwrap());
+        assert!(link(&fd, &wanted("/../..//new/./lib.so")).unwrap());
+        for name in ["lib.so", "usr/lib.so", "new/folder/lib.so", "new/lib.so"] {
+            assert_eq!(
+                fs_err::read_link(at(name)).unwrap(),
+                Path::new("real.so.1"),
+                "{name}"
+            );
+        }
+        assert_eq!(fs_err::read_dir(outside.path()).unwrap().count(), 1);
+        assert_eq!(
+            fs_err::read_to_string(outside.path().join("kept")).unwrap(),
+            "text"
+        );
+        assert!(
+            link(&fd, &wanted("/usr")).is_err(),
+            "a folder is not replaced"
+        );
+    }
+
+    #[test]
+    fn the_cache_replaces_what_is_planted_in_its_place() {
+        let outside = tempfile::tempdir().unwrap();
+        let target = outside.path().join("victim");
+        fs_err::write(&target, "kept").unwrap();
+        let (place, fd) = root();
+        let add = |cache: &mut LoaderCache| cache.add("libx.so.1", "/lib/libx.so.1", 0x303);
+        fs_err::create_dir(place.path().join("etc")).unwrap();
+        for planted in [CACHE, NEW_CACHE] {
+            let _ = fs_err::remove_file(place.path().join("etc").join(planted));
+            std::os::unix::fs::symlink(&target, place.path().join("etc").join(planted)).unwrap();
+        }
+        update_cache(&fd, add).unwrap();
+        assert_eq!(fs_err::read_to_string(&target).unwrap(), "kept");
+        let bytes = fs_err::read(place.path().join("etc/ld.so.cache")).unwrap();
+        assert_eq!(LoaderCache::parse(&bytes).libraries().count(), 1);
+        // A pipe would keep whoever opens it waiting.
+        fs_err::remove_file(place.path().join("etc/ld.so.cache")).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            place.path().join("etc/ld.so.cache"),
+            FileType::Fifo,
+            Mode::RUSR,
+            0,
+        )
+        .unwrap();
+        update_cache(&fd, add).unwrap();
+        let bytes = fs_err::read(place.path().join("etc/ld.so.cache")).unwrap();
+        assert_eq!(LoaderCache::parse(&bytes).libraries().count(), 1);
+    }
+}
