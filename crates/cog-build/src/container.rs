@@ -192,6 +192,7 @@ impl Workshop<'_> {
                 stdin: Stdio::null(),
                 stdout: writer.try_clone()?.into(),
                 stderr: writer.into(),
+                terminal: None,
                 passed_fds: Vec::new(),
             },
             purpose: Purpose::Build,

@@ -13,6 +13,7 @@
 //!   --ca FILE              certificate authorities
 //!   --gpus REQUEST         GPUs, by the specifications in the folders that `COG_CDI_DIRS` names
 //!   --pass NAME=FILE       open the file and pass its descriptor
+//!   --terminal             give it a terminal of its own, whose output is ours
 //!   --stop MILLISECONDS    stop it after its first line of output, with this grace
 //!   --time                 tell how long the start took
 //!   --probe                only tell whether containers work
@@ -30,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use cog_engine::{
     Access, Embedded, Engine, Exit, GpuHost, Gpus, Host, KernelProbe, Mount, PassedFd, Probe as _,
-    Process, Purpose, Root, Running, Workload, Writable,
+    Process, Purpose, Root, Running, Terminal, Workload, Writable,
 };
 
 type Failure = Box<dyn std::error::Error>;
@@ -67,6 +68,10 @@ fn run(arguments: impl Iterator<Item = String>) -> Result<u8, Failure> {
     let mut running = options.engine.start(options.workload)?;
     if options.time {
         eprintln!("started in {} µs", started.elapsed().as_micros());
+    }
+    if let Some(terminal) = running.take_terminal() {
+        // Ends with an error when the last program has closed its side.
+        let _ = std::io::copy(&mut std::fs::File::from(terminal), &mut std::io::stdout());
     }
     let exit = match options.stop {
         Some(grace) => stop(&mut running, grace)?,
@@ -142,6 +147,13 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
                 *stop = Some(Duration::from_millis(value()?.parse()?));
                 workload.process.stdout = Stdio::piped();
             }
+            "--terminal" => {
+                workload.process.terminal = Some(Terminal {
+                    streams: vec![0, 1, 2],
+                    rows: 40,
+                    columns: 100,
+                });
+            }
             "--time" => *time = true,
             "--probe" => return Ok(None),
             "--" => break,
@@ -167,6 +179,7 @@ fn empty() -> Workload {
             stdin: Stdio::inherit(),
             stdout: Stdio::inherit(),
             stderr: Stdio::inherit(),
+            terminal: None,
             passed_fds: Vec::new(),
         },
         purpose: Purpose::Run,

@@ -18,6 +18,7 @@ mod probe;
 mod program;
 mod running;
 mod supervisor;
+mod terminal;
 mod workload;
 
 use std::fmt;
@@ -28,7 +29,7 @@ pub use gpus::{CDI_FOLDERS, Cuda, Driver, GpuError, GpuHost, GpuRequest, Gpus};
 pub use host::Host;
 pub use probe::{KernelProbe, Probe};
 pub use running::{Exit, Remote, Running, Signal};
-pub use workload::{Access, Mount, PassedFd, Process, Purpose, Root, Workload, Writable};
+pub use workload::{Access, Mount, PassedFd, Process, Purpose, Root, Terminal, Workload, Writable};
 
 /// Something that can run a [`Workload`].
 pub trait Engine: Send + Sync {

@@ -5,14 +5,15 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
-use std::path::{Component, Path};
+use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, open, openat2, readlinkat,
-    renameat, symlinkat, unlinkat,
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, fstat, openat2, readlinkat, renameat, symlinkat,
+    unlinkat,
 };
 use rustix::io::Errno;
 
+use super::beneath::{Inside, Reach};
 use crate::gpus::{Gpus, Link, LoaderCache};
 use crate::supervisor::Failure;
 
@@ -22,23 +23,17 @@ const NEW_CACHE: &str = ".ld.so.cache.new";
 /// Caches of whole distributions have some hundred kilobytes.
 const MAX_CACHE: u64 = 16 << 20;
 
-const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT
-    .union(ResolveFlags::NO_XDEV)
-    .union(ResolveFlags::NO_MAGICLINKS);
+/// What is looked up in a folder is in it.
+const HERE: ResolveFlags = ResolveFlags::NO_XDEV.union(ResolveFlags::NO_SYMLINKS);
 
 /// In the container's root, when all mounts are in their places.
 pub(super) fn make_known(gpus: &Gpus) -> Result<(), Failure> {
     if gpus.links.is_empty() && gpus.libraries.is_empty() {
         return Ok(());
     }
-    let root = open(
-        "/",
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .map_err(Failure::at("open the root"))?;
+    let inside = Inside::open().map_err(Failure::at("open the root"))?;
     for wanted in &gpus.links {
-        link(&root, wanted).map_err(Failure::at(format!("link `{}`", wanted.path)))?;
+        link(&inside, wanted).map_err(Failure::at(format!("link `{}`", wanted.path)))?;
     }
     let mut known = Vec::new();
     for library in &gpus.libraries {
@@ -54,7 +49,7 @@ pub(super) fn make_known(gpus: &Gpus) -> Result<(), Failure> {
             .into_owned();
         let linked = by_name == library.path
             || link(
-                &root,
+                &inside,
                 &Link {
                     path: by_name.clone(),
                     target: file,
@@ -71,7 +66,7 @@ pub(super) fn make_known(gpus: &Gpus) -> Result<(), Failure> {
     if known.is_empty() {
         return Ok(());
     }
-    update_cache(&root, |cache| {
+    update_cache(&inside, |cache| {
         for (name, path, flags) in known.iter().rev() {
             cache.add(name, path, *flags);
         }
@@ -83,12 +78,12 @@ pub(super) fn make_known(gpus: &Gpus) -> Result<(), Failure> {
 
 /// Makes a link, or replaces what is there unless that is a folder. Whether it is there now: a folder of the host keeps
 /// what it has.
-fn link(root: &OwnedFd, link: &Link) -> io::Result<bool> {
+fn link(inside: &Inside, link: &Link) -> io::Result<bool> {
     let path = Path::new(&link.path);
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::Error::other("it is no path of a file"));
     };
-    let folder = match folder(root, parent) {
+    let folder = match inside.directory(parent, Reach::Overlay) {
         Err(error) if error.raw_os_error() == Some(Errno::XDEV.raw_os_error()) => return Ok(false),
         other => other?,
     };
@@ -111,40 +106,8 @@ fn link(root: &OwnedFd, link: &Link) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Opens a folder beneath the root, made where it is not there yet.
-fn folder(root: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let relative: std::path::PathBuf = path
-        .components()
-        .filter(|part| matches!(part, Component::Normal(_)))
-        .collect();
-    let Some(name) = relative.file_name() else {
-        return root.try_clone();
-    };
-    match openat2(root, &relative, flags, Mode::empty(), INSIDE) {
-        Err(Errno::NOENT) => {
-            let parent = folder(root, relative.parent().unwrap_or(Path::new("")))?;
-            match mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
-                // A link that leads nowhere.
-                Err(Errno::EXIST) => Err(io::Error::other("a link is in the way")),
-                other => {
-                    other?;
-                    Ok(openat2(
-                        &parent,
-                        name,
-                        flags | OFlags::NOFOLLOW,
-                        Mode::empty(),
-                        INSIDE,
-                    )?)
-                }
-            }
-        }
-        other => Ok(other?),
-    }
-}
-
-fn update_cache(root: &OwnedFd, change: impl FnOnce(&mut LoaderCache)) -> io::Result<()> {
-    let folder = folder(root, Path::new(CACHE_FOLDER))?;
+fn update_cache(inside: &Inside, change: impl FnOnce(&mut LoaderCache)) -> io::Result<()> {
+    let folder = inside.directory(Path::new(CACHE_FOLDER), Reach::Overlay)?;
     let mut cache = LoaderCache::parse(&read(&folder)?);
     change(&mut cache);
     // What an image planted under the name is not written to.
@@ -154,7 +117,7 @@ fn update_cache(root: &OwnedFd, change: impl FnOnce(&mut LoaderCache)) -> io::Re
         NEW_CACHE,
         OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC,
         Mode::from_raw_mode(0o644),
-        INSIDE,
+        HERE,
     )?;
     std::fs::File::from(file).write_all(&cache.to_bytes())?;
     renameat(&folder, NEW_CACHE, &folder, CACHE)?;
@@ -165,7 +128,7 @@ fn update_cache(root: &OwnedFd, change: impl FnOnce(&mut LoaderCache)) -> io::Re
 fn read(folder: &OwnedFd) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let Ok(file) = openat2(folder, CACHE, flags, Mode::empty(), INSIDE) else {
+    let Ok(file) = openat2(folder, CACHE, flags, Mode::empty(), HERE) else {
         return Ok(content);
     };
     if FileType::from_raw_mode(fstat(&file)?.st_mode) == FileType::RegularFile {
@@ -180,11 +143,10 @@ fn read(folder: &OwnedFd) -> io::Result<Vec<u8>> {
 mod tests {
     use super::*;
 
-    fn root() -> (tempfile::TempDir, OwnedFd) {
+    fn root() -> (tempfile::TempDir, Inside) {
         let place = tempfile::tempdir().unwrap();
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(rustix::fs::CWD, place.path(), flags, Mode::empty()).unwrap();
-        (place, fd)
+        let inside = Inside::at(place.path()).unwrap();
+        (place, inside)
     }
 
     fn wanted(path: &str) -> Link {
@@ -197,7 +159,7 @@ mod tests {
     #[test]
     fn links_stay_beneath_the_root_whatever_is_planted() {
         let outside = tempfile::tempdir().unwrap();
-        let (place, fd) = root();
+        let (place, inside) = root();
         let at = |name: &str| place.path().join(name);
         fs_err::write(outside.path().join("kept"), "text").unwrap();
         // A folder that leads out by an absolute path, one that leads up, and a file that leads out.
@@ -206,11 +168,11 @@ mod tests {
         std::os::unix::fs::symlink("../../../../..", at("up/away")).unwrap();
         fs_err::create_dir(at("usr")).unwrap();
         std::os::unix::fs::symlink(outside.path().join("kept"), at("usr/lib.so")).unwrap();
-        assert!(link(&fd, &wanted("/absolute/lib.so")).is_err());
-        assert!(link(&fd, &wanted("/up/away/lib.so")).unwrap());
-        assert!(link(&fd, &wanted("/usr/lib.so")).unwrap());
-        assert!(link(&fd, &wanted("/new/folder/lib.so")).unwrap());
-        assert!(link(&fd, &wanted("/../..//new/./lib.so")).unwrap());
+        assert!(link(&inside, &wanted("/absolute/lib.so")).unwrap());
+        assert!(link(&inside, &wanted("/up/away/lib.so")).unwrap());
+        assert!(link(&inside, &wanted("/usr/lib.so")).unwrap());
+        assert!(link(&inside, &wanted("/new/folder/lib.so")).unwrap());
+        assert!(link(&inside, &wanted("/../..//new/./lib.so")).unwrap());
         for name in ["lib.so", "usr/lib.so", "new/folder/lib.so", "new/lib.so"] {
             assert_eq!(
                 fs_err::read_link(at(name)).unwrap(),
@@ -224,7 +186,7 @@ mod tests {
             "text"
         );
         assert!(
-            link(&fd, &wanted("/usr")).is_err(),
+            link(&inside, &wanted("/usr")).is_err(),
             "a folder is not replaced"
         );
     }
@@ -234,14 +196,14 @@ mod tests {
         let outside = tempfile::tempdir().unwrap();
         let target = outside.path().join("victim");
         fs_err::write(&target, "kept").unwrap();
-        let (place, fd) = root();
+        let (place, inside) = root();
         let add = |cache: &mut LoaderCache| cache.add("libx.so.1", "/lib/libx.so.1", 0x303);
         fs_err::create_dir(place.path().join("etc")).unwrap();
         for planted in [CACHE, NEW_CACHE] {
             let _ = fs_err::remove_file(place.path().join("etc").join(planted));
             std::os::unix::fs::symlink(&target, place.path().join("etc").join(planted)).unwrap();
         }
-        update_cache(&fd, add).unwrap();
+        update_cache(&inside, add).unwrap();
         assert_eq!(fs_err::read_to_string(&target).unwrap(), "kept");
         let bytes = fs_err::read(place.path().join("etc/ld.so.cache")).unwrap();
         assert_eq!(LoaderCache::parse(&bytes).libraries().count(), 1);
@@ -255,7 +217,7 @@ mod tests {
             0,
         )
         .unwrap();
-        update_cache(&fd, add).unwrap();
+        update_cache(&inside, add).unwrap();
         let bytes = fs_err::read(place.path().join("etc/ld.so.cache")).unwrap();
         assert_eq!(LoaderCache::parse(&bytes).libraries().count(), 1);
     }

@@ -149,6 +149,7 @@ fn workload(root: cog_engine::Root) -> cog_engine::Workload {
             stdin: Stdio::null(),
             stdout: Stdio::null(),
             stderr: Stdio::null(),
+            terminal: None,
             passed_fds: Vec::new(),
         },
         purpose: cog_engine::Purpose::Run,
