@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use base_image::{BaseImageCommand, MatrixArgs};
 pub(crate) use build::{BuildArgs, BuildFlags, EngineArg, ProgressArg};
-pub(crate) use run::{ExecArgs, RunArgs, ServeArgs};
+pub(crate) use run::{ExecArgs, GpuFlags, RunArgs, ServeArgs};
 
 /// Package machine-learning models as production-ready images, and run them.
 #[derive(Debug, Parser)]
