@@ -101,10 +101,13 @@ pub fn version_of<'lines>(lines: &'lines [String], package: &str) -> Option<&'li
 
 /// Whether a line is the path of a wheel or source archive, whatever package it looks like.
 pub fn is_local_archive(line: &str) -> bool {
-    let lower = line.to_ascii_lowercase();
-    !line.starts_with('-')
-        && !lower.contains("://")
-        && ARCHIVES.iter().any(|ending| lower.ends_with(ending))
+    !line.starts_with('-') && !line.contains("://") && is_archive(line)
+}
+
+/// Whether a path or URL ends like a wheel or source archive.
+pub(crate) fn is_archive(path: &str) -> bool {
+    let lower = path.to_ascii_lowercase();
+    ARCHIVES.iter().any(|ending| lower.ends_with(ending))
 }
 
 fn is_url(line: &str) -> bool {
