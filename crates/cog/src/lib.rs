@@ -6,12 +6,14 @@
 mod args;
 mod client;
 mod commands;
+mod gpus;
 mod inputs;
 mod outputs;
 mod printer;
 mod reporter;
 mod runtime;
 mod session;
+mod sizes;
 
 use std::process::ExitCode;
 

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use base_image::{BaseImageCommand, MatrixArgs};
-pub(crate) use build::{BuildArgs, BuildFlags, EngineArg, ProgressArg};
-pub(crate) use run::{ExecArgs, RunArgs, ServeArgs};
+pub(crate) use build::{BuildArgs, BuildFlags, EngineArg, ProgressArg, TorchIndexArg};
+pub(crate) use run::{ExecArgs, GpuFlags, RunArgs, ServeArgs};
 
 /// Package machine-learning models as production-ready images, and run them.
 #[derive(Debug, Parser)]
@@ -48,7 +48,13 @@ pub(crate) struct GlobalArgs {
     pub(crate) no_color: bool,
 
     /// Registry that short image names and default bases refer to
-    #[arg(long, global = true, hide = true, value_name = "HOST")]
+    #[arg(
+        long,
+        global = true,
+        hide = true,
+        value_name = "HOST",
+        env = "COG_REGISTRY_HOST"
+    )]
     pub(crate) registry: Option<String>,
 }
 
@@ -105,7 +111,7 @@ pub(crate) struct ImagesArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct PruneArgs {
-    /// Remove every image and all cached steps too
+    /// Remove everything that is not in use, images too
     #[arg(long)]
     pub(crate) all: bool,
 }

@@ -31,6 +31,5 @@ fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     let config = || error.downcast_ref::<cog_config::ConfigError>()?.hint();
     let build = || error.downcast_ref::<cog_build::BuildError>()?.hint();
     let image = || error.downcast_ref::<cog_image::Error>()?.hint();
-    let uv = || error.downcast_ref::<cog_build::UvError>()?.hint();
-    config().or_else(build).or_else(image).or_else(uv)
+    config().or_else(build).or_else(image)
 }
