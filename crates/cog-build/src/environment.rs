@@ -1,6 +1,7 @@
 //! Everything of an image but the source: what `run`, `serve` and `exec` of a project need, and
 //! what a build puts the source on.
 
+use cog_config::Completed;
 use cog_image::Layer;
 use cog_python::freeze;
 
@@ -43,7 +44,7 @@ pub fn prepare(request: &BuildRequest<'_>) -> Result<Environment> {
     let (_lock, model) = open_project(request)?;
     let _lease = request.store.lease()?;
     let workshop = request.workshop();
-    let mut environment = make(request, &workshop)?;
+    let mut environment = make(request, &request.complete()?, &workshop)?;
     request.model_variables(&model).add(&mut environment.env);
     environment.schema = model.schema;
     Ok(environment)
@@ -65,14 +66,18 @@ pub(crate) fn open_project(request: &BuildRequest<'_>) -> Result<(ProjectLock, M
 }
 
 /// Does the steps below the source.
-pub(crate) fn make(request: &BuildRequest<'_>, workshop: &Workshop<'_>) -> Result<Environment> {
+pub(crate) fn make(
+    request: &BuildRequest<'_>,
+    completed: &Completed,
+    workshop: &Workshop<'_>,
+) -> Result<Environment> {
     let native = Native {
         request,
         workshop,
         server: runtime::server_program()?,
     };
     let implied = Implied::default();
-    let lock = resolve(request, &native, &implied)?;
+    let lock = resolve(request, completed, &native, &implied)?;
     let plan = BuildPlan::new(request.config, &lock, &implied, workshop.plan_settings())?;
     let outputs = native.execute(&plan)?;
     let runtime = runtime::installed();

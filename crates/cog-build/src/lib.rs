@@ -47,6 +47,5 @@ pub use request::{BuildRequest, SchemaSource};
 pub use sdk::VERSION;
 pub use secrets::{Secret, SecretError, SecretValue};
 pub use step_output::StepOutput;
-pub use steps::python_packages::Resolution;
 pub use steps::runtime::COG_COGLET_BINARY;
 pub use workshop::Cache;

@@ -6,6 +6,7 @@
 mod args;
 mod client;
 mod commands;
+mod gpus;
 mod inputs;
 mod outputs;
 mod printer;
@@ -84,6 +85,9 @@ fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<()> {
         Command::Schema(args) => commands::schema(&session, &args),
         Command::Images(args) => commands::images(&session, &args),
         Command::Prune(args) => commands::prune(&session, &args),
+        Command::BaseImage(command) => {
+            commands::base_image(&command, cli.global.registry.as_deref(), printer)
+        }
     }
 }
 

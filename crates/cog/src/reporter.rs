@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cog_build::{Event, Outcome, Reporter, Unit};
 use cog_image::{Observer, Transfer};
@@ -18,6 +18,38 @@ pub(crate) struct Steps<'a> {
     printer: &'a Printer,
     /// By title or label, while they are shown.
     bars: Mutex<HashMap<String, ProgressBar>>,
+    /// Since when nothing was printed, and how long that may last.
+    silence: Mutex<Silence>,
+}
+
+/// Where there are no bars, lines that only say that something goes on come less and less often.
+struct Silence {
+    since: Instant,
+    limit: Duration,
+}
+
+impl Silence {
+    const FIRST: Duration = Duration::from_secs(2);
+    const LONGEST: Duration = Duration::from_secs(30);
+
+    fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            limit: Self::FIRST,
+        }
+    }
+
+    /// Whether it has lasted long enough.
+    fn is_over(&mut self) -> bool {
+        // The one who waits counts seconds less exactly than we do.
+        const SLACK: Duration = Duration::from_millis(500);
+        let over = self.since.elapsed() + SLACK >= self.limit;
+        if over {
+            self.since = Instant::now();
+            self.limit = (self.limit * 2).min(Self::LONGEST);
+        }
+        over
+    }
 }
 
 impl<'a> Steps<'a> {
@@ -25,6 +57,7 @@ impl<'a> Steps<'a> {
         Self {
             printer,
             bars: Mutex::default(),
+            silence: Mutex::new(Silence::new()),
         }
     }
 
@@ -77,6 +110,24 @@ impl<'a> Steps<'a> {
         }
     }
 
+    /// What goes on while nothing else is said.
+    fn waiting(&self, line: &str) {
+        let mut silence = self
+            .silence
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if self.printer.progress() == Progress::Bars || silence.is_over() {
+            self.output(line);
+        }
+    }
+
+    fn spoken(&self) {
+        *self
+            .silence
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Silence::new();
+    }
+
     fn bars(&self) -> std::sync::MutexGuard<'_, HashMap<String, ProgressBar>> {
         self.bars
             .lock()
@@ -114,6 +165,9 @@ pub(crate) fn transfers(printer: Printer) -> Observer {
 
 impl Reporter for Steps<'_> {
     fn report(&self, event: Event<'_>) {
+        if !matches!(event, Event::Waiting { .. } | Event::Progress { .. }) {
+            self.spoken();
+        }
         match event {
             Event::StepStarted { title } => self.started(title),
             Event::StepFinished {
@@ -128,6 +182,7 @@ impl Reporter for Steps<'_> {
                 unit,
             } => self.progress(label, done, total, unit),
             Event::Output { line } => self.output(line),
+            Event::Waiting { line } => self.waiting(line),
             Event::Warning { message } => self.printer.warning(message),
             Event::Notice { message } => self.printer.info(message),
             _ => {}
