@@ -148,6 +148,9 @@ impl Workshop<'_> {
         let scratch = self.store.scratch()?;
         let path = scratch.path().join("upper");
         fs_err::create_dir(&path)?;
+        // These are the permissions of `/` in the container, whatever the umask is.
+        let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs_err::set_permissions(&path, everybody)?;
         let mut mounts = job.mounts.clone();
         let mut env = with_defaults(&job.environment);
         add_host_bundle(&mut mounts, &mut env);
