@@ -13,7 +13,7 @@ use crate::request::BuildRequest;
 use crate::steps::python_packages::lock_for_host;
 use crate::steps::runtime::{server_program, write_sdk};
 use crate::workshop::{Cache, Workshop};
-use cog_python::uv::minor_version;
+use cog_python::uv::{Staged, minor_version};
 
 /// Raise it whenever the same inputs give another environment.
 const RECIPE: u32 = 1;
@@ -38,12 +38,14 @@ pub struct HostEnvironment {
 pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
     request.check()?;
     let (_project, model) = open_project(request)?;
+    let _lease = request.store.lease()?;
     let mut env = request.config.variables();
     request.model_variables(&model).add(&mut env);
     let workshop = request.workshop();
     let coglet = server_program()?;
-    let requirements = request.requirements(&workshop)?;
-    let python = HostPython::find(&workshop, request.python_version())?;
+    let completed = request.complete()?;
+    let requirements = request.requirements(&completed, &workshop)?;
+    let python = HostPython::find(&workshop, &completed.python.version)?;
 
     let key = key("host environment", RECIPE)
         .field("python", &python.path)
@@ -72,14 +74,15 @@ pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
         let locked = lock_for_host(&workshop, &python.version, &requirements)?;
         let uv = workshop.uv()?;
         let staging = request.store.scratch()?;
-        for artifact in &requirements.artifacts {
-            artifact.stage(staging.path())?;
-        }
+        let artifacts = staging.path().join("artifacts");
+        requirements.stage(&artifacts)?;
+        let wanted = Staged {
+            requirements: &requirements,
+            artifacts: &artifacts,
+        };
         let venv = staging.path().join("venv");
         uv.create_environment(&venv, Path::new(&python.path))?;
-        let pins_file = staging.path().join("pins.txt");
-        fs_err::write(&pins_file, locked.resolution.text(staging.path()))?;
-        uv.install_into(&pins_file, &venv.join("bin/python"))?;
+        uv.install_into(&wanted, &locked.resolution, &venv.join("bin/python"))?;
         write_sdk(
             &venv
                 .join("lib")

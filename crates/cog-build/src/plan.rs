@@ -77,7 +77,7 @@ pub enum Step {
     /// Installs packages of the distribution.
     SystemPackages(SystemPackages),
     /// Makes the virtual environment with the project's packages.
-    PythonPackages(PythonPackages),
+    PythonPackages(Box<PythonPackages>),
     /// Runs a command of the project.
     Command(RunStep),
     /// Adds SDK and server.
@@ -330,7 +330,7 @@ impl<'a> Planner<'a> {
                 PackageSource::SourceDistributions => self.tools(),
             },
         };
-        self.plan.steps.push(Step::PythonPackages(step));
+        self.plan.steps.push(Step::PythonPackages(Box::new(step)));
     }
 
     fn command(&mut self, command: Command) {

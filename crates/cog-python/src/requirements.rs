@@ -3,6 +3,7 @@
 //! Reading the file, with comments and continued lines, is the configuration's job; here each
 //! line is one complete requirement or option.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -10,6 +11,7 @@ use regex::bytes::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::resolution::public_line;
 use hex::encode as hex;
 
 /// A requirement that cannot be built into an image.
@@ -82,16 +84,50 @@ pub enum Line {
 }
 
 /// Requirements ready to be resolved.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requirements {
-    /// Options, in order.
+    /// Where the user wrote them, for messages, such as `requirements.txt`.
+    #[serde(skip, default = "unnamed")]
+    pub source: String,
+    /// Options, in order. Credentials in them are not serialised.
+    #[serde(serialize_with = "without_secrets")]
     pub options: Vec<String>,
-    /// Packages, in order; the image path for local artifacts.
+    /// Packages, in order; the image path for local artifacts. Credentials in them are not serialised.
+    #[serde(serialize_with = "without_secrets")]
     pub packages: Vec<String>,
     /// Files of the project to install.
     pub artifacts: Vec<Artifact>,
     /// Lines that were left out because the image brings these packages itself.
     pub overridden: Vec<String>,
+    /// The hashes that files of a distribution may have, such as `sha256:…`, by its normalised name.
+    pub hashes: BTreeMap<String, Vec<String>>,
+    /// Whether every distribution needs a hash.
+    pub require_hashes: bool,
+}
+
+fn unnamed() -> String {
+    "the requirements".to_owned()
+}
+
+fn without_secrets<S: serde::Serializer>(
+    lines: &[String],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(lines.iter().map(|line| public_line(line)))
+}
+
+impl Default for Requirements {
+    fn default() -> Self {
+        Self {
+            source: unnamed(),
+            options: Vec::new(),
+            packages: Vec::new(),
+            artifacts: Vec::new(),
+            overridden: Vec::new(),
+            hashes: BTreeMap::new(),
+            require_hashes: false,
+        }
+    }
 }
 
 /// A wheel or source archive of the project.
@@ -151,8 +187,12 @@ impl Requirements {
         let mut requirements = Self::default();
         for line in lines {
             match classify(line)? {
+                // uv has no such option in a file; we check it ourselves.
+                Line::Option(option) if option == "--require-hashes" => {
+                    requirements.require_hashes = true;
+                }
                 Line::Option(option) => requirements.options.push(option),
-                Line::Package(package) => requirements.packages.push(package),
+                Line::Package(package) => requirements.add_package(package),
                 Line::Sdk(line) => requirements.overridden.push(line),
                 Line::Artifact(path) => {
                     let artifact = read_artifact(&path, base_dir, project_dir)?;
@@ -166,18 +206,41 @@ impl Requirements {
         Ok(requirements)
     }
 
+    fn add_package(&mut self, line: String) {
+        let hashes = hashes_of(&line);
+        if !hashes.is_empty()
+            && let Some(name) = distribution_name(&line)
+        {
+            self.hashes.entry(name).or_default().extend(hashes);
+        }
+        self.packages.push(line);
+    }
+
     /// Whether there is nothing to install.
     pub fn is_empty(&self) -> bool {
         self.packages.is_empty()
     }
 
-    /// The text of the requirements file in the image.
+    /// Copies the files of the project to their places below `folder`, which is made.
+    pub fn stage(&self, folder: &Path) -> Result<(), RequirementError> {
+        fs_err::create_dir(folder).map_err(|source| RequirementError::Unreadable {
+            path: folder.display().to_string(),
+            source,
+        })?;
+        for artifact in &self.artifacts {
+            artifact.stage(folder)?;
+        }
+        Ok(())
+    }
+
+    /// The text of the requirements file in the image: without credentials.
     pub fn text(&self) -> String {
-        self.options
-            .iter()
-            .chain(&self.packages)
-            .map(String::as_str)
-            .flat_map(|line| [line, "\n"])
+        let strict = self.require_hashes.then(|| "--require-hashes".to_owned());
+        let lines = self.options.iter().chain(&self.packages);
+        strict
+            .into_iter()
+            .chain(lines.map(|line| public_line(line)))
+            .map(|line| line + "\n")
             .collect()
     }
 
@@ -197,6 +260,43 @@ pub fn package_name(requirement: &str) -> Option<String> {
     let name = &requirement[..end];
     name.starts_with(|first: char| first.is_ascii_alphanumeric())
         .then(|| normalise(name))
+}
+
+/// The hashes of a line's `--hash` options.
+fn hashes_of(line: &str) -> Vec<String> {
+    line.split("--hash")
+        .skip(1)
+        .filter_map(|rest| {
+            let value = rest
+                .strip_prefix('=')
+                .unwrap_or(rest)
+                .split_whitespace()
+                .next()?;
+            let (algorithm, digest) = value.split_once(':')?;
+            Some(format!("{algorithm}:{}", digest.to_ascii_lowercase()))
+        })
+        .collect()
+}
+
+/// The name of what a line asks for, normalised; that of a bare URL is taken from its file name.
+fn distribution_name(line: &str) -> Option<String> {
+    let requirement = line.split_whitespace().next().unwrap_or_default();
+    match requirement.split_once("://") {
+        Some((scheme, rest)) if !scheme.contains('@') => {
+            file_name_of_distribution(rest.split(['?', '#']).next()?.rsplit('/').next()?)
+        }
+        _ => package_name(line),
+    }
+}
+
+/// The name that the file name of a wheel or source archive begins with.
+fn file_name_of_distribution(file: &str) -> Option<String> {
+    let wheel = file.strip_suffix(".whl");
+    let name = match wheel {
+        Some(stem) => stem.split('-').next()?,
+        None => file.rsplit_once('-')?.0,
+    };
+    package_name(name)
 }
 
 /// A package name in the form that names are compared in.

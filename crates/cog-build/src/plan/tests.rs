@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::base::Inherited;
-use crate::{Backend, Resolution, Result};
+use crate::{Backend, Result};
+use cog_python::resolution::Resolution;
 
 fn lock() -> Lock {
     let layer = Layer {
@@ -47,7 +48,9 @@ fn lock() -> Lock {
 }
 
 fn resolution() -> Resolution {
-    Resolution::new("six==1\n", std::path::Path::new("/artifacts"))
+    let pylock = "[[packages]]\nname = \"six\"\nversion = \"1\"\n\
+        wheels = [{ url = \"https://e.com/six-1.whl\", hashes = { sha256 = \"00\" } }]\n";
+    Resolution::from_pylock(pylock, std::path::Path::new("/artifacts"), &[]).unwrap()
 }
 
 fn config() -> Config {

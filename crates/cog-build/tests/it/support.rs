@@ -83,6 +83,8 @@ impl Project {
             store,
             engine,
             base: BaseChoice::Debian,
+            options: cog_config::Options::default(),
+            torch_index: cog_build::TorchIndex::ByCuda,
             cache: self.cache,
             secrets: self.secrets.clone(),
             schema: SchemaSource::Generate,

@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 
 use cog_image::Layer;
 use cog_python::requirements::Requirements;
-use cog_python::uv::{Target, Uv, UvError, install_arguments, resolve_arguments};
+use cog_python::resolution::Resolution;
+use cog_python::uv::{
+    Context, Staged, Target, Uv, UvError, install_arguments, passed_on, prerelease_arguments,
+    resolve_arguments,
+};
 
-use super::resolution::{self, Resolution};
 use super::{Staging, target};
 use crate::container::{Job, Mount};
 use crate::error::{BuildError, Result};
@@ -21,44 +24,50 @@ const UV_PROGRAM: &str = "/tmp/cog-build-uv";
 /// Resolves `requirements` over the layers `below`. What had to be built for it is kept for [`install`].
 pub(super) fn resolve(
     workshop: &Workshop<'_>,
-    uv: &Uv,
+    uv: &Uv<'_>,
     interpreter: &str,
     target: &Target,
     requirements: &Requirements,
     below: &[Layer],
 ) -> Result<Resolution> {
+    const ANSWER: &str = "pylock.toml";
     let staging = Staging::new(workshop, requirements)?;
     let artifacts = Path::new(WORK_DIR).join("artifacts");
-    let input = resolution::input(requirements, &target.python, &artifacts);
-    fs_err::write(staging.input(), input)?;
-    let script = format!(
-        "{UV_PROGRAM} {} --python {interpreter} requirements.in --output-file pins.txt >/dev/null\n",
+    let wanted = staging.wanted(requirements);
+    let input = wanted.write_input(&target.python, &artifacts)?;
+    let arguments = [
         resolve_arguments().join(" "),
+        prerelease_arguments(requirements).join(" "),
+    ];
+    let script = format!(
+        "{UV_PROGRAM} {} --python {interpreter} {input} --output-file {ANSWER} >/dev/null\n",
+        arguments.join(" "),
     );
     let cache = build_cache(workshop, target, requirements);
-    run(workshop, uv, &staging, &cache, &script, below)?;
-    let pins = fs_err::read_to_string(staging.pins())?;
-    Ok(Resolution::new(&pins, &artifacts))
+    run(workshop, uv, &staging, &wanted, &cache, &script, below)?;
+    let answer = fs_err::read_to_string(staging.root().join(ANSWER))?;
+    Ok(wanted.read_answer(&answer, &artifacts)?)
 }
 
 /// Installs what is locked into the prefix of `staging`. The layers `below` stay as they are.
 pub(super) fn install(
     workshop: &Workshop<'_>,
-    uv: &Uv,
+    uv: &Uv<'_>,
     step: &PythonPackages,
     staging: &Staging,
     below: &[Layer],
 ) -> Result<()> {
     let artifacts = Path::new(WORK_DIR).join("artifacts");
-    fs_err::write(staging.pins(), step.python.resolution.text(&artifacts))?;
+    let wanted = staging.wanted(&step.python.requirements);
+    let pins = wanted.write_pins(&step.python.resolution, &artifacts)?;
     let script = format!(
-        "{UV_PROGRAM} {} --python {} --prefix {WORK_DIR}/prefix -r pins.txt\n\
+        "{UV_PROGRAM} {} --python {} --prefix {WORK_DIR}/prefix -r {pins}\n\
          chmod -R a+rX {WORK_DIR}/prefix\n",
         install_arguments().join(" "),
         step.interpreter.path,
     );
     let cache = build_cache(workshop, &target(step), &step.python.requirements);
-    run(workshop, uv, staging, &cache, &script, below)?;
+    run(workshop, uv, staging, &wanted, &cache, &script, below)?;
     // What was built is installed now, and the layers are remembered.
     Ok(fs_err::remove_dir_all(cache)?)
 }
@@ -76,24 +85,27 @@ fn build_cache(workshop: &Workshop<'_>, target: &Target, requirements: &Requirem
 
 fn run(
     workshop: &Workshop<'_>,
-    uv: &Uv,
+    uv: &Uv<'_>,
     staging: &Staging,
+    wanted: &Staged<'_>,
     cache: &Path,
     script: &str,
     below: &[Layer],
 ) -> Result<()> {
     fs_err::create_dir_all(cache)?;
     let script = format!("set -e\ncd {WORK_DIR}\n{script}");
+    let own = [
+        ("HOME", "/root"),
+        ("UV_CACHE_DIR", CACHE_DIR),
+        ("UV_PYTHON_DOWNLOADS", "never"),
+        ("NO_COLOR", "1"),
+        ("UV_NO_PROGRESS", "1"),
+    ];
+    let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let job = Job {
         title: "building Python packages from source".to_owned(),
         arguments: ["/bin/sh", "-c", &script].map(str::to_owned).to_vec(),
-        environment: vec![
-            ("HOME".into(), "/root".into()),
-            ("UV_CACHE_DIR".into(), CACHE_DIR.into()),
-            ("UV_PYTHON_DOWNLOADS".into(), "never".into()),
-            ("NO_COLOR".into(), "1".into()),
-            ("UV_NO_PROGRESS".into(), "1".into()),
-        ],
+        environment: passed_on().into_iter().chain(own).collect(),
         working_dir: "/".to_owned(),
         mounts: vec![
             Mount::writable(staging.root(), WORK_DIR),
@@ -101,14 +113,17 @@ fn run(
             Mount::read_only(uv.program(), UV_PROGRAM),
         ],
     };
-    workshop.run_container(below, &job).map_err(explain)?;
+    let ran = workshop.run_container(below, &job);
+    ran.map_err(|error| explain(error, &wanted.context()))?;
     Ok(())
 }
 
 /// The container's failure in the terms of uv's.
-fn explain(error: BuildError) -> BuildError {
+fn explain(error: BuildError, context: &Context<'_>) -> BuildError {
     match error {
-        BuildError::CommandFailed { output, .. } => UvError::installing(&output.join("\n")).into(),
+        BuildError::CommandFailed { output, .. } => {
+            UvError::resolving(&output.join("\n"), context).into()
+        }
         other => other,
     }
 }

@@ -13,8 +13,9 @@ use crate::workshop::Workshop;
 use cog_python::distribution::{Distribution, File, Source};
 use cog_python::groups;
 use cog_python::requirements::{ARTIFACTS_DIR, normalise};
+use cog_python::resolution::Pinned;
 
-const RECIPE: u32 = 2;
+const RECIPE: u32 = 3;
 
 /// Packages that no model imports: compiling them would take longer than all else of a small project.
 const INSTALLERS: [&str; 3] = ["pip", "setuptools", "wheel"];
@@ -131,9 +132,9 @@ fn group_key(
             .step
             .python
             .resolution
-            .pin(&normalise(&one.freeze.name))
-            .unwrap_or_default();
-        [pin.to_owned(), one.fingerprint.clone()]
+            .pin(&normalise(&one.freeze.name));
+        let identity = pin.map(Pinned::identity).unwrap_or_default();
+        [identity, one.fingerprint.clone()]
     });
     list(key, "distribution", parts)
 }
