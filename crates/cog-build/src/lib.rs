@@ -49,4 +49,5 @@ pub use sdk::VERSION;
 pub use secrets::{Secret, SecretError, SecretValue};
 pub use step_output::StepOutput;
 pub use steps::runtime::COG_COGLET_BINARY;
+pub use steps::system_packages::MissingPackage;
 pub use workshop::Cache;
