@@ -90,7 +90,7 @@ impl Slot<'_> {
         let mut entries = self.extra;
         for distribution in &self.group {
             entries.extend(distribution.files.iter().cloned().map(entry));
-            entries.extend(compiled.of(&distribution.files).into_iter().map(entry));
+            entries.extend(compiled.of(&distribution.files)?.into_iter().map(entry));
         }
         let title = match self.group.as_slice() {
             [one] if one.size >= groups::LARGE => {
