@@ -1,7 +1,7 @@
 //! The base of an image: from a registry, or assembled from the Debian archive.
 
+mod candidates;
 mod debian;
-mod probe;
 mod python_build;
 mod registry;
 
@@ -9,13 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::str::FromStr;
 
+use cog_config::Completed;
 use cog_image::{ImageConfig, Layer, StepRecord};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use self::debian::DebianRelease;
-pub(crate) use self::registry::fetch;
 pub use self::registry::pull;
+use self::registry::{Brings, Found};
 use crate::error::{BuildError, Result};
 use crate::workshop::Workshop;
 use cog_python::venv::Interpreter;
@@ -26,7 +27,8 @@ pub const COG_BASE: &str = "COG_BASE";
 /// Which base to build on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum BaseChoice {
-    /// The official Python image; the Debian base where no registry can be reached.
+    /// What the configuration asks for: a prebuilt image, one with CUDA, or Python's official one; the Debian base where
+    /// no registry can be reached.
     #[default]
     Default,
     /// A base assembled from the Debian archive.
@@ -130,33 +132,25 @@ impl LockedBase {
     }
 }
 
-/// The base for `choice` with the Python `version`.
+/// The base for a completed project: what `choice` names, or the first of the project's candidates that there is.
 pub(crate) fn resolve(
     workshop: &Workshop<'_>,
     choice: &BaseChoice,
-    version: &str,
+    completed: &Completed,
 ) -> Result<LockedBase> {
+    let version = &*completed.python.version;
     match choice {
         BaseChoice::Debian => debian::base(workshop, version),
-        BaseChoice::Reference(reference) => registry::base(workshop, reference, version)?
-            .ok_or_else(|| BuildError::NoRegistry {
-                reference: reference.clone(),
-            }),
-        BaseChoice::Default => default(workshop, version),
+        BaseChoice::Reference(reference) => {
+            match registry::base(workshop, reference, Brings::Python, version)? {
+                Found::Base(base) => Ok(*base),
+                Found::Unreachable => Err(BuildError::NoRegistry {
+                    reference: reference.clone(),
+                }),
+            }
+        }
+        BaseChoice::Default => candidates::resolve(workshop, completed),
     }
-}
-
-/// Only a registry that cannot be reached at all is a reason for another base: one that refuses
-/// says something that the user must know.
-fn default(workshop: &Workshop<'_>, version: &str) -> Result<LockedBase> {
-    let reference = format!("python:{version}-slim");
-    if let Some(base) = registry::base(workshop, &reference, version)? {
-        return Ok(base);
-    }
-    workshop.warn(&format!(
-        "no registry can be reached for `{reference}`, using a base from the Debian archive"
-    ));
-    debian::base(workshop, version)
 }
 
 /// The image's CPU architecture by Go's name: the host's, since build steps run on it.

@@ -1,19 +1,17 @@
 //! Everything of an image but the source: what `run`, `serve` and `exec` of a project need, and
 //! what a build puts the source on.
 
-use std::path::PathBuf;
-
-use cog_image::{Layer, Store};
+use cog_config::Completed;
+use cog_image::Layer;
 use cog_python::freeze;
 
 use crate::backend::{Backend as _, Native};
 use crate::base::LockedBase;
-use crate::container;
 use crate::error::Result;
 use crate::model::Model;
 use crate::plan::{BuildPlan, Implied};
 use crate::project_lock::ProjectLock;
-use crate::reporter::{Event, Reporter};
+use crate::reporter::Event;
 use crate::request::BuildRequest;
 use crate::resolve::resolve;
 use crate::steps::runtime;
@@ -40,25 +38,13 @@ pub struct Environment {
 /// Name of the schema in the project's folder `.cog`.
 const SCHEMA_FILE: &str = "openapi_schema.json";
 
-impl Environment {
-    /// The unpacked layers, lowest first, none twice. Layers of a base that are still in their
-    /// registry are fetched.
-    pub fn snapshots(&self, store: &Store, reporter: &dyn Reporter) -> Result<Vec<PathBuf>> {
-        Ok(container::distinct(container::snapshots(
-            store,
-            &self.layers,
-            reporter,
-        )?))
-    }
-}
-
 /// Makes the environment of the project of `request`, and leaves the schema in the project.
 pub fn prepare(request: &BuildRequest<'_>) -> Result<Environment> {
     request.check()?;
     let (_lock, model) = open_project(request)?;
     let _lease = request.store.lease()?;
     let workshop = request.workshop();
-    let mut environment = make(request, &workshop)?;
+    let mut environment = make(request, &request.complete()?, &workshop)?;
     request.model_variables(&model).add(&mut environment.env);
     environment.schema = model.schema;
     Ok(environment)
@@ -80,14 +66,18 @@ pub(crate) fn open_project(request: &BuildRequest<'_>) -> Result<(ProjectLock, M
 }
 
 /// Does the steps below the source.
-pub(crate) fn make(request: &BuildRequest<'_>, workshop: &Workshop<'_>) -> Result<Environment> {
+pub(crate) fn make(
+    request: &BuildRequest<'_>,
+    completed: &Completed,
+    workshop: &Workshop<'_>,
+) -> Result<Environment> {
     let native = Native {
         request,
         workshop,
         server: runtime::server_program()?,
     };
     let implied = Implied::default();
-    let lock = resolve(request, &native, &implied)?;
+    let lock = resolve(request, completed, &native, &implied)?;
     let plan = BuildPlan::new(request.config, &lock, &implied, workshop.plan_settings())?;
     let outputs = native.execute(&plan)?;
     let runtime = runtime::installed();

@@ -38,12 +38,14 @@ pub struct HostEnvironment {
 pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
     request.check()?;
     let (_project, model) = open_project(request)?;
+    let _lease = request.store.lease()?;
     let mut env = request.config.variables();
     request.model_variables(&model).add(&mut env);
     let workshop = request.workshop();
     let coglet = server_program()?;
-    let requirements = request.requirements(&workshop)?;
-    let python = HostPython::find(&workshop, request.python_version())?;
+    let completed = request.complete()?;
+    let requirements = request.requirements(&completed, &workshop)?;
+    let python = HostPython::find(&workshop, &completed.python.version)?;
 
     let key = key("host environment", RECIPE)
         .field("python", &python.path)

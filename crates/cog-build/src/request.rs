@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use cog_config::Config;
+use cog_config::{Completed, Config, Options};
 use cog_engine::{Engine, Isolation};
 use cog_image::{Compression, Store};
 
@@ -17,12 +17,6 @@ use crate::secrets::{Secret, SecretValue};
 use crate::variables::ModelVariables;
 use crate::workshop::{Cache, Workshop};
 use cog_python::requirements::Requirements;
-
-/// The Python of projects that name none.
-const DEFAULT_PYTHON: &str = "3.13";
-
-/// The oldest SDK that the server works with.
-const OLDEST_SDK: [u64; 3] = [0, 16, 0];
 
 /// Everything that decides a build.
 pub struct BuildRequest<'a> {
@@ -38,6 +32,8 @@ pub struct BuildRequest<'a> {
     pub engine: Option<&'a dyn Engine>,
     /// Which base to build on.
     pub base: BaseChoice,
+    /// What decides among the bases of [`BaseChoice::Default`].
+    pub options: Options,
     /// Whether results of earlier builds count.
     pub cache: Cache,
     /// What `--secret` gave.
@@ -84,50 +80,43 @@ impl<'a> BuildRequest<'a> {
 
     /// Refuses what cannot be built, before any work is done.
     pub(crate) fn check(&self) -> Result<()> {
-        if self.config.gpu() {
-            return Err(BuildError::Gpu);
-        }
-        if !self.config.weights.is_empty() {
-            return Err(BuildError::Weights);
-        }
-        match self
-            .config
-            .build
-            .as_ref()
-            .and_then(|build| build.sdk_version.as_deref())
-        {
-            Some(version) => self.check_sdk_version(version),
-            None => Ok(()),
+        if self.config.weights.is_empty() {
+            Ok(())
+        } else {
+            Err(BuildError::Weights)
         }
     }
 
-    /// Images get the SDK that belongs to this program, whatever version is asked for.
-    fn check_sdk_version(&self, version: &str) -> Result<()> {
-        let too_old = version
-            .parse::<pep440_rs::Version>()
-            .is_ok_and(|version| version < pep440_rs::Version::new(OLDEST_SDK));
-        if too_old {
-            return Err(BuildError::OldSdk {
-                version: version.to_owned(),
-            });
+    /// The project with every default decided. Images get the SDK that belongs to this program, whatever version is
+    /// asked for.
+    pub(crate) fn complete(&self) -> Result<Completed> {
+        let (lines, _) = self.config.requirement_lines(self.project_dir)?;
+        let completed = cog_config::complete(self.config, &lines, &self.options)?;
+        let warn = |message: &str| self.reporter.report(Event::Warning { message });
+        for warning in &completed.warnings {
+            if self.base == BaseChoice::Default || !warning.is_about_the_base() {
+                warn(&warning.to_string());
+            }
         }
-        let message = &*format!(
-            "`build.sdk_version` is ignored: images get version {VERSION}, which belongs to this cog"
-        );
-        self.reporter.report(Event::Warning { message });
-        Ok(())
-    }
-
-    pub(crate) fn python_version(&self) -> &'a str {
-        self.config.python_version().unwrap_or(DEFAULT_PYTHON)
+        if completed.sdk_version.is_some() {
+            warn(&format!(
+                "`build.sdk_version` is ignored: images get version {VERSION}, which belongs to this cog"
+            ));
+        }
+        Ok(completed)
     }
 }
 
 impl BuildRequest<'_> {
     /// The requirements, checked, with the lines for what the image brings itself left out.
-    pub(crate) fn requirements(&self, workshop: &Workshop<'_>) -> Result<Requirements> {
-        let (lines, base_dir) = self.config.requirement_lines(self.project_dir)?;
-        let mut requirements = Requirements::read(&lines, &base_dir, self.project_dir)?;
+    pub(crate) fn requirements(
+        &self,
+        completed: &Completed,
+        workshop: &Workshop<'_>,
+    ) -> Result<Requirements> {
+        let (_, base_dir) = self.config.requirement_lines(self.project_dir)?;
+        let lines = &completed.requirements;
+        let mut requirements = Requirements::read(lines, &base_dir, self.project_dir)?;
         requirements.source = self.requirements_source();
         for line in &requirements.overridden {
             workshop.warn(&format!(
@@ -168,10 +157,10 @@ impl BuildRequest<'_> {
     }
 
     /// The configuration as the image's label has it.
-    pub(crate) fn label(&self, model: &Model) -> String {
+    pub(crate) fn label(&self, completed: &Completed, model: &Model) -> String {
         Config {
             concurrency_max: model.concurrency,
-            ..self.config.clone()
+            ..completed.fill_in(self.config)
         }
         .to_label()
     }

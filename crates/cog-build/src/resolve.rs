@@ -1,5 +1,6 @@
 //! From the configuration to a [`Lock`]: everything that is asked of the outside world is asked here.
 
+use cog_config::Completed;
 use cog_image::Layer;
 
 use crate::backend::{Backend as _, Native};
@@ -14,13 +15,14 @@ use crate::steps::{python_packages, runtime};
 /// Asks for all that an image of the project of `request` depends on.
 pub(crate) fn resolve(
     request: &BuildRequest<'_>,
+    completed: &Completed,
     native: &Native<'_>,
     implied: &Implied,
 ) -> Result<Lock> {
     let workshop = native.workshop;
-    let requirements = request.requirements(workshop)?;
+    let requirements = request.requirements(completed, workshop)?;
     let certificates = Certificates::read(&std::env::var(COG_CA_CERT).unwrap_or_default())?;
-    let base = base::resolve(workshop, &request.base, request.python_version())?;
+    let base = base::resolve(workshop, &request.base, completed)?;
     let python = python_packages::lock_for_image(workshop, &base, &requirements, || {
         foundation(request, native, &base, certificates.as_ref(), implied)
     })?;

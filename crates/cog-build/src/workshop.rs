@@ -154,6 +154,19 @@ impl Workshop<'_> {
         })?)
     }
 
+    /// Warns of what `key` stands for, unless it was told before. Who ignores the cache is told again.
+    pub(crate) fn warn_once(&self, key: &StepKey, message: &str) -> Result<()> {
+        if self.recorded(key)?.is_none() {
+            self.warn(message);
+            let record = StepRecord {
+                layers: Vec::new(),
+                facts: serde_json::Value::Null,
+            };
+            self.store.record_step(key, &record)?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn warn(&self, message: &str) {
         self.reporter.report(Event::Warning { message });
     }

@@ -23,7 +23,8 @@ mod weights;
 
 pub use complete::{
     BaseCandidate, BaseKind, CogBase, CompleteError, CompleteWarning, Completed, CudaBase,
-    Decision, Framework, Options, Prebuilt, Python, TorchWheel, complete, prebuilt_images,
+    DEFAULT_REGISTRY, Decision, Framework, Options, Prebuilt, PrebuiltFilter, Python, TorchWheel,
+    complete, prebuilt_images,
 };
 pub use config::{
     Build, Config, EnvironmentVariable, Mount, PythonVersion, RunCommand, WeightSource, Weights,

@@ -53,8 +53,8 @@ impl Fetcher {
         Ok(Self { client, folder })
     }
 
-    /// A small file whose checksum is not known, or nothing if the mirror does not have it.
-    pub(super) async fn small_file(&self, url: &str) -> Result<Option<Vec<u8>>> {
+    /// A small file whose checksum is not known.
+    pub(super) async fn small_file(&self, url: &str) -> Result<Vec<u8>> {
         let read = async || {
             let mut body = Vec::new();
             let response = self.get(url).await?;
@@ -65,14 +65,7 @@ impl Fetcher {
             .await?;
             Ok(body)
         };
-        match retrying(read).await {
-            Ok(body) => Ok(Some(body)),
-            Err(DebianError::Refused {
-                status: 403 | 404 | 410,
-                ..
-            }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        retrying(read).await
     }
 
     /// The path of the file in the cache, fetched unless it is there. `advance` learns of every piece, and of pieces

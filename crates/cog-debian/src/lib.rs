@@ -18,6 +18,7 @@ mod database;
 mod deb;
 mod error;
 mod fetch;
+mod folder;
 mod index;
 mod keyring;
 mod lock;

@@ -10,7 +10,7 @@ use super::suite::{Architecture, Archive, Suite};
 use hex::encode as hex;
 
 /// Raised whenever the same packages would make another tree.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
 /// Which packages a base consists of. Equal locks make equal trees.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,13 +1,15 @@
-//! What a build tells, on the terminal: a bar or a line for each step.
+//! What builds and the store tell, on the terminal: a bar or a line for each step and transfer.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use cog_build::{Event, Outcome, Reporter, Unit};
+use cog_image::{Observer, Transfer};
 use indicatif::ProgressBar;
 
 use crate::printer::{Printer, Progress};
+use crate::sizes::human_size;
 
 /// Key of what shows the last line of a command; no step has an empty title.
 const LAST_LINE: &str = "";
@@ -131,6 +133,34 @@ impl<'a> Steps<'a> {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// Shows what the store fetches from registries.
+pub(crate) fn transfers(printer: Printer) -> Observer {
+    let bar: Mutex<Option<ProgressBar>> = Mutex::default();
+    Arc::new(move |transfer| {
+        let mut bar = bar.lock().unwrap_or_else(PoisonError::into_inner);
+        match transfer {
+            Transfer::Started { blobs, bytes } => {
+                printer.info(&format!(
+                    "downloading {blobs} layer{} ({})...",
+                    if blobs == 1 { "" } else { "s" },
+                    human_size(bytes)
+                ));
+                *bar = Some(printer.byte_bar("downloading layers", bytes));
+            }
+            Transfer::Advanced { done, .. } => {
+                if let Some(bar) = &*bar {
+                    bar.set_position(done);
+                }
+            }
+            _ => {
+                if let Some(bar) = bar.take() {
+                    bar.finish_and_clear();
+                }
+            }
+        }
+    })
 }
 
 impl Reporter for Steps<'_> {

@@ -83,6 +83,7 @@ impl Project {
             store,
             engine,
             base: BaseChoice::Debian,
+            options: cog_config::Options::default(),
             cache: self.cache,
             secrets: self.secrets.clone(),
             schema: SchemaSource::Generate,

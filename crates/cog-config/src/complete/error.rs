@@ -141,6 +141,13 @@ pub enum CompleteWarning {
     },
 }
 
+impl CompleteWarning {
+    /// Whether it says something of the images that are chosen among, not of the project.
+    pub fn is_about_the_base(&self) -> bool {
+        matches!(self, Self::NoCogBase { .. } | Self::PythonPatch { .. })
+    }
+}
+
 impl fmt::Display for CompleteWarning {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -17,10 +17,12 @@ use crate::requirements;
 
 pub use base::{BaseCandidate, BaseKind};
 pub use error::{CompleteError, CompleteWarning};
-pub use prebuilt::{Prebuilt, prebuilt_images};
+pub use prebuilt::{Prebuilt, PrebuiltFilter, prebuilt_images};
 
 /// The Python of projects that name none.
 const DEFAULT_PYTHON: &str = "3.13";
+/// The registry that has `cog-base`, unless another is named.
+pub const DEFAULT_REGISTRY: &str = "r8.im";
 /// The oldest SDK that models can ask for.
 const OLDEST_SDK: [u64; 3] = [0, 16, 0];
 
@@ -64,7 +66,7 @@ impl Default for Options {
         Self {
             cog_base: CogBase::default(),
             cuda_base: CudaBase::default(),
-            registry_host: "r8.im".to_owned(),
+            registry_host: DEFAULT_REGISTRY.to_owned(),
             decorated_concurrency: None,
         }
     }

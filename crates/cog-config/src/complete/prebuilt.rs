@@ -1,6 +1,6 @@
 //! The prebuilt `cog-base` images that there may be.
 
-use serde::Serialize;
+use std::fmt;
 
 use crate::cuda::{Accelerator, PythonMinor, torch_rows};
 use crate::version::Version;
@@ -10,28 +10,74 @@ const OLDEST_PYTHON: PythonMinor = (3, 10);
 const OLDEST_CUDA: (u32, u32) = (11, 6);
 const NEWER_THAN_TORCH: (u32, u32, u32) = (1, 13, 1);
 
+/// What images with PyTorch hold beside it and its companions.
+const OPENCV: &str = "opencv-python==4.12.0.88";
+
 /// What is in a prebuilt image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prebuilt {
     /// CUDA, as major and minor.
-    #[serde(rename = "cuda_version")]
     pub cuda: Option<Version>,
     /// Python, as major and minor.
-    #[serde(rename = "python_version", serialize_with = "minor")]
     pub python: PythonMinor,
     /// PyTorch, without a local tag.
-    #[serde(rename = "torch_version")]
     pub torch: Option<Version>,
 }
 
+/// Which prebuilt images are meant: those with one of these versions, where any are named.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PrebuiltFilter {
+    /// CUDA versions.
+    pub cudas: Vec<String>,
+    /// Python versions.
+    pub pythons: Vec<String>,
+    /// PyTorch versions.
+    pub torches: Vec<String>,
+}
+
+impl PrebuiltFilter {
+    /// Whether the image is one of them; versions are compared as written.
+    pub fn takes(&self, image: &Prebuilt) -> bool {
+        let any = |wanted: &[String], version: Option<String>| {
+            wanted.is_empty() || version.is_some_and(|version| wanted.contains(&version))
+        };
+        let text = |version: &Option<Version>| version.as_ref().map(ToString::to_string);
+        any(&self.cudas, text(&image.cuda))
+            && any(&self.pythons, Some(image.python_version()))
+            && any(&self.torches, text(&image.torch))
+    }
+}
+
 impl Prebuilt {
+    /// Its Python, as `3.11`.
+    pub fn python_version(&self) -> String {
+        format!("{}.{}", self.python.0, self.python.1)
+    }
+
+    /// The Python packages that it holds.
+    pub fn packages(&self) -> Vec<String> {
+        let row = torch_rows().iter().find(|row| {
+            self.torch.as_ref() == Some(&row.torch) && self.cuda.as_ref() == row.accelerator.cuda()
+        });
+        let Some(row) = row else {
+            return Vec::new();
+        };
+        let pin = |name: &str, version: &dyn fmt::Display| format!("{name}=={version}");
+        vec![
+            pin("torch", &row.torch),
+            OPENCV.to_owned(),
+            pin("torchvision", &row.torchvision),
+            pin("torchaudio", &row.torchaudio),
+        ]
+    }
+
     /// The tag of the image.
     pub fn tag(&self) -> String {
         let parts = [
             self.cuda
                 .as_ref()
                 .map(|cuda| format!("cuda{}", cuda.major_minor())),
-            Some(format!("python{}.{}", self.python.0, self.python.1)),
+            Some(format!("python{}", self.python_version())),
             self.torch
                 .as_ref()
                 .map(|torch| format!("torch{}", torch.plain())),
@@ -40,9 +86,14 @@ impl Prebuilt {
         parts.join("-")
     }
 
+    /// Where the registry `host` has them all.
+    pub fn repository(host: &str) -> String {
+        format!("{host}/cog-base")
+    }
+
     /// The image in the registry `host`.
     pub fn reference(&self, host: &str) -> String {
-        format!("{host}/cog-base:{}", self.tag())
+        format!("{}:{}", Self::repository(host), self.tag())
     }
 }
 
@@ -118,9 +169,4 @@ fn with_torch() -> Vec<Prebuilt> {
             })
     })
     .collect()
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn minor<S: serde::Serializer>(python: &PythonMinor, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{}.{}", python.0, python.1))
 }

@@ -1,7 +1,8 @@
 //! The images to build on.
 
 use cog_config::{
-    BaseKind, CogBase, Completed, CudaBase, Options, Prebuilt, Version, prebuilt_images,
+    BaseKind, CogBase, Completed, CudaBase, Options, Prebuilt, PrebuiltFilter, Version,
+    prebuilt_images,
 };
 
 use crate::support::{Project, warnings};
@@ -299,4 +300,46 @@ fn it_reads_well_as_json() {
     .completed();
     let json = serde_json::to_string_pretty(&completed).expect("JSON");
     assert_eq!(json, include_str!("completed.json").trim_end());
+}
+
+#[test]
+fn prebuilt_images_hold_torch_and_its_companions() {
+    let image = Prebuilt {
+        cuda: Version::parse("12.1"),
+        python: (3, 10),
+        torch: Version::parse("2.1.0"),
+    };
+    assert_eq!(
+        image.packages(),
+        [
+            "torch==2.1.0",
+            "opencv-python==4.12.0.88",
+            "torchvision==0.16.0",
+            "torchaudio==2.1.0"
+        ]
+    );
+    for image in prebuilt_images() {
+        let expected = if image.torch.is_some() { 4 } else { 0 };
+        assert_eq!(image.packages().len(), expected, "{image:?}");
+    }
+}
+
+#[test]
+fn prebuilt_images_are_filtered_by_exact_versions() {
+    let count = |cudas: &[&str], pythons: &[&str], torches: &[&str]| {
+        let texts = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect();
+        let filter = PrebuiltFilter {
+            cudas: texts(cudas),
+            pythons: texts(pythons),
+            torches: texts(torches),
+        };
+        prebuilt_images()
+            .iter()
+            .filter(|image| filter.takes(image))
+            .count()
+    };
+    assert_eq!(count(&[], &[], &[]), prebuilt_images().len());
+    assert_eq!(count(&["12.1"], &["3.10", "3.11"], &["2.1.0", "2.1.2"]), 4);
+    assert_eq!(count(&["12.1"], &["3.10"], &["2.1"]), 0);
+    assert_eq!(count(&[], &["3.14"], &["2.9.0"]), 4);
 }

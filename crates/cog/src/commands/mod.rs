@@ -1,5 +1,6 @@
 //! What the commands do, one module each.
 
+mod base_image;
 mod build;
 mod exec;
 mod images;
@@ -8,6 +9,7 @@ mod predict;
 mod schema;
 mod serve;
 
+pub(crate) use base_image::base_image;
 pub(crate) use build::build;
 pub(crate) use exec::exec;
 pub(crate) use images::{images, prune};

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use crate::json::elements;
-use crate::validate::members;
+use crate::json::{elements, slice_of};
+use crate::validate::{each_member, members};
 use crate::worker::protocol::Parameter;
 
 /// An input whose value names files.
@@ -52,48 +52,44 @@ pub(crate) fn wanted(
     if signature.values().all(|kind| *kind == Parameter::Secret) {
         return (Vec::new(), input.clone());
     }
-    let members = members(input);
-    let named = members
-        .iter()
-        .filter_map(|(name, value)| Some((signature.get(name)?, name, value)));
+    let named = members(input, |name| signature.contains_key(name));
     let wanted: Vec<_> = named
-        .filter_map(|(kind, input, value)| {
-            Some(Wanted {
-                input: input.clone(),
-                files: files(*kind, value)?,
-            })
+        .into_iter()
+        .filter_map(|(input, value)| {
+            let files = files(*signature.get(&input)?, &value)?;
+            Some(Wanted { input, files })
         })
         .collect();
     let rest = if wanted.is_empty() {
         input.clone()
     } else {
-        without_fetched(&members, &wanted)
+        without_fetched(input, &wanted)
     };
     (wanted, rest)
 }
 
-fn without_fetched(members: &[(String, Bytes)], wanted: &[Wanted]) -> Bytes {
+fn without_fetched(input: &Bytes, wanted: &[Wanted]) -> Bytes {
     let fetched: HashMap<_, _> = wanted
         .iter()
         .map(|wanted| (wanted.input.as_str(), &wanted.files))
         .collect();
     let mut text = Vec::new();
-    for (name, value) in members {
-        text.push(if text.is_empty() { b'{' } else { b',' });
-        text.extend_from_slice(
-            serde_json::Value::from(name.as_str())
-                .to_string()
-                .as_bytes(),
-        );
-        text.push(b':');
-        match fetched.get(name.as_str()) {
-            Some(WantedFiles::One(_)) => text.extend_from_slice(b"null"),
-            Some(WantedFiles::Many(origins)) => {
-                text.extend_from_slice(&elements_without(value, origins));
+    each_member(
+        std::str::from_utf8(input).unwrap_or_default(),
+        |name, value| {
+            text.push(if text.is_empty() { b'{' } else { b',' });
+            text.extend_from_slice(serde_json::Value::from(name).to_string().as_bytes());
+            text.push(b':');
+            match fetched.get(name) {
+                Some(WantedFiles::One(_)) => text.extend_from_slice(b"null"),
+                Some(WantedFiles::Many(origins)) => {
+                    let list = slice_of(input, value);
+                    text.extend_from_slice(&elements_without(&list, origins));
+                }
+                None => text.extend_from_slice(value.get().as_bytes()),
             }
-            None => text.extend_from_slice(value),
-        }
-    }
+        },
+    );
     text.push(b'}');
     text.into()
 }

@@ -202,10 +202,7 @@ async fn validated(app: &Arc<App>, kind: Kind, input: Bytes) -> Result<Bytes, Re
     match offload(length, accept).await {
         Ok(accepted) => {
             if !accepted.dropped.is_empty() {
-                tracing::warn!(
-                    "Unknown input fields ignored: {}",
-                    accepted.dropped.join(", ")
-                );
+                tracing::warn!("Unknown input fields ignored: {}", accepted.dropped);
             }
             Ok(accepted.input)
         }

@@ -11,12 +11,14 @@ mod input;
 mod properties;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 
 pub(crate) use input::{InputSchema, accept_any_object, members};
+pub(crate) use walk::{each_element, each_member};
 
 /// The document bundled with the model, and what the server takes from it.
 #[derive(Debug)]
@@ -119,6 +121,15 @@ impl Violation {
             msg: msg.into(),
             kind: "value_error",
         }
+    }
+
+    /// There are more than are listed.
+    fn left_out(count: usize) -> Self {
+        let plural = if count == 1 { "" } else { "s" };
+        Self::in_input(
+            "__root__",
+            format!("{count} more problem{plural} not listed"),
+        )
     }
 
     fn missing(field: impl Into<String>) -> Self {
