@@ -19,6 +19,7 @@ mod host;
 mod image;
 mod labels;
 pub mod lock;
+pub mod missing_library;
 mod model;
 pub mod plan;
 mod project_lock;

@@ -91,7 +91,7 @@ impl Slot<'_> {
         }
         let mut entries = self.extra;
         for distribution in &self.group {
-            let compiled = compiled.of(&distribution.files);
+            let compiled = compiled.of(&distribution.files)?;
             // Some wheels bring compiled files, made for other times and places of their sources.
             let replaced: HashSet<&str> = compiled.iter().map(|file| file.path.as_str()).collect();
             let own = distribution.files.iter();
