@@ -10,6 +10,7 @@ use tokio::io::{AsyncWriteExt as _, BufWriter};
 use super::temp::{TempFile, Workspace};
 use super::{DownloadRules, FetchError, name};
 use crate::destinations::{Refused, refusal};
+use crate::scratch::create_private;
 
 /// Written to disk in pieces of this size: fewer trips to the thread that may block.
 const WRITE_SIZE: usize = 512 << 10;
@@ -70,7 +71,7 @@ impl Download<'_> {
         if matches!(decoder, Decoder::Identity) {
             self.check_size(response.content_length().unwrap_or(0))?;
         }
-        let file = fs_err::tokio::File::create(path).await?;
+        let file = fs_err::tokio::File::from_std(create_private(path)?);
         let mut writer = BufWriter::with_capacity(WRITE_SIZE, file);
         let mut size = 0;
         while let Some(chunk) = response.chunk().await.map_err(|error| self.failed(error))? {

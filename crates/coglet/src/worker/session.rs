@@ -18,7 +18,7 @@ use super::codec::FrameReader;
 use super::directories::Directories;
 use super::exit::{self, OutOfMemoryKills};
 use super::last_words::LastWords;
-use super::pipes::Incoming;
+use super::pipes::{self, Incoming};
 use super::protocol::{self, DoneStatus, FromWorker, Source, ToWorker};
 use super::spawn::{Place, Spawned, spawn};
 use super::{Stop, Worker};
@@ -159,6 +159,8 @@ impl Session {
                 Ok(()) = stop.changed() => self.on_stop(*stop.borrow_and_update()),
                 () = worker.flush() => {}
             }
+            // One that prints without end must not keep everybody else waiting.
+            tokio::task::coop::consume_budget().await;
         };
         // The reaper ends only with the event loop, which runs this.
         self.on_exit(status.unwrap_or_default())
@@ -408,7 +410,14 @@ impl Session {
     /// What the process had written before it died is still in the pipe. Asking the pipe itself ends
     /// where the data ends, even if a child of the worker keeps the other end open.
     fn read_remaining_frames(&mut self) {
-        while self.incoming_open && matches!(self.incoming.read_now(self.frames.space()), Ok(1..)) {
+        // Twice what a pipe holds: a child that goes on writing is not waited for.
+        let mut rest = 2 * pipes::CAPACITY;
+        while self.incoming_open
+            && rest > 0
+            && let Ok(length @ 1..) = self.incoming.read_now(self.frames.space())
+        {
+            rest = rest.saturating_sub(length);
+            self.handle_frames();
         }
         self.handle_frames();
     }
