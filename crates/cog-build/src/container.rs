@@ -5,15 +5,14 @@ use std::io::{BufRead as _, BufReader, PipeReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use cog_engine::{Engine, Exit, Process, Purpose, Root, Workload, Writable};
-use cog_image::{Layer, Scratch, Store};
+use cog_engine::{Engine, Exit, Gpus, Process, Purpose, Root, Workload, Writable};
+use cog_image::{Layer, Scratch, trust};
 
 pub(crate) use self::mount::Mount;
-use crate::base;
-use crate::debian::RunInRoot;
 use crate::error::{BuildError, Result};
-use crate::reporter::{Event, Reporter, Silent};
+use crate::reporter::{Event, Silent};
 use crate::workshop::Workshop;
+use cog_debian::RunInRoot;
 
 /// A command to run.
 #[derive(Debug, Clone)]
@@ -135,14 +134,6 @@ const BUNDLE_VARIABLES: [&str; 5] = [
     "PIP_CERT",
 ];
 
-/// Where Linux distributions have the certificates they trust.
-const HOST_BUNDLES: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
-
 /// Lines of output that an error keeps; it shows fewer.
 const TAIL: usize = 200;
 /// Bytes of a line; what is longer is split.
@@ -165,7 +156,8 @@ impl Workshop<'_> {
             mounts,
             ..job.clone()
         };
-        self.execute(engine, distinct(self.snapshots(layers)?), path.clone(), job)?;
+        let root = self.store.rootfs(layers)?;
+        self.execute(engine, root.layers().to_vec(), path.clone(), job)?;
         Ok(Upper {
             _scratch: scratch,
             path,
@@ -192,10 +184,12 @@ impl Workshop<'_> {
                 stdin: Stdio::null(),
                 stdout: writer.try_clone()?.into(),
                 stderr: writer.into(),
+                terminal: None,
                 passed_fds: Vec::new(),
             },
             purpose: Purpose::Build,
             ca_bundle: None,
+            gpus: Gpus::default(),
         };
         let mut running = engine.start(workload)?;
         let output = self.pass_on(reader)?;
@@ -234,40 +228,6 @@ impl Workshop<'_> {
         }
         Ok(tail.into())
     }
-
-    pub(crate) fn snapshots(&self, layers: &[Layer]) -> Result<Vec<PathBuf>> {
-        snapshots(self.store, layers, self.reporter)
-    }
-}
-
-/// The unpacked `layers`, lowest first. Layers of a base that are still in their registry are
-/// fetched.
-pub(crate) fn snapshots(
-    store: &Store,
-    layers: &[Layer],
-    reporter: &dyn Reporter,
-) -> Result<Vec<PathBuf>> {
-    let unpack = || layers.iter().map(|layer| store.snapshot(layer)).collect();
-    match unpack() {
-        Err(cog_image::Error::MissingBlob { .. }) => {
-            base::fetch(store, layers, reporter)?;
-            Ok(unpack()?)
-        }
-        result => Ok(result?),
-    }
-}
-
-/// `snapshots` without those that come again further up, which hides all of them: an overlay takes no
-/// folder twice. Two commands that change nothing have the same layer.
-pub(crate) fn distinct(snapshots: Vec<PathBuf>) -> Vec<PathBuf> {
-    let mut seen = std::collections::HashSet::new();
-    let mut kept: Vec<PathBuf> = snapshots
-        .into_iter()
-        .rev()
-        .filter(|path| seen.insert(path.clone()))
-        .collect();
-    kept.reverse();
-    kept
 }
 
 fn engine_mount(mount: Mount) -> cog_engine::Mount {
@@ -297,7 +257,9 @@ fn with_defaults(environment: &[(String, String)]) -> Vec<(String, String)> {
 
 /// Lets the container trust what the host trusts, without leaving a trace in its layer.
 fn add_host_bundle(mounts: &mut Vec<Mount>, env: &mut Vec<(String, String)>) {
-    let Some(bundle) = host_bundle() else { return };
+    let Some(bundle) = trust::host_bundle() else {
+        return;
+    };
     mounts.push(Mount::read_only(bundle, HOST_BUNDLE));
     for name in BUNDLE_VARIABLES {
         if !env.iter().any(|(known, _)| known == name) {
@@ -306,26 +268,9 @@ fn add_host_bundle(mounts: &mut Vec<Mount>, env: &mut Vec<(String, String)>) {
     }
 }
 
-fn host_bundle() -> Option<PathBuf> {
-    std::env::var_os("SSL_CERT_FILE")
-        .map(PathBuf::from)
-        .into_iter()
-        .chain(HOST_BUNDLES.map(PathBuf::from))
-        .find(|path| path.is_file())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn of_equal_layers_the_highest_counts() {
-        let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
-        assert_eq!(
-            distinct(paths(&["a", "b", "a", "c", "b"])),
-            paths(&["a", "c", "b"])
-        );
-    }
 
     #[test]
     fn variables_of_the_job_win() {

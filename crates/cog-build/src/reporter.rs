@@ -45,6 +45,11 @@ pub enum Event<'a> {
         /// The line.
         line: &'a str,
     },
+    /// A tool has said nothing for a while and still works. Told about every second; each line replaces the last.
+    Waiting {
+        /// What it does and for how long, such as `downloading torch (797.3MiB) (12 s)`.
+        line: &'a str,
+    },
     /// Something is odd, but the build goes on.
     Warning {
         /// What is odd, lower case, without a full stop.
@@ -81,8 +86,4 @@ pub struct Silent;
 
 impl Reporter for Silent {
     fn report(&self, _event: Event<'_>) {}
-}
-
-pub(crate) fn notice(reporter: &dyn Reporter, message: &str) {
-    reporter.report(Event::Notice { message });
 }

@@ -7,6 +7,7 @@ use cog_errors::Hint;
 
 use crate::digest::{DiffId, Digest};
 use crate::registry::RegistryError;
+use crate::trust::CertificateError;
 
 /// Result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -161,6 +162,10 @@ pub enum Error {
         /// What is in the way.
         reason: &'static str,
     },
+
+    /// `COG_CA_CERT` is unusable.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
 
     /// Talking to a registry failed.
     #[error(transparent)]

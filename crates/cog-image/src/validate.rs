@@ -202,7 +202,8 @@ impl Validator<'_> {
 
     fn open(&self, blob: &Descriptor) -> Result<Box<dyn Read>> {
         match self.source {
-            Source::Store(store) => Ok(Box::new(store.open_blob(blob)?)),
+            // What is damaged must be found, not fetched again.
+            Source::Store(store) => Ok(Box::new(store.open_blob_here(blob)?)),
             Source::Layout(layout) => layout.open_blob(blob),
         }
     }

@@ -6,12 +6,14 @@
 mod args;
 mod client;
 mod commands;
+mod gpus;
 mod inputs;
 mod outputs;
 mod printer;
 mod reporter;
 mod runtime;
 mod session;
+mod sizes;
 
 use std::process::ExitCode;
 
@@ -83,6 +85,9 @@ fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<()> {
         Command::Schema(args) => commands::schema(&session, &args),
         Command::Images(args) => commands::images(&session, &args),
         Command::Prune(args) => commands::prune(&session, &args),
+        Command::BaseImage(command) => {
+            commands::base_image(&command, cli.global.registry.as_deref(), printer)
+        }
     }
 }
 

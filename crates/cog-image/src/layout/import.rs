@@ -18,6 +18,7 @@ const MAX_NESTING: usize = 4;
 /// Every blob is verified. Layers are verified against their diff ids when they are unpacked.
 pub fn import(store: &Store, source: ImportSource, path: &Path, name: &str) -> Result<StoredImage> {
     let reference: ImageRef = name.parse()?;
+    let _lease = store.lease()?;
     let layout = match source {
         ImportSource::OciDir => LayoutSource::dir(path),
         ImportSource::OciArchive => LayoutSource::archive(path)?,

@@ -12,6 +12,7 @@ use crate::manifest::{
     Descriptor, Index, Manifest, OCI_CONFIG, OCI_MANIFEST, Platform, REF_NAME, to_json,
 };
 use crate::reference::ImageRef;
+use crate::registry::RemoteImage;
 
 /// A named image in the store.
 #[derive(Clone, Debug)]
@@ -93,6 +94,22 @@ impl Store {
         })
     }
 
+    /// Gives an image whose documents are here its familiar name.
+    pub(crate) fn name_remote(
+        &self,
+        reference: &ImageRef,
+        platform: &Platform,
+        image: &RemoteImage,
+    ) -> Result<StoredImage> {
+        let name = reference.familiar();
+        let entry = Descriptor {
+            platform: Some(platform.clone()),
+            ..image.manifest.clone()
+        };
+        self.put_name(&name, entry.clone())?;
+        self.load_image(name, &entry)
+    }
+
     /// The image called `name`; `None` if there is none. Its manifest and config are verified.
     pub fn image(&self, name: &str) -> Result<Option<StoredImage>> {
         let name = canonical(name)?;
@@ -133,6 +150,11 @@ impl Store {
             removed = index.manifests.len() < before;
         })?;
         Ok(removed)
+    }
+
+    /// Forgets all names.
+    pub(super) fn forget_names(&self) -> Result<()> {
+        self.change_index(|index| index.manifests.clear())
     }
 
     /// The index's line for a name in its canonical form.

@@ -6,7 +6,10 @@
 //! steps/<key>               what a build step made
 //! origins/<hex>             where a blob that is not here can be fetched
 //! index.json, oci-layout    names; with `blobs` they make the store itself an OCI layout
-//! locks/, tmp/, partial/    advisory locks, scratch space, unfinished downloads
+//! environments/, packages/, debian/, uv/
+//!                           what other crates download, install and make (see `usage`)
+//! locks/, leases/           advisory locks; what is in use
+//! tmp/, partial/            scratch space, unfinished downloads
 //! ```
 //!
 //! **Invariant:** everything outside `tmp` and `partial` appears by a rename of something complete, so
@@ -17,13 +20,17 @@
 //! checked before their first use in the next session (see `snapshots`).
 
 mod blobs;
+mod fetch;
 mod images;
+mod leases;
 mod locks;
 mod origins;
 mod prune;
+mod rootfs;
 mod scratch;
 mod snapshots;
 mod steps;
+mod usage;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -35,12 +42,16 @@ use crate::layer::{Entry, Layer, LayerOptions};
 use crate::manifest::Descriptor;
 
 pub(crate) use blobs::{copy_verified, open_blob_file, read_verified};
+pub use fetch::{Observer, StoreOptions, Transfer};
 pub use images::{ImageSummary, StoredImage};
+pub use leases::Lease;
 pub use locks::LockGuard;
-pub use prune::{PruneOptions, PruneReport};
+pub use prune::{Names, PruneOptions, PruneReport, Removed};
+pub use rootfs::Rootfs;
 pub use scratch::Scratch;
 pub(crate) use snapshots::SnapshotState;
 pub use steps::{StepKey, StepKeyBuilder, StepRecord};
+pub use usage::{Kind, Usage};
 
 /// Names the directory of the store, before all else.
 pub const COG_CACHE_DIR: &str = "COG_CACHE_DIR";
@@ -59,16 +70,23 @@ struct Inner {
     root: PathBuf,
     /// Where blobs are written before they are renamed into place; made when first needed.
     staging: Mutex<Option<Arc<Scratch>>>,
+    remote: fetch::Remote,
 }
 
 impl Store {
     /// Opens the store at `root`, creating it if needed.
     pub fn open(root: &Path) -> Result<Self> {
+        Self::open_with(root, StoreOptions::default())
+    }
+
+    /// Opens the store at `root`, which reaches registries as `options` say.
+    pub fn open_with(root: &Path, options: StoreOptions) -> Result<Self> {
         let root = std::path::absolute(root)?;
         let store = Self {
             inner: Arc::new(Inner {
                 root,
                 staging: Mutex::default(),
+                remote: fetch::Remote::new(options),
             }),
         };
         store
@@ -178,6 +196,7 @@ impl Store {
             "steps",
             "origins",
             "locks",
+            "leases",
             "tmp",
             "partial",
         ] {

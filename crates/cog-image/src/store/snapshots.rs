@@ -52,7 +52,8 @@ pub(crate) enum SnapshotState {
 
 impl Store {
     /// Path of the unpacked layer. If it is missing, it is unpacked from the blob, whose digest and diff
-    /// id are verified; the blob itself must be in the store.
+    /// id are verified; a blob that is not here is fetched. For what a container needs, see
+    /// [`Store::rootfs`].
     ///
     /// Deletions are in the form that overlayfs wants in a lower directory: see the crate's overlay
     /// notes. The content must not be changed.
@@ -66,8 +67,14 @@ impl Store {
         if let SnapshotState::Present(path) = self.snapshot_state(&layer.diff_id)? {
             return Ok(path);
         }
-        self.unpack_snapshot(layer)
-            .map_err(|error| error.at(self.root()))
+        let unpacked = match self.unpack_snapshot(layer) {
+            Err(Error::CorruptBlob { expected, .. }) if self.is_remote(&expected) => {
+                self.discard_blob(&expected)?;
+                self.unpack_snapshot(layer)
+            }
+            result => result,
+        };
+        unpacked.map_err(|error| error.at(self.root()))
     }
 
     /// Removes a snapshot that turned out to be damaged; it is made again when next asked for.
@@ -81,6 +88,10 @@ impl Store {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),
         }
+    }
+
+    pub(super) fn has_snapshot(&self, diff_id: &DiffId) -> bool {
+        matches!(self.snapshot_state(diff_id), Ok(SnapshotState::Present(_)))
     }
 
     pub(crate) fn snapshot_state(&self, diff_id: &DiffId) -> Result<SnapshotState> {

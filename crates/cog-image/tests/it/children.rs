@@ -107,3 +107,16 @@ fn print_layer_of_closed_tree() {
     store.snapshot(&layer).unwrap();
     println!("layer {}", layer.blob.digest);
 }
+
+/// Holds the root file system of an image until it is killed.
+#[test]
+#[ignore = "a job for other tests"]
+fn hold_a_root_file_system() {
+    let store = store();
+    let image = store.image(&name()).unwrap().unwrap();
+    let rootfs = store.rootfs(&image.layers).unwrap();
+    println!("held: {}", rootfs.layers().len());
+    loop {
+        std::thread::park();
+    }
+}

@@ -5,10 +5,12 @@
 mod children;
 mod crash;
 mod disk_full;
+mod fetching;
 mod golden;
 mod hostile;
 mod layers;
 mod layout;
+mod leases;
 mod registry;
 mod server;
 mod store;

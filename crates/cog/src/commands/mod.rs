@@ -1,5 +1,6 @@
 //! What the commands do, one module each.
 
+mod base_image;
 mod build;
 mod exec;
 mod images;
@@ -8,6 +9,7 @@ mod predict;
 mod schema;
 mod serve;
 
+pub(crate) use base_image::base_image;
 pub(crate) use build::build;
 pub(crate) use exec::exec;
 pub(crate) use images::{images, prune};
@@ -26,8 +28,8 @@ pub(crate) fn render(error: &anyhow::Error, colour: cog_errors::Colour) -> Strin
 
 /// What the user can do, if this error of one of our libraries knows.
 fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let config = || error.downcast_ref::<cog_config::ConfigError>()?.hint();
     let build = || error.downcast_ref::<cog_build::BuildError>()?.hint();
     let image = || error.downcast_ref::<cog_image::Error>()?.hint();
-    let uv = || error.downcast_ref::<cog_build::UvError>()?.hint();
-    build().or_else(image).or_else(uv)
+    config().or_else(build).or_else(image)
 }

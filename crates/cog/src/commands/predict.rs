@@ -10,12 +10,13 @@ use serde_json::{Map, Value, json};
 
 use crate::args::RunArgs;
 use crate::client;
+use crate::gpus::{self, Wanted};
 use crate::inputs::{self, Given};
 use crate::outputs::{self, Destination};
 use crate::printer::Printer;
 use crate::reporter::Steps;
 use crate::runtime::{Server, Surroundings, block_on, environment, free_address};
-use crate::session::{Session, build_request};
+use crate::session::Session;
 
 use super::schema::{SCHEMA_LABEL, document};
 
@@ -49,14 +50,22 @@ fn run_project(
     let document = document(session, &project)?;
     let prediction = Prediction::new(session, args, &document)?;
     let engine = session.engine(&args.flags)?;
+    let gpus = gpus::find(
+        session,
+        &args.gpus,
+        engine.as_ref(),
+        Wanted::by_project(&project),
+    )?;
     session.printer.info(&format!(
         "Building Docker image from environment in {}...",
         project.file.file_name
     ));
     let reporter = Steps::new(session.printer);
     let store = session.store()?;
-    let request = build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
-    let surroundings = Surroundings::of_project(&request, &project, engine.as_ref(), &reporter)?;
+    let request =
+        session.build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
+    let surroundings =
+        Surroundings::of_project(&request, &project, engine.as_ref())?.with_gpus(gpus);
     prediction.run(session, args, engine.as_ref(), &surroundings, env)
 }
 
@@ -80,7 +89,13 @@ fn run_image(
     if engine.isolation() == cog_engine::Isolation::None {
         bail!("the host engine cannot run images; use `--engine embedded`");
     }
-    let surroundings = Surroundings::of_image(&image, session.store()?)?;
+    let gpus = gpus::find(
+        session,
+        &args.gpus,
+        engine.as_ref(),
+        Wanted::by_image(&image),
+    )?;
+    let surroundings = Surroundings::of_image(&image, session.store()?)?.with_gpus(gpus);
     prediction.run(session, args, engine.as_ref(), &surroundings, env)
 }
 
@@ -96,8 +111,7 @@ fn local_or_pulled(session: &Session<'_>, name: &str) -> anyhow::Result<StoredIm
         .parse()
         .with_context(|| format!("invalid image reference \"{name}\""))?;
     session.printer.info(&format!("Pulling {name}..."));
-    cog_build::pull(store, &reference, &Steps::new(session.printer))
-        .with_context(|| format!("image {name}: image not found"))
+    cog_build::pull(store, &reference).with_context(|| format!("image {name}: image not found"))
 }
 
 /// A checked input and what is to be done with the output.

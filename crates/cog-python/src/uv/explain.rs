@@ -1,0 +1,626 @@
+//! What uv's messages mean, shortened to what a person needs.
+
+use std::fmt;
+
+use cog_errors::Hint;
+
+use crate::resolution::{HashError, PylockError};
+
+/// Resolving or installing Python packages failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UvError {
+    /// Neither uv nor pip is there.
+    #[error("`uv` is not on PATH, and there is no `pip` to install it with")]
+    Missing,
+    /// pip could not install uv.
+    #[error("could not install `uv` into the cache:\n{0}")]
+    Bootstrap(String),
+    /// A file of the cache could not be written.
+    #[error("could not prepare the cache for `uv`")]
+    Cache(#[source] std::io::Error),
+    /// The program did not start.
+    #[error("could not start `{program}`")]
+    Start {
+        /// The program.
+        program: String,
+        #[source]
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The system does not tell how it ended.
+    #[error("could not wait for `uv`")]
+    Wait(#[source] std::io::Error),
+    /// Its answer makes no sense.
+    #[error(transparent)]
+    Answer(#[from] Box<PylockError>),
+    /// What was resolved is not what the requirements allow.
+    #[error(transparent)]
+    Hash(#[from] Box<HashError>),
+    /// No index has the package, or none the version.
+    #[error("no such version of a Python package that {file} asks for:\n{text}")]
+    NoSuchVersion {
+        /// The user's file.
+        file: String,
+        /// In uv's words.
+        text: String,
+    },
+    /// There are files of the version, but none for this Python or platform.
+    #[error(
+        "a Python package that {file} asks for has no wheel for this Python and platform:\n{text}"
+    )]
+    NoWheel {
+        /// The user's file.
+        file: String,
+        /// In uv's words.
+        text: String,
+    },
+    /// No versions fit together.
+    #[error("the Python packages that {file} asks for do not fit together:\n{text}")]
+    Conflict {
+        /// The user's file.
+        file: String,
+        /// In uv's words.
+        text: String,
+    },
+    /// Resolving failed for another reason.
+    #[error("the packages of {file} cannot be resolved:\n{text}")]
+    Unresolvable {
+        /// The user's file.
+        file: String,
+        /// In uv's words.
+        text: String,
+    },
+    /// A package has no wheel and building was not allowed.
+    #[error("a Python package has to be built from source:\n{0}")]
+    NeedsBuild(String),
+    /// Building a source distribution failed.
+    #[error("a Python package could not be built from source:\n{0}")]
+    BuildFailed(String),
+    /// An index, or another server with packages, did not answer.
+    #[error("{0}")]
+    Unreachable(Box<Unreachable>),
+    /// An index wants other credentials.
+    #[error("{} wants credentials, or other ones than it got:\n{}", .0.subject(), .0.text)]
+    Unauthorized(Box<Unreachable>),
+    /// The disk is full.
+    #[error("no space left while installing Python packages:\n{0}")]
+    DiskFull(String),
+    /// Anything else that went wrong while installing.
+    #[error("the Python packages cannot be installed:\n{0}")]
+    Install(String),
+}
+
+/// A server that did not answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreachable {
+    /// Its host, with the port if there is one.
+    pub host: Option<String>,
+    /// What it was asked for.
+    pub package: Option<String>,
+    /// The line of the user's file that names the server.
+    pub line: Option<String>,
+    /// The user's file.
+    pub file: String,
+    /// In uv's words.
+    pub text: String,
+}
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "{} cannot be reached:\n{}",
+            self.subject(),
+            self.text
+        )
+    }
+}
+
+impl Unreachable {
+    fn new(text: String, context: &Context<'_>) -> Self {
+        let url = failed_url(&text);
+        let host = url.as_deref().and_then(host);
+        let names_it = |line: &&String| {
+            host.as_deref()
+                .is_some_and(|host| urls(line).any(|url| self::host(url).as_deref() == Some(host)))
+        };
+        Self {
+            line: context
+                .lines
+                .iter()
+                .find(names_it)
+                .map(|line| without_credentials(line)),
+            package: url.as_deref().and_then(package),
+            host,
+            file: context.file.to_owned(),
+            text,
+        }
+    }
+
+    fn subject(&self) -> String {
+        let server = match &self.host {
+            Some(host) => format!("the Python package index `{host}`"),
+            None => "the Python package index".to_owned(),
+        };
+        match &self.package {
+            Some(package) => format!("{server}, where `{package}` was looked for,"),
+            None => server,
+        }
+    }
+
+    fn hint(&self) -> String {
+        match &self.line {
+            Some(line) => format!(
+                "check the network and the line `{line}` in {}; without that line, packages are taken from \
+                 the other indexes alone",
+                self.file
+            ),
+            None => format!(
+                "check the network; a mirror can be set with `UV_DEFAULT_INDEX` or an `--index-url` line in {}",
+                self.file
+            ),
+        }
+    }
+}
+
+/// What is known of the requirements that uv was given.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The user's file, for messages.
+    pub file: &'a str,
+    /// Its lines.
+    pub lines: &'a [String],
+}
+
+impl Default for Context<'_> {
+    fn default() -> Self {
+        Self {
+            file: "the requirements",
+            lines: &[],
+        }
+    }
+}
+
+/// The name of the file that uv is given.
+pub(super) const INPUT: &str = "requirements.in";
+
+impl UvError {
+    /// What `stderr` means, which uv wrote when it could not resolve.
+    pub fn resolving(stderr: &str, context: &Context<'_>) -> Self {
+        Self::classify(stderr, context).unwrap_or_else(|text| {
+            let file = context.file.to_owned();
+            let contains = |needles: &[&str]| needles.iter().any(|needle| text.contains(needle));
+            if contains(&["no wheels with a matching", "no wheels are available"]) {
+                Self::NoWheel { file, text }
+            } else if contains(&["depends on", "And because"]) {
+                Self::Conflict { file, text }
+            } else if contains(&[
+                "there is no version of",
+                "there are no versions of",
+                "was not found in the",
+                "is available",
+                "are available",
+            ]) {
+                Self::NoSuchVersion { file, text }
+            } else if contains(&["you require"]) {
+                Self::Conflict { file, text }
+            } else {
+                Self::Unresolvable { file, text }
+            }
+        })
+    }
+
+    /// What `stderr` means, which uv wrote when it could not install.
+    pub fn installing(stderr: &str, context: &Context<'_>) -> Self {
+        Self::classify(stderr, context).unwrap_or_else(Self::Install)
+    }
+
+    /// What may go wrong at any time, or the text that explains something else.
+    fn classify(stderr: &str, context: &Context<'_>) -> Result<Self, String> {
+        let contains = |needles: &[&str]| needles.iter().any(|needle| stderr.contains(needle));
+        let text = in_users_terms(&shorten(stderr), context.file);
+        let error = if contains(&["No space left on device", "os error 28"]) {
+            Self::DiskFull(text)
+        } else if contains(&[
+            "building from source is disabled",
+            "Building source distributions",
+        ]) {
+            Self::NeedsBuild(text)
+        } else if contains(&["Failed to build", "build backend", "Build backend"]) {
+            Self::BuildFailed(text)
+        } else if contains(&[
+            "401 Unauthorized",
+            "403 Forbidden",
+            "lack of valid authentication",
+        ]) {
+            Self::Unauthorized(Box::new(Unreachable::new(text, context)))
+        } else if contains(&[
+            "error sending request",
+            "Could not connect",
+            "dns error",
+            "network is unreachable",
+            "operation timed out",
+            "Could not resolve host",
+            "Failed to connect to",
+            "HTTP status server error",
+            "error decoding response body",
+            "Network connectivity is disabled",
+        ]) {
+            Self::Unreachable(Box::new(Unreachable::new(text, context)))
+        } else {
+            return Err(text);
+        };
+        Ok(error)
+    }
+}
+
+/// `text` with the user's file in place of ours.
+fn in_users_terms(text: &str, file: &str) -> String {
+    let quoted = format!("`{INPUT}`");
+    let file_alone = file.trim_matches('`');
+    let mut words = text.replace(&quoted, file).replace(INPUT, file_alone);
+    // The place is one of our file, where lines are joined and comments are gone.
+    if let Some(at) = words.find(" at position ") {
+        let rest = &words[at + " at position ".len()..];
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        words.replace_range(at..at + " at position ".len() + digits, "");
+    }
+    words
+}
+
+/// The first URL that could not be fetched.
+fn failed_url(text: &str) -> Option<String> {
+    let lead = ["Failed to fetch: ", "for url (", "unable to access "];
+    lead.iter()
+        .find_map(|lead| {
+            let (_, rest) = text.split_once(lead)?;
+            urls(rest).next().map(str::to_owned)
+        })
+        .or_else(|| urls(text).next().map(str::to_owned))
+}
+
+/// The URLs in `text`.
+fn urls(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|character: char| character.is_whitespace() || "`'\"<>()=,".contains(character))
+        .filter(|word| word.contains("://"))
+}
+
+fn host(url: &str) -> Option<String> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
+    (!host.is_empty()).then(|| host.to_owned())
+}
+
+/// The package that a page of an index, or a file, is about.
+fn package(url: &str) -> Option<String> {
+    let (_, path) = url.split_once("://")?.1.split_once('/')?;
+    let path = path.split(['?', '#']).next()?;
+    match path.strip_suffix('/') {
+        Some(page) => page.rsplit('/').next(),
+        None => path
+            .rsplit('/')
+            .next()
+            .filter(|file| file.contains('.'))
+            .and_then(|file| file.split('-').next()),
+    }
+    .filter(|name| !name.is_empty())
+    .map(str::to_owned)
+}
+
+impl Hint for UvError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Missing => "install uv or pip, then try again",
+            Self::NoSuchVersion { .. } => {
+                "check the spelling, and which versions there are; an index of your own is named with an \
+                 `--extra-index-url` line"
+            }
+            Self::NoWheel { .. } => {
+                "choose another version of the package, or another `python_version`"
+            }
+            Self::Conflict { .. } => {
+                "loosen one of the versions named, or leave it out so that one that fits is chosen"
+            }
+            Self::Unresolvable { .. } => {
+                "check names and versions in the requirements, and that they fit `python_version`"
+            }
+            Self::Hash(error) => return error.hint(),
+            Self::Unreachable(what) => return Some(what.hint()),
+            Self::Unauthorized(_) => {
+                "put user name and password into the URL of the index, `${VARIABLE}` stands for a variable, or \
+                 into `~/.netrc`"
+            }
+            Self::NeedsBuild(_) => {
+                "packages without a wheel are built in a container, which cannot run here; use a \
+                 version that has a wheel"
+            }
+            Self::BuildFailed(text) if needs_compiler(text) => {
+                "it needs a C compiler: add `build-essential` and `python3-dev` to \
+                 `build.system_packages` in cog.yaml"
+            }
+            Self::BuildFailed(_) => {
+                "if it needs libraries or tools to build, add them to `build.system_packages` in \
+                 cog.yaml"
+            }
+            Self::DiskFull(_) => "free some space with `cog prune`",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+fn needs_compiler(text: &str) -> bool {
+    let compilers = [
+        "gcc",
+        "'cc'",
+        "g++",
+        "c++",
+        "clang",
+        "Unable to find a compatible Visual",
+    ];
+    let missing = [
+        "command",
+        "No such file",
+        "not found",
+        "Unable to find",
+        "unable to execute",
+    ];
+    compilers.iter().any(|name| text.contains(name))
+        && missing.iter().any(|word| text.contains(word))
+        || ["Python.h", "C compiler"]
+            .iter()
+            .any(|words| text.contains(words))
+}
+
+const MAX_LINES: usize = 14;
+const MAX_LINE: usize = 400;
+
+/// The part of a tool's output that explains its failure: without warnings and what belongs to
+/// them, from the first error on, without credentials, and not endless.
+pub(super) fn shorten(stderr: &str) -> String {
+    let mut in_warning = false;
+    let lines: Vec<&str> = stderr
+        .lines()
+        .filter(|line| {
+            if line.starts_with("warning:") || line.starts_with("WARNING:") {
+                in_warning = true;
+            } else if !line.starts_with(' ') {
+                in_warning = false;
+            }
+            // What this one recommends is said better by our own hint.
+            let vague = line.starts_with("hint: Build failures usually");
+            !in_warning && !vague && !line.trim().is_empty()
+        })
+        .collect();
+    let start = lines
+        .iter()
+        .position(|line| line.to_ascii_lowercase().starts_with("error:"))
+        .unwrap_or(0);
+    let relevant = &lines[start..];
+    let cut = if relevant.len() > MAX_LINES {
+        let tail = &relevant[relevant.len() - (MAX_LINES - 5)..];
+        [&relevant[..4], &["  …"], tail].concat()
+    } else {
+        relevant.to_vec()
+    };
+    cut.iter()
+        .map(|line| shorten_line(line))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn shorten_line(line: &str) -> String {
+    let line = ["error: ", "ERROR: "]
+        .iter()
+        .find_map(|prefix| line.strip_prefix(prefix))
+        .unwrap_or(line);
+    let line = without_credentials(line);
+    match line.char_indices().nth(MAX_LINE) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+/// `text` with what stands between `://` and `@` of its URLs left out.
+pub fn without_credentials(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        clean.push_str(before);
+        let end = after
+            .find(|character: char| character.is_whitespace() || "/?#`'\"<>".contains(character))
+            .unwrap_or(after.len());
+        let authority = &after[..end];
+        clean.push_str(
+            authority
+                .rsplit_once('@')
+                .map_or(authority, |(_, host)| host),
+        );
+        rest = &after[end..];
+    }
+    clean + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOWNLOAD_WARNING: &str = "warning: A managed Python download is available\n  \
+        cause: Request failed after 3 retries\n  cause: error sending request for url\n";
+
+    fn resolving(stderr: &str) -> UvError {
+        let lines = [
+            "--extra-index-url https://me:secret@e.com/whl/cpu/".to_owned(),
+            "six".to_owned(),
+        ];
+        let context = Context {
+            file: "requirements.txt",
+            lines: &lines,
+        };
+        UvError::resolving(stderr, &context)
+    }
+
+    #[test]
+    fn reasons_are_told_apart_in_uvs_words() {
+        let unsatisfiable = |because: &str| {
+            resolving(&format!(
+                "error: No solution found when resolving dependencies\n  cause: Because {because}, we can \
+                 conclude that your requirements are unsatisfiable.\n"
+            ))
+        };
+        let missing = unsatisfiable(
+            "no-such-thing was not found in the package registry and you require no-such-thing",
+        );
+        assert!(matches!(missing, UvError::NoSuchVersion { .. }));
+        let text = missing.to_string();
+        assert!(text.contains("no-such-thing was not found"), "{text}");
+        assert!(text.contains("that requirements.txt asks for"), "{text}");
+        assert!(!text.contains("error:"));
+        assert!(matches!(
+            unsatisfiable("there is no version of six==99 and you require six==99"),
+            UvError::NoSuchVersion { .. }
+        ));
+        assert!(matches!(
+            unsatisfiable(
+                "requests==2.32.3 depends on idna>=2.5,<4 and you require requests==2.32.3, we can \
+                 conclude that you require idna>=2.5,<4.\n         And because you require idna<2"
+            ),
+            UvError::Conflict { .. }
+        ));
+        assert!(matches!(
+            unsatisfiable("you require six==1 and six==2"),
+            UvError::Conflict { .. }
+        ));
+        assert!(matches!(
+            unsatisfiable(
+                "torch==1.4.0 has no wheels with a matching Python ABI tag (e.g., `cp313`) and you \
+                 require torch==1.4.0"
+            ),
+            UvError::NoWheel { .. }
+        ));
+    }
+
+    #[test]
+    fn an_index_that_cannot_be_reached_is_named_with_the_line_that_names_it() {
+        let offline = |url: &str| {
+            resolving(&format!(
+                "error: Request failed after 3 retries in 6.3s\n  cause: Failed to fetch: {url}\n  \
+                 cause: error sending request for url ({url})\n  cause: client error (Connect)\n  \
+                 cause: dns error\n"
+            ))
+        };
+        let error = offline("https://me:secret@e.com/whl/cpu/numpy/");
+        let UvError::Unreachable(what) = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(what.host.as_deref(), Some("e.com"));
+        assert_eq!(what.package.as_deref(), Some("numpy"));
+        let text = format!("{error}\n{}", error.hint().unwrap());
+        assert!(!text.contains("secret"), "{text}");
+        assert!(
+            text.starts_with("the Python package index `e.com`, where `numpy` was looked for, cannot be reached:\n"),
+            "{text}"
+        );
+        assert!(text.contains("dns error"), "{text}");
+        assert!(
+            text.contains(
+                "the line `--extra-index-url https://e.com/whl/cpu/` in requirements.txt"
+            ),
+            "{text}"
+        );
+        let default = offline("https://pypi.example.org:8443/simple/six/");
+        let text = format!("{default}\n{}", default.hint().unwrap());
+        assert!(
+            text.contains("`pypi.example.org:8443`, where `six`"),
+            "{text}"
+        );
+        assert!(text.contains("UV_DEFAULT_INDEX"), "{text}");
+        let file = offline("https://files.example.org/a/numpy-2.0-cp311.whl");
+        assert!(file.to_string().contains("where `numpy`"), "{file}");
+        let git = resolving(
+            "error: Git operation failed\n  cause: failed to clone into: c\n  fatal: unable to access \
+             'http://127.0.0.1:9/x/': Failed to connect to 127.0.0.1 port 9",
+        );
+        assert!(git.to_string().contains("`127.0.0.1:9`"), "{git}");
+    }
+
+    #[test]
+    fn our_own_file_is_not_named() {
+        let error = resolving(
+            "error: Couldn't parse requirement in `requirements.in` at position 12\n  cause: no such \
+             comparison operator \"=\", must be one of ~= ==\n         six=1\n            ^^\n",
+        );
+        assert_eq!(
+            error.to_string(),
+            "the packages of requirements.txt cannot be resolved:\nCouldn't parse requirement in \
+             requirements.txt\n  cause: no such comparison operator \"=\", must be one of ~= ==\n         \
+             six=1\n            ^^"
+        );
+    }
+
+    #[test]
+    fn kinds_are_told_apart() {
+        let installing = |text: &str| UvError::installing(text, &Context::default());
+        let build = "error: No solution found\n  cause: Because docopt==0.6.2 has no usable \
+            wheels\n\nhint: Wheels are required for `docopt` because building from source is \
+            disabled for all packages\n";
+        assert!(matches!(resolving(build), UvError::NeedsBuild(_)));
+        let forbidden = resolving(
+            "error: Failed to fetch: https://e.com/whl/cpu/x/\n  cause: HTTP status client error (403 \
+             Forbidden) for url (https://e.com/whl/cpu/x/)",
+        );
+        assert!(
+            forbidden.to_string().starts_with(
+                "the Python package index `e.com`, where `x` was looked for, wants credentials"
+            ),
+            "{forbidden}"
+        );
+        let compiler = installing(
+            "error: Failed to build `x`\n  error: command 'gcc' failed: No such file or directory",
+        );
+        assert!(
+            compiler
+                .hint()
+                .expect("there is one")
+                .contains("build-essential")
+        );
+        assert!(matches!(
+            installing("error: No space left on device (os error 28)"),
+            UvError::DiskFull(_)
+        ));
+        assert!(matches!(installing("error: odd"), UvError::Install(_)));
+    }
+
+    #[test]
+    fn warnings_go_and_length_is_bounded() {
+        assert_eq!(
+            shorten(&format!("{DOWNLOAD_WARNING}error: broken\n  cause: x")),
+            "broken\n  cause: x"
+        );
+        let long: String = (0..1000)
+            .flat_map(|line| ["error: ".to_owned(), line.to_string(), "\n".to_owned()])
+            .collect();
+        let short = shorten(&long);
+        assert_eq!(short.lines().count(), MAX_LINES);
+        assert!(short.starts_with("0\n") && short.ends_with("999"));
+        assert!(shorten(&"x".repeat(10_000)).len() < 1000);
+    }
+
+    #[test]
+    fn credentials_are_left_out() {
+        let table = [
+            ("https://u:p@h/x", "https://h/x"),
+            ("a https://u@h b ssh://git:x@h:1", "a https://h b ssh://h:1"),
+            ("https://h/a@b", "https://h/a@b"),
+            ("no url @ all", "no url @ all"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(without_credentials(text), expected);
+        }
+    }
+}

@@ -1,0 +1,406 @@
+//! Drives `uv`, which resolves and installs Python packages.
+//!
+//! Nothing here knows about images: [`Uv`] finds the program, `resolve` turns requirements
+//! into a [`Resolution`], `install` puts its wheels into a prefix. Both work for another Python and platform than
+//! the host's, because wheels are only unpacked.
+
+mod bootstrap;
+mod explain;
+mod input;
+mod process;
+mod progress;
+mod surroundings;
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+pub use explain::{Context, Unreachable, UvError, without_credentials};
+pub use input::input;
+pub use progress::{Observer, Progress, Waiting};
+pub use surroundings::passed_on;
+
+use crate::requirements::Requirements;
+use crate::resolution::{Credentials, Resolution};
+use process::Finished;
+
+/// The oldest `uv` whose options and output we rely on: the first that tells what it chose with hashes and sizes, for
+/// one platform, and needs no option to say so.
+const OLDEST: (u32, u32) = (0, 8);
+
+/// A usable `uv` program.
+pub struct Uv<'a> {
+    program: PathBuf,
+    /// Where it keeps what it downloads.
+    cache: PathBuf,
+    observer: Box<dyn Fn(Progress<'_>) + 'a>,
+}
+
+/// The Python and platform that packages are chosen for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Version such as `3.13` or `3.13.1`.
+    pub python: String,
+    /// Platform by uv's name, such as `x86_64-manylinux_2_28`; the host's if absent.
+    pub platform: Option<String>,
+}
+
+impl Target {
+    fn arguments(&self, command: &mut Command) {
+        // It is told all of the target, and wants an interpreter nevertheless.
+        if let Some(python) = any_python() {
+            command.arg("--python").arg(python);
+        }
+        command.args(["--python-version", &self.python]);
+        if let Some(platform) = &self.platform {
+            command.args(["--python-platform", platform]);
+        }
+    }
+}
+
+/// Requirements with the folder that their files are in.
+#[derive(Debug, Clone, Copy)]
+pub struct Staged<'a> {
+    /// What is wanted.
+    pub requirements: &'a Requirements,
+    /// An absolute path: the files of the project are below it, and uv's files are written beside it.
+    pub artifacts: &'a Path,
+}
+
+impl Staged<'_> {
+    /// The folder that uv runs in.
+    fn folder(&self) -> &Path {
+        folder_of(self.artifacts)
+    }
+
+    /// What failures are explained with.
+    pub fn context(&self) -> Context<'_> {
+        Context {
+            file: &self.requirements.source,
+            lines: &self.requirements.options,
+        }
+    }
+
+    /// Writes the file for [`resolve_arguments`], and says its name.
+    pub fn write_input(&self, python: &str, artifacts: &Path) -> Result<&'static str, UvError> {
+        let text = input(self.requirements, python, artifacts);
+        self.write(explain::INPUT, &text)?;
+        Ok(explain::INPUT)
+    }
+
+    /// Writes the file for [`install_arguments`], and says its name; `artifacts` is the folder of the project's files
+    /// where it is read.
+    pub fn write_pins(
+        &self,
+        resolution: &Resolution,
+        artifacts: &Path,
+    ) -> Result<&'static str, UvError> {
+        const PINS: &str = "pins.txt";
+        let credentials = Credentials::of(self.requirements);
+        self.write(PINS, &resolution.requirements(artifacts, &credentials))?;
+        Ok(PINS)
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<(), UvError> {
+        fs_err::write(self.folder().join(name), text).map_err(UvError::Cache)
+    }
+
+    /// What uv answered to [`resolve_arguments`], where it saw the files of the project in `artifacts`.
+    pub fn read_answer(&self, answer: &str, artifacts: &Path) -> Result<Resolution, UvError> {
+        let options = &self.requirements.options;
+        let mut resolution =
+            Resolution::from_pylock(answer, artifacts, options).map_err(Box::new)?;
+        resolution.allow_only(self.requirements).map_err(Box::new)?;
+        Ok(resolution)
+    }
+}
+
+/// Whether source distributions may be built, which runs their code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Builds {
+    /// Wheels only.
+    Never,
+    /// Source distributions are built where uv runs.
+    Allowed,
+}
+
+impl<'a> Uv<'a> {
+    /// `uv` from PATH if it is new enough, else the one in `cache_dir`, installed there first if need be. It keeps
+    /// what it downloads in `cache_dir` too, unless the user named another place. `observer` is told what it does.
+    pub fn find(cache_dir: &Path, observer: impl Fn(Progress<'_>) + 'a) -> Result<Self, UvError> {
+        let program = match Self::on_path() {
+            Some(program) => program,
+            None => bootstrap::install(cache_dir, &observer)?,
+        };
+        Ok(Self {
+            program,
+            cache: surroundings::cache(cache_dir),
+            observer: Box::new(observer),
+        })
+    }
+
+    fn on_path() -> Option<PathBuf> {
+        let path = std::env::var_os("PATH")?;
+        std::env::split_paths(&path)
+            .map(|folder| folder.join("uv"))
+            .filter(|program| program.is_file())
+            .find(|program| version(program).is_some_and(|version| version >= OLDEST))
+    }
+
+    /// The program file.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Chooses exact distributions for `target`.
+    pub fn resolve(
+        &self,
+        staged: &Staged<'_>,
+        target: &Target,
+        builds: Builds,
+    ) -> Result<Resolution, UvError> {
+        let mut command = self.command(staged.folder());
+        command.args(resolve_arguments());
+        if builds == Builds::Never {
+            command.args(["--only-binary", ":all:"]);
+        }
+        command.args(prerelease_arguments(staged.requirements));
+        target.arguments(&mut command);
+        command.arg(staged.write_input(&target.python, staged.artifacts)?);
+        let finished = self.run(&mut command, "resolving Python packages")?;
+        if finished.status.success() {
+            return staged.read_answer(&finished.answer, staged.artifacts);
+        }
+        Err(UvError::resolving(&messages(&finished), &staged.context()))
+    }
+
+    /// Installs the wheels of `resolution` below `prefix` in the layout of a virtual environment.
+    ///
+    /// The version in `lib/pythonX.Y` and the interpreter in scripts are those of whichever Python
+    /// uv found on the host.
+    pub fn install(
+        &self,
+        staged: &Staged<'_>,
+        resolution: &Resolution,
+        target: &Target,
+        prefix: &Path,
+    ) -> Result<(), UvError> {
+        let mut command = self.command(staged.folder());
+        command
+            .args(install_arguments())
+            .args(["--only-binary", ":all:"])
+            .arg("--prefix")
+            .arg(prefix);
+        target.arguments(&mut command);
+        self.install_pins(&mut command, staged, resolution)
+    }
+
+    /// Makes a virtual environment at `path` for the interpreter `python`; it can be moved.
+    pub fn create_environment(&self, path: &Path, python: &Path) -> Result<(), UvError> {
+        let mut command = self.command(folder_of(path));
+        // It is built in one place and moved to another.
+        command
+            .args(["venv", "--quiet", "--relocatable", "--python"])
+            .arg(python)
+            .arg(path);
+        self.succeed(
+            &mut command,
+            "making a virtual environment",
+            &Context::default(),
+        )
+    }
+
+    /// Installs `resolution` into the environment of the interpreter `python`.
+    pub fn install_into(
+        &self,
+        staged: &Staged<'_>,
+        resolution: &Resolution,
+        python: &Path,
+    ) -> Result<(), UvError> {
+        let mut command = self.command(staged.folder());
+        command
+            .args(install_arguments())
+            .arg("--python")
+            .arg(python);
+        self.install_pins(&mut command, staged, resolution)
+    }
+
+    fn install_pins(
+        &self,
+        command: &mut Command,
+        staged: &Staged<'_>,
+        resolution: &Resolution,
+    ) -> Result<(), UvError> {
+        let pins = staged.write_pins(resolution, staged.artifacts)?;
+        command.args(["-r", pins]);
+        self.succeed(command, "installing Python packages", &staged.context())
+    }
+
+    /// Installs the Python `version` below `folder` and says where its interpreter is.
+    pub fn install_python(&self, version: &str, folder: &Path) -> Result<(), UvError> {
+        let mut command = self.command(folder);
+        command
+            .env("UV_PYTHON_DOWNLOADS", "automatic")
+            .args(["python", "install", "--no-bin", "--install-dir"])
+            .arg(folder)
+            .arg(version);
+        let activity = format!("downloading Python {version}");
+        self.succeed(&mut command, &activity, &Context::default())
+    }
+
+    /// The interpreter of the Python `version` on the host, if there is one.
+    pub fn find_python(&self, version: &str) -> Result<Option<PathBuf>, UvError> {
+        let mut command = self.command(Path::new("/"));
+        command.args(["python", "find", "--system", version]);
+        let finished = self.run(&mut command, "looking for Python")?;
+        let path = finished.answer.trim();
+        Ok((finished.status.success() && !path.is_empty()).then(|| PathBuf::from(path)))
+    }
+
+    /// A command in `folder` that no project configuration, active environment or terminal
+    /// setting of the caller changes. Index and proxy settings stay.
+    fn command(&self, folder: &Path) -> Command {
+        let mut command = Command::new(&self.program);
+        command.current_dir(folder);
+        surroundings::set(&mut command, &self.cache);
+        command
+    }
+
+    fn run(&self, command: &mut Command, activity: &str) -> Result<Finished, UvError> {
+        process::run(command, activity, &*self.observer)
+    }
+
+    fn succeed(
+        &self,
+        command: &mut Command,
+        activity: &str,
+        context: &Context<'_>,
+    ) -> Result<(), UvError> {
+        let finished = self.run(command, activity)?;
+        if finished.status.success() {
+            return Ok(());
+        }
+        Err(UvError::installing(&messages(&finished), context))
+    }
+}
+
+/// What it said before it failed, which is never nothing.
+fn messages(finished: &Finished) -> String {
+    let mut text = finished.messages.clone();
+    if !text.contains("error") {
+        let _ = write!(text, "error: uv stopped: {}", finished.status);
+    }
+    text
+}
+
+/// An interpreter on PATH, of whatever version. uv looks for one by starting all it can find, and behind
+/// their names there are often scripts that take their time.
+fn any_python() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let candidates = std::env::split_paths(&path).map(|folder| folder.join("python3"));
+    candidates
+        .filter_map(|candidate| fs_err::canonicalize(candidate).ok())
+        .find(|program| is_recent_python(program))
+}
+
+/// Whether it is called `python3.9` or the like, which a script that chooses a version is not.
+fn is_recent_python(program: &Path) -> bool {
+    const OLDEST_MINOR: u32 = 9;
+    let name = program.file_name().and_then(|name| name.to_str());
+    let minor = name.and_then(|name| name.strip_prefix("python3.")?.parse().ok());
+    minor.is_some_and(|minor: u32| minor >= OLDEST_MINOR) && !is_script(program)
+}
+
+fn is_script(program: &Path) -> bool {
+    let mut start = [0; 2];
+    let read = fs_err::File::open(program).and_then(|mut file| file.read_exact(&mut start));
+    read.is_err() || &start == b"#!"
+}
+
+/// What resolving always takes. All indexes count alike, as they do for pip, which is what
+/// requirement files are written for.
+pub fn resolve_arguments() -> Vec<&'static str> {
+    vec![
+        "pip",
+        "compile",
+        "--format",
+        "pylock.toml",
+        "--no-header",
+        "--index-strategy",
+        "unsafe-best-match",
+    ]
+}
+
+/// What resolving `requirements` takes besides.
+pub fn prerelease_arguments(requirements: &Requirements) -> &'static [&'static str] {
+    // uv ignores pip's name for it.
+    if requirements
+        .options
+        .iter()
+        .any(|line| line.trim() == "--pre")
+    {
+        &["--prerelease", "allow"]
+    } else {
+        &[]
+    }
+}
+
+/// What installing pins always takes.
+pub fn install_arguments() -> Vec<&'static str> {
+    vec![
+        "pip",
+        "install",
+        "--no-deps",
+        "--index-strategy",
+        "unsafe-best-match",
+        "--link-mode",
+        "hardlink",
+    ]
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
+}
+
+/// Major and minor version of the `uv` at `program`.
+fn version(program: &Path) -> Option<(u32, u32)> {
+    let output = Command::new::<&OsStr>(program.as_ref())
+        .arg("--version")
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let mut numbers = text.strip_prefix("uv ")?.split(['.', ' ']);
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// Major and minor part of a Python version.
+pub fn minor_version(version: &str) -> String {
+    version
+        .trim()
+        .split('.')
+        .take(2)
+        .collect::<Vec<_>>()
+        .join(".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_with_the_name_of_an_interpreter_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &str| {
+            let path = folder.path().join(name);
+            fs_err::write(&path, content).unwrap();
+            path
+        };
+        assert!(is_recent_python(&file("python3.11", "\x7fELF")));
+        assert!(!is_recent_python(&file("python3.8", "\x7fELF")));
+        assert!(!is_recent_python(&file("python3", "\x7fELF")));
+        assert!(!is_recent_python(&file("python3.12", "#!/bin/sh\n")));
+        assert!(!is_recent_python(&folder.path().join("python3.13")));
+    }
+}
