@@ -53,7 +53,21 @@ pub struct Settings {
     pub(crate) downloads: DownloadRules,
     pub(crate) history: HistoryLimits,
     pub(crate) auth_token: Option<AuthToken>,
+    pub(crate) local_shutdown: bool,
     pub(crate) access_log: bool,
+    /// Bytes of one request body.
+    pub(crate) max_body: usize,
+    /// Bytes of all of them, and of the inputs of predictions.
+    pub(crate) body_memory: u64,
+    /// Elements of a list of files.
+    pub(crate) max_files: usize,
+    /// Bytes of a prediction's log, and of setup's.
+    pub(crate) log_size: usize,
+    pub(crate) setup_log_size: usize,
+    /// Bytes of results that webhooks have not delivered.
+    pub(crate) webhook_memory: u64,
+    /// Who gets the webhook token; everybody if nothing is said.
+    pub(crate) webhook_token_hosts: Option<String>,
     pub(crate) tracing: Option<TraceSettings>,
     pub(crate) log: LogSettings,
     /// Values that were not understood and replaced by a default; logged once logging works.
@@ -120,7 +134,15 @@ impl Settings {
             downloads: downloads(lookup)?,
             history: history(lookup)?,
             auth_token: AuthToken::from_variable(lookup(env::AUTH_TOKEN).as_deref())?,
+            local_shutdown: parse::switch(lookup, env::LOCAL_SHUTDOWN)?,
             access_log: parse::switch(lookup, env::ACCESS_LOG)?,
+            max_body: parse::memory(lookup, env::MAX_BODY_SIZE)?.unwrap_or(100 << 20),
+            body_memory: parse::size(lookup, env::BODY_MEMORY)?.unwrap_or(160 << 20),
+            max_files: parse::number(lookup, env::MAX_FILES)?.unwrap_or(10_000),
+            log_size: parse::memory(lookup, env::LOG_SIZE)?.unwrap_or(16 << 20),
+            setup_log_size: parse::memory(lookup, env::SETUP_LOG_SIZE)?.unwrap_or(1 << 20),
+            webhook_memory: parse::size(lookup, env::WEBHOOK_MEMORY)?.unwrap_or(64 << 20),
+            webhook_token_hosts: non_empty(lookup, env::WEBHOOK_TOKEN_HOSTS),
             tracing: TraceSettings::from_variables(lookup, &mut warnings),
             log: LogSettings {
                 filter: log_filter(lookup),

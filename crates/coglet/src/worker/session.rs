@@ -276,7 +276,7 @@ impl Session {
         }
         self.last_words.forget();
         if done.status != DoneStatus::Canceled {
-            self.app.quarantine.clear(&prediction.order);
+            self.app.quarantine.clear(&prediction.order.asked());
         }
         deliver_end(&self.app, &self.worker, &prediction, done);
     }
@@ -389,8 +389,11 @@ impl Session {
                 let reason = format!("Worker crashed: {cause}");
                 let running = self.app.registry.running(self.lane);
                 if stage != Stage::Stopping && killed.is_none() {
-                    let orders = running.iter().map(|prediction| &prediction.order);
-                    self.app.quarantine.blame(orders);
+                    let asked: Vec<_> = running
+                        .iter()
+                        .map(|prediction| prediction.order.asked())
+                        .collect();
+                    self.app.quarantine.blame(asked.iter().map(Arc::as_ref));
                 }
                 let words = self.last_words.about(status, running.len() == 1);
                 self.app.fail_running(&running, &(reason.clone() + &words));
