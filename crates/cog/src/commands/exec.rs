@@ -10,6 +10,7 @@ use crate::runtime::{Surroundings, environment};
 use crate::session::Session;
 
 pub(crate) fn exec(session: &Session<'_>, args: &ExecArgs) -> anyhow::Result<()> {
+    args.flags.bases.check()?;
     let project = session.project(&args.flags.project)?;
     let mut env = environment(&args.env)?;
     env.push(("LOG_FORMAT".into(), "console".into()));
