@@ -9,7 +9,7 @@ use crate::backend::{Backend as _, Native};
 use crate::base::LockedBase;
 use crate::error::Result;
 use crate::model::Model;
-use crate::plan::{BuildPlan, Implied};
+use crate::plan::BuildPlan;
 use crate::project_lock::ProjectLock;
 use crate::reporter::Event;
 use crate::request::BuildRequest;
@@ -76,8 +76,7 @@ pub(crate) fn make(
         workshop,
         server: runtime::server_program()?,
     };
-    let implied = Implied::default();
-    let lock = resolve(request, completed, &native, &implied)?;
+    let (lock, implied) = resolve(request, completed, &native)?;
     let plan = BuildPlan::new(request.config, &lock, &implied, workshop.plan_settings())?;
     let outputs = native.execute(&plan)?;
     let runtime = runtime::installed();

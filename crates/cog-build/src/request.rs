@@ -10,6 +10,7 @@ use cog_image::{Compression, Store};
 use crate::base::BaseChoice;
 use crate::command::Command;
 use crate::error::{BuildError, Result};
+use crate::implied::ImpliedPolicy;
 use crate::model::Model;
 use crate::reporter::{Event, Reporter};
 use crate::sdk_source;
@@ -36,6 +37,8 @@ pub struct BuildRequest<'a> {
     pub options: Options,
     /// Where PyTorch comes from.
     pub torch_index: TorchIndex,
+    /// Whether packages that the project needs without naming them are added.
+    pub implied: ImpliedPolicy,
     /// Whether results of earlier builds count.
     pub cache: Cache,
     /// What `--secret` gave.
