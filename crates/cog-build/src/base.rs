@@ -1,5 +1,6 @@
 //! The base of an image: from a registry, or assembled from the Debian archive.
 
+mod candidates;
 mod debian;
 mod probe;
 mod python_build;
@@ -9,16 +10,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::str::FromStr;
 
+use cog_config::Completed;
 use cog_image::{ImageConfig, Layer, StepRecord};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub(crate) use self::debian::DebianFacts;
+pub use self::debian::DebianRelease;
 pub(crate) use self::registry::fetch;
 pub use self::registry::pull;
+use self::registry::{Brings, Found};
 use crate::error::{BuildError, Result};
-use crate::python::venv::Interpreter;
 use crate::workshop::Workshop;
+use cog_python::venv::Interpreter;
 
 /// Names the base, where the command line does not.
 pub const COG_BASE: &str = "COG_BASE";
@@ -26,7 +29,8 @@ pub const COG_BASE: &str = "COG_BASE";
 /// Which base to build on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum BaseChoice {
-    /// The official Python image; the Debian base where no registry can be reached.
+    /// What the configuration asks for: a prebuilt image, one with CUDA, or Python's official one; the Debian base where
+    /// no registry can be reached.
     #[default]
     Default,
     /// A base assembled from the Debian archive.
@@ -48,70 +52,75 @@ impl FromStr for BaseChoice {
     }
 }
 
-/// A base: its layers, and what an image takes over from it.
-#[derive(Debug, Clone)]
-pub(crate) struct Base {
-    pub(crate) layers: Vec<Layer>,
-    pub(crate) facts: BaseFacts,
-}
-
-/// What is known about a base.
+/// A base: its layers, what steps need to know of it, and what an image takes over from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct BaseFacts {
+pub struct LockedBase {
     /// As people write it.
-    pub(crate) name: String,
-    pub(crate) interpreter: Interpreter,
+    pub name: String,
+    /// Lowest first.
+    pub layers: Vec<Layer>,
+    /// Its Python.
+    pub interpreter: Interpreter,
     /// Platform of its packages by uv's name.
-    pub(crate) python_platform: String,
-    pub(crate) env: Vec<(String, String)>,
+    pub python_platform: String,
+    /// Its environment variables.
+    pub environment: Vec<(String, String)>,
     /// Set if the base was made of packages of the Debian archive.
-    pub(crate) debian: Option<DebianFacts>,
-    pub(crate) user: Option<String>,
-    pub(crate) stop_signal: Option<String>,
-    pub(crate) labels: BTreeMap<String, String>,
-    pub(crate) exposed_ports: BTreeSet<String>,
-    pub(crate) volumes: BTreeSet<String>,
-    pub(crate) extra: Map<String, Value>,
+    pub debian: Option<DebianRelease>,
+    /// What an image takes over besides.
+    pub inherited: Inherited,
 }
 
-impl Base {
+/// Settings of a base that its images keep.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inherited {
+    /// Who runs the image's command.
+    pub user: Option<String>,
+    /// What stops it.
+    pub stop_signal: Option<String>,
+    /// The base's labels.
+    pub labels: BTreeMap<String, String>,
+    /// Ports besides the server's.
+    pub exposed_ports: BTreeSet<String>,
+    /// Folders that are volumes.
+    pub volumes: BTreeSet<String>,
+    /// Fields that we do not know.
+    pub extra: Map<String, Value>,
+}
+
+impl LockedBase {
     fn from_record(record: StepRecord) -> Option<Self> {
-        let facts = serde_json::from_value(record.facts).ok()?;
-        Some(Self {
-            layers: record.layers,
-            facts,
-        })
+        serde_json::from_value(record.facts).ok()
     }
 
+    /// The record holds the layers too: the store asks it for them.
     fn to_record(&self) -> StepRecord {
-        let facts = serde_json::to_value(&self.facts).expect("the fields are text, lists and maps");
         StepRecord {
             layers: self.layers.clone(),
-            facts,
+            facts: serde_json::to_value(self).expect("the fields are text, lists and maps"),
         }
     }
 
     /// Identifies the base by its content.
-    pub(crate) fn id(&self) -> String {
+    pub fn id(&self) -> String {
         let layers: Vec<String> = self
             .layers
             .iter()
             .map(|layer| layer.diff_id.to_string())
             .collect();
-        format!("{} {}", layers.join(" "), self.facts.interpreter.path)
+        format!("{} {}", layers.join(" "), self.interpreter.path)
     }
 
     /// An image configuration with what the base sets.
     pub(crate) fn image_config(&self) -> ImageConfig {
-        let BaseFacts {
+        let Inherited {
             user,
             stop_signal,
             labels,
             exposed_ports,
             volumes,
             extra,
-            ..
-        } = self.facts.clone();
+        } = self.inherited.clone();
         ImageConfig {
             architecture: architecture().to_owned(),
             user,
@@ -125,29 +134,25 @@ impl Base {
     }
 }
 
-/// The base for `choice` with the Python `version`.
-pub(crate) fn resolve(workshop: &Workshop<'_>, choice: &BaseChoice, version: &str) -> Result<Base> {
+/// The base for a completed project: what `choice` names, or the first of the project's candidates that there is.
+pub(crate) fn resolve(
+    workshop: &Workshop<'_>,
+    choice: &BaseChoice,
+    completed: &Completed,
+) -> Result<LockedBase> {
+    let version = &*completed.python.version;
     match choice {
         BaseChoice::Debian => debian::base(workshop, version),
-        BaseChoice::Reference(reference) => registry::base(workshop, reference, version)?
-            .ok_or_else(|| BuildError::NoRegistry {
-                reference: reference.clone(),
-            }),
-        BaseChoice::Default => default(workshop, version),
+        BaseChoice::Reference(reference) => {
+            match registry::base(workshop, reference, Brings::Python, version)? {
+                Found::Base(base) => Ok(*base),
+                Found::Unreachable => Err(BuildError::NoRegistry {
+                    reference: reference.clone(),
+                }),
+            }
+        }
+        BaseChoice::Default => candidates::resolve(workshop, completed),
     }
-}
-
-/// Only a registry that cannot be reached at all is a reason for another base: one that refuses
-/// says something that the user must know.
-fn default(workshop: &Workshop<'_>, version: &str) -> Result<Base> {
-    let reference = format!("python:{version}-slim");
-    if let Some(base) = registry::base(workshop, &reference, version)? {
-        return Ok(base);
-    }
-    workshop.warn(&format!(
-        "no registry can be reached for `{reference}`, using a base from the Debian archive"
-    ));
-    debian::base(workshop, version)
 }
 
 /// The image's CPU architecture by Go's name: the host's, since build steps run on it.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
+use serde::{Deserialize, Serialize};
 
 /// Names a certificate, a folder of certificates, or is one itself.
 pub const COG_CA_CERT: &str = "COG_CA_CERT";
@@ -38,7 +39,8 @@ pub enum CertificateError {
 }
 
 /// Certificates in PEM form that an image is to trust.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Certificates(String);
 
 impl Certificates {

@@ -1,5 +1,7 @@
 //! A command of `build.run`.
 
+use serde::{Deserialize, Serialize};
+
 /// A command that cannot become a step.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
@@ -14,7 +16,7 @@ pub enum CommandError {
 }
 
 /// A shell command and the secrets that it reads.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
     /// What `/bin/sh -c` gets.
     pub command: String,
@@ -23,7 +25,7 @@ pub struct Command {
 }
 
 /// A secret as a file in the container.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecretMount {
     /// Name of the secret.
     pub id: String,

@@ -10,10 +10,10 @@ use cog_image::{Layer, Scratch, Store};
 
 pub(crate) use self::mount::Mount;
 use crate::base;
-use crate::debian::RunInRoot;
 use crate::error::{BuildError, Result};
 use crate::reporter::{Event, Reporter, Silent};
 use crate::workshop::Workshop;
+use cog_debian::RunInRoot;
 
 /// A command to run.
 #[derive(Debug, Clone)]

@@ -7,11 +7,11 @@ use cog_errors::Hint;
 use crate::certificate::CertificateError;
 use crate::command::CommandError;
 use crate::context::ContextError;
-use crate::debian::DebianError;
-use crate::python::distribution::DistributionError;
-use crate::requirements::RequirementError;
 use crate::secrets::SecretError;
-use crate::uv::UvError;
+use cog_debian::DebianError;
+use cog_python::distribution::DistributionError;
+use cog_python::requirements::RequirementError;
+use cog_python::uv::UvError;
 
 /// A project could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +23,9 @@ pub enum BuildError {
     /// The configuration names files that cannot be read.
     #[error(transparent)]
     Config(#[from] cog_config::ConfigError),
+    /// The configuration asks for what there is not.
+    #[error(transparent)]
+    Complete(#[from] cog_config::CompleteError),
     /// The image store refused.
     #[error(transparent)]
     Image(#[from] cog_image::Error),
@@ -57,18 +60,9 @@ pub enum BuildError {
     #[error(transparent)]
     Schema(#[from] cog_schema::SchemaError),
 
-    /// GPU images are not there yet.
-    #[error("`build.gpu: true` is not supported yet")]
-    Gpu,
     /// Managed weights are not there yet.
     #[error("`weights` is not supported yet: the files would be missing in the image")]
     Weights,
-    /// An SDK that the server does not work with.
-    #[error("cog version {version} is below the minimum required version 0.16.0")]
-    OldSdk {
-        /// The version that cog.yaml asks for.
-        version: String,
-    },
     /// The project names no model.
     #[error("no model to build: cog.yaml has neither `run`, `predict` nor `train`")]
     NoModel,
@@ -120,6 +114,21 @@ pub enum BuildError {
         /// Why it could not be downloaded.
         source: Box<UvError>,
     },
+    /// None of the bases could be had with the Python that was asked for.
+    #[error(
+        "no base with Python {version}: the {} of `{}` cannot be reached, no Debian release has it, and it could not be downloaded",
+        if tried.len() == 1 { "registry" } else { "registries" },
+        tried.join("`, `")
+    )]
+    NoBaseWithPython {
+        /// The version that cog.yaml asks for.
+        version: String,
+        /// Images that were looked for.
+        tried: Vec<String>,
+        #[source]
+        /// Why it could not be downloaded.
+        source: Box<UvError>,
+    },
     /// The host has no usable Python.
     #[error("no Python 3.10 or newer was found on this machine")]
     NoHostPython,
@@ -165,10 +174,12 @@ pub type Result<T, E = BuildError> = std::result::Result<T, E>;
 impl Hint for BuildError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
+            Self::Config(error) => return error.hint(),
             Self::Image(error) => return error.hint(),
             Self::Uv(error) => return error.hint(),
             Self::Debian(error) => return error.hint(),
-            Self::UnknownPython { .. } => {
+            Self::Complete(error) => return error.hint(),
+            Self::UnknownPython { .. } | Self::NoBaseWithPython { .. } => {
                 "set `python_version` to 3.11 or 3.13, or use a base image that has it"
             }
             Self::NoPython { .. } => {
@@ -177,7 +188,6 @@ impl Hint for BuildError {
             Self::NoRegistry { .. } => {
                 "check the network, or use `--base debian`, which needs no registry"
             }
-            Self::Gpu => "set `gpu: false`, or leave it out, to build for the CPU",
             Self::Weights => {
                 "leave `weights` out, and keep the files in the project's folder or fetch them in `setup()`"
             }

@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use crate::environment::open_project;
 use crate::error::{BuildError, Result};
 use crate::plan::{key, list};
-use crate::project::BuildRequest;
-use crate::steps::python_packages::resolve_for_host;
+use crate::request::BuildRequest;
+use crate::steps::python_packages::lock_for_host;
 use crate::steps::runtime::{server_program, write_sdk};
-use crate::uv::{Target, Uv, minor_version};
 use crate::workshop::{Cache, Workshop};
+use cog_python::uv::minor_version;
 
 /// Raise it whenever the same inputs give another environment.
 const RECIPE: u32 = 1;
@@ -38,12 +38,13 @@ pub struct HostEnvironment {
 pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
     request.check()?;
     let (_project, model) = open_project(request)?;
-    let mut env = request.wishes().environment;
+    let mut env = request.config.variables();
     request.model_variables(&model).add(&mut env);
     let workshop = request.workshop();
     let coglet = server_program()?;
-    let requirements = request.requirements(&workshop)?;
-    let python = HostPython::find(&workshop, request.python_version())?;
+    let completed = request.complete()?;
+    let requirements = request.requirements(&completed, &workshop)?;
+    let python = HostPython::find(&workshop, &completed.python.version)?;
 
     let key = key("host environment", RECIPE)
         .field("python", &python.path)
@@ -69,17 +70,16 @@ pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
     }
     let title = format!("environment for Python {}", python.version);
     workshop.timed(&title, || {
-        let uv = Uv::find(request.store.root(), request.reporter)?;
-        let target = Target {
-            python: python.version.clone(),
-            platform: None,
-        };
+        let locked = lock_for_host(&workshop, &python.version, &requirements)?;
+        let uv = workshop.uv()?;
         let staging = request.store.scratch()?;
-        let pins = resolve_for_host(&workshop, &uv, &target, &requirements, staging.path())?;
+        for artifact in &requirements.artifacts {
+            artifact.stage(staging.path())?;
+        }
         let venv = staging.path().join("venv");
         uv.create_environment(&venv, Path::new(&python.path))?;
         let pins_file = staging.path().join("pins.txt");
-        fs_err::write(&pins_file, pins)?;
+        fs_err::write(&pins_file, locked.resolution.text(staging.path()))?;
         uv.install_into(&pins_file, &venv.join("bin/python"))?;
         write_sdk(
             &venv
@@ -145,7 +145,7 @@ impl HostPython {
     }
 
     fn look_for(workshop: &Workshop<'_>, key: &StepKey, wanted: &str) -> Result<Self> {
-        let uv = Uv::find(workshop.store.root(), workshop.reporter)?;
+        let uv = workshop.uv()?;
         let found = match uv.find_python(wanted)? {
             Some(path) => Some(path),
             None => uv.find_python(OLDEST_PYTHON)?,

@@ -1,5 +1,6 @@
 //! From project to image: the environment, the source on top, and the image's configuration.
 
+use cog_config::Completed;
 use cog_image::{ImageConfig, Layer, StoredImage};
 
 use crate::environment::{self, Environment};
@@ -7,7 +8,7 @@ use crate::error::{BuildError, Result};
 use crate::git::Revision;
 use crate::labels::{Contents, labels};
 use crate::model::Model;
-use crate::project::BuildRequest;
+use crate::request::BuildRequest;
 use crate::steps::source;
 
 /// The port the server listens on.
@@ -30,11 +31,12 @@ pub fn build(request: &BuildRequest<'_>, name: &str) -> Result<BuiltImage> {
     }
     let (_lock, model) = environment::open_project(request)?;
     let _lease = request.store.lease()?;
+    let completed = request.complete()?;
     let workshop = request.workshop();
     // Asking Git takes some milliseconds, in which the rest can be done.
     let (revision, environment) = std::thread::scope(|scope| {
         let revision = scope.spawn(|| Revision::read(request.project_dir, variable));
-        let environment = environment::make(request, &workshop);
+        let environment = environment::make(request, &completed, &workshop);
         (revision.join().unwrap_or_default(), environment)
     });
     let mut environment = environment?;
@@ -42,7 +44,7 @@ pub fn build(request: &BuildRequest<'_>, name: &str) -> Result<BuiltImage> {
     let source = workshop.timed("source", || {
         source::run(&workshop, request.config_file_name, model.schema.as_deref())
     })?;
-    let config = image_config(request, &environment, &model, &revision);
+    let config = image_config(request, &completed, &environment, &model, &revision);
     let layers: Vec<Layer> = environment.layers.iter().cloned().chain([source]).collect();
     let image = request.store.put_image(name, &config, &layers)?;
     Ok(BuiltImage {
@@ -57,6 +59,7 @@ fn variable(name: &str) -> Option<String> {
 
 fn image_config(
     request: &BuildRequest<'_>,
+    completed: &Completed,
     environment: &Environment,
     model: &Model,
     revision: &Revision,
@@ -69,10 +72,10 @@ fn image_config(
     config.exposed_ports.insert(PORT.to_owned());
     config.created = request.timestamp.unwrap_or(0);
     config.labels.extend(labels(&Contents {
-        config: &request.label(model),
+        config: &request.label(completed, model),
         schema: model.schema.as_deref().unwrap_or_default(),
         pip_freeze: &environment.pip_freeze,
-        base_name: &environment.base.facts.name,
+        base_name: &environment.base.name,
         base_layers: &environment.base.layers,
         revision,
     }));

@@ -7,8 +7,8 @@ use cog_config::Config;
 use cog_schema::{Directory, DocumentError, Handler, Request, validate_document};
 
 use crate::error::{BuildError, Result};
-use crate::project::{BuildRequest, SchemaSource};
 use crate::reporter::Event;
+use crate::request::{BuildRequest, SchemaSource};
 use crate::sdk::VERSION;
 
 /// Path of a schema to use instead of the generated one.

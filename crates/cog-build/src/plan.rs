@@ -1,220 +1,360 @@
-//! Which steps a project takes, and what each depends on. Pure: no file, clock or network.
+//! Which steps a project takes, and all that each depends on. Pure: no file, clock or network.
 //!
-//! A step's key covers its inputs, the recipe that turns them into layers, and the key of the step
-//! below. Equal keys therefore mean equal layers, and a change redoes only what stands on it.
+//! A step's [key](BuildPlan::keys) is the hash of its own serialisation, of the version of the recipe that turns it into
+//! layers, and of the key below. Equal keys therefore mean equal layers, and a change redoes only what stands on it.
+//! Nothing outside of the plan changes what a step makes.
 //!
 //! The source is not in the plan: its layer is made anew in each build, which takes less time than
 //! finding out whether it changed.
 
+use cog_config::{Config, Mount, RunCommand};
 use cog_image::{Compression, StepKey};
+use cog_python::venv::Interpreter;
+use serde::{Deserialize, Serialize};
 
-use crate::certificate::Certificates;
-use crate::command::{Command, CommandError};
-use crate::python::venv::Interpreter;
-use crate::requirements::Requirements;
+use crate::base::{self, DebianRelease, LockedBase};
+use crate::certificate::{BUNDLE, Certificates};
+use crate::command::{Command, CommandError, SecretMount};
+use crate::lock::{Lock, LockedPython, LockedRuntime, PackageSource};
+use crate::variables::{Variables, build_variables};
 
-/// What is known about the project's surroundings before anything is built.
-#[derive(Debug, Clone)]
-pub struct Facts {
-    /// Identifies the content of the base.
-    pub base_id: String,
-    /// The base's Python.
-    pub interpreter: Interpreter,
-    /// Platform of the image by uv's name, such as `x86_64-manylinux_2_28`.
-    pub python_platform: String,
-    /// Whether containers can run, for what is only worth doing in one.
-    pub containers: Containers,
-    /// Certificates from `COG_CA_CERT`.
-    pub certificates: Option<Certificates>,
-    /// The requirements, read and checked.
-    pub requirements: Requirements,
-    /// Identifies SDK and server.
-    pub runtime_id: String,
-    /// How layers are compressed.
-    pub compression: Compression,
-    /// The date of all files, in seconds since 1970.
-    pub timestamp: i64,
-}
+/// Registries and overlay mounts take no more layers than a bit over a hundred.
+const MAX_LAYERS: usize = 100;
 
-/// Whether containers can run here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Containers {
-    /// Yes.
-    Available,
-    /// No: steps that need one fail, steps that profit from one do without.
-    Missing,
-}
-
-/// The project's wishes that decide its environment.
-#[derive(Debug, Clone, Default)]
-pub struct Wishes {
-    /// Packages for `apt-get install`, in order.
-    pub system_packages: Vec<String>,
-    /// Variables that commands see, in order.
-    pub environment: Vec<(String, String)>,
-    /// `build.run`, then `build.pre_install`, as written.
-    pub commands: Vec<Command>,
-}
-
-/// The steps of a build, lowest first.
-#[derive(Debug, Clone)]
+/// The steps of a build above the base and below the source, lowest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildPlan {
-    /// The steps above the base and below the source.
+    /// What the steps stand on.
+    pub base: LockedBase,
+    /// How layers are made.
+    pub layers: LayerSettings,
+    /// The image's environment variables, but for those that describe the model.
+    pub environment: Vec<(String, String)>,
+    /// What is done.
     pub steps: Vec<Step>,
 }
 
-/// One step.
-#[derive(Debug, Clone)]
-pub struct Step {
-    /// What it does, for people.
-    pub title: String,
-    /// Identifies its result.
-    pub key: StepKey,
-    /// What to do.
-    pub work: Work,
+/// What all layers have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerSettings {
+    /// The date of all files, in seconds since 1970.
+    pub timestamp: i64,
+    /// How blobs are compressed.
+    pub compression: Compression,
 }
 
-/// What a step does.
-#[derive(Debug, Clone)]
-pub enum Work {
+/// What decides a plan besides the project and its lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlanSettings {
+    /// How layers are made.
+    pub layers: LayerSettings,
+    /// Whether Python's files are compiled ahead.
+    pub bytecode: Bytecode,
+}
+
+/// Whether Python's files are compiled ahead, which is done in a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bytecode {
+    /// Yes.
+    Compiled,
+    /// No container can run: the first start of a model takes longer.
+    Absent,
+}
+
+/// One step: all that decides its layers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum Step {
+    /// Installs packages that the project needs without naming them. It comes first, so that projects which need
+    /// the same share its layer.
+    ImpliedPackages(SystemPackages),
     /// Adds the certificates to what the image trusts.
-    Certificates(Certificates),
+    Certificates {
+        /// PEM.
+        certificates: Certificates,
+    },
     /// Installs packages of the distribution.
-    SystemPackages(Vec<String>),
+    SystemPackages(SystemPackages),
     /// Makes the virtual environment with the project's packages.
-    PythonPackages(Requirements),
+    PythonPackages(PythonPackages),
     /// Runs a command of the project.
-    Command(Command),
+    Command(RunStep),
     /// Adds SDK and server.
-    Runtime,
+    Runtime {
+        /// The base's Python.
+        interpreter: Interpreter,
+        /// What is added.
+        runtime: LockedRuntime,
+        /// Whether it is compiled ahead.
+        bytecode: Bytecode,
+    },
 }
 
-/// Versions of the recipes. Raise one whenever the same inputs give another layer.
-mod recipe {
-    pub(super) const BASE: u32 = 1;
-    pub(super) const CERTIFICATES: u32 = 1;
-    pub(super) const SYSTEM_PACKAGES: u32 = 1;
-    pub(super) const PYTHON_PACKAGES: u32 = 2;
-    pub(super) const COMMAND: u32 = 1;
-    pub(super) const RUNTIME: u32 = 1;
+/// Packages of the distribution.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SystemPackages {
+    /// Names, in order.
+    pub packages: Vec<String>,
+    /// What the package manager sees.
+    pub environment: Vec<(String, String)>,
+    /// The release, if the base was made of the archive's packages and names no mirror.
+    pub release: Option<DebianRelease>,
+}
+
+/// The virtual environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PythonPackages {
+    /// The packages.
+    pub python: LockedPython,
+    /// The base's Python.
+    pub interpreter: Interpreter,
+    /// The image's platform by uv's name, such as `x86_64-manylinux_2_28`.
+    pub platform: String,
+    /// The most layers that this step may make.
+    pub layer_limit: usize,
+    /// Whether they are compiled ahead.
+    pub bytecode: Bytecode,
+    /// Packages of the distribution that are there while source distributions are built.
+    pub tools: BuildTools,
+}
+
+/// A command of the project.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunStep {
+    /// The command, with the secrets that it mounts. What these contain is not part of the plan: it is not meant
+    /// to decide what comes out.
+    pub command: Command,
+    /// What it sees.
+    pub environment: Vec<(String, String)>,
+    /// Packages of the distribution that are there while it runs.
+    pub tools: BuildTools,
+}
+
+/// Packages of the distribution that are there while something is built, and not in the image.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildTools {
+    /// Names, sorted.
+    pub packages: Vec<String>,
+    /// The release, as in [`SystemPackages`].
+    pub release: Option<DebianRelease>,
+}
+
+impl Step {
+    /// What it does, for people.
+    pub fn title(&self) -> String {
+        match self {
+            Self::ImpliedPackages(step) => {
+                format!("implied packages: {}", step.packages.join(", "))
+            }
+            Self::Certificates { .. } => "certificates".to_owned(),
+            Self::SystemPackages(step) => format!("system packages: {}", step.packages.join(", ")),
+            Self::PythonPackages(step) => match step.python.requirements.packages.len() {
+                0 => "python environment".to_owned(),
+                1 => "python packages: 1 requirement".to_owned(),
+                count => format!("python packages: {count} requirements"),
+            },
+            Self::Command(step) => format!("run: {}", step.command.command),
+            Self::Runtime { .. } => "runtime".to_owned(),
+        }
+    }
+
+    /// The version of the recipe: raised whenever the same inputs give another layer.
+    fn recipe(&self) -> u32 {
+        match self {
+            Self::ImpliedPackages(_)
+            | Self::Certificates { .. }
+            | Self::SystemPackages(_)
+            | Self::Command(_)
+            | Self::Runtime { .. } => 1,
+            Self::PythonPackages(_) => 2,
+        }
+    }
+}
+
+/// What a project needs of the distribution without naming it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Implied {
+    /// For the image, sorted.
+    pub image: Vec<String>,
+    /// For commands and source distributions while they run, sorted.
+    pub tools: Vec<String>,
 }
 
 impl BuildPlan {
-    /// Plans a build.
-    pub fn new(wishes: &Wishes, facts: &Facts) -> Result<Self, CommandError> {
-        let mut planner = Planner::new(facts);
-        if let Some(certificates) = &facts.certificates {
-            planner.certificates(certificates);
+    /// Plans a build of `config` with the answers of `lock`.
+    pub fn new(
+        config: &Config,
+        lock: &Lock,
+        implied: &Implied,
+        settings: PlanSettings,
+    ) -> Result<Self, CommandError> {
+        let mut planner = Planner::new(
+            config,
+            &lock.base,
+            lock.certificates.as_ref(),
+            implied,
+            settings.layers,
+        );
+        planner.foundation(config);
+        let commands = config.commands();
+        planner.python_packages(&lock.python, settings.bytecode, commands.len());
+        for one in commands {
+            planner.command(command(one).checked()?);
         }
-        if !wishes.system_packages.is_empty() {
-            planner.system_packages(&wishes.system_packages);
-        }
-        planner.python_packages();
-        for command in &wishes.commands {
-            planner.command(command.checked()?, &wishes.environment);
-        }
-        planner.runtime();
-        Ok(Self {
-            steps: planner.steps,
-        })
+        planner.plan.steps.push(Step::Runtime {
+            interpreter: lock.base.interpreter.clone(),
+            runtime: lock.runtime.clone(),
+            bytecode: settings.bytecode,
+        });
+        Ok(planner.plan)
     }
+
+    /// The steps that come before Python's packages: what source distributions are built on.
+    pub(crate) fn foundation(
+        config: &Config,
+        base: &LockedBase,
+        certificates: Option<&Certificates>,
+        implied: &Implied,
+        layers: LayerSettings,
+    ) -> Self {
+        let mut planner = Planner::new(config, base, certificates, implied, layers);
+        planner.foundation(config);
+        planner.plan
+    }
+
+    /// The key of each step.
+    pub fn keys(&self) -> Vec<StepKey> {
+        let mut below = key("base", 1)
+            .field("base", self.base.id())
+            .field("layers", canonical(&self.layers))
+            .finish();
+        let key = |step: &Step| {
+            below = key("step", step.recipe())
+                .field("step", canonical(step))
+                .field("below", below.to_string())
+                .finish();
+            below
+        };
+        self.steps.iter().map(key).collect()
+    }
+}
+
+/// The serialisation that keys are made of: fields in the order of their declaration.
+fn canonical(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("plans are made of text, numbers and lists")
 }
 
 struct Planner<'a> {
-    facts: &'a Facts,
-    below: String,
-    steps: Vec<Step>,
+    certificates: Option<&'a Certificates>,
+    implied: &'a Implied,
+    plan: BuildPlan,
 }
 
 impl<'a> Planner<'a> {
-    fn new(facts: &'a Facts) -> Self {
-        let base = key("base", recipe::BASE)
-            .field("id", &facts.base_id)
-            .field("timestamp", facts.timestamp.to_string())
-            .field("compression", format!("{:?}", facts.compression))
-            .finish();
+    fn new(
+        config: &Config,
+        base: &LockedBase,
+        certificates: Option<&'a Certificates>,
+        implied: &'a Implied,
+        layers: LayerSettings,
+    ) -> Self {
+        let variables = Variables {
+            user: &config.variables(),
+            certificate_bundle: certificates.map(|_| BUNDLE),
+            triplet: base::triplet(),
+        };
         Self {
-            facts,
-            below: base.to_string(),
-            steps: Vec::new(),
+            certificates,
+            implied,
+            plan: BuildPlan {
+                environment: build_variables(&base.environment, &variables),
+                base: base.clone(),
+                layers,
+                steps: Vec::new(),
+            },
         }
     }
 
-    fn add(&mut self, title: String, key: KeyBuilder, work: Work) {
-        let key = key.field("below", &self.below).finish();
-        self.below = key.to_string();
-        self.steps.push(Step { title, key, work });
+    fn foundation(&mut self, config: &Config) {
+        if !self.implied.image.is_empty() {
+            // What the project sets must not part this layer from those of other projects.
+            let environment = build_variables(
+                &self.plan.base.environment,
+                &Variables {
+                    triplet: base::triplet(),
+                    ..Variables::default()
+                },
+            );
+            let packages = self.implied.image.clone();
+            let step = self.packages(packages, environment);
+            self.plan.steps.push(Step::ImpliedPackages(step));
+        }
+        if let Some(certificates) = self.certificates {
+            let certificates = certificates.clone();
+            self.plan.steps.push(Step::Certificates { certificates });
+        }
+        if !config.system_packages().is_empty() {
+            let packages = config.system_packages().to_vec();
+            let step = self.packages(packages, self.plan.environment.clone());
+            self.plan.steps.push(Step::SystemPackages(step));
+        }
     }
 
-    fn certificates(&mut self, certificates: &Certificates) {
-        let key = key("certificates", recipe::CERTIFICATES).field("pem", certificates.pem());
-        self.add(
-            "certificates".to_owned(),
-            key,
-            Work::Certificates(certificates.clone()),
-        );
-    }
-
-    fn system_packages(&mut self, packages: &[String]) {
-        let key = list(
-            key("system packages", recipe::SYSTEM_PACKAGES),
-            "package",
+    fn packages(
+        &self,
+        packages: Vec<String>,
+        environment: Vec<(String, String)>,
+    ) -> SystemPackages {
+        SystemPackages {
             packages,
-        );
-        let title = format!("system packages: {}", packages.join(", "));
-        self.add(title, key, Work::SystemPackages(packages.to_vec()));
+            environment,
+            release: self.plan.base.debian.clone(),
+        }
     }
 
-    fn python_packages(&mut self) {
-        let Facts {
-            requirements,
-            interpreter,
-            ..
-        } = self.facts;
-        let artifacts = requirements
-            .artifacts
-            .iter()
-            .map(|artifact| &artifact.sha256);
-        let key = key("python packages", recipe::PYTHON_PACKAGES)
-            .field("requirements", requirements.text())
-            .field("interpreter", &interpreter.path)
-            .field("python", &interpreter.minor)
-            .field("platform", &self.facts.python_platform)
-            .field("compiled", format!("{:?}", self.facts.containers));
-        let key = list(key, "artifact", artifacts);
-        let title = match requirements.packages.len() {
-            0 => "python environment".to_owned(),
-            1 => "python packages: 1 requirement".to_owned(),
-            count => format!("python packages: {count} requirements"),
+    fn tools(&self) -> BuildTools {
+        BuildTools {
+            packages: self.implied.tools.clone(),
+            release: self.plan.base.debian.clone(),
+        }
+    }
+
+    /// Python's packages may take what layers are left besides the base, one for each other step and the source.
+    fn python_packages(&mut self, python: &LockedPython, bytecode: Bytecode, commands: usize) {
+        let others = self.plan.base.layers.len() + self.plan.steps.len() + commands + 3;
+        let step = PythonPackages {
+            python: python.clone(),
+            interpreter: self.plan.base.interpreter.clone(),
+            platform: self.plan.base.python_platform.clone(),
+            layer_limit: MAX_LAYERS.saturating_sub(others).max(1),
+            bytecode,
+            tools: match python.source {
+                PackageSource::Wheels => BuildTools::default(),
+                PackageSource::SourceDistributions => self.tools(),
+            },
         };
-        self.add(title, key, Work::PythonPackages(requirements.clone()));
+        self.plan.steps.push(Step::PythonPackages(step));
     }
 
-    /// A secret's content is left out of the key: what is mounted is not meant to decide what comes
-    /// out.
-    fn command(&mut self, command: Command, environment: &[(String, String)]) {
-        let pairs = environment
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"));
-        let key = list(key("command", recipe::COMMAND), "variable", pairs)
-            .field("command", &command.command);
-        let mounts = command
-            .secrets
-            .iter()
-            .map(|mount| format!("{}={}", mount.id, mount.target));
-        let key = list(key, "mount", mounts);
-        self.add(
-            format!("run: {}", command.command),
-            key,
-            Work::Command(command),
-        );
+    fn command(&mut self, command: Command) {
+        let step = RunStep {
+            command,
+            environment: self.plan.environment.clone(),
+            tools: self.tools(),
+        };
+        self.plan.steps.push(Step::Command(step));
     }
+}
 
-    fn runtime(&mut self) {
-        let key = key("runtime", recipe::RUNTIME)
-            .field("id", &self.facts.runtime_id)
-            .field("compiled", format!("{:?}", self.facts.containers));
-        self.add("runtime".to_owned(), key, Work::Runtime);
+fn command(command: RunCommand) -> Command {
+    let mount = |mount: Mount| SecretMount {
+        id: mount.id,
+        target: mount.target,
+    };
+    Command {
+        command: command.command,
+        secrets: command.mounts.into_iter().map(mount).collect(),
     }
 }
 

@@ -82,7 +82,3 @@ pub struct Silent;
 impl Reporter for Silent {
     fn report(&self, _event: Event<'_>) {}
 }
-
-pub(crate) fn notice(reporter: &dyn Reporter, message: &str) {
-    reporter.report(Event::Notice { message });
-}

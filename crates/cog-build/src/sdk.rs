@@ -23,7 +23,7 @@ pub(crate) fn digest() -> String {
             hasher.update(part);
         }
     }
-    crate::hex::hex(&hasher.finalize())
+    hex::encode(hasher.finalize())
 }
 
 #[cfg(test)]

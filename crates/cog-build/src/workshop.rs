@@ -6,9 +6,12 @@ use std::time::Instant;
 use cog_engine::Engine;
 use cog_image::{Compression, LayerOptions, Modes, StepKey, StepRecord, Store};
 
+use cog_python::uv::Uv;
+
 use crate::error::Result;
-use crate::plan::Containers;
+use crate::plan::{Bytecode, LayerSettings, PlanSettings};
 use crate::reporter::{Event, Outcome, Reporter};
+use crate::step_output::StepOutput;
 
 /// Whether results of earlier builds count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,11 +37,16 @@ pub(crate) struct Workshop<'a> {
 }
 
 impl Workshop<'_> {
-    pub(crate) fn containers(&self) -> Containers {
-        if self.engine.is_some() {
-            Containers::Available
-        } else {
-            Containers::Missing
+    pub(crate) fn plan_settings(&self) -> PlanSettings {
+        PlanSettings {
+            layers: LayerSettings {
+                timestamp: self.timestamp,
+                compression: self.compression,
+            },
+            bytecode: match self.engine {
+                Some(_) => Bytecode::Compiled,
+                None => Bytecode::Absent,
+            },
         }
     }
 
@@ -78,8 +86,8 @@ impl Workshop<'_> {
         &self,
         title: &str,
         key: &StepKey,
-        work: impl FnOnce() -> Result<StepRecord>,
-    ) -> Result<StepRecord> {
+        work: impl FnOnce() -> Result<StepOutput>,
+    ) -> Result<StepOutput> {
         let started = Instant::now();
         let finished = |outcome| {
             let elapsed = started.elapsed();
@@ -89,22 +97,22 @@ impl Workshop<'_> {
                 elapsed,
             });
         };
-        if let Some(record) = self.recorded(key)? {
+        if let Some(output) = self.done(key)? {
             finished(Outcome::Cached);
-            return Ok(record);
+            return Ok(output);
         }
         let _lock = self
             .store
             .lock(&format!("step-{}", &key.to_string()[..2]))?;
-        if let Some(record) = self.recorded(key)? {
+        if let Some(output) = self.done(key)? {
             finished(Outcome::Cached);
-            return Ok(record);
+            return Ok(output);
         }
         self.reporter.report(Event::StepStarted { title });
-        let record = work()?;
-        self.store.record_step(key, &record)?;
+        let output = work()?;
+        self.store.record_step(key, &output.to_record())?;
         finished(Outcome::Built);
-        Ok(record)
+        Ok(output)
     }
 
     /// Does `work`, which is done every time, and reports how long it took.
@@ -121,12 +129,36 @@ impl Workshop<'_> {
         Ok(result)
     }
 
+    fn done(&self, key: &StepKey) -> Result<Option<StepOutput>> {
+        Ok(self.recorded(key)?.and_then(StepOutput::from_record))
+    }
+
     /// What is remembered under `key`, unless earlier results are to be ignored.
     pub(crate) fn recorded(&self, key: &StepKey) -> Result<Option<StepRecord>> {
         match self.cache {
             Cache::Use => Ok(self.store.step(key)?),
             Cache::Ignore => Ok(None),
         }
+    }
+
+    /// The program that resolves and installs Python packages.
+    pub(crate) fn uv(&self) -> Result<Uv> {
+        Ok(Uv::find(self.store.root(), &|message| {
+            self.notice(message);
+        })?)
+    }
+
+    /// Warns of what `key` stands for, unless it was told before. Who ignores the cache is told again.
+    pub(crate) fn warn_once(&self, key: &StepKey, message: &str) -> Result<()> {
+        if self.recorded(key)?.is_none() {
+            self.warn(message);
+            let record = StepRecord {
+                layers: Vec::new(),
+                facts: serde_json::Value::Null,
+            };
+            self.store.record_step(key, &record)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn warn(&self, message: &str) {

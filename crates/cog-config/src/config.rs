@@ -145,6 +145,12 @@ impl Config {
         build.run.iter().cloned().chain(older).collect()
     }
 
+    /// The variables of `environment` as names and values, in order.
+    pub fn variables(&self) -> Vec<(String, String)> {
+        let pair = |one: &EnvironmentVariable| (one.name.clone(), one.value.clone());
+        self.environment.iter().map(pair).collect()
+    }
+
     /// The requirement lines, and the directory that relative paths in them start at.
     pub fn requirement_lines(
         &self,

@@ -31,6 +31,7 @@ pub(crate) fn read(entries: &[Text], problems: &mut Vec<Problem>) -> Vec<Environ
             Err(message) => problems.push(Problem {
                 message: format!("invalid environment: {message}"),
                 location: Some(entry.location),
+                hint: None,
             }),
         }
     }

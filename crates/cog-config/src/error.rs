@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use cog_errors::Hint;
+
 /// A place in the file: line and column, both from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Location {
@@ -20,7 +22,12 @@ pub struct Problem {
     pub message: String,
     /// Where.
     pub location: Option<Location>,
+    /// What to do about it, as a phrase.
+    pub hint: Option<String>,
 }
+
+/// The deprecated field whose successor is a file.
+pub(crate) const PYTHON_PACKAGES: &str = "build.python_packages";
 
 /// Something that works but should be changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +45,13 @@ pub enum Warning {
         field: String,
         /// Where.
         location: Location,
+        /// The field that may be meant.
+        meant: Option<String>,
+    },
+    /// A file that says nothing.
+    Empty {
+        /// The file.
+        file_name: String,
     },
 }
 
@@ -48,15 +62,29 @@ impl fmt::Display for Warning {
                 write!(
                     formatter,
                     "deprecated field \"{field}\": use \"{replacement}\" instead"
-                )
+                )?;
+                match *field {
+                    PYTHON_PACKAGES => {
+                        formatter.write_str(", with the lines in a requirements.txt")
+                    }
+                    _ => Ok(()),
+                }
             }
-            Self::Unknown { field, location } => {
+            Self::Unknown {
+                field,
+                location: Location { line, .. },
+                meant,
+            } => {
                 write!(
                     formatter,
-                    "unknown field \"{field}\" in line {} is ignored",
-                    location.line
-                )
+                    "unknown field \"{field}\" in line {line} is ignored"
+                )?;
+                match meant {
+                    Some(meant) => write!(formatter, ": did you mean `{meant}`?"),
+                    None => Ok(()),
+                }
             }
+            Self::Empty { file_name } => write!(formatter, "{file_name} is empty"),
         }
     }
 }
@@ -99,7 +127,25 @@ pub enum ConfigError {
         file_name: String,
         /// The mistakes, in the order of the rules.
         problems: Vec<Problem>,
+        /// Fields that are ignored, one of which may be what is missing.
+        ignored: Vec<Warning>,
     },
+}
+
+impl Hint for ConfigError {
+    fn hint(&self) -> Option<String> {
+        let Self::Invalid {
+            problems, ignored, ..
+        } = self
+        else {
+            return None;
+        };
+        let hints = problems.iter().filter_map(|one| one.hint.clone());
+        let hints: Vec<String> = hints
+            .chain(ignored.iter().map(ToString::to_string))
+            .collect();
+        (!hints.is_empty()).then(|| hints.join("\n  "))
+    }
 }
 
 fn place(file_name: &str, location: Option<Location>) -> String {

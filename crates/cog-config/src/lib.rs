@@ -1,11 +1,15 @@
-//! cog.yaml: found, parsed, validated.
+//! cog.yaml: found, parsed, validated, completed.
 //!
 //! Start with [`find`] and [`load`]. All mistakes are collected and reported at once, each with its place in the file.
-//! Choosing CUDA and framework versions is not done here yet; [`Config::gpu`] tells whether it would be needed.
+//! [`complete`] then decides what the file leaves open, by the tables in `data/`.
 
+mod advice;
+mod complete;
 mod config;
+pub mod cuda;
 mod environment;
 mod error;
+mod keys;
 mod label;
 mod name;
 mod parse;
@@ -14,14 +18,21 @@ mod reference;
 pub mod requirements;
 mod tree;
 mod validate;
+mod version;
 mod weights;
 
+pub use complete::{
+    BaseCandidate, BaseKind, CogBase, CompleteError, CompleteWarning, Completed, CudaBase,
+    DEFAULT_REGISTRY, Decision, Framework, Options, Prebuilt, PrebuiltFilter, Python, TorchWheel,
+    complete, prebuilt_images,
+};
 pub use config::{
     Build, Config, EnvironmentVariable, Mount, PythonVersion, RunCommand, WeightSource, Weights,
 };
 pub use error::{ConfigError, Location, Problem, Warning};
 pub use name::derived_image_name;
 pub use project::{Files, Loaded, ProjectFile, find, load, parse};
+pub use version::Version;
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use crate::config::{Build, Mount, PythonVersion, RunCommand, WeightSource, Weights};
 use crate::error::{Location, Problem, Warning};
+use crate::keys;
 use crate::tree::{Kind, Node, Value};
 
 /// The file's content with types checked and places kept.
@@ -10,6 +11,8 @@ pub(crate) struct Draft {
     pub(crate) build: Option<(Build, Location)>,
     /// `python_version` as written, with its place.
     pub(crate) python_version: Option<Text>,
+    /// Whether it is there, but no text.
+    pub(crate) mistyped_python: bool,
     pub(crate) image: Option<Text>,
     pub(crate) model: Option<Text>,
     pub(crate) run: Option<Text>,
@@ -45,7 +48,8 @@ impl Draft {
     }
 }
 
-/// Reads the tree. Of several type errors the most deeply nested is kept, as it is the most telling.
+/// Reads the tree. Of several problems the most deeply nested is kept, as it is the most telling; of those a wrong
+/// type.
 pub(crate) fn read(root: Option<&Node>) -> (Draft, Option<Problem>, Vec<Warning>) {
     let mut reader = Reader::default();
     let mut draft = Draft::default();
@@ -56,15 +60,21 @@ pub(crate) fn read(root: Option<&Node>) -> (Draft, Option<Problem>, Vec<Warning>
         .problems
         .into_iter()
         .rev()
-        .max_by_key(|(depth, _)| *depth)
-        .map(|(_, problem)| problem);
+        .max_by_key(|found| (found.depth, found.is_type))
+        .map(|found| found.problem);
     (draft, deepest, reader.warnings)
 }
 
 #[derive(Default)]
 struct Reader {
-    problems: Vec<(usize, Problem)>,
+    problems: Vec<Found>,
     warnings: Vec<Warning>,
+}
+
+struct Found {
+    depth: usize,
+    is_type: bool,
+    problem: Problem,
 }
 
 type Members<'node> = &'node [(String, Node)];
@@ -85,7 +95,7 @@ impl Reader {
                 "concurrency" => draft.concurrency_max = self.concurrency(node),
                 "environment" => draft.environment = self.texts("environment", node),
                 "weights" => draft.weights = self.weights(node),
-                _ => self.unknown(key, node),
+                _ => self.unknown(key, node, &keys::TOP),
             }
         }
     }
@@ -103,7 +113,10 @@ impl Reader {
             let path = format!("build.{key}");
             let mut text = || self.text(&path, node).map(|text| text.text);
             match key.as_str() {
-                "python_version" => draft.python_version = self.text(&path, node),
+                "python_version" => {
+                    draft.python_version = self.text(&path, node);
+                    draft.mistyped_python = draft.python_version.is_none() && !node.is_null();
+                }
                 "cuda" => build.cuda = text(),
                 "cudnn" => build.cudnn = text(),
                 "python_requirements" => build.python_requirements = text(),
@@ -113,7 +126,7 @@ impl Reader {
                 "system_packages" => build.system_packages = self.plain_texts(&path, node),
                 "pre_install" => build.pre_install = self.plain_texts(&path, node),
                 "run" => build.run = self.commands(&path, node),
-                _ => self.unknown(&path, node),
+                _ => self.unknown(&path, node, &keys::BUILD),
             }
         }
         build.python_version = PythonVersion::default();
@@ -140,6 +153,7 @@ impl Reader {
     }
 
     fn command(&mut self, path: &str, node: &Node, members: Members<'_>) -> Option<RunCommand> {
+        self.only(path, members, &keys::COMMAND);
         let command = self.required(path, node, members, "command");
         let mounts = match member(members, "mounts") {
             None => Vec::new(),
@@ -158,6 +172,7 @@ impl Reader {
 
     fn mount(&mut self, path: &str, node: &Node) -> Option<Mount> {
         let members = self.mapping(path, node)?;
+        self.only(path, members, &keys::MOUNT);
         let kind = self.required(path, node, members, "type");
         let id = self.required(path, node, members, "id");
         let target = self.required(path, node, members, "target");
@@ -173,22 +188,18 @@ impl Reader {
         Some(mount)
     }
 
+    /// A mapping with `max`; a number alone, as some projects have it, means the same.
     fn concurrency(&mut self, node: &Node) -> Option<(i64, Location)> {
+        if node.kind() == Kind::Integer {
+            return self.integer("concurrency", node);
+        }
         let members = self.mapping("concurrency", node)?;
+        self.only("concurrency", members, &keys::CONCURRENCY);
         let Some(max) = member(members, "max") else {
             self.problem("concurrency", node.location, "max is required");
             return None;
         };
-        if let Some(value) = max
-            .text()
-            .filter(|_| max.kind() == Kind::Integer)
-            .and_then(|text| text.parse().ok())
-        {
-            Some((value, max.location))
-        } else {
-            self.type_error("concurrency.max", max, &["integer"]);
-            None
-        }
+        self.integer("concurrency.max", max)
     }
 
     fn weights(&mut self, node: &Node) -> Vec<WeightsDraft> {
@@ -219,7 +230,7 @@ impl Reader {
                             .unwrap_or_default();
                     }
                     "source" => (draft.weights.sources, draft.single) = self.sources(&path, node),
-                    _ => self.unknown(&path, node),
+                    _ => self.unknown(&path, node, &keys::WEIGHTS),
                 }
             }
             all.push(draft);
@@ -243,6 +254,7 @@ impl Reader {
 
     fn source(&mut self, path: &str, node: &Node) -> Option<WeightSource> {
         let members = self.mapping(path, node)?;
+        self.only(path, members, &keys::SOURCE);
         let uri = self.required(path, node, members, "uri")?;
         let mut patterns = |name: &str| match member(members, name) {
             Some(node) => self.plain_texts(&format!("{path}.{name}"), node),
@@ -325,6 +337,15 @@ impl Reader {
         }
     }
 
+    fn integer(&mut self, path: &str, node: &Node) -> Option<(i64, Location)> {
+        let text = node.text().filter(|_| node.kind() == Kind::Integer);
+        if let Some(value) = text.and_then(|text| text.parse().ok()) {
+            return Some((value, node.location));
+        }
+        self.type_error(path, node, &["integer"]);
+        None
+    }
+
     fn required(
         &mut self,
         path: &str,
@@ -343,31 +364,42 @@ impl Reader {
 
     // Findings
 
-    fn unknown(&mut self, path: &str, node: &Node) {
+    /// Names the members that none of `known` is.
+    fn only(&mut self, path: &str, members: Members<'_>, known: &[&str]) {
+        for (key, node) in members {
+            if !known.contains(&key.as_str()) {
+                self.unknown(&format!("{path}.{key}"), node, known);
+            }
+        }
+    }
+
+    fn unknown(&mut self, path: &str, node: &Node, known: &[&str]) {
         self.warnings.push(Warning::Unknown {
             field: path.to_owned(),
             location: node.location,
+            meant: keys::meant(path, known),
         });
     }
 
     fn type_error(&mut self, path: &str, node: &Node, expected: &[&str]) {
-        self.problem(
-            path,
-            node.location,
-            &format!("must be a {}", expected.join(" or ")),
-        );
+        let message = format!("must be a {}", expected.join(" or "));
+        self.problem(path, node.location, &message);
+        if let Some(found) = self.problems.last_mut() {
+            found.is_type = true;
+        }
     }
 
     fn problem(&mut self, path: &str, location: Location, message: &str) {
-        let depth = path.matches('.').count();
         let message = format!("schema error in \"{path}\": {message}");
-        self.problems.push((
-            depth,
-            Problem {
+        self.problems.push(Found {
+            depth: path.matches('.').count(),
+            is_type: false,
+            problem: Problem {
                 message,
                 location: Some(location),
+                hint: None,
             },
-        ));
+        });
     }
 }
 

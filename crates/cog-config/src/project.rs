@@ -32,11 +32,18 @@ pub struct Loaded {
 pub trait Files {
     /// Whether the project has this file; an absolute path is taken as it is.
     fn exists(&self, path: &str) -> bool;
+
+    /// The text of this file, if it can be read.
+    fn read(&self, path: &str) -> Option<String>;
 }
 
 impl Files for ProjectFile {
     fn exists(&self, path: &str) -> bool {
         self.directory.join(path).exists()
+    }
+
+    fn read(&self, path: &str) -> Option<String> {
+        fs_err::read_to_string(self.directory.join(path)).ok()
     }
 }
 
@@ -86,10 +93,16 @@ pub fn parse(text: &str, file_name: &str, files: &dyn Files) -> Result<Loaded, C
         .chain(semantic_problems)
         .collect();
     if !problems.is_empty() {
+        let meant = |warning: &Warning| matches!(warning, Warning::Unknown { meant: Some(_), .. });
         return Err(ConfigError::Invalid {
             file_name: file_name.to_owned(),
             problems,
+            ignored: warnings.into_iter().filter(meant).collect(),
         });
+    }
+    if root.is_none_or(|root| root.is_null()) {
+        let file_name = file_name.to_owned();
+        warnings.push(Warning::Empty { file_name });
     }
     warnings.splice(0..0, validate::deprecations(&draft));
     Ok(Loaded { config, warnings })

@@ -8,6 +8,10 @@ impl Files for Present {
     fn exists(&self, path: &str) -> bool {
         self.0.contains(&path)
     }
+
+    fn read(&self, path: &str) -> Option<String> {
+        self.exists(path).then(|| "torch==2.0.1\n".to_owned())
+    }
 }
 
 fn read(text: &str) -> Result<Loaded, ConfigError> {
@@ -103,6 +107,21 @@ fn older_fields_work_and_name_their_successors() {
     assert_eq!(loaded.config.concurrency_max, Some(5));
     let both = build("python_packages: [a]\n  python_requirements: requirements.txt");
     assert!(error(&both).contains("only one of python_packages or python_requirements can be set"));
+}
+
+#[test]
+fn concurrency_is_a_mapping_or_a_number() {
+    for yaml in ["concurrency: {max: 5}\n", "concurrency: 5\n"] {
+        assert_eq!(config(yaml).concurrency_max, Some(5));
+    }
+    for (yaml, why) in [
+        ("concurrency: many\n", "must be a mapping"),
+        ("concurrency: {max: many}\n", "must be a integer"),
+        ("concurrency: {}\n", "max is required"),
+        ("concurrency: 0\n", "must be at least 1"),
+    ] {
+        assert!(error(yaml).contains(why), "{yaml}");
+    }
 }
 
 #[test]
@@ -234,6 +253,82 @@ fn unknown_fields_are_ignored_with_a_warning() {
             "unknown field \"stats\" in line 4 is ignored"
         ]
     );
+}
+
+#[test]
+fn misspelt_fields_name_what_may_be_meant() {
+    let warnings = |text: &str| -> Vec<String> {
+        let loaded = read(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        loaded.warnings.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(
+        warnings("build: {python_version: '3.11', sytem_packages: [a]}\nenv: [A=1]\n"),
+        [
+            "unknown field \"build.sytem_packages\" in line 1 is ignored: did you mean `build.system_packages`?",
+            "unknown field \"env\" in line 2 is ignored: did you mean `environment`?",
+        ]
+    );
+    // In every mapping, each once.
+    let text = "model: m\nconcurrency: {max: 1, default_target: 2, mix: 3}\nweights:\n- {name: a, target: /a, source: {uri: x, includes: []}}\nbuild: {python_version: '3.11', run: [{command: x, mount: []}]}\n";
+    let said = warnings(text).join("\n");
+    for field in [
+        "concurrency.mix",
+        "weights.0.source.includes",
+        "build.run.0.mount",
+    ] {
+        let expected = format!("unknown field \"{field}\"");
+        assert_eq!(said.matches(&expected).count(), 1, "{said}");
+    }
+    assert!(!said.contains("default_target"), "{said}");
+}
+
+#[test]
+fn a_misspelt_field_may_be_the_missing_one() {
+    let error = read("build: {pyton_version: '3.11'}\n").unwrap_err();
+    assert!(error.to_string().contains("python_version is required"));
+    let hint = cog_errors::Hint::hint(&error).unwrap();
+    assert!(
+        hint.contains("did you mean `build.python_version`?"),
+        "{hint}"
+    );
+}
+
+#[test]
+fn a_field_comes_once() {
+    let said = error("build:\n  python_version: '3.11'\n  gpu: false\n  python_version: '3.12'\n");
+    assert_eq!(
+        said,
+        "failed to parse cog.yaml: invalid YAML: `python_version` is already there in line 2 (cog.yaml:4:3)"
+    );
+}
+
+#[test]
+fn mappings_can_be_merged() {
+    let text = "x: &x {python_version: '3.11', gpu: true}\nbuild:\n  <<: *x\n  gpu: false\n";
+    let config = config(text);
+    assert_eq!(config.python_version(), Some("3.11"));
+    assert!(!config.gpu());
+}
+
+#[test]
+fn an_empty_file_is_called_empty() {
+    for text in ["", "# nothing\n", "---\n", "~\n"] {
+        let warnings = read(text).unwrap().warnings;
+        assert_eq!(warnings[0].to_string(), "cog.yaml is empty", "{text}");
+        assert_eq!(warnings.len(), 1);
+    }
+}
+
+#[test]
+fn of_schema_errors_the_deepest_is_told_and_of_those_a_type() {
+    let said = error("image: [a]\nbuild: {python_version: '3.11', run: [{mounts: []}, [a]]}\n");
+    assert!(
+        said.starts_with("schema error in \"build.run.1\": must be a string or mapping"),
+        "{said}"
+    );
+    assert_eq!(said.lines().count(), 1, "{said}");
+    let said = error("build: {python_version: [3]}\n");
+    assert_eq!(said.lines().count(), 1, "{said}");
 }
 
 #[test]

@@ -11,6 +11,9 @@ use crate::error::Location;
 const MAX_NODES: usize = 50_000;
 const MAX_DEPTH: usize = 64;
 
+/// The key whose value is a mapping, or a list of them, to take members from.
+const MERGE: &str = "<<";
+
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
     pub(crate) value: Value,
@@ -24,7 +27,7 @@ pub(crate) enum Value {
         plain: bool,
     },
     List(Vec<Node>),
-    /// In order; a key that comes twice keeps its last value.
+    /// In order, each key once.
     Mapping(Vec<(String, Node)>),
 }
 
@@ -179,6 +182,8 @@ impl<'text> Reader<'text> {
 
     fn members(&mut self, depth: usize) -> Result<Vec<(String, Node)>, SyntaxError> {
         let mut members: Vec<(String, Node)> = Vec::new();
+        let mut places: HashMap<String, Location> = HashMap::new();
+        let mut merged = Vec::new();
         while let Some((event, span)) = self.next()? {
             if matches!(event, Event::MappingEnd) {
                 break;
@@ -190,13 +195,22 @@ impl<'text> Reader<'text> {
                     location: Some(key.location),
                 });
             };
+            if let Some(first) = places.insert(name.clone(), key.location) {
+                return Err(SyntaxError {
+                    detail: format!("`{name}` is already there in line {}", first.line),
+                    location: Some(key.location),
+                });
+            }
             let Some((event, span)) = self.next()? else {
                 break;
             };
             let value = self.node(event, span, depth + 1)?;
-            members.retain(|(known, _)| *known != name);
-            members.push((name, value));
+            match key.value {
+                Value::Scalar { plain: true, .. } if name == MERGE => merged.push(value),
+                _ => members.push((name, value)),
+            }
         }
+        merge(&mut members, merged);
         Ok(members)
     }
 
@@ -221,6 +235,23 @@ impl<'text> Reader<'text> {
             });
         }
         Ok(())
+    }
+}
+
+/// Adds the members of other mappings that are not there yet: the first that has one gives it.
+fn merge(members: &mut Vec<(String, Node)>, others: Vec<Node>) {
+    for other in others {
+        match other.value {
+            Value::Mapping(inherited) => {
+                for (name, node) in inherited {
+                    if !members.iter().any(|(known, _)| *known == name) {
+                        members.push((name, node));
+                    }
+                }
+            }
+            Value::List(items) => merge(members, items),
+            Value::Scalar { .. } => {}
+        }
     }
 }
 

@@ -1,12 +1,14 @@
 //! The rules that types can't express, in the order in which they are reported.
 
 use crate::config::{Build, Config, PythonVersion};
-use crate::error::{Location, Problem, Warning};
+use crate::error::{Location, PYTHON_PACKAGES, Problem, Warning};
 use crate::parse::{Draft, Text};
 use crate::project::Files;
-use crate::{environment, reference, weights};
+use crate::version::Version;
+use crate::{advice, cuda, environment, reference, requirements, weights};
 
 const OLDEST_PYTHON: (u32, u32) = (3, 10);
+const TOO_OLD: &str = "minimum supported Python version is 3.10";
 const OLDEST_CUDA: u32 = 11;
 /// Python below this can't run several predictions at once.
 const CONCURRENT_PYTHON: (u32, u32) = (3, 11);
@@ -55,7 +57,7 @@ pub(crate) fn deprecations(draft: &Draft) -> Vec<Warning> {
         ),
         (
             build(|build| !build.python_packages.is_empty()),
-            "build.python_packages",
+            PYTHON_PACKAGES,
             "build.python_requirements",
         ),
         (
@@ -78,11 +80,19 @@ impl Problems {
         self.0.push(Problem {
             message: message.into(),
             location,
+            hint: None,
         });
     }
 
     fn invalid(&mut self, field: &str, value: &str, message: &str, location: Option<Location>) {
         self.add(format!("invalid {field} \"{value}\": {message}"), location);
+    }
+
+    /// Says what to do about the latest problem.
+    fn hint(&mut self, hint: String) {
+        if let Some(problem) = self.0.last_mut() {
+            problem.hint = Some(hint);
+        }
     }
 
     fn runner(&mut self, draft: &Draft) -> Option<String> {
@@ -122,28 +132,65 @@ impl Problems {
         files: &dyn Files,
     ) -> Build {
         let mut build = build.clone();
-        match draft.python_version.as_ref().filter(|text| !text.text.trim().is_empty()) {
-            None => self.add(
+        build.python_requirements = build.python_requirements.filter(|file| !file.is_empty());
+        let lines = requirement_lines(&build, files);
+        if let Some(version) = self.python(draft, location, &lines) {
+            build.python_version = version;
+        }
+        self.requirements(&build, draft, files);
+        if let Some(cuda) = build.cuda.clone().filter(|cuda| !cuda.is_empty()) {
+            self.cuda(&cuda, &build, &lines, draft);
+        }
+        build
+    }
+
+    fn python(
+        &mut self,
+        draft: &Draft,
+        build: Location,
+        lines: &[String],
+    ) -> Option<PythonVersion> {
+        let text = draft.python_version.as_ref();
+        let Some(text) = text.filter(|text| !text.text.trim().is_empty()) else {
+            // One that is of the wrong type is reported as such.
+            if draft.mistyped_python {
+                return None;
+            }
+            self.add(
                 "invalid build.python_version: python_version is required. Add it to the build section of your \
                  cog.yaml, e.g. `python_version: \"3.13\"`",
-                Some(location),
-            ),
-            Some(text) => match python_version(&text.text) {
-                Ok(version) => build.python_version = version,
-                Err(message) => self.invalid("build.python_version", &text.text, message, Some(text.location)),
-            },
+                Some(build),
+            );
+            return None;
+        };
+        match python_version(&text.text) {
+            Ok(version) => Some(version),
+            Err(message) => {
+                self.invalid(
+                    "build.python_version",
+                    &text.text,
+                    message,
+                    Some(text.location),
+                );
+                if message == TOO_OLD {
+                    self.hint(advice::newer_python(lines));
+                }
+                None
+            }
         }
-        let requirements = build
-            .python_requirements
-            .clone()
-            .filter(|file| !file.is_empty());
-        if requirements.is_some() && !build.python_packages.is_empty() {
+    }
+
+    fn requirements(&mut self, build: &Build, draft: &Draft, files: &dyn Files) {
+        let Some(file) = build.python_requirements.as_deref() else {
+            return;
+        };
+        if !build.python_packages.is_empty() {
             self.add(
                 "invalid build: only one of python_packages or python_requirements can be set, not both",
                 draft.place("python_packages"),
             );
         }
-        if let Some(file) = requirements.as_deref().filter(|file| !files.exists(file)) {
+        if !files.exists(file) {
             self.invalid(
                 "build.python_requirements",
                 file,
@@ -151,15 +198,23 @@ impl Problems {
                 draft.place("python_requirements"),
             );
         }
-        build.python_requirements = requirements;
-        if let Some((cuda, message)) = build
-            .cuda
-            .as_deref()
-            .and_then(|cuda| Some((cuda, cuda_problem(cuda)?)))
-        {
-            self.invalid("build.cuda", cuda, message, draft.place("cuda"));
+    }
+
+    fn cuda(&mut self, cuda: &str, build: &Build, lines: &[String], draft: &Draft) {
+        let location = draft.place("cuda");
+        if let Some(message) = cuda_problem(cuda) {
+            self.invalid("build.cuda", cuda, message, location);
         }
-        build
+        if !build.gpu {
+            return;
+        }
+        let cudnn = build.cudnn.as_deref().filter(|cudnn| !cudnn.is_empty());
+        if let Some(message) = cudnn.and_then(|cudnn| cudnn_problem(cuda, cudnn)) {
+            self.add(message, draft.place("cudnn"));
+        }
+        if let Some(message) = tensorflow_problem(cuda, lines) {
+            self.add(message, location);
+        }
     }
 
     fn concurrency(&mut self, draft: &Draft, build: Option<&Build>) -> Option<u32> {
@@ -177,6 +232,7 @@ impl Problems {
         } else if max > 1 && old {
             let message = "concurrency requires Python 3.11 or higher";
             self.invalid("concurrency.max", &max.to_string(), message, Some(location));
+            self.hint("write `python_version: \"3.11\"`, or a newer one".to_owned());
         }
         u32::try_from(max).ok().filter(|max| *max > 0)
     }
@@ -210,7 +266,7 @@ fn python_version(text: &str) -> Result<PythonVersion, &'static str> {
     let major = major.parse().map_err(|_| "invalid major version number")?;
     let minor = minor.parse().map_err(|_| "invalid minor version number")?;
     if (major, minor) < OLDEST_PYTHON {
-        return Err("minimum supported Python version is 3.10");
+        return Err(TOO_OLD);
     }
     Ok(PythonVersion {
         major,
@@ -228,4 +284,38 @@ fn cuda_problem(text: &str) -> Option<&'static str> {
         Ok(major) if major < OLDEST_CUDA => Some("minimum supported CUDA version is 11"),
         Ok(_) => None,
     }
+}
+
+/// What is incompatible between the two, if base images have this CUDA at all.
+fn cudnn_problem(cuda: &str, cudnn: &str) -> Option<String> {
+    let offered = cuda::cudnns_of_cuda(&Version::parse(cuda)?);
+    let offered: Vec<String> = offered.iter().map(ToString::to_string).collect();
+    let known = !offered.is_empty() && !offered.iter().any(|one| one == cudnn);
+    known.then(|| {
+        format!(
+            "CUDA {cuda} is incompatible with CuDNN {cudnn}: compatible CuDNN versions are: {}",
+            offered.join(", ")
+        )
+    })
+}
+
+fn tensorflow_problem(cuda: &str, lines: &[String]) -> Option<String> {
+    let mut lines = lines.iter();
+    let line = lines.find(|line| requirements::name(line) == Some("tensorflow"))?;
+    let version = requirements::exact_pin(line)?;
+    let row = cuda::tensorflow_row(&Version::parse(&version)?)?;
+    let fits = cuda.starts_with(&row.cuda.major.to_string());
+    (!fits).then(|| {
+        format!(
+            "TensorFlow {version} is incompatible with CUDA {cuda}: TensorFlow {version} requires CUDA {}",
+            row.cuda
+        )
+    })
+}
+
+/// The requirement lines, as far as they can be read.
+fn requirement_lines(build: &Build, files: &dyn Files) -> Vec<String> {
+    let file = build.python_requirements.as_deref();
+    let text = file.and_then(|file| files.read(file));
+    requirements::lines(&text.unwrap_or_else(|| build.python_packages.join("\n")))
 }

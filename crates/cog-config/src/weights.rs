@@ -9,6 +9,7 @@ pub(crate) fn check(draft: &Draft, problems: &mut Vec<Problem>) -> Vec<Weights> 
         problems.push(Problem {
             message,
             location: draft.location,
+            hint: None,
         });
     };
     let mut seen: Vec<Weights> = Vec::new();

@@ -13,6 +13,7 @@ mod printer;
 mod reporter;
 mod runtime;
 mod session;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -47,7 +48,7 @@ pub fn main() -> ExitCode {
                 Colour::Off => cog_errors::Colour::Off,
             };
             printer.rendered_error(&commands::render(&error, rendered));
-            ExitCode::FAILURE
+            commands::exit_code(&error)
         }
     }
 }
@@ -84,6 +85,9 @@ fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<()> {
         Command::Schema(args) => commands::schema(&session, &args),
         Command::Images(args) => commands::images(&session, &args),
         Command::Prune(args) => commands::prune(&session, &args),
+        Command::BaseImage(command) => {
+            commands::base_image(&command, cli.global.registry.as_deref(), printer)
+        }
     }
 }
 

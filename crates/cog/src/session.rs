@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use cog_build::{BaseChoice, BuildRequest, Cache, SchemaSource};
-use cog_config::{Config, ProjectFile};
+use cog_config::{CogBase, Config, CudaBase, Options, ProjectFile};
 use cog_engine::{Choice, Engine, KernelProbe, Selection};
 use cog_image::{Compression, Store};
 
@@ -20,6 +20,7 @@ pub(crate) struct Session<'a> {
     pub(crate) printer: &'a Printer,
     pub(crate) debug: bool,
     directory: PathBuf,
+    registry: Option<String>,
     store: OnceCell<Store>,
 }
 
@@ -42,6 +43,7 @@ impl<'a> Session<'a> {
             printer,
             debug: global.debug,
             directory,
+            registry: global.registry.clone(),
             store: OnceCell::new(),
         })
     }
@@ -89,6 +91,37 @@ impl<'a> Session<'a> {
         Ok(engine)
     }
 
+    /// A request for the project as the flags have it; commands change what is theirs.
+    pub(crate) fn build_request<'b>(
+        &self,
+        project: &'b Project,
+        store: &'b Store,
+        engine: &'b dyn Engine,
+        flags: &BuildFlags,
+        reporter: &'b Steps<'b>,
+    ) -> anyhow::Result<BuildRequest<'b>> {
+        let base = match flags.base.as_deref() {
+            None => BaseChoice::Default,
+            Some(base) => base.parse().unwrap_or_default(),
+        };
+        Ok(BuildRequest {
+            project_dir: project.directory(),
+            config_file_name: &project.file.file_name,
+            config: &project.config,
+            store,
+            engine: Some(engine),
+            base,
+            options: options(flags, self.registry.as_deref()),
+            cache: Cache::Use,
+            secrets: Vec::new(),
+            schema: SchemaSource::Generate,
+            timestamp: source_date()?,
+            compression: Compression::default(),
+            threads: 0,
+            reporter,
+        })
+    }
+
     fn apply_progress(&self, progress: ProgressArg) {
         match progress {
             ProgressArg::Auto => {}
@@ -99,33 +132,22 @@ impl<'a> Session<'a> {
     }
 }
 
-/// A request for the project as the flags have it; commands change what is theirs.
-pub(crate) fn build_request<'a>(
-    project: &'a Project,
-    store: &'a Store,
-    engine: &'a dyn Engine,
-    flags: &BuildFlags,
-    reporter: &'a Steps<'a>,
-) -> anyhow::Result<BuildRequest<'a>> {
-    let base = match flags.base.as_deref() {
-        None => BaseChoice::Default,
-        Some(base) => base.parse().unwrap_or_default(),
-    };
-    Ok(BuildRequest {
-        project_dir: project.directory(),
-        config_file_name: &project.file.file_name,
-        config: &project.config,
-        store,
-        engine: Some(engine),
-        base,
-        cache: Cache::Use,
-        secrets: Vec::new(),
-        schema: SchemaSource::Generate,
-        timestamp: source_date()?,
-        compression: Compression::default(),
-        threads: 0,
-        reporter,
-    })
+/// What decides among the images that a project can be built on.
+fn options(flags: &BuildFlags, registry: Option<&str>) -> Options {
+    let defaults = Options::default();
+    Options {
+        cog_base: match flags.use_cog_base_image {
+            None => CogBase::Preferred,
+            Some(true) => CogBase::Required,
+            Some(false) => CogBase::Off,
+        },
+        cuda_base: match flags.use_cuda_base_image.as_deref() {
+            Some("false") => CudaBase::Off,
+            _ => CudaBase::Auto,
+        },
+        registry_host: registry.map_or(defaults.registry_host, str::to_owned),
+        decorated_concurrency: defaults.decorated_concurrency,
+    }
 }
 
 fn source_date() -> anyhow::Result<Option<i64>> {

@@ -21,6 +21,7 @@ TIME_LIMIT_SECONDS = 20
 
 class Worker:
     def __init__(self, directory: Path, model: str, slots: int = 1, mode: str = "predict") -> None:
+        self.directory = directory
         (directory / "run.py").write_text(model)
         spill = directory / "spill"
         spill.mkdir(exist_ok=True)
@@ -73,6 +74,15 @@ class Worker:
         frames = [self.receive()]
         while frames[-1]["type"] not in kinds:
             frames.append(self.receive())
+        return frames
+
+    def within(self, seconds: float, kind: str) -> list[dict[str, Any]]:
+        """The frames up to the first of this kind, or those that come within the time."""
+        frames: list[dict[str, Any]] = []
+        while select.select([self._incoming], [], [], seconds)[0]:
+            frames.append(self.receive())
+            if frames[-1]["type"] == kind:
+                break
         return frames
 
     def ready(self) -> list[dict[str, Any]]:

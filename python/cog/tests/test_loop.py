@@ -5,10 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import selectors
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from typing import Any
 
 import pytest
 from cog._worker import loop
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    running = loop.new()
+    try:
+        loop.complete(running, main)
+    finally:
+        loop.close(running)
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +43,7 @@ def test_timers_and_descriptors_wake_it() -> None:
         timer.cancel()
         running.remove_reader(reader)
 
-    loop.run(main())
+    run(main())
     os.close(reader)
     os.close(writer)
     assert seen == ["first", "second"]
@@ -54,7 +63,7 @@ def test_what_still_runs_at_the_end_is_canceled_and_waited_for() -> None:
         await asyncio.sleep(0)
         assert not task.done()
 
-    loop.run(main())
+    run(main())
     assert seen == ["canceled"]
 
 
@@ -63,7 +72,7 @@ def test_errors_come_out() -> None:
         raise ValueError("bad")
 
     with pytest.raises(ValueError, match="bad"):
-        loop.run(main())
+        run(main())
 
 
 def test_a_model_keeps_the_loop_it_asked_for() -> None:
@@ -78,4 +87,21 @@ def test_a_model_keeps_the_loop_it_asked_for() -> None:
         assert type(asyncio.get_running_loop()) is Own
 
     asyncio.set_event_loop_policy(Policy())
-    loop.run(main())
+    run(main())
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
+def test_what_a_task_raises_does_not_end_the_others(error: BaseException, capsys: pytest.CaptureFixture[str]) -> None:
+    async def leaves() -> None:
+        raise error
+
+    async def main() -> None:
+        running = asyncio.get_running_loop()
+        task = running.create_task(leaves())
+        await asyncio.sleep(0.01)
+        assert task.exception() is error
+        running.stop()
+        await asyncio.sleep(0.01)
+
+    run(main())
+    assert type(error).__name__ in capsys.readouterr().err

@@ -2,22 +2,22 @@
 
 use std::time::Duration;
 
-use cog_image::StepRecord;
+use cog_image::{Layer, StepRecord};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, json};
+use serde_json::json;
 
 use super::python_build;
-use super::{Base, BaseFacts, python_platform};
+use super::{Inherited, LockedBase, python_platform};
 use crate::container::InPlace;
-use crate::debian::{
-    Architecture, Archive, Lock, Mirror, Progress, Request, Suite, apt_sources, assemble, resolve,
-};
 use crate::error::{BuildError, Result};
 use crate::plan::{KeyBuilder, key};
-use crate::python::venv::Interpreter;
 use crate::reporter::{Event, Unit};
-use crate::uv::minor_version;
 use crate::workshop::Workshop;
+use cog_debian::{
+    Architecture, Archive, Lock, Mirror, Progress, Request, Suite, apt_sources, assemble, resolve,
+};
+use cog_python::uv::minor_version;
+use cog_python::venv::Interpreter;
 
 /// Raise it whenever the same packages give another layer.
 const RECIPE: u32 = 1;
@@ -31,12 +31,12 @@ const NEWEST_KNOWN_GLIBC: u32 = 40;
 
 /// What a base from the archive is known by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct DebianFacts {
+pub struct DebianRelease {
     suite: Suite,
     archives: Vec<Archive>,
 }
 
-impl DebianFacts {
+impl DebianRelease {
     /// What containers see as the sources of `apt`, for the mirror of this machine.
     pub(crate) fn apt_sources(&self) -> Result<String> {
         let mirror = Mirror::from_environment()?;
@@ -46,13 +46,13 @@ impl DebianFacts {
 
 /// The base with the Python `version`: Debian's own where a release has it, else the newest release
 /// with a Python that uv brings.
-pub(super) fn base(workshop: &Workshop<'_>, version: &str) -> Result<Base> {
+pub(super) fn base(workshop: &Workshop<'_>, version: &str) -> Result<LockedBase> {
     let minor = minor_version(version);
     let suite = Suite::with_python(&minor);
     let key = with_options(workshop, key("debian base", RECIPE))
         .field("python", if suite.is_some() { &minor } else { version })
         .finish();
-    if let Some(base) = workshop.recorded(&key)?.and_then(Base::from_record) {
+    if let Some(base) = workshop.recorded(&key)?.and_then(LockedBase::from_record) {
         return Ok(base);
     }
     let base = match suite {
@@ -64,7 +64,7 @@ pub(super) fn base(workshop: &Workshop<'_>, version: &str) -> Result<Base> {
 }
 
 /// The base as Debian has it.
-fn release(workshop: &Workshop<'_>, suite: Suite) -> Result<Base> {
+fn release(workshop: &Workshop<'_>, suite: Suite) -> Result<LockedBase> {
     let architecture = Architecture::host().ok_or(BuildError::UnsupportedMachine)?;
     let cache = workshop.store.root().join("debian");
     let progress = |progress: Progress<'_>| report(workshop, progress);
@@ -93,7 +93,7 @@ fn release(workshop: &Workshop<'_>, suite: Suite) -> Result<Base> {
 
 /// The base of exactly these packages. It is the same whether the cache is used or not, so it is not
 /// made again.
-fn make(workshop: &Workshop<'_>, request: &Request<'_>, lock: &Lock) -> Result<Base> {
+fn make(workshop: &Workshop<'_>, request: &Request<'_>, lock: &Lock) -> Result<LockedBase> {
     let key = with_options(workshop, key("debian tree", RECIPE))
         .field("lock", lock.key())
         .finish();
@@ -114,10 +114,7 @@ fn make(workshop: &Workshop<'_>, request: &Request<'_>, lock: &Lock) -> Result<B
             Ok(record)
         })?,
     };
-    Ok(Base {
-        layers: record.layers,
-        facts: facts(lock),
-    })
+    Ok(describe(lock, record.layers))
 }
 
 fn with_options(workshop: &Workshop<'_>, key: KeyBuilder) -> KeyBuilder {
@@ -126,11 +123,12 @@ fn with_options(workshop: &Workshop<'_>, key: KeyBuilder) -> KeyBuilder {
         .field("compression", format!("{:?}", workshop.compression))
 }
 
-fn facts(lock: &Lock) -> BaseFacts {
+fn describe(lock: &Lock, layers: Vec<Layer>) -> LockedBase {
     let suite = lock.suite;
     let (major, minor) = suite.glibc();
     let glibc = format!("{major}_{}", minor.min(NEWEST_KNOWN_GLIBC));
-    BaseFacts {
+    LockedBase {
+        layers,
         name: format!("debian:{}", suite.codename()),
         interpreter: Interpreter {
             path: suite.python().to_owned(),
@@ -138,17 +136,12 @@ fn facts(lock: &Lock) -> BaseFacts {
         },
         python_platform: python_platform(&glibc),
         // Without it, Python takes text for ASCII.
-        env: vec![("LANG".to_owned(), "C.UTF-8".to_owned())],
-        debian: Some(DebianFacts {
+        environment: vec![("LANG".to_owned(), "C.UTF-8".to_owned())],
+        debian: Some(DebianRelease {
             suite,
             archives: lock.archives.clone(),
         }),
-        user: None,
-        stop_signal: None,
-        labels: std::collections::BTreeMap::new(),
-        exposed_ports: std::collections::BTreeSet::new(),
-        volumes: std::collections::BTreeSet::new(),
-        extra: Map::new(),
+        inherited: Inherited::default(),
     }
 }
 

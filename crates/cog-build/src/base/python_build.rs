@@ -2,21 +2,25 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Base;
+use super::LockedBase;
 use crate::error::{BuildError, Result};
-use crate::python::venv::Interpreter;
-use crate::uv::{Uv, minor_version};
 use crate::workshop::Workshop;
+use cog_python::uv::minor_version;
+use cog_python::venv::Interpreter;
 
 /// Where it goes in the image, without leading slash.
 const PYTHON_DIR: &str = "opt/python";
 
 /// `base` with the Python `version` in a layer on top.
-pub(super) fn add(workshop: &Workshop<'_>, mut base: Base, version: &str) -> Result<Base> {
+pub(super) fn add(
+    workshop: &Workshop<'_>,
+    mut base: LockedBase,
+    version: &str,
+) -> Result<LockedBase> {
     let minor = minor_version(version);
     let title = format!("base: Python {version}");
     let layer = workshop.timed(&title, || {
-        let uv = Uv::find(workshop.store.root(), workshop.reporter)?;
+        let uv = workshop.uv()?;
         let scratch = workshop.store.scratch()?;
         let downloads = scratch.path().join("downloads");
         fs_err::create_dir(&downloads)?;
@@ -38,7 +42,7 @@ pub(super) fn add(workshop: &Workshop<'_>, mut base: Base, version: &str) -> Res
             .add_layer_from_dir(&root, &workshop.layer_options(title.clone()))?)
     })?;
     base.layers.push(layer);
-    base.facts.interpreter = Interpreter {
+    base.interpreter = Interpreter {
         path: format!("/{PYTHON_DIR}/bin/python{minor}"),
         minor,
     };

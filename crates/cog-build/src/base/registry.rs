@@ -6,88 +6,116 @@ use std::sync::Mutex;
 use cog_image::registry::{Client, ClientOptions, Progress, RemoteImage};
 use cog_image::{Digest, ImageRef, Layer, Platform, Store, StoredImage};
 
-use super::{Base, BaseFacts, architecture, probe, python_platform};
+use super::{Inherited, LockedBase, architecture, probe, python_build, python_platform};
 use crate::certificate::{COG_CA_CERT, Certificates};
 use crate::error::{BuildError, Result};
 use crate::plan::key;
-use crate::python::venv::Interpreter;
 use crate::reporter::{Event, Reporter, Unit};
-use crate::uv::minor_version;
 use crate::workshop::Workshop;
+use cog_python::uv::minor_version;
+use cog_python::venv::Interpreter;
 
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
 /// The C library that packages may count on in a base we know nothing about.
 const OLD_GLIBC: &str = "2_28";
 
-/// The base `reference`, which must have the Python `version`. Once seen, it stays what it was
-/// until the cache is ignored, as with an image that Docker has pulled. Nothing if its registry
-/// cannot be reached.
+/// What is known of an image's Python before it is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Brings {
+    /// It must have the right one.
+    Python,
+    /// It has the right one by the name `python` in `/usr/local/bin`.
+    LinkedPython,
+    /// It has none that counts: one is added.
+    NoPython,
+}
+
+/// What a registry answered.
+pub(super) enum Found {
+    Base(Box<LockedBase>),
+    Unreachable,
+}
+
+/// The base `reference` with the Python `version`. Once seen, it stays what it was until the cache is ignored, as with
+/// an image that Docker has pulled.
 pub(super) fn base(
     workshop: &Workshop<'_>,
     reference: &str,
+    brings: Brings,
     version: &str,
-) -> Result<Option<Base>> {
+) -> Result<Found> {
     let reference: ImageRef = reference.parse()?;
     let platform = platform();
     let key = key("registry base", RECIPE)
         .field("reference", reference.to_string())
         .field("platform", platform.to_string())
-        .field("python", minor_version(version))
+        .field("python", version)
         .finish();
-    if let Some(base) = workshop.recorded(&key)?.and_then(Base::from_record) {
-        return Ok(Some(base));
+    if let Some(base) = workshop.recorded(&key)?.and_then(LockedBase::from_record) {
+        return Ok(Found::Base(Box::new(base)));
     }
     if !probe::is_reachable(workshop, &reference)? {
-        return Ok(None);
+        return Ok(Found::Unreachable);
     }
     workshop.notice(&format!("looking up base `{}`", reference.familiar()));
     let client = registry_client()?;
     let remote = match block_on(client.resolve(workshop.store, &reference, &platform))? {
         Ok(remote) => remote,
-        Err(cog_image::Error::Registry(error)) if error.is_unreachable() => return Ok(None),
+        Err(cog_image::Error::Registry(error)) if error.is_unreachable() => {
+            return Ok(Found::Unreachable);
+        }
         Err(error) => return Err(error.into()),
     };
-    let base = describe(workshop, &remote, version)?;
+    let base = match brings {
+        Brings::NoPython => python_build::add(workshop, describe(&remote, None, version), version)?,
+        Brings::LinkedPython => {
+            describe(&remote, Some("/usr/local/bin/python".to_owned()), version)
+        }
+        Brings::Python => {
+            let path = interpreter(workshop, &remote, version)?;
+            describe(&remote, Some(path), version)
+        }
+    };
     workshop.store.record_step(&key, &base.to_record())?;
-    Ok(Some(base))
+    Ok(Found::Base(Box::new(base)))
 }
 
-fn describe(workshop: &Workshop<'_>, remote: &RemoteImage, version: &str) -> Result<Base> {
-    let RemoteImage {
-        config,
-        layers,
-        reference,
-        ..
-    } = remote;
-    let name = reference.familiar();
+/// Where the Python `version` is in the image.
+fn interpreter(workshop: &Workshop<'_>, remote: &RemoteImage, version: &str) -> Result<String> {
     let minor = minor_version(version);
-    let path = match config.env_value("PYTHON_VERSION") {
+    let path = match remote.config.env_value("PYTHON_VERSION") {
         // The official images say which Python they have, and where it is goes without saying.
         Some(has) if minor_version(has) == minor => Some(format!("/usr/local/bin/python{minor}")),
-        _ => find_interpreter(workshop, layers, &minor)?,
+        _ => find_interpreter(workshop, &remote.layers, &minor)?,
     };
-    let path = path.ok_or_else(|| BuildError::NoPython {
-        base: name.clone(),
-        version: minor.clone(),
-    })?;
-    let facts = BaseFacts {
-        name,
-        interpreter: Interpreter { path, minor },
-        python_platform: python_platform(OLD_GLIBC),
-        env: config.env.clone(),
-        debian: None,
-        user: config.user.clone(),
-        stop_signal: config.stop_signal.clone(),
-        labels: config.labels.clone(),
-        exposed_ports: config.exposed_ports.clone(),
-        volumes: config.volumes.clone(),
-        extra: config.extra.clone(),
-    };
-    Ok(Base {
-        layers: layers.clone(),
-        facts,
+    path.ok_or_else(|| BuildError::NoPython {
+        base: remote.reference.familiar(),
+        version: minor,
     })
+}
+
+fn describe(remote: &RemoteImage, python: Option<String>, version: &str) -> LockedBase {
+    let config = &remote.config;
+    LockedBase {
+        name: remote.reference.familiar(),
+        layers: remote.layers.clone(),
+        interpreter: Interpreter {
+            path: python.unwrap_or_default(),
+            minor: minor_version(version),
+        },
+        python_platform: python_platform(OLD_GLIBC),
+        environment: config.env.clone(),
+        debian: None,
+        inherited: Inherited {
+            user: config.user.clone(),
+            stop_signal: config.stop_signal.clone(),
+            labels: config.labels.clone(),
+            exposed_ports: config.exposed_ports.clone(),
+            volumes: config.volumes.clone(),
+            extra: config.extra.clone(),
+        },
+    }
 }
 
 /// Looks for the interpreter where images have it, which needs their layers.

@@ -1,71 +1,114 @@
+use cog_config::{Build, EnvironmentVariable};
+use cog_image::{Descriptor, DiffId, Digest, Layer};
+use cog_python::requirements::Requirements;
+use serde_json::{Value, json};
+
 use super::*;
-use crate::command::SecretMount;
+use crate::base::Inherited;
+use crate::{Backend, Resolution, Result};
 
-fn facts() -> Facts {
-    Facts {
-        base_id: "sha256:base".to_owned(),
-        interpreter: Interpreter {
-            path: "/usr/bin/python3.11".into(),
-            minor: "3.11".into(),
-        },
-        python_platform: "x86_64-manylinux_2_28".to_owned(),
-        containers: Containers::Available,
-        certificates: None,
-        requirements: Requirements {
-            packages: vec!["six".to_owned()],
-            ..Requirements::default()
-        },
-        runtime_id: "runtime".to_owned(),
-        compression: Compression::Zstd,
-        timestamp: 0,
-    }
-}
-
-fn wishes() -> Wishes {
-    let command = |text: &str| Command {
-        command: text.to_owned(),
-        secrets: Vec::new(),
+fn lock() -> Lock {
+    let layer = Layer {
+        diff_id: DiffId::new(Digest::of(b"base")),
+        blob: Descriptor::new("x", Digest::of(b""), 0),
+        created_by: "base".to_owned(),
     };
-    Wishes {
-        system_packages: vec!["ffmpeg".to_owned(), "zsh".to_owned()],
-        environment: vec![("A".to_owned(), "1".to_owned())],
-        commands: vec![command(" echo hello "), command("cowsay moo")],
+    Lock {
+        base: LockedBase {
+            name: "debian:bookworm".to_owned(),
+            layers: vec![layer],
+            interpreter: Interpreter {
+                path: "/usr/bin/python3.11".into(),
+                minor: "3.11".into(),
+            },
+            python_platform: "x86_64-manylinux_2_36".to_owned(),
+            environment: vec![("LANG".to_owned(), "C.UTF-8".to_owned())],
+            debian: None,
+            inherited: Inherited::default(),
+        },
+        certificates: Certificates::read(
+            "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----",
+        )
+        .expect("valid"),
+        python: LockedPython {
+            requirements: Requirements {
+                packages: vec!["six".to_owned()],
+                ..Requirements::default()
+            },
+            resolution: resolution(),
+            source: PackageSource::SourceDistributions,
+        },
+        runtime: LockedRuntime {
+            version: "1".to_owned(),
+            sdk: "aa".to_owned(),
+            server: "bb".to_owned(),
+        },
     }
 }
 
-fn plan(wishes: &Wishes, facts: &Facts) -> BuildPlan {
-    BuildPlan::new(wishes, facts).expect("the commands are valid")
+fn resolution() -> Resolution {
+    Resolution::new("six==1\n", std::path::Path::new("/artifacts"))
 }
 
-/// The titles of the steps whose keys a change of wishes or facts changes.
-fn changed(change: impl FnOnce(&mut Wishes, &mut Facts)) -> Vec<String> {
-    let before = plan(&wishes(), &facts());
-    let (mut wishes, mut facts) = (wishes(), facts());
-    change(&mut wishes, &mut facts);
-    plan(&wishes, &facts)
-        .steps
-        .into_iter()
-        .filter(|step| before.steps.iter().all(|old| old.key != step.key))
-        .map(|step| step.title)
-        .collect()
+fn config() -> Config {
+    let command = |text: &str| RunCommand {
+        command: text.to_owned(),
+        mounts: Vec::new(),
+    };
+    let mount = Mount {
+        kind: "secret".to_owned(),
+        id: "token".to_owned(),
+        target: "/t".to_owned(),
+    };
+    Config {
+        build: Some(Build {
+            system_packages: vec!["ffmpeg".to_owned(), "zsh".to_owned()],
+            run: vec![
+                command(" echo hello "),
+                RunCommand {
+                    mounts: vec![mount],
+                    ..command("cowsay moo")
+                },
+            ],
+            ..Build::default()
+        }),
+        environment: vec![EnvironmentVariable {
+            name: "A".to_owned(),
+            value: "1".to_owned(),
+        }],
+        ..Config::default()
+    }
+}
+
+fn implied() -> Implied {
+    Implied {
+        image: vec!["libgl1".to_owned()],
+        tools: vec!["build-essential".to_owned()],
+    }
+}
+
+const SETTINGS: PlanSettings = PlanSettings {
+    layers: LayerSettings {
+        timestamp: 0,
+        compression: Compression::Zstd,
+    },
+    bytecode: Bytecode::Compiled,
+};
+
+fn plan() -> BuildPlan {
+    BuildPlan::new(&config(), &lock(), &implied(), SETTINGS).expect("the commands are valid")
+}
+
+fn titles(plan: &BuildPlan) -> Vec<String> {
+    plan.steps.iter().map(Step::title).collect()
 }
 
 #[test]
 fn steps_come_in_order() {
-    let certificates =
-        Certificates::read("-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----")
-            .expect("valid");
-    let plan = plan(
-        &wishes(),
-        &Facts {
-            certificates,
-            ..facts()
-        },
-    );
-    let titles: Vec<&str> = plan.steps.iter().map(|step| step.title.as_str()).collect();
     assert_eq!(
-        titles,
+        titles(&plan()),
         [
+            "implied packages: libgl1",
             "certificates",
             "system packages: ffmpeg, zsh",
             "python packages: 1 requirement",
@@ -78,75 +121,138 @@ fn steps_come_in_order() {
 
 #[test]
 fn a_small_project_needs_two_steps() {
-    let facts = Facts {
-        requirements: Requirements::default(),
-        ..facts()
-    };
-    let titles: Vec<String> = plan(&Wishes::default(), &facts)
-        .steps
+    let mut lock = lock();
+    lock.certificates = None;
+    lock.python.requirements = Requirements::default();
+    let plan = BuildPlan::new(&Config::default(), &lock, &Implied::default(), SETTINGS)
+        .expect("there are no commands");
+    assert_eq!(titles(&plan), ["python environment", "runtime"]);
+}
+
+/// All places in `value` that hold text, a number or a truth value.
+fn leaves(value: &Value, path: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                leaves(field, &format!("{path}/{name}"), found);
+            }
+        }
+        Value::Array(items) => {
+            for (number, item) in items.iter().enumerate() {
+                leaves(item, &format!("{path}/{number}"), found);
+            }
+        }
+        Value::Null => {}
+        _ => found.push(path.to_owned()),
+    }
+}
+
+/// Another value of the same kind, that the plan still is one with.
+fn changed(plan: &Value, path: &str) -> BuildPlan {
+    let others = |value: &Value| match value {
+        Value::Number(number) => vec![json!(number.as_u64().unwrap_or(0) + 1)],
+        Value::Bool(value) => vec![json!(!value)],
+        _ => [
+            "compiled",
+            "absent",
+            "zstd",
+            "gzip",
+            "wheels",
+            "source_distributions",
+            "changed",
+        ]
         .into_iter()
-        .map(|step| step.title)
-        .collect();
-    assert_eq!(titles, ["python environment", "runtime"]);
-}
-
-#[test]
-fn a_change_redoes_what_stands_on_it() {
-    let all = [
-        "system packages: ffmpeg, zsh",
-        "python packages: 1 requirement",
-        "run: echo hello",
-        "run: cowsay moo",
-        "runtime",
-    ];
-    assert_eq!(changed(|_, _| {}), [""; 0]);
-    assert_eq!(changed(|_, facts| facts.base_id.push('x')), all);
-    assert_eq!(changed(|_, facts| facts.timestamp = 1), all);
-    assert_eq!(
-        changed(|_, facts| facts.compression = Compression::Gzip),
-        all
-    );
-    assert_eq!(
-        changed(|_, facts| facts.requirements.packages[0].push_str("==1")),
-        all[1..]
-    );
-    assert_eq!(
-        changed(|_, facts| facts.containers = Containers::Missing),
-        all[1..]
-    );
-    assert_eq!(
-        changed(|wishes, _| wishes.environment[0].1.push('2')),
-        all[2..]
-    );
-    assert_eq!(
-        changed(|wishes, _| wishes.commands[1].command.push('!')),
-        ["run: cowsay moo!", "runtime"]
-    );
-    assert_eq!(changed(|_, facts| facts.runtime_id.push('x')), ["runtime"]);
-    let mount = SecretMount {
-        id: "a".to_owned(),
-        target: "/b".to_owned(),
+        .filter(|other| value != other)
+        .map(Value::from)
+        .collect(),
     };
-    assert_eq!(
-        changed(|wishes, _| wishes.commands[1].secrets.push(mount)),
-        all[3..]
-    );
+    let before = plan.pointer(path).expect("it was found there");
+    let mut candidates = others(before).into_iter().filter_map(|other| {
+        let mut plan = plan.clone();
+        *plan.pointer_mut(path)? = other;
+        serde_json::from_value(plan).ok()
+    });
+    candidates
+        .next_back()
+        .unwrap_or_else(|| panic!("nothing else fits {path}"))
+}
+
+/// What an image takes over, and what people read: no layer depends on it.
+const NO_INPUTS: [&str; 3] = ["/base/name", "/base/inherited", "/environment"];
+
+#[test]
+fn each_field_changes_the_keys_from_there_on_and_no_others() {
+    let plan = plan();
+    let keys = plan.keys();
+    let value = serde_json::to_value(&plan).expect("plans are values");
+    let mut found = Vec::new();
+    leaves(&value, "", &mut found);
+    assert!(found.len() > 60, "{found:?}");
+    for path in found {
+        if path.ends_with("/step") || NO_INPUTS.iter().any(|start| path.starts_with(start)) {
+            continue;
+        }
+        let known_to_the_base_alone =
+            ["/blob/", "/created_by", "/python_platform", "/environment/"]
+                .iter()
+                .any(|part| path.starts_with("/base/") && path.contains(part))
+                || path == "/base/interpreter/minor";
+        if known_to_the_base_alone || path.ends_with("diff_id") {
+            continue;
+        }
+        let first = path
+            .strip_prefix("/steps/")
+            .and_then(|rest| rest.split('/').next()?.parse().ok())
+            .unwrap_or(0);
+        let after = changed(&value, &path).keys();
+        assert_eq!(
+            after[..first],
+            keys[..first],
+            "{path} changes what is below"
+        );
+        for number in first..keys.len() {
+            assert_ne!(after[number], keys[number], "{path} leaves step {number}");
+        }
+    }
 }
 
 #[test]
-fn the_order_of_packages_counts() {
-    assert_eq!(
-        changed(|wishes, _| wishes.system_packages.reverse()).len(),
-        5
-    );
+fn another_base_changes_all_keys() {
+    let mut other = plan();
+    other.base.layers[0].diff_id = DiffId::new(Digest::of(b"other"));
+    assert!(other.keys().iter().zip(plan().keys()).all(|(a, b)| *a != b));
+}
+
+#[test]
+fn plans_survive_being_written() {
+    let text = serde_json::to_string(&plan()).expect("written");
+    let read: BuildPlan = serde_json::from_str(&text).expect("read");
+    assert_eq!(read, plan());
+    assert_eq!(read.keys(), plan().keys());
 }
 
 #[test]
 fn a_command_of_two_lines_is_refused() {
-    let mut wishes = wishes();
-    wishes.commands[0].command = "a\nb".to_owned();
+    let mut config = config();
+    config.build.as_mut().expect("it has one").run[0].command = "a\nb".to_owned();
     assert!(matches!(
-        BuildPlan::new(&wishes, &facts()),
+        BuildPlan::new(&config, &lock(), &implied(), SETTINGS),
         Err(CommandError::NewLine(_))
     ));
+}
+
+/// A backend that does nothing.
+struct Lister;
+
+impl Backend for Lister {
+    type Output = Vec<String>;
+
+    fn execute(&self, plan: &BuildPlan) -> Result<Self::Output> {
+        Ok(titles(plan))
+    }
+}
+
+#[test]
+fn a_backend_needs_the_plan_alone() {
+    assert_eq!(Lister.execute(&plan()).expect("it lists").len(), 7);
 }

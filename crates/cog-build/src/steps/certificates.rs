@@ -1,11 +1,12 @@
 //! Adds certificates to what the image trusts, by writing the files that `update-ca-certificates`
 //! would write: no container is needed, and a base without that program is served too.
 
-use cog_image::{Entry, EntryKind, Layer, StepRecord};
+use cog_image::{Entry, EntryKind, Layer};
 
 use crate::certificate::{BUNDLE, Certificates};
 use crate::context::temporary_folder;
 use crate::error::Result;
+use crate::step_output::StepOutput;
 use crate::workshop::Workshop;
 
 /// Where tools of the distribution find the certificate when they write the bundle again.
@@ -17,7 +18,7 @@ pub(crate) fn run(
     workshop: &Workshop<'_>,
     certificates: &Certificates,
     below: &[Layer],
-) -> Result<StepRecord> {
+) -> Result<StepOutput> {
     let pem = certificates.pem();
     let bundle = append(&bundle_of(workshop, below)?, &pem);
     let entry = |path: &str, content: Vec<u8>| Entry {
@@ -33,10 +34,7 @@ pub(crate) fn run(
     ];
     let options = workshop.layer_options("cog: certificates");
     let layer = workshop.store.add_layer_from_entries(entries, &options)?;
-    Ok(StepRecord {
-        layers: vec![layer],
-        facts: serde_json::Value::Null,
-    })
+    Ok(StepOutput::layer(layer))
 }
 
 /// The bundle as the layers `below` have it; empty if they have none.

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use cog_image::{Layer, StepRecord};
+use cog_image::Layer;
 
 use crate::command::Command;
 use crate::container::{Job, Mount};
 use crate::error::{BuildError, Result};
+use crate::plan::RunStep;
 use crate::secrets::SecretValue;
+use crate::step_output::StepOutput;
 use crate::workshop::Workshop;
 
 /// Where commands run: the base's root, since the project is not there yet.
@@ -18,21 +20,21 @@ const WORKING_DIR: &str = "/";
 /// the next command may count on them.
 const LEFT_OVERS: [&str; 2] = ["root/.cache/pip", "root/.cache/uv"];
 
-/// The layer that `command` makes on top of the layers `below`.
+/// The layer that the command of `step` makes on top of the layers `below`.
 pub(crate) fn run(
     workshop: &Workshop<'_>,
-    command: &Command,
-    environment: &[(String, String)],
+    step: &RunStep,
     secrets: &BTreeMap<String, SecretValue>,
     below: &[Layer],
-) -> Result<StepRecord> {
+) -> Result<StepOutput> {
+    let command = &step.command;
     let mounts = SecretFiles::write(command, secrets)?;
     let job = Job {
         title: command.command.clone(),
         arguments: ["/bin/sh", "-c", &command.command]
             .map(str::to_owned)
             .to_vec(),
-        environment: environment.to_vec(),
+        environment: step.environment.clone(),
         working_dir: WORKING_DIR.to_owned(),
         mounts: mounts.mounts(),
     };
@@ -42,10 +44,7 @@ pub(crate) fn run(
     let layer = workshop
         .store
         .add_layer_from_upper(upper.path(), &options)?;
-    Ok(StepRecord {
-        layers: vec![layer],
-        facts: serde_json::Value::Null,
-    })
+    Ok(StepOutput::layer(layer))
 }
 
 /// The secrets of a command as files outside of every layer, gone when dropped.

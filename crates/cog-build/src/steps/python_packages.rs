@@ -1,87 +1,70 @@
-//! Makes the virtual environment: resolves the requirements, installs wheels into a staging folder
-//! without running anything of the image, and splits the result into layers.
+//! Makes the virtual environment: installs the locked packages into a staging folder, wheels without running anything
+//! of the image, and splits the result into layers. `resolution` makes the lock.
 
 mod compile;
+mod in_container;
 mod layers;
 mod resolution;
+mod skeleton;
 
 use std::path::{Path, PathBuf};
 
-use cog_image::{Layer, Scratch, StepRecord};
-use serde::{Deserialize, Serialize};
+use cog_image::{Layer, Scratch};
+use cog_python::distribution::Prefix;
+use cog_python::requirements::Requirements;
+use cog_python::uv::Target;
 
 pub(crate) use compile::{CompileJob, compile};
 pub(crate) use layers::entry;
-pub(crate) use resolution::{Resolution, resolve_for_host};
+pub use resolution::Resolution;
+pub(crate) use resolution::{lock_for_host, lock_for_image};
 
-use crate::container::{Job, Mount};
-use crate::error::{BuildError, Result};
-use crate::python::distribution::Prefix;
-use crate::python::freeze::Freeze;
-use crate::python::venv::Interpreter;
-use crate::requirements::Requirements;
-use crate::uv::{Target, Uv, UvError, install_arguments, resolve_arguments};
+use crate::base::LockedBase;
+use crate::error::Result;
+use crate::lock::PackageSource;
+use crate::plan::PythonPackages;
+use crate::step_output::StepOutput;
 use crate::workshop::Workshop;
 
-/// What is to be installed, and for which Python.
+/// What is to be installed, and over which base.
+#[derive(Clone, Copy)]
 pub(crate) struct Packages<'a> {
-    pub(crate) requirements: &'a Requirements,
-    pub(crate) interpreter: &'a Interpreter,
-    /// By uv's name.
-    pub(crate) platform: &'a str,
-    /// The layers that bring the interpreter.
-    pub(crate) base: &'a [Layer],
-    /// Identifies them, and with them the exact Python.
-    pub(crate) base_id: &'a str,
-    /// The most layers that this step may make.
-    pub(crate) layer_limit: usize,
-}
-
-/// What later steps need to know of this one.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Facts {
-    /// Everything that was installed.
-    pub(crate) freeze: Vec<Freeze>,
+    pub(crate) step: &'a PythonPackages,
+    pub(crate) base: &'a LockedBase,
 }
 
 /// The layers of the environment, on top of the layers `below`.
 pub(crate) fn run(
     workshop: &Workshop<'_>,
-    packages: &Packages<'_>,
+    step: &PythonPackages,
+    base: &LockedBase,
     below: &[Layer],
-) -> Result<StepRecord> {
-    let uv = Uv::find(workshop.store.root(), workshop.reporter)?;
-    let staging = Staging::new(workshop, packages.requirements)?;
-    let target = Target {
-        python: packages.interpreter.minor.clone(),
-        platform: Some(packages.platform.to_owned()),
-    };
-    let resolution =
-        match resolution::resolve(workshop, &uv, &target, packages.requirements, &staging) {
-            Ok(resolution) => {
-                staging.write_pins(&resolution)?;
-                uv.install(&staging.pins(), &target, &staging.prefix())?;
-                resolution
-            }
-            // Only a container may run the code of source distributions.
-            Err(BuildError::Uv(error @ UvError::NeedsBuild(_))) => {
-                if workshop.engine.is_none() {
-                    return Err(error.into());
-                }
-                install_in_container(workshop, &uv, packages, &staging, below)?
-            }
-            Err(error) => return Err(error),
-        };
-    let prefix = Prefix::open(
-        &staging.prefix(),
-        &staging.artifacts(),
-        packages.interpreter,
-    )?;
+) -> Result<StepOutput> {
+    let uv = workshop.uv()?;
+    let packages = Packages { step, base };
+    let staging = Staging::new(workshop, &step.python.requirements)?;
+    staging.write_pins(&step.python.resolution)?;
+    match step.python.source {
+        PackageSource::Wheels => {
+            uv.install(&staging.pins(), &target(step), &staging.prefix())?;
+        }
+        PackageSource::SourceDistributions => {
+            in_container::install(workshop, &uv, step, &staging, below)?;
+        }
+    }
+    let prefix = Prefix::open(&staging.prefix(), &staging.artifacts(), &step.interpreter)?;
     let distributions = prefix.distributions()?;
-    let freeze = distributions.iter().map(|one| one.freeze.clone()).collect();
-    let layers = layers::make(workshop, packages, &resolution, &staging, &distributions)?;
-    let facts = serde_json::to_value(Facts { freeze }).expect("names and versions are text");
-    Ok(StepRecord { layers, facts })
+    Ok(StepOutput {
+        layers: layers::make(workshop, &packages, &staging, &distributions)?,
+        packages: distributions.iter().map(|one| one.freeze.clone()).collect(),
+    })
+}
+
+fn target(step: &PythonPackages) -> Target {
+    Target {
+        python: step.interpreter.minor.clone(),
+        platform: Some(step.platform.clone()),
+    }
 }
 
 /// A folder of the store in which packages are installed.
@@ -126,63 +109,5 @@ impl Staging {
             self.pins(),
             resolution.text(&self.artifacts()),
         )?)
-    }
-}
-
-/// Where the staging folder is in a container that builds.
-const WORK_DIR: &str = "/tmp/cog-build";
-const UV_PROGRAM: &str = "/tmp/cog-build-uv";
-
-/// Resolves and installs in a container over the layers `below`, where source distributions may be
-/// built. The layers stay as they are; the result is in the staging folder.
-fn install_in_container(
-    workshop: &Workshop<'_>,
-    uv: &Uv,
-    packages: &Packages<'_>,
-    staging: &Staging,
-    below: &[Layer],
-) -> Result<Resolution> {
-    let artifacts = Path::new(WORK_DIR).join("artifacts");
-    let input = resolution::input(
-        packages.requirements,
-        &packages.interpreter.minor,
-        &artifacts,
-    );
-    fs_err::write(staging.input(), input)?;
-    let script = format!(
-        "set -e\ncd {WORK_DIR}\n\
-         {UV_PROGRAM} {} --python {python} requirements.in --output-file pins.txt >/dev/null\n\
-         {UV_PROGRAM} {} --python {python} --prefix {WORK_DIR}/prefix -r pins.txt\n\
-         chmod -R a+rX {WORK_DIR}/prefix\n",
-        resolve_arguments().join(" "),
-        install_arguments().join(" "),
-        python = packages.interpreter.path,
-    );
-    let job = Job {
-        title: "building Python packages from source".to_owned(),
-        arguments: ["/bin/sh", "-c", &script].map(str::to_owned).to_vec(),
-        environment: vec![
-            ("HOME".into(), "/root".into()),
-            ("UV_CACHE_DIR".into(), format!("{WORK_DIR}/cache")),
-            ("UV_PYTHON_DOWNLOADS".into(), "never".into()),
-            ("NO_COLOR".into(), "1".into()),
-            ("UV_NO_PROGRESS".into(), "1".into()),
-        ],
-        working_dir: "/".to_owned(),
-        mounts: vec![
-            Mount::writable(staging.root(), WORK_DIR),
-            Mount::read_only(uv.program(), UV_PROGRAM),
-        ],
-    };
-    workshop.run_container(below, &job).map_err(explain_build)?;
-    let pins = fs_err::read_to_string(staging.pins())?;
-    Ok(Resolution::new(&pins, &artifacts))
-}
-
-/// The container's failure in the terms of uv's.
-fn explain_build(error: BuildError) -> BuildError {
-    match error {
-        BuildError::CommandFailed { output, .. } => UvError::installing(&output.join("\n")).into(),
-        other => other,
     }
 }

@@ -8,13 +8,15 @@ use serde_json::json;
 
 use super::python_packages::{CompileJob, compile, entry};
 use crate::error::{BuildError, Result};
-use crate::plan::key;
-use crate::python::distribution::{File, Source};
-use crate::python::freeze::Freeze;
-use crate::python::record::{self, Row};
-use crate::python::venv::Interpreter;
+use crate::lock::LockedRuntime;
+use crate::plan::{Bytecode, key};
 use crate::sdk::{self, VERSION};
+use crate::step_output::StepOutput;
 use crate::workshop::Workshop;
+use cog_python::distribution::{File, Source};
+use cog_python::freeze::Freeze;
+use cog_python::record::{self, Row};
+use cog_python::venv::Interpreter;
 
 /// Path of the `coglet` program, where it is not beside the running one.
 pub const COG_COGLET_BINARY: &str = "COG_COGLET_BINARY";
@@ -37,13 +39,13 @@ pub(crate) fn server_program() -> Result<PathBuf> {
         .ok_or_else(|| BuildError::NoServer { beside: current })
 }
 
-/// Identifies SDK and server by their content.
-pub(crate) fn id(workshop: &Workshop<'_>, server: &Path) -> Result<String> {
-    Ok(format!(
-        "{} {}",
-        sdk::digest(),
-        server_digest(workshop, server)?
-    ))
+/// SDK and server by their content.
+pub(crate) fn lock(workshop: &Workshop<'_>, server: &Path) -> Result<LockedRuntime> {
+    Ok(LockedRuntime {
+        version: VERSION.to_owned(),
+        sdk: sdk::digest(),
+        server: server_digest(workshop, server)?,
+    })
 }
 
 /// Hash of the server's program, remembered for the file as it is: hashing it takes a good part of
@@ -79,15 +81,17 @@ fn server_digest(workshop: &Workshop<'_>, server: &Path) -> Result<String> {
 pub(crate) fn run(
     workshop: &Workshop<'_>,
     interpreter: &Interpreter,
+    bytecode: Bytecode,
     server: &Path,
     base: &[Layer],
-) -> Result<StepRecord> {
+) -> Result<StepOutput> {
     let scratch = workshop.store.scratch()?;
     let files = sdk_files(scratch.path(), interpreter)?;
     let job = CompileJob {
         interpreter,
         packages: vec![files.as_slice()],
         root: scratch.path(),
+        bytecode,
         base,
     };
     let compiled = compile(workshop, &job)?;
@@ -107,10 +111,7 @@ pub(crate) fn run(
     });
     let options = workshop.layer_options("cog: runtime");
     let layer = workshop.store.add_layer_from_entries(entries, &options)?;
-    Ok(StepRecord {
-        layers: vec![layer],
-        facts: serde_json::Value::Null,
-    })
+    Ok(StepOutput::layer(layer))
 }
 
 /// SDK and server as installed packages.
@@ -182,7 +183,7 @@ fn info_files(freeze: &Freeze, interpreter: &Interpreter) -> Vec<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::python::freeze;
+    use cog_python::freeze;
 
     #[test]
     fn the_runtime_is_listed_as_installed() {

@@ -2,16 +2,18 @@
 
 use std::path::PathBuf;
 
-use cog_image::{Layer, StepRecord};
+use cog_image::Layer;
 
-use crate::base::{self, DebianFacts};
-use crate::container::{Job, Mount};
-use crate::debian::APT_SOURCES_PATH;
+use crate::base;
+use crate::container::{Job, Mount, Upper};
 use crate::error::Result;
+use crate::plan::SystemPackages;
+use crate::step_output::StepOutput;
 use crate::workshop::Workshop;
+use cog_debian::APT_SOURCES_PATH;
 
 /// What the package manager leaves behind that is of no use in an image, or differs each time.
-const LEFT_OVERS: [&str; 12] = [
+pub(crate) const LEFT_OVERS: [&str; 12] = [
     "var/lib/apt/lists",
     "var/cache/apt",
     "var/cache/debconf/config.dat-old",
@@ -39,15 +41,30 @@ apt-get $options -o APT::Update::Error-Mode=any update -qq
 apt-get $options install -qqy -o APT::Keep-Downloaded-Packages=true -- "$@"
 "#;
 
-/// The layer with `packages`, on top of the layers `below`. A base made of the archive's packages
-/// names no mirror, so it gets this machine's for the time.
+/// The layer with the packages of `step`, on top of the layers `below`.
 pub(crate) fn run(
     workshop: &Workshop<'_>,
-    packages: &[String],
-    environment: &[(String, String)],
-    debian: Option<&DebianFacts>,
+    step: &SystemPackages,
     below: &[Layer],
-) -> Result<StepRecord> {
+) -> Result<StepOutput> {
+    let upper = install(workshop, step, below)?;
+    let title = format!("cog: system packages {}", step.packages.join(" "));
+    let mut options = workshop.command_layer_options(title);
+    options.exclude = LEFT_OVERS.iter().map(PathBuf::from).collect();
+    let layer = workshop
+        .store
+        .add_layer_from_upper(upper.path(), &options)?;
+    Ok(StepOutput::layer(layer))
+}
+
+/// What changes when the packages of `step` are installed over the layers `below`. A base made of the archive's
+/// packages names no mirror, so it gets this machine's for the time.
+pub(crate) fn install(
+    workshop: &Workshop<'_>,
+    step: &SystemPackages,
+    below: &[Layer],
+) -> Result<Upper> {
+    let packages = &step.packages;
     let downloads = workshop
         .store
         .root()
@@ -59,7 +76,7 @@ pub(crate) fn run(
     let shell = ["/bin/sh", "-c", SCRIPT, "apt-get"].map(str::to_owned);
     let mut mounts = vec![Mount::writable(downloads, DOWNLOADS)];
     let scratch = workshop.store.scratch()?;
-    if let Some(debian) = debian {
+    if let Some(debian) = &step.release {
         let sources = scratch.path().join("sources");
         fs_err::write(&sources, debian.apt_sources()?)?;
         mounts.push(Mount::read_only(sources, APT_SOURCES_PATH));
@@ -67,19 +84,9 @@ pub(crate) fn run(
     let job = Job {
         title: format!("apt-get install {}", packages.join(" ")),
         arguments: shell.into_iter().chain(packages.iter().cloned()).collect(),
-        environment: environment.to_vec(),
+        environment: step.environment.clone(),
         working_dir: "/".to_owned(),
         mounts,
     };
-    let upper = workshop.run_container(below, &job)?;
-    let title = format!("cog: system packages {}", packages.join(" "));
-    let mut options = workshop.command_layer_options(title);
-    options.exclude = LEFT_OVERS.iter().map(PathBuf::from).collect();
-    let layer = workshop
-        .store
-        .add_layer_from_upper(upper.path(), &options)?;
-    Ok(StepRecord {
-        layers: vec![layer],
-        facts: serde_json::Value::Null,
-    })
+    workshop.run_container(below, &job)
 }

@@ -107,6 +107,15 @@ fn what_cannot_be_built_is_refused_at_once() {
     assert!(error.to_string().contains("`predict`"));
     project.config.weights = vec![cog_config::Weights::default()];
     assert!(matches!(project.build(&store), Err(BuildError::Weights)));
+    project.config.weights.clear();
+    project.config.runner = Some("run.py:Runner".into());
     project.build_section().gpu = true;
-    assert!(matches!(project.build(&store), Err(BuildError::Gpu)));
+    project.build_section().python_packages = vec!["torch".into()];
+    let error = project
+        .build(&store)
+        .expect_err("which torch decides about CUDA");
+    assert_eq!(
+        error.to_string(),
+        "torch version must be specified when using CUDA"
+    );
 }

@@ -1,7 +1,9 @@
 //! Python packages.
 
 use crate::support::{Project, file, shared_store, skipped, text};
-use cog_build::{BuildError, Cache, RequirementError, UvError};
+use cog_build::{BuildError, Cache};
+use cog_python::requirements::RequirementError;
+use cog_python::uv::UvError;
 
 fn requirements(project: &mut Project, lines: &[&str]) {
     project.build_section().python_packages = lines.iter().map(|&line| line.to_owned()).collect();
@@ -72,7 +74,7 @@ fn source_distributions_are_built_in_a_container() {
     let request = project.request(&store, None);
     let error = cog_build::build(&request, "test/image").expect_err("nothing can run");
     assert!(
-        matches!(error, BuildError::Uv(UvError::NeedsBuild(_))),
+        matches!(error, BuildError::NeedsContainer { .. }),
         "{error}"
     );
 }

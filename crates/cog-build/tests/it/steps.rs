@@ -107,6 +107,7 @@ fn commands_need_a_container(request: &cog_build::BuildRequest<'_>) {
         config: &config,
         secrets: Vec::new(),
         base: request.base.clone(),
+        options: request.options.clone(),
         schema: request.schema.clone(),
         ..*request
     };

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use cog_build::{
-    BaseChoice, BuildError, BuildRequest, BuiltImage, Cache, Event, Outcome, Reporter,
-    SchemaSource, UvError,
+    BaseChoice, BuildError, BuildRequest, BuiltImage, Cache, Event, Outcome, Reporter, SchemaSource,
 };
 use cog_config::{Build, Config, PythonVersion};
 use cog_engine::{Embedded, Engine, KernelProbe, Probe as _};
 use cog_image::{Compression, Store};
+use cog_python::uv::UvError;
 
 pub(crate) const MODEL: &str = "from cog import BaseRunner\n\n\nclass Runner(BaseRunner):\n    \
     def run(self, text: str) -> str:\n        return \"hello \" + text\n";
@@ -83,6 +83,7 @@ impl Project {
             store,
             engine,
             base: BaseChoice::Debian,
+            options: cog_config::Options::default(),
             cache: self.cache,
             secrets: self.secrets.clone(),
             schema: SchemaSource::Generate,

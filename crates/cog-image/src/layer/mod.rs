@@ -59,7 +59,8 @@ pub struct LayerOptions {
 }
 
 /// How a layer's blob is compressed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Compression {
     /// Zstandard: smaller and several times faster than gzip.
     #[default]

@@ -2,6 +2,7 @@
 //!
 //! What a flag means is decided in `settings` and the commands; this module only says what can be written.
 
+mod base_image;
 mod build;
 mod run;
 
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use base_image::{BaseImageCommand, MatrixArgs};
 pub(crate) use build::{BuildArgs, BuildFlags, EngineArg, ProgressArg};
 pub(crate) use run::{ExecArgs, GpuFlags, RunArgs, ServeArgs};
 
@@ -46,7 +48,13 @@ pub(crate) struct GlobalArgs {
     pub(crate) no_color: bool,
 
     /// Registry that short image names and default bases refer to
-    #[arg(long, global = true, hide = true, value_name = "HOST")]
+    #[arg(
+        long,
+        global = true,
+        hide = true,
+        value_name = "HOST",
+        env = "COG_REGISTRY_HOST"
+    )]
     pub(crate) registry: Option<String>,
 }
 
@@ -71,6 +79,9 @@ pub(crate) enum Command {
     Images(ImagesArgs),
     /// Remove what no image needs from the local store
     Prune(PruneArgs),
+    /// Tell about prebuilt base images
+    #[command(hide = true, subcommand)]
+    BaseImage(BaseImageCommand),
 }
 
 /// The project's config file, searched upwards from the current directory.

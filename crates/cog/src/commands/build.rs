@@ -7,7 +7,7 @@ use cog_image::{ExportOptions, ExportTarget, StoredImage, export};
 
 use crate::args::{BuildArgs, OutputArg};
 use crate::reporter::Steps;
-use crate::session::{Project, Session, build_request};
+use crate::session::{Project, Session};
 
 pub(crate) fn build(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<()> {
     let project = session.project(&args.flags.project)?;
@@ -19,7 +19,8 @@ pub(crate) fn build(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<(
     ));
     let reporter = Steps::new(session.printer);
     let store = session.store()?;
-    let mut request = build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
+    let mut request =
+        session.build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
     if args.no_cache {
         request.cache = Cache::Ignore;
     }

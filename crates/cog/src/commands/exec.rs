@@ -1,13 +1,15 @@
 //! `cog exec`: a command in the project's environment.
 
-use anyhow::bail;
 use cog_build::SchemaSource;
 
 use crate::args::ExecArgs;
 use crate::gpus::{self, Wanted};
 use crate::reporter::Steps;
 use crate::runtime::{Surroundings, environment};
-use crate::session::{Session, build_request};
+use crate::session::Session;
+use crate::terminal;
+
+use super::Exited;
 
 pub(crate) fn exec(session: &Session<'_>, args: &ExecArgs) -> anyhow::Result<()> {
     let project = session.project(&args.flags.project)?;
@@ -22,7 +24,8 @@ pub(crate) fn exec(session: &Session<'_>, args: &ExecArgs) -> anyhow::Result<()>
     )?;
     let reporter = Steps::new(session.printer);
     let store = session.store()?;
-    let mut request = build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
+    let mut request =
+        session.build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
     request.schema = SchemaSource::Omit;
     let surroundings =
         Surroundings::of_project(&request, &project, engine.as_ref(), &reporter)?.with_gpus(gpus);
@@ -31,11 +34,13 @@ pub(crate) fn exec(session: &Session<'_>, args: &ExecArgs) -> anyhow::Result<()>
         args.command.join(" "),
         engine.name(),
     ));
-    let exit = surroundings
-        .start_command(engine.as_ref(), args.command.clone(), &env)?
-        .wait()?;
+    let mut running = surroundings.start_command(engine.as_ref(), args.command.clone(), &env)?;
+    if let Some(terminal) = running.take_terminal() {
+        terminal::connect(terminal)?;
+    }
+    let exit = running.wait()?;
     if !exit.success() {
-        bail!("container exited with status {}", exit.shell_code());
+        return Err(Exited(exit.shell_code()).into());
     }
     Ok(())
 }

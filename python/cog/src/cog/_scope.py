@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import sys
 import threading
 from contextvars import ContextVar
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 NAME_LIMIT = 128
 SEGMENT_LIMIT = 4
+#: Of lists and objects in a metric. The server, and many a client, reads no deeper ones.
+DEPTH_LIMIT = 100
 _MODES = {"replace": "replace", "incr": "increment", "increment": "increment", "append": "append"}
 _INTEGER_LIMITS = (-(2**63), 2**64 - 1)
 
@@ -29,12 +33,15 @@ class MetricRecorder:
     def __init__(self, sink: Sink | None = None) -> None:
         self._sink = sink
         self._types: dict[str, str] = {}
-        self._lock = threading.Lock()
+        self._missing: set[str] = set()
+        # A signal handler or a finalizer may record, too, between two steps of ours.
+        self._lock = threading.RLock()
 
     def record(self, key: str, value: Any, mode: str | None = None) -> None:
         """Records a value: ``replace`` (default), ``incr`` adds a number, ``append`` adds to a list. None deletes."""
         wire_mode = _wire_mode(mode)
-        if self._sink is None:
+        sink = self._sink
+        if sink is None:
             return
         if value is None:
             self.delete(key)
@@ -44,20 +51,32 @@ class MetricRecorder:
         kind = type(value).__name__
         if wire_mode == "increment" and (isinstance(value, bool) or not isinstance(value, (int, float))):
             raise TypeError(f"Increment mode requires int or float, got {kind}")
+        if checked is None:
+            self._tell_missing(key, value)
+            return
         with self._lock:
             known = self._types.setdefault(key, kind)
             if known != kind:
                 raise TypeError(f"Metric '{key}' has type {known}, cannot set to {kind} without deleting first")
-            self._sink(key, checked, wire_mode)
+            sink(key, checked, wire_mode)
 
     def delete(self, key: str) -> None:
         """Forgets a metric, and its type."""
-        if self._sink is None:
+        sink = self._sink
+        if sink is None:
             return
         check_form(key)
         with self._lock:
             self._types.pop(key, None)
-            self._sink(key, None, "replace")
+            sink(key, None, "replace")
+
+    def _tell_missing(self, key: str, value: Any) -> None:
+        """Once for each name: JSON has no such number."""
+        if key in self._missing:
+            return
+        self._missing.add(key)
+        with contextlib.suppress(Exception):  # the stream is the model's, and this only a hint
+            print(f"metric '{key}' is {_number(value)}, which is no JSON: it is left out", file=sys.stderr)
 
     def __setitem__(self, key: str, value: Any) -> None:
         self.record(key, value)
@@ -98,7 +117,7 @@ class Scope:
         from .types import Path
 
         self._scratch_made = True
-        os.makedirs(self._scratch, exist_ok=True)
+        os.makedirs(self._scratch, mode=0o700, exist_ok=True)
         return Path(self._scratch)
 
     def close(self) -> bool:
@@ -188,16 +207,31 @@ def _wire_mode(mode: str | None) -> str:
         raise TypeError(f"Invalid metric mode: {mode!r}. Expected 'replace', 'incr', or 'append'.") from None
 
 
-def _checked(value: Any) -> Any:
-    """The value as JSON takes it; integers that do not fit 64 bits become floats."""
-    if isinstance(value, (bool, float, str)):
+def _checked(value: Any, depth: int = 0) -> Any:
+    """The value as JSON takes it: integers that do not fit 64 bits become floats, what is not finite becomes null."""
+    if isinstance(value, (bool, str)):
         return value
+    if isinstance(value, float):
+        return value if value - value == 0 else None
     if isinstance(value, int):
-        return value if _INTEGER_LIMITS[0] <= value <= _INTEGER_LIMITS[1] else float(value)
+        return value if _INTEGER_LIMITS[0] <= value <= _INTEGER_LIMITS[1] else _checked(_float(value))
+    if depth >= DEPTH_LIMIT:
+        raise ValueError(f"metric value must be nested at most {DEPTH_LIMIT} levels deep")
     if isinstance(value, list):
-        return [item if item is None else _checked(item) for item in value]
+        return [item if item is None else _checked(item, depth + 1) for item in value]
     if isinstance(value, dict):
-        return {str(key): item if item is None else _checked(item) for key, item in value.items()}
+        return {str(key): item if item is None else _checked(item, depth + 1) for key, item in value.items()}
     raise TypeError(
         f"Unsupported metric value type: {type(value).__name__}. Expected bool, int, float, str, list, or dict."
     )
+
+
+def _number(value: Any) -> str:
+    return float.__repr__(value) if isinstance(value, float) else "an integer too large for a float"
+
+
+def _float(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf")

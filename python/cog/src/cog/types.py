@@ -86,33 +86,72 @@ class File(io.IOBase):
         if scheme == "data":
             return io.BytesIO(data_of(str(value)))
         if scheme in ("http", "https"):
-            return URLFile(str(value))  # type: ignore[return-value]
+            return URLFile(str(value))
         raise ValueError(f"'{scheme}' is not a valid URL scheme. 'data', 'http', or 'https' is supported.")
 
 
-class URLFile:
+class URLFile(io.IOBase):
     """A file behind a URL, fetched when it is first used."""
-
-    __slots__ = ("__target__", "__url__", "name")
 
     def __init__(self, url: str, filename: str | None = None) -> None:
         if url.partition(":")[0] not in ("http", "https"):
             raise ValueError("URLFile requires URL to conform to HTTP or HTTPS protocol")
-        object.__setattr__(self, "name", filename or filename_of(url))
-        object.__setattr__(self, "__url__", url)
-        object.__setattr__(self, "__target__", None)
+        self.name = filename or filename_of(url)
+        self.__url__ = url
+        self.__target__: Any = None
 
     def _opened(self) -> Any:
-        target = object.__getattribute__(self, "__target__")
-        if target is None:
-            target = _fetch(object.__getattribute__(self, "__url__"))
-            object.__setattr__(self, "__target__", target)
-        return target
+        if self.__target__ is None:
+            self.__target__ = _fetch(self.__url__)
+        return self.__target__
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name.endswith("__"):
             raise AttributeError(name)
         return getattr(self._opened(), name)
+
+    # What every file has already, so that it is not looked for in the other one.
+
+    def read(self, *size: int) -> bytes:
+        content: bytes = self._opened().read(*size)
+        return content
+
+    def readline(self, *size: int) -> bytes:  # type: ignore[override]
+        line: bytes = self._opened().readline(*size)
+        return line
+
+    def readlines(self, *hint: int) -> list[bytes]:
+        lines: list[bytes] = self._opened().readlines(*hint)
+        return lines
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        is_seekable: bool = self._opened().seekable()
+        return is_seekable
+
+    def seek(self, *place: int) -> int:
+        position: int = self._opened().seek(*place)
+        return position
+
+    def tell(self) -> int:
+        position: int = self._opened().tell()
+        return position
+
+    def fileno(self) -> int:
+        descriptor: int = self._opened().fileno()
+        return descriptor
+
+    def close(self) -> None:
+        """Closes it if it was opened. Nothing is fetched for that."""
+        if self.__dict__.get("__target__") is not None:
+            self.__target__.close()
+
+    @property
+    def closed(self) -> bool:
+        target = self.__dict__.get("__target__")
+        return target is not None and bool(target.closed)
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._opened())
@@ -128,11 +167,10 @@ class URLFile:
         self._opened().__exit__(*exception)
 
     def __reduce__(self) -> tuple[type[URLFile], tuple[str, str]]:
-        return URLFile, (object.__getattribute__(self, "__url__"), self.name)
+        return URLFile, (self.__url__, self.name)
 
     def __repr__(self) -> str:
-        target = object.__getattribute__(self, "__target__")
-        shown = object.__getattribute__(self, "__url__") if target is None else target
+        shown = self.__url__ if self.__target__ is None else self.__target__
         return f"<URLFile {shown!r}>"
 
 

@@ -6,10 +6,11 @@ use cog_image::{Layer, Scratch};
 
 use crate::container::{Job, Mount};
 use crate::error::Result;
-use crate::python::bytecode::{self, Module, SCRIPT, Work};
-use crate::python::distribution::{File, Source};
-use crate::python::venv::Interpreter;
+use crate::plan::Bytecode;
 use crate::workshop::Workshop;
+use cog_python::bytecode::{self, Module, SCRIPT, Work};
+use cog_python::distribution::{File, Source};
+use cog_python::venv::Interpreter;
 
 /// Where the container finds the files to compile.
 const INPUT: &str = "/tmp/cog-compile/in";
@@ -24,6 +25,8 @@ pub(crate) struct CompileJob<'a> {
     pub(crate) packages: Vec<&'a [File]>,
     /// The folder that holds the files on the host.
     pub(crate) root: &'a Path,
+    /// Whether anything is to be compiled.
+    pub(crate) bytecode: Bytecode,
     /// The layers that bring the interpreter. No others: what is compiled must not depend on them,
     /// and unpacking them takes time.
     pub(crate) base: &'a [Layer],
@@ -35,8 +38,8 @@ pub(crate) struct Compiled {
     interpreter: Interpreter,
 }
 
-/// Compiles the files of `job` with the base's Python. Without containers nothing is compiled, which
-/// costs the first start of a model some time.
+/// Compiles the files of `job` with the base's Python. Where nothing is compiled, the
+/// first start of a model takes longer.
 pub(crate) fn compile(workshop: &Workshop<'_>, job: &CompileJob<'_>) -> Result<Compiled> {
     let interpreter = job.interpreter.clone();
     let packages: Vec<Vec<Module>> = job
@@ -45,7 +48,7 @@ pub(crate) fn compile(workshop: &Workshop<'_>, job: &CompileJob<'_>) -> Result<C
         .map(|files| modules(files, job))
         .collect();
     let work = Work::new(&packages, job.interpreter, workshop.worker_count(), OUTPUT);
-    if work.is_empty() || workshop.engine.is_none() {
+    if work.is_empty() || job.bytecode == Bytecode::Absent {
         return Ok(Compiled {
             output: None,
             interpreter,

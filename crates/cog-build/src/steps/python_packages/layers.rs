@@ -4,15 +4,15 @@
 use cog_image::{Entry, EntryKind, Layer, StepKey, StepRecord};
 
 use super::compile::{CompileJob, Compiled, compile};
-use super::{Packages, Resolution, Staging};
+use super::skeleton::skeleton;
+use super::{Packages, Staging};
 use crate::context::{self, directory};
 use crate::error::Result;
-use crate::plan::{Containers, KeyBuilder, key, list};
-use crate::python::distribution::{Distribution, File, Source};
-use crate::python::groups;
-use crate::python::venv;
-use crate::requirements::{ARTIFACTS_DIR, normalise};
+use crate::plan::{Bytecode, KeyBuilder, key, list};
 use crate::workshop::Workshop;
+use cog_python::distribution::{Distribution, File, Source};
+use cog_python::groups;
+use cog_python::requirements::{ARTIFACTS_DIR, normalise};
 
 const RECIPE: u32 = 2;
 
@@ -26,11 +26,10 @@ const REQUIREMENTS: &str = "tmp/requirements.txt";
 pub(super) fn make(
     workshop: &Workshop<'_>,
     packages: &Packages<'_>,
-    resolution: &Resolution,
     staging: &Staging,
     distributions: &[Distribution],
 ) -> Result<Vec<Layer>> {
-    let groups = groups::split(distributions, packages.layer_limit);
+    let groups = groups::split(distributions, packages.step.layer_limit);
     let shared = groups.len() - 1;
     let mut slots = Vec::new();
     for (number, group) in groups.into_iter().enumerate() {
@@ -39,7 +38,7 @@ pub(super) fn make(
         } else {
             (Vec::new(), String::new())
         };
-        let key = group_key(workshop, packages, resolution, &group)
+        let key = group_key(workshop, packages, &group)
             .field("frame", extra_id)
             .finish();
         let known = workshop
@@ -54,16 +53,17 @@ pub(super) fn make(
     }
     let missing = slots.iter().filter(|slot| slot.layer.is_none());
     let job = CompileJob {
-        interpreter: packages.interpreter,
+        interpreter: &packages.step.interpreter,
         packages: missing
             .flat_map(|slot| &slot.group)
             .filter(|one| !INSTALLERS.contains(&&*normalise(&one.freeze.name)))
             .map(|one| one.files.as_slice())
             .collect(),
         root: staging.root(),
-        base: packages.base,
+        bytecode: packages.step.bytecode,
+        base: &packages.base.layers,
     };
-    if workshop.containers() == Containers::Missing && !job.packages.is_empty() {
+    if job.bytecode == Bytecode::Absent && !job.packages.is_empty() {
         workshop.notice("no container can run here: Python packages are not compiled ahead");
     }
     let compiled = compile(workshop, &job)?;
@@ -114,21 +114,23 @@ impl Slot<'_> {
 fn group_key(
     workshop: &Workshop<'_>,
     packages: &Packages<'_>,
-    resolution: &Resolution,
     group: &[&Distribution],
 ) -> KeyBuilder {
     // What compiled files are like depends on the exact Python.
-    let compiler = match workshop.containers() {
-        Containers::Available => packages.base_id,
-        Containers::Missing => "",
+    let compiler = match packages.step.bytecode {
+        Bytecode::Compiled => packages.base.id(),
+        Bytecode::Absent => String::new(),
     };
     let key = key("python layer", RECIPE)
-        .field("interpreter", &packages.interpreter.path)
+        .field("interpreter", &packages.step.interpreter.path)
         .field("compiler", compiler)
         .field("timestamp", workshop.timestamp.to_string())
         .field("compression", format!("{:?}", workshop.compression));
     let parts = group.iter().flat_map(|one| {
-        let pin = resolution
+        let pin = packages
+            .step
+            .python
+            .resolution
             .pin(&normalise(&one.freeze.name))
             .unwrap_or_default();
         [pin.to_owned(), one.fingerprint.clone()]
@@ -138,24 +140,28 @@ fn group_key(
 
 /// Identifies what [`frame`] makes.
 fn frame_id(packages: &Packages<'_>) -> String {
-    let artifacts = packages.requirements.artifacts.iter();
+    let artifacts = packages.step.python.requirements.artifacts.iter();
     let hashes: Vec<&str> = artifacts.map(|artifact| artifact.sha256.as_str()).collect();
-    format!("{}{}", packages.requirements.text(), hashes.join(" "))
+    format!(
+        "{}{}",
+        packages.step.python.requirements.text(),
+        hashes.join(" ")
+    )
 }
 
 /// What makes the environment one, and where its packages came from.
 fn frame(packages: &Packages<'_>, staging: &Staging) -> Vec<Entry> {
-    let mut entries = venv::skeleton(packages.interpreter);
+    let mut entries = skeleton(&packages.step.interpreter);
     entries.push(context::temporary_folder());
     entries.push(Entry {
         path: REQUIREMENTS.into(),
-        kind: EntryKind::Bytes(packages.requirements.text().into_bytes()),
+        kind: EntryKind::Bytes(packages.step.python.requirements.text().into_bytes()),
         mode: 0o644,
     });
-    if !packages.requirements.artifacts.is_empty() {
+    if !packages.step.python.requirements.artifacts.is_empty() {
         entries.push(directory(ARTIFACTS_DIR.trim_start_matches('/')));
     }
-    for artifact in &packages.requirements.artifacts {
+    for artifact in &packages.step.python.requirements.artifacts {
         entries.push(Entry {
             path: artifact.image_path().trim_start_matches('/').into(),
             kind: EntryKind::File(staging.artifacts().join(&artifact.project_path)),

@@ -3,14 +3,16 @@
 
 use std::path::Path;
 
-use cog_image::StepRecord;
-use serde_json::json;
+use cog_image::{Layer, StepRecord};
+use cog_python::requirements::{ARTIFACTS_DIR, Requirements};
+use cog_python::uv::{Builds, Target, Uv, UvError};
+use serde::{Deserialize, Serialize};
 
-use super::Staging;
+use super::{Staging, in_container};
+use crate::base::LockedBase;
 use crate::error::Result;
+use crate::lock::{LockedPython, PackageSource};
 use crate::plan::{key, list};
-use crate::requirements::{ARTIFACTS_DIR, Requirements};
-use crate::uv::{Builds, Target, Uv};
 use crate::workshop::Workshop;
 
 /// What models use without saying so, because the SDK of the reference brought it.
@@ -23,18 +25,18 @@ const INSTALLER: &str = "pip";
 /// `pkg_resources`, which version 82 dropped.
 const OLD_SETUPTOOLS: &str = "setuptools<82";
 
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
 /// Pinned packages, with hashes, and the options that say where they are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Resolution {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolution {
     /// Local artifacts are named by their URL in the image.
     pins: String,
 }
 
 impl Resolution {
     /// The output of uv, which had the local artifacts in the folder `artifacts`.
-    pub(super) fn new(pins: &str, artifacts: &Path) -> Self {
+    pub(crate) fn new(pins: &str, artifacts: &Path) -> Self {
         let image = file_url(Path::new(ARTIFACTS_DIR));
         Self {
             pins: pins.replace(&file_url(artifacts), &image),
@@ -42,14 +44,15 @@ impl Resolution {
     }
 
     /// The requirements file to install from, with the local artifacts in the folder `artifacts`.
-    pub(super) fn text(&self, artifacts: &Path) -> String {
+    pub(crate) fn text(&self, artifacts: &Path) -> String {
         self.pins
             .replace(&file_url(Path::new(ARTIFACTS_DIR)), &file_url(artifacts))
     }
 
     /// The lines that pin the package `name` (normalised): version and hashes, or URL.
     pub(super) fn pin(&self, name: &str) -> Option<&str> {
-        let starts = |line: &str| crate::requirements::package_name(line).as_deref() == Some(name);
+        let starts =
+            |line: &str| cog_python::requirements::package_name(line).as_deref() == Some(name);
         let begin = self.line_starts().find(|&at| starts(&self.pins[at..]))?;
         let end = self
             .line_starts()
@@ -64,55 +67,78 @@ impl Resolution {
     }
 }
 
-/// Resolves `requirements` for `target` to wheels.
-pub(super) fn resolve(
+/// Locks `requirements` for the Python and platform of `base`. Where that takes source distributions, these are
+/// built over the layers that `foundation` gives.
+pub(crate) fn lock_for_image(
     workshop: &Workshop<'_>,
+    base: &LockedBase,
+    requirements: &Requirements,
+    foundation: impl FnOnce() -> Result<Vec<Layer>>,
+) -> Result<LockedPython> {
+    let target = Target {
+        python: base.interpreter.minor.clone(),
+        platform: Some(base.python_platform.clone()),
+    };
+    remembered(workshop, &target, requirements, |staging| {
+        let uv = workshop.uv()?;
+        match wheels(&uv, &target, requirements, staging, Builds::Never) {
+            Err(UvError::NeedsBuild(_)) if workshop.engine.is_some() => {
+                let interpreter = &base.interpreter.path;
+                let resolution = in_container::resolve(
+                    workshop,
+                    &uv,
+                    interpreter,
+                    &target,
+                    requirements,
+                    &foundation()?,
+                )?;
+                Ok((resolution, PackageSource::SourceDistributions))
+            }
+            result => Ok((result?, PackageSource::Wheels)),
+        }
+    })
+}
+
+/// Locks `requirements` for a Python of this machine, where source distributions may be built.
+pub(crate) fn lock_for_host(
+    workshop: &Workshop<'_>,
+    python: &str,
+    requirements: &Requirements,
+) -> Result<LockedPython> {
+    let target = Target {
+        python: python.to_owned(),
+        platform: None,
+    };
+    remembered(workshop, &target, requirements, |staging| {
+        let uv = workshop.uv()?;
+        let resolution = wheels(&uv, &target, requirements, staging, Builds::Allowed)?;
+        Ok((resolution, PackageSource::Wheels))
+    })
+}
+
+fn wheels(
     uv: &Uv,
     target: &Target,
     requirements: &Requirements,
     staging: &Staging,
-) -> Result<Resolution> {
-    remembered(workshop, target, requirements, || {
-        let artifacts = staging.artifacts();
-        fs_err::write(
-            staging.input(),
-            input(requirements, &target.python, &artifacts),
-        )?;
-        let pins = uv.resolve(&staging.input(), target, Builds::Never)?;
-        Ok(Resolution::new(
-            &with_options(requirements, &pins),
-            &artifacts,
-        ))
-    })
-}
-
-/// Resolves `requirements` for the host's Python, where source distributions may be built. Returns
-/// the requirements file to install from.
-pub(crate) fn resolve_for_host(
-    workshop: &Workshop<'_>,
-    uv: &Uv,
-    target: &Target,
-    requirements: &Requirements,
-    folder: &Path,
-) -> Result<String> {
-    for artifact in &requirements.artifacts {
-        artifact.stage(folder)?;
-    }
-    let resolution = remembered(workshop, target, requirements, || {
-        let file = folder.join("requirements.in");
-        fs_err::write(&file, input(requirements, &target.python, folder))?;
-        let pins = uv.resolve(&file, target, Builds::Allowed)?;
-        Ok(Resolution::new(&with_options(requirements, &pins), folder))
-    })?;
-    Ok(resolution.text(folder))
+    builds: Builds,
+) -> Result<Resolution, UvError> {
+    let artifacts = staging.artifacts();
+    let text = input(requirements, &target.python, &artifacts);
+    fs_err::write(staging.input(), text).map_err(UvError::Cache)?;
+    let pins = uv.resolve(&staging.input(), target, builds)?;
+    Ok(Resolution::new(
+        &with_options(requirements, &pins),
+        &artifacts,
+    ))
 }
 
 fn remembered(
     workshop: &Workshop<'_>,
     target: &Target,
     requirements: &Requirements,
-    resolve: impl FnOnce() -> Result<Resolution>,
-) -> Result<Resolution> {
+    resolve: impl FnOnce(&Staging) -> Result<(Resolution, PackageSource)>,
+) -> Result<LockedPython> {
     let key = key("resolution", RECIPE)
         .field(
             "requirements",
@@ -125,17 +151,24 @@ fn remembered(
         .iter()
         .map(|artifact| &artifact.sha256);
     let key = list(key, "artifact", artifacts).finish();
-    let pins = |record: &StepRecord| record.facts["pins"].as_str().map(str::to_owned);
-    if let Some(pins) = workshop.recorded(&key)?.as_ref().and_then(pins) {
-        return Ok(Resolution { pins });
-    }
-    let resolution = resolve()?;
-    let record = StepRecord {
-        layers: Vec::new(),
-        facts: json!({ "pins": resolution.pins }),
+    let known = workshop.recorded(&key)?;
+    let known = known.and_then(|record| serde_json::from_value(record.facts).ok());
+    let (resolution, source) = if let Some(known) = known {
+        known
+    } else {
+        let answer = resolve(&Staging::new(workshop, requirements)?)?;
+        let record = StepRecord {
+            layers: Vec::new(),
+            facts: serde_json::to_value(&answer).expect("pins are text"),
+        };
+        workshop.store.record_step(&key, &record)?;
+        answer
     };
-    workshop.store.record_step(&key, &record)?;
-    Ok(resolution)
+    Ok(LockedPython {
+        requirements: requirements.clone(),
+        resolution,
+        source,
+    })
 }
 
 /// The requirements file that uv reads: what the project asks for, what it uses without asking,
@@ -169,7 +202,7 @@ fn extras(requirements: &Requirements, python: &str) -> Vec<&'static str> {
         extras.push(OLD_SETUPTOOLS);
     }
     extras.retain(|extra| {
-        let name = crate::requirements::package_name(extra);
+        let name = cog_python::requirements::package_name(extra);
         !name.is_some_and(|name| requirements.mentions(&name))
     });
     extras

@@ -1,6 +1,7 @@
 """Frames to and from the server: a 32-bit little-endian length and that many bytes of JSON.
 
-A frame is never torn: a cancelation that arrives while one is written is raised afterwards.
+A frame is never torn: a cancelation that arrives while one is written is raised afterwards, and what a signal handler
+or a finalizer of the model sends meanwhile waits. A process that the model forks has no channel.
 """
 
 from __future__ import annotations
@@ -29,12 +30,14 @@ class NoRoom(Exception):
 
 
 class Protection:
-    """Of a thread, while it does what a cancelation must not interrupt."""
+    """Of a thread, while it does what neither a cancelation nor a signal handler of the model must interrupt."""
 
-    __slots__ = ("after", "depth")
+    __slots__ = ("after", "depth", "inside")
 
     def __init__(self) -> None:
         self.depth = 0
+        #: The model's code has called what is done here: what was held back is raised there.
+        self.inside = True
         #: Called when it has left.
         self.after: Callable[[], None] | None = None
 
@@ -50,20 +53,38 @@ class Channel:
         self._spill_directory = spill_directory
         self._spilled = 0
         self._lock = threading.RLock()
+        self._is_writing = False
+        #: Frames of the thread that writes just now.
+        self._waiting: list[bytes] = []
         self._buffer = bytearray()
         self.owner = os.getpid()
         #: Of the threads that a cancelation can interrupt.
         self._protections: dict[int, Protection] = {}
         #: Sends log text that is held back and has to go before any other frame.
         self.release_logs: Callable[[], None] | None = None
+        os.register_at_fork(after_in_child=self._disown)
+
+    def _disown(self) -> None:
+        """In a forked process: the pipes are its parent's."""
+        # Another thread of the parent may have held it.
+        self._lock = threading.RLock()
+        os.close(self._incoming)
+        os.close(self._outgoing)
+        self._incoming = self._outgoing = -1
 
     # Writing
 
-    def send(self, message: dict[str, Any]) -> None:
-        """Writes one frame. In a forked child nothing is written: the pipe is not the child's."""
+    def send(self, message: dict[str, Any], limit: int | None = None) -> None:
+        """Writes one frame. In a forked child nothing is written: the pipe is not the child's.
+
+        ValueError if it is larger than the limit; that of the server is 64 MiB.
+        """
         if self.release_logs is not None and message["type"] != "log":
             self.release_logs()
-        self._write(_frame(_encode(message).encode("utf-8", "surrogatepass")))
+        body = _encode(message).encode("utf-8", "surrogatepass")
+        if limit is not None and len(body) > limit:
+            raise ValueError(f"a {message['type']} of {len(body)} bytes is larger than {limit}")
+        self._write(_frame(body))
 
     def send_value(self, message: dict[str, Any], key: str, text: str) -> None:
         """Writes a frame with JSON ``text`` as its last member, or as a file if it is large.
@@ -76,7 +97,7 @@ class Channel:
         if len(text) > SPILL_BYTES // 4 and self._spill_directory:
             data = text.encode("utf-8", "surrogatepass")
             if len(data) > SPILL_BYTES:
-                self.send({**message, f"{key}_file": self._spill(data)})
+                self._send_spilled(message, key, data)
                 return
         head = ",".join(
             [
@@ -88,8 +109,14 @@ class Channel:
 
     def send_raw(self, message: dict[str, Any], key: str, text: str) -> None:
         """Writes a frame with a large string as its last member."""
-        path = self._spill(text.encode("utf-8", "surrogatepass"))
-        self.send({**message, f"{key}_file": path, "raw": True})
+        self._send_spilled({**message, "raw": True}, key, text.encode("utf-8", "surrogatepass"))
+
+    def _send_spilled(self, message: dict[str, Any], key: str, data: bytes) -> None:
+        self.enter()
+        try:
+            self.send({**message, f"{key}_file": self._spill(data)})
+        finally:
+            self.leave()
 
     def _spill(self, data: bytes) -> str:
         with self._lock:
@@ -97,7 +124,7 @@ class Channel:
             name = f"worker-{os.getpid()}-{self._spilled}.json"
         path = os.path.join(self._spill_directory or "/tmp", name)
         try:
-            with open(path, "wb") as file:
+            with open(path, "wb", opener=_private) as file:
                 file.write(data)
         except OSError as error:
             if os.path.exists(path):
@@ -111,13 +138,25 @@ class Channel:
         self.enter()
         try:
             with self._lock:
-                written = os.write(self._outgoing, frame)
-                while written < len(frame):  # a signal came between
-                    written += os.write(self._outgoing, frame[written:])
-        except BrokenPipeError:
-            os._exit(1)  # the server is gone, and nobody is left to tell
+                if self._is_writing:
+                    self._waiting.append(frame)
+                    return
+                self._is_writing = True
+                self._write_whole(frame)
+                self._is_writing = False
+                while self._waiting:
+                    self._is_writing = True
+                    self._write_whole(self._waiting.pop(0))
+                    self._is_writing = False
+        except OSError:
+            os._exit(1)  # the server is gone, or the model has closed the pipe: nobody is left to tell
         finally:
             self.leave()
+
+    def _write_whole(self, frame: bytes) -> None:
+        written = os.write(self._outgoing, frame)
+        while written < len(frame):  # a signal came between
+            written += os.write(self._outgoing, frame[written:])
 
     def protect(self) -> Protection:
         """From now on, this thread's sections between `enter` and `leave` are known."""
@@ -178,6 +217,10 @@ class Channel:
     def fileno(self) -> int:
         """For event loops: where frames arrive."""
         return self._incoming
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _frame(body: bytes) -> bytes:

@@ -3,28 +3,49 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import time
 
 from .. import _scope
 from .._scope import Scope
-from . import loop, signals
+from . import ending, health, loop, signals
 from .channel import Channel
-from .encode import Encoded, encode
-from .errors import described
-from .health import TIME_LIMIT_SECONDS, TIMED_OUT, answer, healthy
+from .encode import encode, encode_item
+from .ending import CANCELED, metric_sink, send_chunk
+from .foreign import leave_if_forked, quietly
 from .logs import Logs, task_prediction
 from .main import fail_setup
 from .model import Model, scratch_directory, spill_directory
-from .serial import failure, finish, metric_sink, send_chunk
 
 TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
 if TYPE_CHECKING:
     from typing import Any
 
+    from .ending import End
+
+#: A task that goes on although it was canceled is canceled again after so long.
+AGAIN_SECONDS = 5.0
+
 
 def serve(model: Model, channel: Channel, logs: Logs) -> None:
     """Until the server says so, or is gone."""
-    loop.run(Concurrent(model, channel, logs).serve())
+    worker = Concurrent(model, channel, logs)
+    worker.set_up()
+    worker.serve()
+
+
+class Running:
+    """What is known of a prediction that has not ended."""
+
+    __slots__ = ("canceled_at", "is_canceled", "opened", "scope", "task")
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.opened: list[Any] = []
+        self.is_canceled = False
+        self.canceled_at = 0.0
+        self.task: asyncio.Task[None]
 
 
 class Concurrent:
@@ -36,103 +57,217 @@ class Concurrent:
         self._logs = logs
         logs.attribute_pieces()
         self._spill = spill_directory()
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._canceled: set[str] = set()
-        self._ended = asyncio.Event()
-        self._serial = asyncio.Lock()
-        self._background: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop
+        self._running: dict[str, Running] = {}
+        self._is_ending = False
+        self._checks = health.Checks(model, channel)
+        #: The model's own health check, as long as it runs. One at a time: it may be deaf to being canceled.
+        self._check: asyncio.Task[Any] | None = None
+        #: Tasks are kept alive by whoever needs them.
+        self._answers: set[asyncio.Task[None]] = set()
 
-    async def serve(self) -> None:
-        """Sets up, then reads frames until there are no more to come."""
+    def set_up(self) -> None:
+        """Outside of the loop, where a `setup` that is not async may run one itself."""
         try:
+            self._loop = loop.new()
             waiting = self._model.call_setup()
-            if hasattr(waiting, "__await__"):
-                await waiting
+            if self._loop.is_closed():
+                self._loop = loop.new()
+            asyncio.set_event_loop(self._loop)
+            loop.complete(self._loop, self._begin(waiting))
         except BaseException as error:
             fail_setup(self._channel, "setup failed", error)
+
+    async def _begin(self, waiting: Any) -> None:
+        if hasattr(waiting, "__await__"):
+            await waiting
+        # Here, because what comes of it begins with the context that setup has made.
+        self._loop.add_reader(self._channel.fileno(), self._on_readable)
+
+    def serve(self) -> None:
+        """Reads frames until there are no more to come, and what they have begun has ended."""
+        protection = self._channel.protect()
+        protection.depth = 1
         self._logs.flush(None)
         signals.outlive_termination()
-        asyncio.get_running_loop().add_reader(self._channel.fileno(), self._on_readable)
         self._channel.send({"type": "ready"})
-        await self._ended.wait()
-        asyncio.get_running_loop().remove_reader(self._channel.fileno())
-        if self._tasks:
-            await asyncio.wait(list(self._tasks.values()))
+        loop.run(self._loop, lambda: self._is_ending and not self._running, protection)
+        self._loop.remove_reader(self._channel.fileno())
+        quietly(loop.close, self._loop)
 
     def _on_readable(self) -> None:
-        if not self._channel.feed():
-            os._exit(1)  # the server is gone, and nobody waits for what still runs
-        while True:
-            message = self._channel.buffered()
-            if message is None:
-                return
-            self._on_message(message)
+        leave_if_forked()
+        # A frame that was read must not get lost between two steps of ours.
+        self._channel.enter()
+        try:
+            if not self._channel.feed():
+                os._exit(1)  # the server is gone, and nobody waits for what still runs
+            while True:
+                message = self._channel.buffered()
+                if message is None:
+                    return
+                self._on_message(message)
+        finally:
+            self._channel.leave()
 
     def _on_message(self, message: dict[str, Any]) -> None:
         kind = message["type"]
         if kind == "predict":
-            prediction = message["id"]
-            self._tasks[prediction] = asyncio.get_running_loop().create_task(self._predict(message))
+            self._on_predict(message)
         elif kind == "cancel":
-            task = self._tasks.get(message["id"])
-            if task is not None:
-                self._canceled.add(message["id"])
-                # Not at once: a task that is canceled before its first step never runs, and nothing would be sent.
-                asyncio.get_running_loop().call_soon(task.cancel)
+            self._on_cancel(message["id"])
         elif kind == "healthcheck":
-            task = asyncio.get_running_loop().create_task(self._health(message["seq"]))
-            self._background.add(task)
-            task.add_done_callback(self._background.discard)
+            self._on_health(message["seq"])
         elif kind == "shutdown":
-            self._ended.set()
+            self._is_ending = True
+            self._loop.stop()
 
-    async def _predict(self, message: dict[str, Any]) -> None:
+    def _on_predict(self, message: dict[str, Any]) -> None:
+        prediction: str = message["id"]
+        running = Running(
+            Scope(message.get("context"), metric_sink(self._channel, prediction), scratch_directory(prediction))
+        )
+        self._running[prediction] = running
+        self._logs.attribution.live.add(prediction)
+        running.task = self._task(self._predict(message, running))
+        running.task.add_done_callback(lambda task: self._on_task_done(prediction, task))
+
+    def _task(self, coroutine: Any) -> asyncio.Task[Any]:
+        """Not through the loop, whose factory of tasks may be the model's."""
+        return asyncio.Task(coroutine, loop=self._loop)
+
+    def _on_cancel(self, prediction: str) -> None:
+        """The server repeats it until the prediction has ended."""
+        running = self._running.get(prediction)
+        if running is None:
+            return
+        now = time.monotonic()
+        if running.is_canceled and (now - running.canceled_at < AGAIN_SECONDS or self._cleans_up(running)):
+            return
+        running.is_canceled = True
+        running.canceled_at = now
+        running.task.cancel()
+
+    def _cleans_up(self, running: Running) -> Any:
+        return quietly(cleans_up, running.task, otherwise=True)
+
+    async def _predict(self, message: dict[str, Any], running: Running) -> None:
         """A task of its own around the model's, so that no cancelation can keep the last frame from being sent."""
         prediction: str = message["id"]
-        opened: list[Any] = []
-        scope = Scope(message.get("context"), metric_sink(self._channel, prediction), scratch_directory(prediction))
-        self._logs.attribution.live.add(prediction)
         task_prediction.set(prediction)
-        _scope.enter(scope)
+        _scope.enter(running.scope)
         try:
-            end = await self._run(prediction, self._model.inputs.arguments(message, opened))
+            end = await self._run(prediction, self._model.inputs.arguments(message, running.opened))
+            leave_if_forked()
         except BaseException as error:
-            end = failure(error, prediction in self._canceled)
-        if prediction in self._canceled:
-            end = ({"status": "canceled"}, None)
-        if scope.close():
-            end[0]["scratch"] = True
-        for file in opened:
-            file.close()
-        self._logs.flush(prediction)
-        self._logs.attribution.live.discard(prediction)
-        self._canceled.discard(prediction)
-        del self._tasks[prediction]
-        finish(self._channel, prediction, *end)
+            leave_if_forked(error)
+            end = CANCELED if running.is_canceled else ending.failure(error)
+        self._end(prediction, end)
 
-    async def _run(self, prediction: str, arguments: dict[str, Any]) -> tuple[dict[str, Any], Encoded | None]:
+    def _on_task_done(self, prediction: str, task: asyncio.Task[None]) -> None:
+        """Mostly nothing is left to do. But a task that is canceled before its first step, as the model can do,
+        never runs."""
+        if prediction in self._running:
+            error = None if task.cancelled() else task.exception()
+            self._end(prediction, ending.failure(error or asyncio.CancelledError()))
+
+    async def _run(self, prediction: str, arguments: dict[str, Any]) -> End:
         output = self._model.handler(**arguments)
         if hasattr(output, "__await__"):
             output = await output
-        if hasattr(output, "__anext__"):
-            async for item in output:
-                send_chunk(self._channel, prediction, encode(item, self._spill))
-            return {"status": "succeeded", "stream": True}, None
-        if hasattr(output, "__next__") and not hasattr(output, "read"):
-            for item in output:
-                send_chunk(self._channel, prediction, encode(item, self._spill))
-            return {"status": "succeeded", "stream": True}, None
-        return {"status": "succeeded"}, encode(output, self._spill)
-
-    async def _health(self, number: int) -> None:
-        check = self._model.healthcheck
-        if not asyncio.iscoroutinefunction(check):
-            await asyncio.get_running_loop().run_in_executor(None, answer, self._model, self._channel, number)
-            return
+        leave_if_forked()
+        is_async = hasattr(output, "__anext__")
+        if not is_async and (not hasattr(output, "__next__") or hasattr(output, "read")):
+            return {"status": "succeeded"}, encode(output, self._spill)
         try:
-            outcome = healthy(await asyncio.wait_for(check(), TIME_LIMIT_SECONDS))
-        except (asyncio.TimeoutError, TimeoutError):
-            outcome = {"ok": False, "error": TIMED_OUT}
+            if is_async:
+                async for item in output:
+                    self._send_item(prediction, item)
+            else:
+                for item in output:
+                    self._send_item(prediction, item)
+        except BaseException:
+            # Now, rather than when its prediction is over.
+            await _close(output)
+            raise
+        return {"status": "succeeded", "stream": True}, None
+
+    def _send_item(self, prediction: str, item: Any) -> None:
+        leave_if_forked()
+        send_chunk(self._channel, prediction, encode_item(item, self._spill))
+
+    def _end(self, prediction: str, end: End) -> None:
+        """Once."""
+        running = self._running.get(prediction)
+        if running is None:
+            return
+        self._channel.enter()
+        try:
+            end = CANCELED if running.is_canceled else end
+            end = ending.conclude(prediction, end, running.scope, running.opened, self._logs)
+            self._logs.attribution.live.discard(prediction)
+            del self._running[prediction]
+            ending.finish(self._channel, prediction, end)
+        finally:
+            self._channel.leave()
+        if self._is_ending:
+            self._loop.stop()
+
+    def _on_health(self, number: int) -> None:
+        if not asyncio.iscoroutinefunction(self._model.healthcheck):
+            self._checks.begin(number)
+            return
+        task = self._task(self._answer(number))
+        self._answers.add(task)
+        task.add_done_callback(self._answers.discard)
+
+    async def _answer(self, number: int) -> None:
+        deadline = self._loop.time() + health.TIME_LIMIT_SECONDS
+        outcome = health.TIMED_OUT
+        try:
+            if await self._has_ended(deadline):
+                assert self._model.healthcheck is not None
+                self._check = self._task(self._model.healthcheck())
+                if await self._has_ended(deadline):
+                    outcome = health.healthy(self._check.result())
+                else:
+                    self._check.cancel()
         except BaseException as error:
-            outcome = {"ok": False, "error": f"Healthcheck failed: {described(error)}"}
+            outcome = health.failed(error)
         self._channel.send({"type": "health", "seq": number, **outcome})
+
+    async def _has_ended(self, deadline: float) -> bool:
+        check = self._check
+        if check is None or check.done():
+            return True
+        await asyncio.wait({check}, timeout=max(deadline - self._loop.time(), 0))
+        return check.done()
+
+
+async def _close(output: Any) -> None:
+    try:
+        if hasattr(output, "aclose"):
+            await output.aclose()
+        elif hasattr(output, "close"):
+            output.close()
+    except BaseException as error:
+        leave_if_forked(error)
+
+
+def cleans_up(task: asyncio.Task[Any]) -> bool:
+    """Whether it is handling a cancelation just now, as far as that can be seen: asks what holds a `CancelledError`."""
+    awaited: Any = task
+    for _ in range(100):
+        if type(awaited) is asyncio.Task:
+            awaited = awaited.get_coro()
+        held = gc.get_referents(awaited)
+        if any(issubclass(type(one), asyncio.CancelledError) for one in held):
+            return True
+        names = ("cr_await", "ag_await", "gi_yieldfrom")
+        inner = next((found for name in names if (found := getattr(awaited, name, None)) is not None), None)
+        # A step of an async generator, or of a future, tells nobody but the garbage collector whose it is.
+        steps = (one for one in held if type(one).__name__ == "async_generator" or type(one) is asyncio.Task)
+        awaited = next(steps, None) if inner is None else inner
+        if awaited is None:
+            return False
+    return True

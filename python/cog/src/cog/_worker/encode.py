@@ -7,14 +7,19 @@ import json
 import os
 import sys
 
+from . import copies
 from .channel import SPILL_BYTES
 
 TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
-#: Read at once from an open file.
-COPY_BYTES = 1024 * 1024
+    #: What tells the server of a file.
+    Marker = Callable[[Any, str | None], dict[str, Any]]
+
+#: Files, and what may hold some where the server looks for them.
+_MAYBE_FILES = (list, tuple, set, frozenset, os.PathLike, io.IOBase)
 
 #: The common case: already JSON, no walk needed.
 _PLAIN = (str, int, float, bool, type(None))
@@ -39,24 +44,41 @@ class Encoded:
 
 
 def encode(value: Any, spill_directory: str | None) -> Encoded:
-    """One output, or one item of a stream."""
+    """What the model has returned. Its files are read when it is told: it has nothing left to do with them."""
+    return _encoded(value, spill_directory, _file_marker)
+
+
+def encode_item(value: Any, spill_directory: str | None) -> Encoded:
+    """One item of a stream. Its files are copied now: the generator may change them as soon as it goes on."""
+    return _encoded(value, spill_directory, _copied_marker)
+
+
+def _encoded(value: Any, spill_directory: str | None, marker: Marker) -> Encoded:
     if type(value) is str and len(value) > SPILL_BYTES and spill_directory:
         return Encoded(value, raw=True)
     if type(value) in _PLAIN:
         return Encoded(_json(value))
+    if not isinstance(value, _MAYBE_FILES) and not is_generator(value):
+        return Encoded(_json(value))
+    try:
+        return _with_files(value, spill_directory, marker)
+    except BaseException:
+        copies.discard()
+        raise
+
+
+def _with_files(value: Any, spill_directory: str | None, marker: Marker) -> Encoded:
     if is_file(value):
-        return Encoded(_json(_file_marker(value, spill_directory)), True)
-    if isinstance(value, (list, tuple, set, frozenset)) or is_generator(value):
-        files: list[int] = []
-        items = []
-        for index, item in enumerate(value):
-            if is_file(item):
-                files.append(index)
-                items.append(_file_marker(item, spill_directory))
-            else:
-                items.append(item)
-        return Encoded(_json(items), files or False)
-    return Encoded(_json(value))
+        return Encoded(_json(marker(value, spill_directory)), True)
+    files: list[int] = []
+    items = []
+    for index, item in enumerate(value):
+        if is_file(item):
+            files.append(index)
+            items.append(marker(item, spill_directory))
+        else:
+            items.append(item)
+    return Encoded(_json(items), files or False)
 
 
 def is_file(value: Any) -> bool:
@@ -144,21 +166,28 @@ def _scalar(value: Any) -> Any:
 def _file_marker(value: Any, spill_directory: str | None) -> dict[str, Any]:
     """What tells the server to read the file. An open file is copied first: only this process can read it."""
     if isinstance(value, os.PathLike):
-        path = os.path.abspath(os.fspath(value))
-        if not os.path.isfile(path):
-            raise OutputError(f"the output file `{os.fspath(value)}` does not exist")
-        name = os.path.basename(path)
-        return {"__cog_file__": {"path": path, "name": name, "mime": mime_of(name), "delete": False}}
-    import tempfile
+        path = _existing(value)
+        return _marker(path, os.path.basename(path), delete=False)
+    return _marker(copies.of_open_file(value, spill_directory), _name_of(value), delete=True)
 
-    name = _name_of(value)
-    with tempfile.NamedTemporaryFile(dir=spill_directory, delete=False) as copy:
-        try:
-            _copy(value, copy)
-        except BaseException:
-            os.unlink(copy.name)
-            raise
-    return {"__cog_file__": {"path": copy.name, "name": name, "mime": mime_of(name), "delete": True}}
+
+def _copied_marker(value: Any, spill_directory: str | None) -> dict[str, Any]:
+    """The same, with a copy of any file."""
+    if isinstance(value, os.PathLike):
+        path = _existing(value)
+        return _marker(copies.of_file(path, spill_directory), os.path.basename(path), delete=True)
+    return _file_marker(value, spill_directory)
+
+
+def _existing(value: os.PathLike[Any]) -> str:
+    path: str = os.path.abspath(os.fsdecode(value))
+    if not os.path.isfile(path):
+        raise OutputError(f"the output file `{os.fsdecode(value)}` does not exist")
+    return path
+
+
+def _marker(path: str, name: str | None, *, delete: bool) -> dict[str, Any]:
+    return {"__cog_file__": {"path": path, "name": name, "mime": mime_of(name), "delete": delete}}
 
 
 def data_url(value: Any) -> str:
@@ -184,16 +213,8 @@ def _name_of(file: Any) -> str | None:
 
 def _content_of(file: Any) -> bytes:
     content = io.BytesIO()
-    _copy(file, content)
+    copies.read_into(content, file)
     return content.getvalue()
-
-
-def _copy(file: Any, target: Any) -> None:
-    """All of an open file, piece by piece: it may be larger than memory."""
-    if file.seekable():
-        file.seek(0)
-    while piece := file.read(COPY_BYTES):
-        target.write(piece.encode() if isinstance(piece, str) else piece)
 
 
 def mime_of(name: str | None) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
 
 from .channel import Channel
 from .errors import described
+from .foreign import leave_if_forked
 from .model import Model
 
 TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
@@ -13,21 +16,48 @@ if TYPE_CHECKING:
     from typing import Any
 
 TIME_LIMIT_SECONDS = 5.0
-TIMED_OUT = f"Healthcheck failed: user-defined healthcheck timed out after {TIME_LIMIT_SECONDS} seconds"
+TIMED_OUT = {
+    "ok": False,
+    "error": f"Healthcheck failed: user-defined healthcheck timed out after {TIME_LIMIT_SECONDS} seconds",
+}
 
 
-def answer(model: Model, channel: Channel, number: int) -> None:
-    """Runs it in a thread that is left behind if it takes too long, and tells the server."""
-    result: list[dict[str, Any]] = []
+class Checks:
+    """Runs a check that is a plain function, beside everything else.
 
-    def check() -> None:
-        result.append(verdict(model))
+    One at a time: a check that hangs cannot be ended, and keeps its thread. Until it has come back, whoever asks is
+    told that it has timed out, and no other one is begun.
+    """
 
-    thread = threading.Thread(target=check, daemon=True, name="cog-healthcheck")
-    thread.start()
-    thread.join(TIME_LIMIT_SECONDS)
-    outcome = result[0] if result else {"ok": False, "error": TIMED_OUT}
-    channel.send({"type": "health", "seq": number, **outcome})
+    def __init__(self, model: Model, channel: Channel) -> None:
+        self._model = model
+        self._channel = channel
+        self._running: threading.Thread | None = None
+        self._verdict: dict[str, Any] = {}
+
+    def begin(self, number: int) -> None:
+        """The server hears of it. It asks again only when it has heard."""
+        threading.Thread(target=self._answer, args=(number,), daemon=True, name="cog-health").start()
+
+    def _answer(self, number: int) -> None:
+        deadline = time.monotonic() + TIME_LIMIT_SECONDS
+        outcome = TIMED_OUT
+        if self._has_ended(deadline):
+            self._running = threading.Thread(target=self._check, daemon=True, name="cog-healthcheck")
+            self._running.start()
+            if self._has_ended(deadline):
+                outcome = self._verdict
+        self._channel.send({"type": "health", "seq": number, **outcome})
+
+    def _has_ended(self, deadline: float) -> bool:
+        running = self._running
+        if running is None:
+            return True
+        running.join(max(deadline - time.monotonic(), 0))
+        return not running.is_alive()
+
+    def _check(self) -> None:
+        self._verdict = verdict(self._model)
 
 
 def verdict(model: Model) -> dict[str, Any]:
@@ -37,6 +67,7 @@ def verdict(model: Model) -> dict[str, Any]:
         return healthy(True)
     try:
         said = check()
+        leave_if_forked()
         if hasattr(said, "__await__"):
             import asyncio
 
@@ -44,13 +75,20 @@ def verdict(model: Model) -> dict[str, Any]:
                 return await said
 
             said = asyncio.run(awaited())
+        return healthy(said)
     except BaseException as error:
-        return {"ok": False, "error": f"Healthcheck failed: {described(error)}"}
-    return healthy(said)
+        return failed(error)
 
 
 def healthy(said: Any) -> dict[str, Any]:
     """Anything but False is healthy."""
-    if said is False:
+    numpy = sys.modules.get("numpy")
+    if said is False or (numpy is not None and type(said) is numpy.bool_ and not said):
         return {"ok": False, "error": "Healthcheck failed: user-defined healthcheck returned False"}
     return {"ok": True, "error": None}
+
+
+def failed(error: BaseException) -> dict[str, Any]:
+    """It raised this."""
+    leave_if_forked(error)
+    return {"ok": False, "error": f"Healthcheck failed: {described(error)}"}

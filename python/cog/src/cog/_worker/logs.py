@@ -14,9 +14,12 @@ import os
 import sys
 import threading
 import time
+from codecs import utf_8_decode
 from contextvars import ContextVar
 
+from . import errors
 from .channel import Channel
+from .foreign import quietly
 
 TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
 if TYPE_CHECKING:
@@ -112,13 +115,28 @@ class Sink(io.RawIOBase):
         self._source = source
         self._original = original
         #: What predictions have printed of a line that has no end yet.
-        self._unfinished: dict[str | None, str] = {}
+        self._unfinished: dict[str | None, io.StringIO] = {}
+        #: What they have written of a character that has no end yet.
+        self._undecoded: dict[str | None, bytes] = {}
+        self._lock = threading.RLock()
+        os.register_at_fork(after_in_child=self._renew_lock)
+
+    def _renew_lock(self) -> None:
+        # Another thread of the parent may have held it.
         self._lock = threading.RLock()
 
     def write(self, data: Any) -> int:
         content = bytes(data)
-        self.put(self.attribution.current(), content.decode("utf-8", "replace"))
-        return len(content)
+        length = len(content)
+        prediction = self.attribution.current()
+        with self._lock:
+            if self._undecoded:
+                content = self._undecoded.pop(prediction, b"") + content
+            text, decoded = utf_8_decode(content, "replace")
+            if decoded < len(content):
+                self._undecoded[prediction] = content[decoded:]
+        self.put(prediction, text)
+        return length
 
     def put(self, prediction: str | None, text: str) -> None:
         """Sends the lines that are complete now."""
@@ -128,25 +146,37 @@ class Sink(io.RawIOBase):
         self.flood.release_other(self.stream)
         self.channel.enter()
         try:
+            end = text.rfind("\n") + 1
             with self._lock:
-                text_with_rest = self._unfinished.pop(prediction, "") + text
-                end = text_with_rest.rfind("\n") + 1
-                if end < len(text_with_rest):
-                    self._unfinished[prediction] = text_with_rest[end:]
                 if end:
-                    self._send(prediction, text_with_rest[:end])
+                    begun = self._unfinished.pop(prediction, None) if self._unfinished else None
+                    whole = text if end == len(text) else text[:end]
+                    self._send(prediction, whole if begun is None else begun.getvalue() + whole)
+                if end < len(text):
+                    self._keep(prediction, text[end:])
             if end:
                 self.flood.count(self.stream)
         finally:
             self.channel.leave()
 
+    def _keep(self, prediction: str | None, text: str) -> None:
+        """Puts off a line's text, of which no more is needed than can be sent."""
+        begun = self._unfinished.get(prediction)
+        if begun is None:
+            begun = self._unfinished[prediction] = io.StringIO(newline="\n")
+        room = ITEM_LIMIT_BYTES + 1 - begun.tell()
+        if room > 0:
+            begun.write(text[:room])
+
     def finish(self, prediction: str | None) -> None:
         """Sends what the prediction has printed without a line end."""
-        if self._unfinished:
+        if self._unfinished or self._undecoded:
             with self._lock:
-                rest = self._unfinished.pop(prediction, "")
-                if rest:
-                    self._send(prediction, rest)
+                if self._undecoded.pop(prediction, None):
+                    self._keep(prediction, "\ufffd")
+                begun = self._unfinished.pop(prediction, None)
+                if begun is not None:
+                    self._send(prediction, begun.getvalue())
 
     def _send(self, prediction: str | None, data: str) -> None:
         if len(data) > ITEM_LIMIT_BYTES // 4:
@@ -195,6 +225,10 @@ class LogStream(io.TextIOWrapper):
         self._held: dict[str | None, list[str]] | None = None
         self._held_characters = 0
         self._lock = threading.RLock()
+        os.register_at_fork(after_in_child=self._renew_lock)
+
+    def _renew_lock(self) -> None:
+        self._lock = threading.RLock()
 
     def attribute_pieces(self) -> None:
         """From now on."""
@@ -202,6 +236,10 @@ class LogStream(io.TextIOWrapper):
         self.write = self._write_piece  # type: ignore[method-assign]
 
     def _write_piece(self, text: str) -> int:
+        if type(text) is not str:
+            if not isinstance(text, str):
+                raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+            text = str.__str__(text)
         prediction = self._sink.attribution.current()
         with self._lock:
             held = self._held
@@ -240,6 +278,10 @@ class LogStream(io.TextIOWrapper):
         self.flush()
         self._sink.finish(prediction)
 
+    def finish_line(self, prediction: str | None) -> None:
+        """The same, of what has arrived below."""
+        self._sink.finish(prediction)
+
     def reconfigure(self, **_options: Any) -> None:
         """Encoding and buffering are the server's business."""
 
@@ -268,6 +310,7 @@ class Logs:
     def install(self) -> None:
         """Replaces the process's streams."""
         sys.stdout, sys.stderr = self._streams
+        errors.last_resort = sys.stderr
 
     def attribute_pieces(self) -> None:
         """Several predictions run at once, each in a context of its own."""
@@ -278,7 +321,11 @@ class Logs:
         """Sends what a prediction has printed, the last line also without its end."""
         self._flood.release()
         for stream in self._streams:
-            stream.finish(prediction)
+            try:
+                stream.finish(prediction)
+            except BaseException:
+                # The model has taken it apart. What got through is sent all the same.
+                quietly(stream.finish_line, prediction)
 
     def _push_down(self) -> None:
         self._flood.release()

@@ -8,9 +8,10 @@ import sys
 
 from .. import _scope
 from .._version import __version__
-from . import signals
+from . import errors, signals
 from .channel import Channel
 from .errors import described, print_traceback
+from .foreign import leave_if_forked, quietly
 from .logs import Logs
 from .model import Model, python_version, spill_directory
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 PROTOCOL_VERSION = 1
+#: What children may take to end when they are terminated.
+CHILDREN_SECONDS = 1.0
 
 
 def main() -> None:
@@ -27,6 +30,7 @@ def main() -> None:
     channel = Channel(int(incoming), int(outgoing), spill_directory())
     logs = Logs(channel)
     logs.install()
+    signals.guard(channel.protect())
     _scope.batch_sink = lambda size: channel.send({"type": "batch", "size": size})
     _trace_fatal_signals()
     signals.ignore(signal.SIGINT)  # a terminal's Ctrl-C is the server's alone to handle
@@ -61,6 +65,7 @@ def main() -> None:
     else:
         from .serial import serve
     serve(model, channel, logs)
+    _end_children()
 
 
 def _load(channel: Channel, first: dict[str, Any]) -> Model:
@@ -75,15 +80,44 @@ def fail_setup(channel: Channel, what: str, error: BaseException) -> None:
     """Tells the server and ends the process."""
     from .model import ConcurrencyError
 
-    print_traceback(error)
-    text = str(error) if isinstance(error, ConcurrencyError) else f"{what}: {described(error)}"
+    leave_if_forked(error)
+    quietly(print_traceback, error)
+    text = str(error) if type(error) is ConcurrencyError else f"{what}: {described(error)}"
     _fail(channel, text)
 
 
 def _fail(channel: Channel, text: str) -> None:
+    for stream in (sys.stdout, sys.stderr, errors.last_resort):
+        quietly(_flush, stream)
     channel.send({"type": "setup_failed", "error": text})
-    sys.stdout.flush()
     os._exit(1)
+
+
+def _flush(stream: Any) -> None:
+    stream.flush()
+
+
+def _end_children() -> None:
+    """`multiprocessing` waits at exit for children that are not daemons. These will not be told to end by anybody else.
+
+    Once the model's own ``atexit`` handlers have run, which are called first.
+    """
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        quietly(util.Finalize, None, _terminate_children, (), None, 0)
+
+
+def _terminate_children() -> None:
+    import multiprocessing
+    import time
+
+    deadline = time.monotonic() + CHILDREN_SECONDS
+    children = multiprocessing.active_children()
+    for child in children:
+        child.terminate()
+    for child in children:
+        child.join(max(deadline - time.monotonic(), 0))
+        child.kill()
 
 
 def _trace_fatal_signals() -> None:

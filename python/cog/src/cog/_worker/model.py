@@ -11,6 +11,7 @@ from ..predictor import (
     has_setup_weights,
     load_predictor_from_ref,
 )
+from .foreign import leave_if_forked
 from .signature import Inputs
 
 TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
@@ -27,35 +28,33 @@ class Model:
 
     def __init__(self, reference: str, mode: str, slots: int) -> None:
         self.instance = load_predictor_from_ref(reference)
+        leave_if_forked()
         self.is_train = mode == "train"
         self.handler = _handler(self.instance, self.is_train)
         flags = _flags(self.handler)
         self.is_async = bool(flags & (_COROUTINE | _ASYNC_GENERATOR))
         self.is_async_generator = bool(flags & _ASYNC_GENERATOR)
         self.inputs = Inputs(self.handler)
+        #: Its ``setup`` and ``healthcheck``, if it is an object that has them.
+        self.setup = self._method("setup")
+        self.healthcheck = self._method("healthcheck")
         #: Several threads may call it at the same time, as its author says.
         self.is_thread_safe = hasattr(unwrapped(self.handler), "__cog_concurrent_threads__")
         if slots > 1 and not self.is_async and not self.is_thread_safe:
             raise ConcurrencyError("COG_MAX_CONCURRENCY > 1 requires an async run() or predict() method")
 
-    @property
-    def setup(self) -> Callable[..., Any] | None:
-        """Its ``setup``, if it is an object that has one."""
-        setup = getattr(self.instance, "setup", None)
-        return setup if callable(setup) and not _is_function(self.instance) else None
-
-    @property
-    def healthcheck(self) -> Callable[..., Any] | None:
-        """Its ``healthcheck``, if it is an object that has one."""
-        check = getattr(self.instance, "healthcheck", None)
-        return check if callable(check) and not _is_function(self.instance) else None
+    def _method(self, name: str) -> Callable[..., Any] | None:
+        method = getattr(self.instance, name, None)
+        return method if callable(method) and not _is_function(self.instance) else None
 
     def call_setup(self) -> Any:
         """Runs ``setup``; gives a coroutine if that is async."""
         setup = self.setup
         if setup is None:
             return None
-        return setup(extract_setup_weights(self.instance)) if has_setup_weights(self.instance) else setup()
+        waiting = setup(extract_setup_weights(self.instance)) if has_setup_weights(self.instance) else setup()
+        leave_if_forked()
+        return waiting
 
 
 class ConcurrencyError(Exception):

@@ -7,25 +7,31 @@ prediction runs.
 from __future__ import annotations
 
 import signal
+import sys
 import threading
+import time
 
 from .. import _scope
 from .._scope import Scope
 from ..exceptions import CancelationException
-from . import signals
-from .channel import Channel, NoRoom
-from .encode import Encoded, OutputError, encode
-from .errors import described, print_traceback
-from .health import answer
+from . import ending, signals
+from .channel import Channel
+from .ending import CANCELED, attempt, metric_sink
+from .foreign import leave_if_forked
+from .health import Checks
 from .logs import Logs
 from .main import fail_setup
 from .model import Model, scratch_directory, spill_directory
 
 TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import FrameType
     from typing import Any
+
+    from .ending import End
+
+#: A cancelation that has got lost is raised again after so long.
+AGAIN_SECONDS = 1.0
 
 
 def serve(model: Model, channel: Channel, logs: Logs) -> None:
@@ -43,13 +49,17 @@ def serve(model: Model, channel: Channel, logs: Logs) -> None:
 
 
 def set_up(model: Model, channel: Channel, logs: Logs) -> None:
-    """Runs ``setup``; if it fails, this is the end of the process."""
+    """Runs ``setup``; if it fails, this is the end of the process. From here on, the main thread is ours."""
     try:
         waiting = model.call_setup()
         if hasattr(waiting, "__await__"):
             _complete(waiting)
+            leave_if_forked()
     except BaseException as error:
         fail_setup(channel, "setup failed", error)
+    protection = channel.protect()
+    protection.inside = False
+    protection.depth = 1
     logs.flush(None)
     signals.outlive_termination()
 
@@ -71,15 +81,16 @@ class Serial:
         self._channel = channel
         self._logs = logs
         self._spill = spill_directory()
-        self._interruptible = False
         self._canceled = False
+        #: When the cancelation was raised last.
+        self._raised_at = 0.0
         # Signals are handled by the main thread, which this is.
         self._protection = channel.protect()
         signals.handle(signal.SIGUSR1, self._on_cancel)
 
     def _on_cancel(self, _signal: int, _frame: FrameType | None) -> None:
         """The server repeats the signal until the prediction has ended, so one that comes too early is no loss."""
-        if not self._interruptible or self._canceled:
+        if not self._protection.inside:
             return
         if self._protection.depth:
             self._protection.after = self._raise
@@ -87,9 +98,18 @@ class Serial:
             self._raise()
 
     def _raise(self) -> None:
-        if self._interruptible and not self._canceled:
-            self._canceled = True
-            raise CancelationException
+        if not self._protection.inside or (self._canceled and not self._is_lost()):
+            return
+        self._canceled = True
+        self._raised_at = time.monotonic()
+        raise CancelationException
+
+    def _is_lost(self) -> bool:
+        """Python, or the model, has swallowed it, as it happens in a finalizer or in a callback of an event loop.
+
+        It is not while something cleans up because of it.
+        """
+        return time.monotonic() - self._raised_at >= AGAIN_SECONDS and not is_handled(sys.exc_info()[1])
 
     def predict(self, message: dict[str, Any]) -> None:
         """One prediction, from its frame to the frame that ends it."""
@@ -99,84 +119,43 @@ class Serial:
         scope = Scope(message.get("context"), metric_sink(self._channel, prediction), scratch_directory(prediction))
         self._logs.attribution.process = prediction
         _scope.enter_process(scope)
+        end = self._attempt(prediction, message, opened)
+        self._protection.after = None
+        _scope.enter_process(None)
+        end = ending.conclude(prediction, CANCELED if self._canceled else end, scope, opened, self._logs)
+        self._logs.attribution.process = None
+        ending.finish(self._channel, prediction, end)
+
+    def _attempt(self, prediction: str, message: dict[str, Any], opened: list[Any]) -> End:
+        """Within, the model's code can be interrupted."""
+        protection = self._protection
         try:
             try:
-                self._interruptible = True
-                arguments = self._model.inputs.arguments(message, opened)
-                end = run(self._model, self._channel, prediction, arguments, self._spill)
+                protection.inside = True
+                protection.depth = 0
+                return attempt(self._model, self._channel, prediction, message, opened, self._spill)
             finally:
-                self._interruptible = False
+                protection.depth = 1
+                protection.inside = False
         except BaseException as error:
-            end = failure(error, self._canceled)
-        self._protection.after = None
-        scratch = scope.close()
-        _scope.enter_process(None)
-        for file in opened:
-            file.close()
-        self._logs.flush(prediction)
-        self._logs.attribution.process = None
-        if self._canceled:
-            end = ({"status": "canceled"}, None)
-        if scratch:
-            end[0]["scratch"] = True
-        finish(self._channel, prediction, *end)
+            # Between the model's code and ours.
+            protection.depth = 1
+            protection.inside = False
+            return ending.failure(error)
 
 
-def run(
-    model: Model, channel: Channel, prediction: str, arguments: dict[str, Any], spill: str | None
-) -> tuple[dict[str, Any], Encoded | None]:
-    """Calls the model and sends what it yields. Returns how the prediction ended, and what the model returned."""
-    output = model.handler(**arguments)
-    if hasattr(output, "__next__") and not hasattr(output, "read"):
-        for item in output:
-            send_chunk(channel, prediction, encode(item, spill))
-        return {"status": "succeeded", "stream": True}, None
-    return {"status": "succeeded"}, encode(output, spill)
+def is_handled(error: BaseException | None) -> bool:
+    """Whether a cancelation, or what was raised because of one, is being handled."""
+    for _ in range(100):
+        if error is None:
+            return False
+        if issubclass(type(error), CancelationException):
+            return True
+        error = _context_of(error)
+    return True
 
 
-def metric_sink(channel: Channel, prediction: str) -> Callable[[str, Any, str], None]:
-    """Sends a prediction's metrics."""
-
-    def send(name: str, value: Any, mode: str) -> None:
-        channel.send({"type": "metric", "id": prediction, "name": name, "value": value, "mode": mode})
-
-    return send
-
-
-def send_chunk(channel: Channel, prediction: str, item: Encoded) -> None:
-    """One item of a stream."""
-    _send(channel, {"type": "chunk", "id": prediction}, "value", item)
-
-
-def finish(channel: Channel, prediction: str, end: dict[str, Any], output: Encoded | None) -> None:
-    """The frame that ends a prediction."""
-    frame: dict[str, Any] = {"type": "done", "id": prediction, **end}
-    if output is None:
-        channel.send(frame)
-        return
-    try:
-        _send(channel, frame, "output", output)
-    except NoRoom as error:
-        channel.send({"type": "done", "id": prediction, **end, **failure(error, False)[0]})
-
-
-def _send(channel: Channel, frame: dict[str, Any], key: str, output: Encoded) -> None:
-    if output.raw:
-        channel.send_raw(frame, key, output.text)
-        return
-    if output.files:
-        frame["files"] = output.files
-    channel.send_value(frame, key, output.text)
-
-
-def failure(error: BaseException, canceled: bool) -> tuple[dict[str, Any], None]:
-    """How a prediction that raised ends. The traceback goes to its log."""
-    if canceled or isinstance(error, CancelationException):
-        return {"status": "canceled"}, None
-    if isinstance(error, (OutputError, NoRoom)):
-        return {"status": "failed", "error": f"Prediction failed: {error}"}, None
-    print_traceback(error)
-    return {"status": "failed", "error": f"Prediction failed: {described(error)}"}, None
+_context_of = BaseException.__dict__["__context__"].__get__
 
 
 class _Reader:
@@ -185,7 +164,7 @@ class _Reader:
     def __init__(self, model: Model, channel: Channel) -> None:
         import queue
 
-        self._model = model
+        self._checks = Checks(model, channel)
         self._channel = channel
         self._messages: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True, name="cog-reader").start()
@@ -197,13 +176,7 @@ class _Reader:
         while True:
             message = self._channel.receive()
             if message is not None and message["type"] == "healthcheck":
-                check = threading.Thread(
-                    target=answer,
-                    args=(self._model, self._channel, message["seq"]),
-                    daemon=True,
-                    name="cog-health",
-                )
-                check.start()
+                self._checks.begin(message["seq"])
                 continue
             self._messages.put(message)
             if message is None:

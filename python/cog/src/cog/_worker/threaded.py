@@ -8,20 +8,26 @@ from __future__ import annotations
 import contextvars
 import os
 import queue
+import sys
 import threading
+import time
 
 from .. import _scope
 from .._scope import Scope
 from ..exceptions import CancelationException
+from . import ending
 from .channel import Channel, Protection
-from .health import answer
+from .ending import CANCELED, attempt, metric_sink
+from .health import Checks
 from .logs import Logs, task_prediction
 from .model import Model, scratch_directory, spill_directory
-from .serial import failure, finish, metric_sink, run, set_up
+from .serial import AGAIN_SECONDS, is_handled, set_up
 
 TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
 if TYPE_CHECKING:
     from typing import Any
+
+    from .ending import End
 
 
 def serve(model: Model, channel: Channel, logs: Logs) -> None:
@@ -48,6 +54,7 @@ class Threaded:
         self._channel = channel
         self._logs = logs
         self._spill = spill_directory()
+        self._checks = Checks(model, channel)
         #: What `setup` has set in its context is there for all predictions.
         self._context = contextvars.copy_context()
         self._messages: queue.SimpleQueue[tuple[dict[str, Any], Prediction] | None] = queue.SimpleQueue()
@@ -75,10 +82,7 @@ class Threaded:
         elif kind == "cancel":
             self._cancel(message["id"])
         elif kind == "healthcheck":
-            check = threading.Thread(
-                target=answer, args=(self._model, self._channel, message["seq"]), daemon=True, name="cog-health"
-            )
-            check.start()
+            self._checks.begin(message["seq"])
 
     def finish(self) -> None:
         """Waits for what runs."""
@@ -108,29 +112,29 @@ class Threaded:
         self._logs.attribution.live.add(name)
         task_prediction.set(name)
         _scope.enter(scope)
+        end = self._attempt(message, prediction, protection, opened)
+        end = ending.conclude(name, CANCELED if prediction.is_canceled else end, scope, opened, self._logs)
+        self._logs.attribution.live.discard(name)
+        with self._lock:
+            self._idle += 1
+        ending.finish(self._channel, name, end)
+
+    def _attempt(
+        self, message: dict[str, Any], prediction: Prediction, protection: Protection, opened: list[Any]
+    ) -> End:
+        """Within, the model's code can be interrupted."""
+        name: str = message["id"]
         try:
             try:
                 with self._lock:
                     prediction.begin(protection)
-                arguments = self._model.inputs.arguments(message, opened)
-                end = run(self._model, self._channel, name, arguments, self._spill)
+                return attempt(self._model, self._channel, name, message, opened, self._spill)
             finally:
                 self._settle(name, prediction)
         except BaseException as error:
-            # Perhaps it was interrupted while it settled; that can happen once only.
+            # Between the model's code and ours; that can happen once only.
             self._settle(name, prediction)
-            end = failure(error, prediction.is_canceled)
-        if prediction.is_canceled:
-            end = ({"status": "canceled"}, None)
-        if scope.close():
-            end[0]["scratch"] = True
-        for file in opened:
-            file.close()
-        self._logs.flush(name)
-        self._logs.attribution.live.discard(name)
-        with self._lock:
-            self._idle += 1
-        finish(self._channel, name, *end)
+            return ending.failure(error)
 
     def _settle(self, name: str, prediction: Prediction) -> None:
         """From here on it is not interrupted any more."""
@@ -147,6 +151,8 @@ class Prediction:
         self._protection: Protection | None = None
         self._thread = 0
         self._was_interrupted = False
+        #: When the cancelation was raised last.
+        self._raised_at = 0.0
 
     def begin(self, protection: Protection) -> None:
         """This thread runs it."""
@@ -156,17 +162,25 @@ class Prediction:
         self._thread = threading.get_ident()
 
     def cancel(self) -> None:
-        """Raises `CancelationException` in its thread, once."""
-        if self.is_canceled:
+        """Raises `CancelationException` in its thread, and again if it got lost: the server repeats what it wants."""
+        if self.is_canceled and not self._is_lost():
             return
         self.is_canceled = True
         if self._protection is None:
             return  # it has not begun, and will not
+        self._raised_at = time.monotonic()
         if self._protection.depth:
             self._protection.after = self._raise
         else:
             self._was_interrupted = True
             _interrupt(self._thread, CancelationException)
+
+    def _is_lost(self) -> bool:
+        if self._protection is None or time.monotonic() - self._raised_at < AGAIN_SECONDS:
+            return False
+        active = sys._current_exceptions().get(self._thread)
+        # Before Python 3.12, type and traceback came with it.
+        return not is_handled(active[1] if isinstance(active, tuple) else active)
 
     def settle(self) -> None:
         """Takes back what has not been raised yet."""

@@ -1,0 +1,102 @@
+//! Our own builder: layers from files, and from containers over the layers below.
+
+use std::path::PathBuf;
+
+use cog_image::{Layer, StepKey};
+
+use super::Backend;
+use crate::error::{BuildError, Result};
+use crate::plan::{BuildPlan, BuildTools, Step};
+use crate::request::BuildRequest;
+use crate::step_output::StepOutput;
+use crate::steps::{build_tools, certificates, command, python_packages, runtime, system_packages};
+use crate::workshop::Workshop;
+
+/// Does steps that are not in the store yet.
+pub(crate) struct Native<'a> {
+    /// Gives the secrets of commands and the files of local artifacts.
+    pub(crate) request: &'a BuildRequest<'a>,
+    pub(crate) workshop: &'a Workshop<'a>,
+    /// The server's program on this machine.
+    pub(crate) server: PathBuf,
+}
+
+impl Backend for Native<'_> {
+    type Output = Vec<StepOutput>;
+
+    fn execute(&self, plan: &BuildPlan) -> Result<Self::Output> {
+        let mut done = Done {
+            native: self,
+            plan,
+            layers: plan.base.layers.clone(),
+        };
+        let steps = plan.steps.iter().zip(plan.keys());
+        steps.map(|(step, key)| done.step(step, &key)).collect()
+    }
+}
+
+/// A build under way.
+struct Done<'a> {
+    native: &'a Native<'a>,
+    plan: &'a BuildPlan,
+    /// The base's, then those of the steps so far.
+    layers: Vec<Layer>,
+}
+
+impl Done<'_> {
+    fn step(&mut self, step: &Step, key: &StepKey) -> Result<StepOutput> {
+        let workshop = self.native.workshop;
+        let output = workshop.step(&step.title(), key, || self.work(step))?;
+        self.layers.extend(output.layers.iter().cloned());
+        Ok(output)
+    }
+
+    fn work(&self, step: &Step) -> Result<StepOutput> {
+        let workshop = self.native.workshop;
+        let base = &self.plan.base;
+        match step {
+            Step::Certificates { certificates } => {
+                certificates::run(workshop, certificates, &self.layers)
+            }
+            Step::ImpliedPackages(packages) | Step::SystemPackages(packages) => {
+                self.needs_container(step)?;
+                system_packages::run(workshop, packages, &self.layers)
+            }
+            Step::PythonPackages(packages) => {
+                let below = self.with_tools(&packages.tools)?;
+                python_packages::run(workshop, packages, base, &below)
+            }
+            Step::Command(run) => {
+                self.needs_container(step)?;
+                let below = self.with_tools(&run.tools)?;
+                let secrets = self.native.request.secret_values(&run.command)?;
+                command::run(workshop, run, &secrets, &below)
+            }
+            Step::Runtime {
+                interpreter,
+                bytecode,
+                ..
+            } => {
+                let server = &self.native.server;
+                runtime::run(workshop, interpreter, *bytecode, server, &base.layers)
+            }
+        }
+    }
+
+    /// The layers so far, with what is there for building only right above the base: what the image has itself
+    /// comes before it.
+    fn with_tools(&self, tools: &BuildTools) -> Result<Vec<Layer>> {
+        let mut layers = self.layers.clone();
+        if let Some(layer) = build_tools::layer(self.native.workshop, tools, &self.plan.base)? {
+            layers.insert(self.plan.base.layers.len(), layer);
+        }
+        Ok(layers)
+    }
+
+    fn needs_container(&self, step: &Step) -> Result<()> {
+        match self.native.workshop.engine {
+            Some(_) => Ok(()),
+            None => Err(BuildError::NeedsContainer { step: step.title() }),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Chooses among the images that a project can be built on: the first that its registry has.
+//!
+//! Only registries that cannot be reached at all are a reason for the Debian base: one that refuses says something that
+//! the user must know.
+
+use cog_config::{BaseCandidate, BaseKind, CompleteWarning, Completed};
+
+use super::registry::{self, Brings, Found};
+use super::{LockedBase, debian};
+use crate::error::{BuildError, Result};
+use crate::plan::{key, list};
+use crate::workshop::Workshop;
+
+/// The base for `completed`.
+pub(super) fn resolve(workshop: &Workshop<'_>, completed: &Completed) -> Result<LockedBase> {
+    let mut tried = Vec::new();
+    for candidate in &completed.bases {
+        let Some(reference) = &candidate.reference else {
+            continue;
+        };
+        match registry::base(
+            workshop,
+            reference,
+            brings(candidate),
+            &completed.python.version,
+        ) {
+            Ok(Found::Base(base)) => return Ok(*base),
+            Ok(Found::Unreachable) => tried.push(reference.clone()),
+            Err(error) if may_be_passed_over(candidate, completed) => {
+                let reason = format!("`{reference}`: {error}");
+                workshop.warn(&CompleteWarning::NoCogBase { reason }.to_string());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if tried.is_empty() || must_be_prebuilt(completed) {
+        let reference = tried.join("`, `");
+        return Err(match completed.base() {
+            Err(error) => error.into(),
+            Ok(_) => BuildError::NoRegistry { reference },
+        });
+    }
+    tell_of_debian(workshop, completed, &tried)?;
+    debian::base(workshop, &completed.python.version).map_err(|error| match error {
+        BuildError::UnknownPython { version, source } => BuildError::NoBaseWithPython {
+            version,
+            tried,
+            source,
+        },
+        other => other,
+    })
+}
+
+fn brings(candidate: &BaseCandidate) -> Brings {
+    match candidate.kind {
+        BaseKind::CogBase => Brings::LinkedPython,
+        BaseKind::Cuda => Brings::NoPython,
+        BaseKind::Slim => Brings::Python,
+    }
+}
+
+/// A prebuilt image is a convenience, unless it was asked for: then it is the only candidate.
+fn may_be_passed_over(candidate: &BaseCandidate, completed: &Completed) -> bool {
+    candidate.kind == BaseKind::CogBase && !must_be_prebuilt(completed)
+}
+
+fn must_be_prebuilt(completed: &Completed) -> bool {
+    let mut kinds = completed.bases.iter().map(|base| base.kind);
+    kinds.all(|kind| kind == BaseKind::CogBase)
+}
+
+/// Says once for each choice what is used instead.
+fn tell_of_debian(workshop: &Workshop<'_>, completed: &Completed, tried: &[String]) -> Result<()> {
+    let key = list(key("told of the debian base", 1), "reference", tried).finish();
+    let cuda = if completed.gpu {
+        "; CUDA comes with the Python packages"
+    } else {
+        ""
+    };
+    workshop.warn_once(
+        &key,
+        &format!(
+            "no registry can be reached for `{}`, using a base from the Debian archive{cuda}",
+            tried.join("`, `")
+        ),
+    )
+}

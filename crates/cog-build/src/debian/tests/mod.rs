@@ -1,8 +1,0 @@
-//! Tests of the whole: against an archive made here, and against the real one where it can be reached.
-
-mod archive;
-mod assembling;
-mod end_to_end;
-pub(in crate::debian) mod packages;
-mod resolving;
-mod support;

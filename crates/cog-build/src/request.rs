@@ -1,0 +1,162 @@
+//! A project with its configuration: what is built, and from what.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use cog_config::{Completed, Config, Options};
+use cog_engine::{Engine, Isolation};
+use cog_image::{Compression, Store};
+
+use crate::base::BaseChoice;
+use crate::command::Command;
+use crate::error::{BuildError, Result};
+use crate::model::Model;
+use crate::reporter::{Event, Reporter};
+use crate::sdk::VERSION;
+use crate::secrets::{Secret, SecretValue};
+use crate::variables::ModelVariables;
+use crate::workshop::{Cache, Workshop};
+use cog_python::requirements::Requirements;
+
+/// Everything that decides a build.
+pub struct BuildRequest<'a> {
+    /// The folder with the configuration file.
+    pub project_dir: &'a Path,
+    /// Name of the configuration file in it.
+    pub config_file_name: &'a str,
+    /// The configuration, validated and completed.
+    pub config: &'a Config,
+    /// Where layers and images are kept.
+    pub store: &'a Store,
+    /// What runs containers, if anything can.
+    pub engine: Option<&'a dyn Engine>,
+    /// Which base to build on.
+    pub base: BaseChoice,
+    /// What decides among the bases of [`BaseChoice::Default`].
+    pub options: Options,
+    /// Whether results of earlier builds count.
+    pub cache: Cache,
+    /// What `--secret` gave.
+    pub secrets: Vec<Secret>,
+    /// Where the schema comes from.
+    pub schema: SchemaSource,
+    /// The date of all files and of the image, in seconds since 1970; 0 if absent.
+    pub timestamp: Option<i64>,
+    /// How layers are compressed.
+    pub compression: Compression,
+    /// Threads that work; 0 means one per core. The result is the same for every number.
+    pub threads: usize,
+    /// Receives what happens.
+    pub reporter: &'a dyn Reporter,
+}
+
+/// Where the schema of an image comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum SchemaSource {
+    /// From the model's source.
+    #[default]
+    Generate,
+    /// This text, which is used unchanged.
+    Text(String),
+    /// The image has none.
+    Omit,
+}
+
+impl<'a> BuildRequest<'a> {
+    pub(crate) fn workshop(&self) -> Workshop<'a> {
+        Workshop {
+            project_dir: self.project_dir,
+            store: self.store,
+            engine: self
+                .engine
+                .filter(|engine| engine.isolation() == Isolation::Container),
+            reporter: self.reporter,
+            cache: self.cache,
+            compression: self.compression,
+            timestamp: self.timestamp.unwrap_or(0),
+            threads: self.threads,
+        }
+    }
+
+    /// Refuses what cannot be built, before any work is done.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.config.weights.is_empty() {
+            Ok(())
+        } else {
+            Err(BuildError::Weights)
+        }
+    }
+
+    /// The project with every default decided. Images get the SDK that belongs to this program, whatever version is
+    /// asked for.
+    pub(crate) fn complete(&self) -> Result<Completed> {
+        let (lines, _) = self.config.requirement_lines(self.project_dir)?;
+        let completed = cog_config::complete(self.config, &lines, &self.options)?;
+        let warn = |message: &str| self.reporter.report(Event::Warning { message });
+        for warning in &completed.warnings {
+            if self.base == BaseChoice::Default || !warning.is_about_the_base() {
+                warn(&warning.to_string());
+            }
+        }
+        if completed.sdk_version.is_some() {
+            warn(&format!(
+                "`build.sdk_version` is ignored: images get version {VERSION}, which belongs to this cog"
+            ));
+        }
+        Ok(completed)
+    }
+}
+
+impl BuildRequest<'_> {
+    /// The requirements, checked, with the lines for what the image brings itself left out.
+    pub(crate) fn requirements(
+        &self,
+        completed: &Completed,
+        workshop: &Workshop<'_>,
+    ) -> Result<Requirements> {
+        let (_, base_dir) = self.config.requirement_lines(self.project_dir)?;
+        let lines = &completed.requirements;
+        let requirements = Requirements::read(lines, &base_dir, self.project_dir)?;
+        for line in &requirements.overridden {
+            workshop.warn(&format!(
+                "'{line}' found in requirements — overriding with the version that belongs to this cog. \
+                 Remove the line from the requirements"
+            ));
+        }
+        Ok(requirements)
+    }
+
+    /// The values of the secrets that `command` mounts.
+    pub(crate) fn secret_values(&self, command: &Command) -> Result<BTreeMap<String, SecretValue>> {
+        let mounted = |secret: &&Secret| command.secrets.iter().any(|mount| mount.id == secret.id);
+        self.secrets
+            .iter()
+            .filter(mounted)
+            .map(|secret| {
+                let value = secret.read(self.project_dir, |name| std::env::var_os(name))?;
+                Ok((secret.id.clone(), value))
+            })
+            .collect()
+    }
+
+    pub(crate) fn model_variables(&self, model: &Model) -> ModelVariables<'_> {
+        ModelVariables {
+            run: self.config.runner.as_deref(),
+            train: self.config.train.as_deref(),
+            concurrency: model.concurrency,
+        }
+    }
+
+    /// The configuration as the image's label has it.
+    pub(crate) fn label(&self, completed: &Completed, model: &Model) -> String {
+        Config {
+            concurrency_max: model.concurrency,
+            ..completed.fill_in(self.config)
+        }
+        .to_label()
+    }
+
+    pub(crate) fn has_model(&self) -> bool {
+        self.config.runner.is_some() || self.config.train.is_some()
+    }
+}

@@ -1,0 +1,57 @@
+//! Programs that are there while something is built, and not in the image.
+//!
+//! Their layer has files alone: the package manager's database stays the base's. A command that installs packages
+//! therefore installs all that it needs, and what it changed is complete without this layer.
+
+use std::path::PathBuf;
+
+use cog_image::Layer;
+
+use super::system_packages::{LEFT_OVERS, install};
+use crate::base::LockedBase;
+use crate::error::Result;
+use crate::plan::{BuildTools, SystemPackages, key, list};
+use crate::step_output::StepOutput;
+use crate::variables::{Variables, build_variables};
+use crate::workshop::Workshop;
+
+/// Raise it whenever the same packages give another layer.
+const RECIPE: u32 = 1;
+
+/// Where the package manager keeps what is installed.
+const DATABASE: &str = "var/lib/dpkg";
+
+/// The layer with `tools` for containers over `base`, made once for all projects; none if there are no tools.
+pub(crate) fn layer(
+    workshop: &Workshop<'_>,
+    tools: &BuildTools,
+    base: &LockedBase,
+) -> Result<Option<Layer>> {
+    if tools.packages.is_empty() || workshop.engine.is_none() {
+        return Ok(None);
+    }
+    let key = key("build tools", RECIPE)
+        .field("base", base.id())
+        .field("timestamp", workshop.timestamp.to_string());
+    let key = list(key, "package", &tools.packages).finish();
+    let title = format!("build tools: {}", tools.packages.join(", "));
+    let output = workshop.step(&title, &key, || {
+        let packages = SystemPackages {
+            packages: tools.packages.clone(),
+            environment: build_variables(&base.environment, &Variables::default()),
+            release: tools.release.clone(),
+        };
+        let upper = install(workshop, &packages, &base.layers)?;
+        let mut options = workshop.command_layer_options("cog: build tools");
+        options.exclude = LEFT_OVERS
+            .iter()
+            .chain([&DATABASE])
+            .map(PathBuf::from)
+            .collect();
+        let layer = workshop
+            .store
+            .add_layer_from_upper(upper.path(), &options)?;
+        Ok(StepOutput::layer(layer))
+    })?;
+    Ok(output.layers.into_iter().next())
+}

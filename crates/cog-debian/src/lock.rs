@@ -1,0 +1,141 @@
+//! The packages of a base, exactly.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::index::Index;
+use super::suite::{Architecture, Archive, Suite};
+use hex::encode as hex;
+
+/// Raised whenever the same packages would make another tree.
+const RECIPE: u32 = 1;
+
+/// Which packages a base consists of. Equal locks make equal trees.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lock {
+    /// The release.
+    pub suite: Suite,
+    /// The processor it is for.
+    pub architecture: Architecture,
+    /// The archives that the mirror had.
+    pub archives: Vec<Archive>,
+    /// Dependencies first, as far as they form no circles.
+    pub packages: Vec<LockedPackage>,
+}
+
+/// A package, exactly.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockedPackage {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Checksum of the package file, hexadecimal.
+    pub sha256: String,
+    /// Size of the package file in bytes.
+    pub size: u64,
+    /// Which archive has it.
+    pub archive: Archive,
+    /// Path of the package file below the archive's address.
+    pub path: String,
+}
+
+impl Lock {
+    pub(super) fn new(
+        suite: Suite,
+        architecture: Architecture,
+        archives: Vec<Archive>,
+        index: &Index,
+        chosen: &[usize],
+    ) -> Self {
+        let lock = |position: &usize| {
+            let package = index.package(*position);
+            LockedPackage {
+                name: package.name.to_string(),
+                version: package.version.to_string(),
+                sha256: package.sha256.to_string(),
+                size: package.size,
+                archive: package.archive,
+                path: package.path.to_string(),
+            }
+        };
+        let packages = chosen.iter().map(lock).collect();
+        Self {
+            suite,
+            architecture,
+            archives,
+            packages,
+        }
+    }
+
+    /// Identifies the tree: a checksum, hexadecimal, of everything that decides about its content. The mirror does
+    /// not.
+    pub fn key(&self) -> String {
+        let mut text = format!(
+            "{RECIPE} {} {}\n",
+            self.suite.codename(),
+            self.architecture.name()
+        );
+        let mut packages: Vec<&LockedPackage> = self.packages.iter().collect();
+        packages.sort_by(|left, right| left.name.cmp(&right.name));
+        for package in packages {
+            let _ = writeln!(
+                text,
+                "{} {} {}",
+                package.name, package.version, package.sha256
+            );
+        }
+        hex(Sha256::digest(text))
+    }
+
+    /// Size of all package files in bytes.
+    pub fn download_size(&self) -> u64 {
+        self.packages.iter().map(|package| package.size).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package(name: &str) -> LockedPackage {
+        LockedPackage {
+            name: name.to_owned(),
+            version: "1".to_owned(),
+            sha256: "ab".repeat(32),
+            size: 7,
+            archive: Archive::Main,
+            path: format!("pool/{name}.deb"),
+        }
+    }
+
+    fn lock(packages: Vec<LockedPackage>) -> Lock {
+        Lock {
+            suite: Suite::Bookworm,
+            architecture: Architecture::Amd64,
+            archives: vec![Archive::Main],
+            packages,
+        }
+    }
+
+    #[test]
+    fn the_key_depends_on_the_packages_alone() {
+        let usual = lock(vec![package("a"), package("b")]);
+        let mut moved = lock(vec![package("b"), package("a")]);
+        moved.packages[0].archive = Archive::Security;
+        moved.packages[0].path = "elsewhere.deb".to_owned();
+        moved.archives.push(Archive::Security);
+        assert_eq!(usual.key(), moved.key());
+        let mut newer = usual.clone();
+        newer.packages[1].version = "2".to_owned();
+        assert_ne!(usual.key(), newer.key());
+        let other = Lock {
+            suite: Suite::Trixie,
+            ..usual.clone()
+        };
+        assert_ne!(usual.key(), other.key());
+        assert_eq!(usual.download_size(), 14);
+    }
+}

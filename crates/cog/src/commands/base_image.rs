@@ -1,0 +1,73 @@
+//! `cog base-image generate-matrix`: the prebuilt bases that there may be, for whoever builds or mirrors them.
+
+use cog_config::{DEFAULT_REGISTRY, Prebuilt, PrebuiltFilter, Version, prebuilt_images};
+use serde_json::{Value, json};
+
+use crate::args::{BaseImageCommand, MatrixArgs};
+use crate::outputs::pretty;
+use crate::printer::Printer;
+
+/// The registry, where no flag names it.
+const COG_REGISTRY_HOST: &str = "COG_REGISTRY_HOST";
+
+pub(crate) fn base_image(
+    command: &BaseImageCommand,
+    registry: Option<&str>,
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    let BaseImageCommand::GenerateMatrix(args) = command;
+    let variable = std::env::var(COG_REGISTRY_HOST).ok();
+    let variable = variable.filter(|host| !host.is_empty());
+    let host = registry.or(variable.as_deref()).unwrap_or(DEFAULT_REGISTRY);
+    let text = format!("{}\n", pretty(&matrix(args, host))?);
+    Ok(printer.result(&text)?)
+}
+
+fn matrix(args: &MatrixArgs, host: &str) -> Vec<Value> {
+    let filter = PrebuiltFilter {
+        cudas: args.cuda.clone(),
+        pythons: args.python.clone(),
+        torches: args.torch.clone(),
+    };
+    let images = prebuilt_images().into_iter();
+    images
+        .filter(|image| filter.takes(image))
+        .map(|image| entry(&image, host))
+        .collect()
+}
+
+/// What an image doesn't have is empty.
+fn entry(image: &Prebuilt, host: &str) -> Value {
+    let text = |version: &Option<Version>| version.as_ref().map(ToString::to_string);
+    json!({
+        "cuda_version": text(&image.cuda).unwrap_or_default(),
+        "python_version": image.python_version(),
+        "torch_version": text(&image.torch).unwrap_or_default(),
+        "image_name": Prebuilt::repository(host),
+        "image_tag": image.tag(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_listed_with_their_tags() {
+        let args = MatrixArgs {
+            cuda: vec!["12.1".to_owned()],
+            python: vec!["3.10".to_owned()],
+            torch: vec!["2.1.2".to_owned()],
+        };
+        assert_eq!(
+            matrix(&args, "r8.im"),
+            [json!({
+                "cuda_version": "12.1",
+                "python_version": "3.10",
+                "torch_version": "2.1.2",
+                "image_name": "r8.im/cog-base",
+                "image_tag": "cuda12.1-python3.10-torch2.1.2",
+            })]
+        );
+    }
+}
