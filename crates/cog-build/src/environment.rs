@@ -53,7 +53,7 @@ pub fn prepare(request: &BuildRequest<'_>) -> Result<Environment> {
 /// Takes the project's lock, finds the schema, and leaves it in the project too, where a server that
 /// has the project mounted reads it.
 pub(crate) fn open_project(request: &BuildRequest<'_>) -> Result<(ProjectLock, Model)> {
-    let lock = ProjectLock::take(request.project_dir, || {
+    let lock = ProjectLock::take(request.project_dir, request.store.root(), || {
         let message = "waiting for another build of this project to finish";
         request.reporter.report(Event::Notice { message });
     })?;
