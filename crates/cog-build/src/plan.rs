@@ -162,12 +162,8 @@ impl Step {
     /// The version of the recipe: raised whenever the same inputs give another layer.
     fn recipe(&self) -> u32 {
         match self {
-            Self::ImpliedPackages(_)
-            | Self::Certificates { .. }
-            | Self::SystemPackages(_)
-            | Self::Command(_)
-            | Self::Runtime { .. } => 1,
-            Self::PythonPackages(_) => 2,
+            Self::Certificates { .. } | Self::Command(_) | Self::Runtime { .. } => 1,
+            Self::ImpliedPackages(_) | Self::SystemPackages(_) | Self::PythonPackages(_) => 2,
         }
     }
 }

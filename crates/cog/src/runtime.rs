@@ -143,6 +143,7 @@ impl Surroundings {
                 stdout: streams.stdout,
                 stderr: streams.stderr,
                 passed_fds: streams.passed_fds,
+                terminal: None,
             },
             purpose: Purpose::Run,
             ca_bundle: trust::host_bundle(),

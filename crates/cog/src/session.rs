@@ -4,12 +4,12 @@ use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use cog_build::{BaseChoice, BuildRequest, Cache, SchemaSource};
+use cog_build::{BaseChoice, BuildRequest, Cache, SchemaSource, TorchIndex};
 use cog_config::{CogBase, Config, CudaBase, Options, ProjectFile};
 use cog_engine::{Choice, Engine, KernelProbe, Selection};
 use cog_image::{Compression, Store, StoreOptions};
 
-use crate::args::{BuildFlags, EngineArg, GlobalArgs, ProgressArg, ProjectArgs};
+use crate::args::{BuildFlags, EngineArg, GlobalArgs, ProgressArg, ProjectArgs, TorchIndexArg};
 use crate::printer::{Printer, Progress};
 use crate::reporter::{Steps, transfers};
 
@@ -116,6 +116,10 @@ impl<'a> Session<'a> {
             engine: Some(engine),
             base,
             options: options(flags, self.registry.as_deref()),
+            torch_index: match flags.torch_index {
+                TorchIndexArg::ByCuda => TorchIndex::ByCuda,
+                TorchIndexArg::Default => TorchIndex::Default,
+            },
             cache: Cache::Use,
             secrets: Vec::new(),
             schema: SchemaSource::Generate,

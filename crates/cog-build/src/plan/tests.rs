@@ -48,7 +48,7 @@ fn lock() -> Lock {
 }
 
 fn resolution() -> Resolution {
-    let pylock = "[[packages]]\nname = \"six\"\nversion = \"1\"\n\
+    let pylock = "lock-version = \"1.0\"\n[[packages]]\nname = \"six\"\nversion = \"1\"\n\
         wheels = [{ url = \"https://e.com/six-1.whl\", hashes = { sha256 = \"00\" } }]\n";
     Resolution::from_pylock(pylock, std::path::Path::new("/artifacts"), &[]).unwrap()
 }

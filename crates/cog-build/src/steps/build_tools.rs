@@ -16,7 +16,7 @@ use crate::variables::{Variables, build_variables};
 use crate::workshop::Workshop;
 
 /// Raise it whenever the same packages give another layer.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
 /// Where the package manager keeps what is installed.
 const DATABASE: &str = "var/lib/dpkg";

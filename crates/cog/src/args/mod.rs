@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use base_image::{BaseImageCommand, MatrixArgs};
-pub(crate) use build::{BuildArgs, BuildFlags, EngineArg, ProgressArg};
+pub(crate) use build::{BuildArgs, BuildFlags, EngineArg, ProgressArg, TorchIndexArg};
 pub(crate) use run::{ExecArgs, GpuFlags, RunArgs, ServeArgs};
 
 /// Package machine-learning models as production-ready images, and run them.

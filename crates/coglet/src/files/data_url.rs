@@ -24,7 +24,7 @@ pub(super) fn store(
     let mime = head.split(';').next().unwrap_or_default();
     let mime = if mime.is_empty() { "text/plain" } else { mime };
     let file = TempFile::at(directory.join(numbered(number, &from_mime(mime))));
-    let mut content = fs_err::File::create(file.path())?;
+    let mut content = crate::scratch::create_private(file.path())?;
     let is_base64 = head
         .rsplit(';')
         .next()

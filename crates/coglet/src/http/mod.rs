@@ -9,6 +9,7 @@ mod envelope;
 mod events;
 mod front;
 mod health;
+mod leftover;
 mod metrics;
 mod probes;
 mod route;

@@ -114,7 +114,14 @@ fn case_06_a_setup_that_raises() {
             .ends_with("Setup failed: setup failed: ValueError: no weights"),
         "{logs}"
     );
-    assert_eq!(server.post("/predictions", &json!({})).status, 503);
+    let refused = server.post("/predictions", &json!({}));
+    assert_eq!(refused.status, 503);
+    assert_eq!(refused.json()["status"], "failed");
+    let error = refused.json()["error"].to_string();
+    assert!(
+        error.contains("Setup failed") && error.contains("/health-check"),
+        "{error}"
+    );
     assert_eq!(server.get("/openapi.json").status, 503);
     server.stop();
 }
