@@ -150,6 +150,8 @@ fn everything_below_the_root_is_seen() {
     write("debian/files/new", 2);
     write("uv/0.1/bin/uv", 20);
     write("uv/0.2/bin/uv", 2);
+    write("uv/cache/wheels/a/b", 20);
+    write("uv/cache/wheels/new", 2);
     write("somebody/elses", 20);
     fs_err::File::open(store.root().join("uv/0.1"))
         .unwrap()
@@ -171,6 +173,9 @@ fn everything_below_the_root_is_seen() {
             assert_eq!(days, 2, "{kind:?}");
         }
     }
+    let wheels = usage.iter().find(|usage| usage.kind == Kind::Wheels);
+    let wheels = wheels.unwrap();
+    assert_eq!((wheels.count, wheels.bytes), (1, 10));
     // Looking at it is no use of it.
     let report = store.prune(&PruneOptions::default()).unwrap();
     for kind in [
@@ -187,6 +192,8 @@ fn everything_below_the_root_is_seen() {
         "packages/amd64/new.deb",
         "debian/files/new",
         "uv/0.2/bin/uv",
+        // As a whole it was used two days ago.
+        "uv/cache/wheels/a/b",
     ] {
         assert!(store.root().join(left).exists(), "{left}");
     }
@@ -196,6 +203,7 @@ fn everything_below_the_root_is_seen() {
     let report = store.prune(&PruneOptions::everything()).unwrap();
     assert_eq!(report.count(Kind::Environments), 0);
     assert_eq!(report.count(Kind::Tools), 1);
+    assert_eq!(report.count(Kind::Wheels), 1);
     drop(lease);
     store.prune(&PruneOptions::everything()).unwrap();
     assert!(!environment.exists());
