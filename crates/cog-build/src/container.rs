@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, PipeReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use cog_engine::{Engine, Exit, Process, Purpose, Root, Workload, Writable};
+use cog_engine::{Engine, Exit, Gpus, Process, Purpose, Root, Workload, Writable};
 use cog_image::{Layer, Scratch, trust};
 
 pub(crate) use self::mount::Mount;
@@ -184,10 +184,12 @@ impl Workshop<'_> {
                 stdin: Stdio::null(),
                 stdout: writer.try_clone()?.into(),
                 stderr: writer.into(),
+                terminal: None,
                 passed_fds: Vec::new(),
             },
             purpose: Purpose::Build,
             ca_bundle: None,
+            gpus: Gpus::default(),
         };
         let mut running = engine.start(workload)?;
         let output = self.pass_on(reader)?;

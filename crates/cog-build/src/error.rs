@@ -133,6 +133,15 @@ pub enum BuildError {
         /// Why it could not be downloaded.
         source: Box<UvError>,
     },
+    /// PyTorch's own package index is not there.
+    #[error("PyTorch's package index cannot be reached")]
+    TorchIndex {
+        /// What the default index has instead.
+        instead: Option<String>,
+        #[source]
+        /// Why.
+        source: Box<UvError>,
+    },
     /// The host has no usable Python.
     #[error("no Python 3.10 or newer was found on this machine")]
     NoHostPython,
@@ -206,6 +215,15 @@ impl Hint for BuildError {
             Self::NoServer { .. } => {
                 "build it with `cargo build --release -p coglet`, or set `COG_COGLET_BINARY` to its path"
             }
+            Self::TorchIndex {
+                instead: Some(instead),
+                ..
+            } => {
+                return Some(format!(
+                    "the default index has {instead}: take it with `--torch-index default`"
+                ));
+            }
+            Self::TorchIndex { source, .. } => return source.hint(),
             Self::NoHostPython => "install Python, for example with your system's package manager",
             _ => return None,
         };

@@ -34,6 +34,8 @@ pub struct BuildRequest<'a> {
     pub base: BaseChoice,
     /// What decides among the bases of [`BaseChoice::Default`].
     pub options: Options,
+    /// Where PyTorch comes from.
+    pub torch_index: TorchIndex,
     /// Whether results of earlier builds count.
     pub cache: Cache,
     /// What `--secret` gave.
@@ -48,6 +50,16 @@ pub struct BuildRequest<'a> {
     pub threads: usize,
     /// Receives what happens.
     pub reporter: &'a dyn Reporter,
+}
+
+/// Which package index PyTorch is taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TorchIndex {
+    /// The one that has it for the project's CUDA, as the reference chooses it.
+    #[default]
+    ByCuda,
+    /// The default one, which has each version for one CUDA.
+    Default,
 }
 
 /// Where the schema of an image comes from.
@@ -112,16 +124,24 @@ impl BuildRequest<'_> {
         completed: &Completed,
         workshop: &Workshop<'_>,
     ) -> Result<Requirements> {
-        let (_, base_dir) = self.config.requirement_lines(self.project_dir)?;
-        let lines = &completed.requirements;
-        let mut requirements = Requirements::read(lines, &base_dir, self.project_dir)?;
-        requirements.source = self.requirements_source();
+        let lines = match self.torch_index {
+            TorchIndex::ByCuda => completed.requirements.clone(),
+            TorchIndex::Default => completed.requirements_on_default_index(),
+        };
+        let requirements = self.read_requirements(&lines)?;
         for line in &requirements.overridden {
             workshop.warn(&format!(
                 "'{line}' found in requirements — overriding with the version that belongs to this cog. \
                  Remove the line from the requirements"
             ));
         }
+        Ok(requirements)
+    }
+
+    pub(crate) fn read_requirements(&self, lines: &[String]) -> Result<Requirements> {
+        let (_, base_dir) = self.config.requirement_lines(self.project_dir)?;
+        let mut requirements = Requirements::read(lines, &base_dir, self.project_dir)?;
+        requirements.source = self.requirements_source();
         Ok(requirements)
     }
 

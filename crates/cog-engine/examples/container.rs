@@ -11,7 +11,9 @@
 //!   --cwd DIR              the working directory
 //!   --build                as a build step
 //!   --ca FILE              certificate authorities
+//!   --gpus REQUEST         GPUs, by the specifications in the folders that `COG_CDI_DIRS` names
 //!   --pass NAME=FILE       open the file and pass its descriptor
+//!   --terminal             give it a terminal of its own, whose output is ours
 //!   --stop MILLISECONDS    stop it after its first line of output, with this grace
 //!   --time                 tell how long the start took
 //!   --probe                only tell whether containers work
@@ -28,8 +30,8 @@ use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use cog_engine::{
-    Access, Embedded, Engine, Exit, Host, KernelProbe, Mount, PassedFd, Probe as _, Process,
-    Purpose, Root, Running, Workload, Writable,
+    Access, Embedded, Engine, Exit, GpuHost, Gpus, Host, KernelProbe, Mount, PassedFd, Probe as _,
+    Process, Purpose, Root, Running, Terminal, Workload, Writable,
 };
 
 type Failure = Box<dyn std::error::Error>;
@@ -66,6 +68,10 @@ fn run(arguments: impl Iterator<Item = String>) -> Result<u8, Failure> {
     let mut running = options.engine.start(options.workload)?;
     if options.time {
         eprintln!("started in {} µs", started.elapsed().as_micros());
+    }
+    if let Some(terminal) = running.take_terminal() {
+        // Ends with an error when the last program has closed its side.
+        let _ = std::io::copy(&mut std::fs::File::from(terminal), &mut std::io::stdout());
     }
     let exit = match options.stop {
         Some(grace) => stop(&mut running, grace)?,
@@ -121,6 +127,12 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
             "--cwd" => workload.process.working_dir = value()?,
             "--build" => workload.purpose = Purpose::Build,
             "--ca" => workload.ca_bundle = Some(value()?.into()),
+            "--gpus" => {
+                workload.gpus = GpuHost::of_this_machine().find(&value()?.parse()?)?;
+                for note in workload.gpus.notes().iter().chain(workload.gpus.warnings()) {
+                    eprintln!("{note}");
+                }
+            }
             "--pass" => {
                 let (variable, file) = pair(&value()?)?;
                 let fd = OwnedFd::from(
@@ -134,6 +146,13 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
             "--stop" => {
                 *stop = Some(Duration::from_millis(value()?.parse()?));
                 workload.process.stdout = Stdio::piped();
+            }
+            "--terminal" => {
+                workload.process.terminal = Some(Terminal {
+                    streams: vec![0, 1, 2],
+                    rows: 40,
+                    columns: 100,
+                });
             }
             "--time" => *time = true,
             "--probe" => return Ok(None),
@@ -160,10 +179,12 @@ fn empty() -> Workload {
             stdin: Stdio::inherit(),
             stdout: Stdio::inherit(),
             stderr: Stdio::inherit(),
+            terminal: None,
             passed_fds: Vec::new(),
         },
         purpose: Purpose::Run,
         ca_bundle: None,
+        gpus: Gpus::default(),
     }
 }
 

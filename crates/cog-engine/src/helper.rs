@@ -4,12 +4,13 @@
 //! [`crate::supervisor`].
 
 use std::io::{Read as _, Seek as _, Write as _};
-use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
-use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::pipe::{PipeFlags, pipe_with};
 use serde::{Deserialize, Serialize};
 
@@ -45,9 +46,43 @@ pub(crate) struct Streams {
 
 /// This program, to be started again. The link works even if the file was replaced meanwhile.
 pub(crate) fn this_program() -> Command {
-    let mut command = Command::new("/proc/self/exe");
+    named("/proc/self/exe")
+}
+
+/// The same from a copy in memory that nobody can change. What runs in a container can get hold of the program that
+/// looked after it, as `/proc/…/exe`, and must not be able to write to the host's file.
+pub(crate) fn sealed_program() -> Result<Command, EngineError> {
+    static COPY: OnceLock<OwnedFd> = OnceLock::new();
+    let copy = if let Some(copy) = COPY.get() {
+        copy
+    } else {
+        let new = sealed_copy().map_err(EngineError::host("copy this program into memory"))?;
+        COPY.get_or_init(|| new)
+    };
+    Ok(named(&format!("/proc/self/fd/{}", copy.as_raw_fd())))
+}
+
+fn named(path: &str) -> Command {
+    let mut command = Command::new(path);
     command.arg0("cog");
     command
+}
+
+fn sealed_copy() -> std::io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let copy = match memfd_create("cog", flags | MemfdFlags::EXEC) {
+        // A kernel before 6.3, where all such files can be executed.
+        Err(Errno::INVAL) => memfd_create("cog", flags)?,
+        other => other?,
+    };
+    let mut copy = std::fs::File::from(copy);
+    std::io::copy(&mut fs_err::File::open("/proc/self/exe")?, &mut copy)?;
+    let copy = OwnedFd::from(copy);
+    fcntl_add_seals(
+        &copy,
+        SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE,
+    )?;
+    Ok(copy)
 }
 
 /// Starts `helper` in the role `argument` with `spec`, and returns when the workload runs.
@@ -58,7 +93,7 @@ pub(crate) fn start(
     argument: &str,
     spec: &impl Serialize,
     streams: Streams,
-    passed: Vec<PassedFd>,
+    passed: Vec<OwnedFd>,
 ) -> Result<Running, EngineError> {
     let spec_fd = spec_file(spec)?;
     let (alive_read, alive_write) = pipe()?;
@@ -78,7 +113,9 @@ pub(crate) fn start(
     }
     keep_across_exec(
         &mut helper,
-        own.into_iter().chain(numbers(&passed)).collect(),
+        own.into_iter()
+            .chain(passed.iter().map(AsRawFd::as_raw_fd))
+            .collect(),
     );
     let child = helper
         .spawn()

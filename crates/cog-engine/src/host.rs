@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::helper::{self, HOST_ARGUMENT, Report, Streams};
 use crate::program::{self, Program};
 use crate::supervisor::{
-    Caller, FAILED, Failure, Status, fork, let_go, signal_fd, wait_any, watch,
+    Caller, FAILED, Failure, Status, Supervised, fork, let_go, signal_fd, wait_any, watch,
 };
 use crate::workload::{Process, Root, Workload};
 use crate::{Engine, EngineError, Isolation, Running};
@@ -31,6 +31,12 @@ pub(crate) struct Spec {
     command: Vec<String>,
     directory: PathBuf,
     fds: Vec<RawFd>,
+}
+
+impl Supervised for Spec {
+    fn descriptors(&self) -> impl Iterator<Item = RawFd> {
+        self.fds.iter().copied()
+    }
 }
 
 impl Engine for Host {
@@ -52,13 +58,14 @@ impl Engine for Host {
         let directory = host_directory(&workload);
         let Process {
             command,
-            env,
+            mut env,
             stdin,
             stdout,
             stderr,
             passed_fds,
             ..
         } = workload.process;
+        workload.gpus.add_to(&mut env);
         let fds = helper::numbers(&passed_fds);
         let mut supervisor = helper::this_program();
         supervisor
@@ -86,7 +93,7 @@ impl Engine for Host {
                 stdout,
                 stderr,
             },
-            passed_fds,
+            passed_fds.into_iter().map(|passed| passed.fd).collect(),
         )
     }
 }
@@ -127,7 +134,7 @@ pub(crate) fn supervise(spec: &Spec, caller: &mut Caller) -> Result<Status, Fail
         start(spec, caller, supervisor)
     };
     caller.close_report();
-    let_go(&spec.fds);
+    let_go(spec);
     let status = watch(child, caller, &signals);
     end_children();
     status
@@ -135,7 +142,7 @@ pub(crate) fn supervise(spec: &Spec, caller: &mut Caller) -> Result<Status, Fail
 
 /// In the workload's process: becomes the command.
 fn start(spec: &Spec, caller: &Caller, supervisor: Pid) -> ! {
-    let report = match prepare(spec, supervisor) {
+    let report = match prepare(spec, caller, supervisor) {
         Ok(Ok(program)) => command_report(spec, program.execute()),
         Ok(Err(reason)) => command_report(spec, reason),
         Err(failure) => failure.into(),
@@ -151,7 +158,11 @@ fn command_report(spec: &Spec, reason: String) -> Report {
     }
 }
 
-fn prepare(spec: &Spec, supervisor: Pid) -> Result<Result<Program, String>, Failure> {
+fn prepare(
+    spec: &Spec,
+    caller: &Caller,
+    supervisor: Pid,
+) -> Result<Result<Program, String>, Failure> {
     let step = "tie to the supervisor";
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(Failure::at(step))?;
     if getppid() != Some(supervisor) {
@@ -160,7 +171,7 @@ fn prepare(spec: &Spec, supervisor: Pid) -> Result<Result<Program, String>, Fail
             reason: "it has ended".into(),
         });
     }
-    program::enter(&spec.directory, &spec.fds)?;
+    program::enter(&spec.directory, &spec.fds, caller.report_descriptor())?;
     let environment: Vec<_> = std::env::vars_os()
         .map(|(name, value)| (name.into_vec(), value.into_vec()))
         .collect();

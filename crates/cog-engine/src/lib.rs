@@ -11,22 +11,25 @@
 
 pub mod embedded;
 mod error;
+mod gpus;
 mod helper;
 mod host;
 mod probe;
 mod program;
 mod running;
 mod supervisor;
+mod terminal;
 mod workload;
 
 use std::fmt;
 
 pub use embedded::Embedded;
 pub use error::EngineError;
+pub use gpus::{CDI_FOLDERS, Cuda, Driver, GpuError, GpuHost, GpuRequest, Gpus};
 pub use host::Host;
 pub use probe::{KernelProbe, Probe};
 pub use running::{Exit, Remote, Running, Signal};
-pub use workload::{Access, Mount, PassedFd, Process, Purpose, Root, Workload, Writable};
+pub use workload::{Access, Mount, PassedFd, Process, Purpose, Root, Terminal, Workload, Writable};
 
 /// Something that can run a [`Workload`].
 pub trait Engine: Send + Sync {

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, ExitStatus};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -58,21 +58,37 @@ pub struct Running {
     child: Child,
     process: Remote,
     ended: Option<Exit>,
-    /// Everything ends when the other side of this pipe sees it closed, also if we are killed.
-    alive: Option<OwnedFd>,
+    pub(crate) terminal: Option<OwnedFd>,
 }
+
+/// The pipe whose closing ends everything, also if we are killed. Taken out by whoever ends the workload first.
+type Alive = Arc<Mutex<Option<OwnedFd>>>;
 
 /// Signals a workload from another thread, for instance while one waits for it. Keeps nothing alive.
 #[derive(Debug, Clone)]
-pub struct Remote(Arc<OwnedFd>);
+pub struct Remote {
+    process: Arc<OwnedFd>,
+    alive: Alive,
+}
 
 impl Remote {
     /// Sends the workload a signal; one that has ended is left alone.
     pub fn signal(&self, signal: Signal) -> Result<(), EngineError> {
-        match pidfd_send_signal(&self.0, signal) {
+        match pidfd_send_signal(&self.process, signal) {
             Err(Errno::SRCH) | Ok(()) => Ok(()),
             Err(error) => Err(EngineError::host("signal the workload")(error.into())),
         }
+    }
+
+    /// Ends the workload and everything it started, without waiting for that.
+    pub fn end(&self) {
+        // The supervisor sees this, kills, and clears up, which it could not if it was killed itself.
+        drop(
+            self.alive
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
     }
 
     /// Waits for the end; whether it came in time.
@@ -82,7 +98,10 @@ impl Remote {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let left = Timespec::try_from(left).map_err(|error| failed(io::Error::other(error)))?;
-            match poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&left)) {
+            match poll(
+                &mut [PollFd::new(&self.process, PollFlags::IN)],
+                Some(&left),
+            ) {
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(failed(error.into())),
                 Ok(ended) => return Ok(ended > 0),
@@ -98,9 +117,12 @@ impl Running {
         match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(process) => Ok(Self {
                 child,
-                process: Remote(Arc::new(process)),
+                process: Remote {
+                    process: Arc::new(process),
+                    alive: Arc::new(Mutex::new(Some(alive))),
+                },
                 ended: None,
-                alive: Some(alive),
+                terminal: None,
             }),
             Err(error) => {
                 drop(alive);
@@ -135,6 +157,11 @@ impl Running {
     /// The read end of its standard error, if that was piped; can be taken once.
     pub fn take_stderr(&mut self) -> Option<ChildStderr> {
         self.child.stderr.take()
+    }
+
+    /// The other side of its terminal, if it was given one; can be taken once.
+    pub fn take_terminal(&mut self) -> Option<OwnedFd> {
+        self.terminal.take()
     }
 
     /// Waits until it has ended. Nothing that it started is left then.
@@ -181,8 +208,7 @@ impl Running {
 
     /// Ends it and everything it started, at once.
     pub fn kill(&mut self) -> Result<Exit, EngineError> {
-        // The supervisor sees this, kills, and clears up, which it could not if it was killed itself.
-        self.alive = None;
+        self.process.end();
         if let Some(exit) = self.wait_timeout(PATIENCE)? {
             return Ok(exit);
         }

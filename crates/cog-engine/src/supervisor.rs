@@ -4,7 +4,7 @@
 //! happened. What it supervises is in [`crate::embedded`] and [`crate::host`].
 
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd as _, OwnedFd, RawFd};
 use std::process::exit;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -67,7 +67,24 @@ pub(crate) struct Caller {
     report: Option<std::fs::File>,
 }
 
+/// What is handed over to the workload.
+pub(crate) trait Supervised {
+    /// Descriptors that have to stay open.
+    fn descriptors(&self) -> impl Iterator<Item = RawFd>;
+}
+
 impl Caller {
+    /// The connections' numbers.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = RawFd> {
+        let report = self.report.iter().map(AsRawFd::as_raw_fd);
+        report.chain([self.alive.as_raw_fd()])
+    }
+
+    /// The number of what a workload that does not start reports through.
+    pub(crate) fn report_descriptor(&self) -> impl Iterator<Item = RawFd> {
+        self.report.iter().map(AsRawFd::as_raw_fd)
+    }
+
     /// Tells why the workload does not start.
     pub(crate) fn say(&self, report: &Report) {
         if let Some(mut file) = self.report.as_ref() {
@@ -84,7 +101,7 @@ impl Caller {
 
 /// Reads the specification and does `supervise`; ends as the workload ended. `numbers` are the descriptors of the
 /// specification, of the pipe that closes when we are to end, and of the report.
-pub(crate) fn main<S: DeserializeOwned>(
+pub(crate) fn main<S: DeserializeOwned + Supervised>(
     numbers: &[RawFd],
     supervise: impl FnOnce(&S, &mut Caller) -> Result<Status, Failure>,
 ) -> ! {
@@ -99,7 +116,11 @@ pub(crate) fn main<S: DeserializeOwned>(
     };
     let status = prepare(&caller)
         .and_then(|()| read(spec))
-        .and_then(|spec| supervise(&spec, &mut caller));
+        .and_then(|spec: S| {
+            // Whatever else was open where we were started is no business of the workload.
+            close_others(caller.descriptors().chain(spec.descriptors()));
+            supervise(&spec, &mut caller)
+        });
     match status {
         Ok(status) => status.end_like(),
         Err(failure) => {
@@ -196,11 +217,26 @@ pub(crate) fn fork() -> Result<Option<Pid>, Failure> {
     }
 }
 
+/// Closes all descriptors but the standard streams and those to keep. A kernel without the call, before 5.9, has no
+/// containers of ours either.
+pub(crate) fn close_others(keep: impl Iterator<Item = RawFd>) {
+    let mut keep: Vec<u32> = keep.filter_map(|fd| u32::try_from(fd).ok()).collect();
+    keep.sort_unstable();
+    let mut first = 3;
+    for fd in keep.into_iter().filter(|fd| *fd >= 3).chain([u32::MAX]) {
+        if first < fd {
+            // SAFETY: a system call without pointers; nothing in this process uses what is closed.
+            unsafe { libc::syscall(libc::SYS_close_range, first, fd - 1, 0) };
+        }
+        first = fd.saturating_add(1);
+    }
+}
+
 /// Lets go of the workload's streams and descriptors, so that their other ends see when the workload closes them.
-pub(crate) fn let_go(fds: &[RawFd]) {
-    for fd in fds {
+pub(crate) fn let_go(workload: &impl Supervised) {
+    for fd in workload.descriptors() {
         // SAFETY: these belong to the workload; nothing in this process uses them.
-        unsafe { libc::close(*fd) };
+        unsafe { libc::close(fd) };
     }
     let nothing = fs_err::OpenOptions::new()
         .read(true)

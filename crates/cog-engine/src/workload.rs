@@ -1,8 +1,12 @@
 //! What to run, in terms that every engine understands.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::process::Stdio;
+
+use serde::{Deserialize, Serialize};
+
+use crate::gpus::Gpus;
 
 /// A command with everything around it.
 #[derive(Debug)]
@@ -20,6 +24,8 @@ pub struct Workload {
     /// Host file with CA certificates, shown read-only at `/etc/ssl/certs/ca-certificates.crt`, never part of a layer.
     /// A package that installs certificates cannot replace it, so build steps better mount the file elsewhere.
     pub ca_bundle: Option<PathBuf>,
+    /// GPUs it may use; for a container they come with all that their driver needs.
+    pub gpus: Gpus,
 }
 
 /// A file system.
@@ -81,8 +87,21 @@ pub struct Process {
     pub stdout: Stdio,
     /// Standard error.
     pub stderr: Stdio,
+    /// A terminal of the container's own for some of the streams; without a container they stay as they are.
+    pub terminal: Option<Terminal>,
     /// Descriptors handed over besides the standard ones.
     pub passed_fds: Vec<PassedFd>,
+}
+
+/// A terminal that a workload gets, which the caller has with [`crate::Running::take_terminal`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Terminal {
+    /// The numbers of the standard streams that are it.
+    pub streams: Vec<RawFd>,
+    /// Lines at the beginning.
+    pub rows: u16,
+    /// Characters in a line at the beginning.
+    pub columns: u16,
 }
 
 /// A descriptor for the workload.

@@ -6,6 +6,7 @@
 mod args;
 mod client;
 mod commands;
+mod gpus;
 mod inputs;
 mod outputs;
 mod printer;

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use cog_build::BuildRequest;
 use cog_engine::{
-    Access, Engine, Isolation, Mount, PassedFd, Process, Purpose, Root, Running, Workload, Writable,
+    Access, Engine, Gpus, Isolation, Mount, PassedFd, Process, Purpose, Root, Running, Workload,
+    Writable,
 };
 use cog_image::{Lease, Rootfs, Scratch, Store, StoredImage, trust};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -30,6 +31,7 @@ pub(crate) struct Surroundings {
     mounts: Vec<Mount>,
     /// The server's program and what belongs before its arguments.
     server: Vec<String>,
+    gpus: Gpus,
     scratch: Scratch,
     _in_use: InUse,
 }
@@ -70,6 +72,7 @@ impl Surroundings {
                 working_dir: SOURCE.into(),
                 mounts,
                 server: vec![host.coglet.to_string_lossy().into_owned()],
+                gpus: Gpus::default(),
                 scratch,
                 _in_use: InUse::Environment(lease),
             });
@@ -82,6 +85,7 @@ impl Surroundings {
             working_dir: environment.working_dir,
             mounts,
             server: environment.command,
+            gpus: Gpus::default(),
             scratch,
             _in_use: InUse::Layers(root),
         })
@@ -104,9 +108,15 @@ impl Surroundings {
             working_dir: config.working_dir.clone().unwrap_or_else(|| "/".into()),
             mounts: Vec::new(),
             server: command,
+            gpus: Gpus::default(),
             scratch: store.scratch()?,
             _in_use: InUse::Layers(root),
         })
+    }
+
+    /// The same with GPUs.
+    pub(crate) fn with_gpus(self, gpus: Gpus) -> Self {
+        Self { gpus, ..self }
     }
 
     /// The workload that runs a command in these surroundings.
@@ -133,9 +143,11 @@ impl Surroundings {
                 stdout: streams.stdout,
                 stderr: streams.stderr,
                 passed_fds: streams.passed_fds,
+                terminal: None,
             },
             purpose: Purpose::Run,
             ca_bundle: trust::host_bundle(),
+            gpus: self.gpus.clone(),
         }
     }
 

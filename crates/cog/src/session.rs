@@ -4,12 +4,14 @@ use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use cog_build::{BaseChoice, BuildRequest, Cache, SchemaSource};
+use cog_build::{BaseChoice, BuildRequest, Cache, SchemaSource, TorchIndex};
 use cog_config::{CogBase, Config, CudaBase, Options, ProjectFile};
 use cog_engine::{Choice, Engine, KernelProbe, Selection};
 use cog_image::{Compression, Store, StoreOptions};
 
-use crate::args::{BaseFlags, BuildFlags, EngineArg, GlobalArgs, ProgressArg, ProjectArgs};
+use crate::args::{
+    BaseFlags, BuildFlags, EngineArg, GlobalArgs, ProgressArg, ProjectArgs, TorchIndexArg,
+};
 use crate::printer::{Printer, Progress};
 use crate::reporter::{Steps, transfers};
 
@@ -119,6 +121,10 @@ impl<'a> Session<'a> {
             engine: Some(engine),
             base,
             options: self.options(&flags.bases),
+            torch_index: match flags.torch_index {
+                TorchIndexArg::ByCuda => TorchIndex::ByCuda,
+                TorchIndexArg::Default => TorchIndex::Default,
+            },
             cache: Cache::Use,
             secrets: Vec::new(),
             schema: SchemaSource::Generate,

@@ -84,6 +84,7 @@ impl Project {
             engine,
             base: BaseChoice::Debian,
             options: cog_config::Options::default(),
+            torch_index: cog_build::TorchIndex::ByCuda,
             cache: self.cache,
             secrets: self.secrets.clone(),
             schema: SchemaSource::Generate,

@@ -9,6 +9,7 @@ mod cuda;
 mod error;
 mod prebuilt;
 mod rewrite;
+mod torch_index;
 
 use serde::Serialize;
 

@@ -43,7 +43,7 @@ fn run(spec: &Spec, directories: &Directories, caller: &mut Caller) -> Result<St
     };
     drop(parent);
     caller.close_report();
-    let_go(&spec.fds);
+    let_go(spec);
     let of_init = watch(child, caller, &signals)?;
     Ok(of_workload(status).unwrap_or(of_init))
 }

@@ -43,7 +43,7 @@ pub(super) fn main(
         Ok(None) => start(spec, caller),
         Ok(Some(workload)) => {
             caller.close_report();
-            let_go(&spec.fds);
+            let_go(spec);
             reap(workload, parent)
         }
     }
@@ -73,7 +73,7 @@ fn die_with(parent: &Parent) -> Result<(), Failure> {
 
 /// In the workload's process: drops privileges and becomes the command.
 fn start(spec: &Spec, caller: &Caller) -> ! {
-    let report = match prepare(spec) {
+    let report = match prepare(spec, caller) {
         Ok(Ok(program)) => command_report(spec, program.execute()),
         Ok(Err(reason)) => command_report(spec, reason),
         Err(failure) => failure.into(),
@@ -90,9 +90,13 @@ fn command_report(spec: &Spec, reason: String) -> Report {
 }
 
 /// The program ready to run, or the reason why there is none.
-fn prepare(spec: &Spec) -> Result<Result<Program, String>, Failure> {
+fn prepare(spec: &Spec, caller: &Caller) -> Result<Result<Program, String>, Failure> {
     limit_resources();
-    program::enter(Path::new(&spec.working_dir), &spec.fds)?;
+    if let Some(terminal) = &spec.terminal {
+        terminal.attach()?;
+    }
+    let kept = caller.report_descriptor();
+    program::enter(Path::new(&spec.working_dir), &spec.fds, kept)?;
     capabilities::limit()?;
     let environment: Vec<_> = spec
         .env
@@ -100,7 +104,6 @@ fn prepare(spec: &Spec) -> Result<Result<Program, String>, Failure> {
         .map(|(name, value)| (name.clone().into_bytes(), value.clone().into_bytes()))
         .collect();
     let found = Program::find(&spec.command, &environment);
-    let found = found.and_then(|program| program.refuse_ourselves().map(|()| program));
     seccomp::install(spec.build)?;
     Ok(found)
 }

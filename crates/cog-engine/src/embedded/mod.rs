@@ -11,8 +11,10 @@
 //!
 //! Needs Linux 5.12 or later.
 
+mod beneath;
 mod capabilities;
 mod container;
+mod driver;
 mod init;
 mod namespaces;
 mod overlay;
@@ -22,8 +24,14 @@ mod spec;
 
 use crate::helper::{self, CONTAINER_ARGUMENT, HOST_ARGUMENT, PROBE_ARGUMENT, Streams};
 use crate::workload::{Process, Root, Workload};
-use crate::{Engine, EngineError, Isolation, KernelProbe, Probe as _, Running, supervisor};
+use crate::{
+    Engine, EngineError, Isolation, KernelProbe, Probe as _, Running, supervisor, terminal,
+};
 use spec::Spec;
+use terminal::Outer;
+
+/// What programs rely on, unless the workload has its own.
+const DEFAULT_ENV: [(&str, &str); 2] = [("PATH", crate::program::DEFAULT_PATH), ("HOME", "/root")];
 
 /// Runs workloads in containers of our own.
 #[derive(Debug, Clone, Copy, Default)]
@@ -72,15 +80,26 @@ impl Engine for Embedded {
             stdin,
             stdout,
             stderr,
+            terminal,
             passed_fds,
         } = workload.process;
         let fds = helper::numbers(&passed_fds);
+        for (name, value) in DEFAULT_ENV {
+            if !env.iter().any(|(known, _)| known == name) {
+                env.push((name.into(), value.into()));
+            }
+        }
+        workload.gpus.add_to(&mut env);
         env.extend(
             passed_fds
                 .iter()
                 .zip(&fds)
                 .map(|(passed, number)| (passed.variable.clone(), number.to_string())),
         );
+        let (outer, inner, socket) = match terminal.map(terminal::prepare).transpose()? {
+            Some((outer, inner, socket)) => (Some(outer), Some(inner), Some(socket)),
+            None => (None, None, None),
+        };
         let spec = Spec {
             layers,
             writable: workload.writable.into(),
@@ -91,10 +110,12 @@ impl Engine for Embedded {
             working_dir,
             build: workload.purpose == crate::Purpose::Build,
             ca_bundle: workload.ca_bundle,
+            gpus: workload.gpus,
+            terminal: inner,
         };
-        let mut supervisor = helper::this_program();
+        let mut supervisor = helper::sealed_program()?;
         supervisor.env_clear();
-        helper::start(
+        let mut running = helper::start(
             supervisor,
             CONTAINER_ARGUMENT,
             &spec,
@@ -103,9 +124,15 @@ impl Engine for Embedded {
                 stdout,
                 stderr,
             },
-            passed_fds,
+            passed_fds
+                .into_iter()
+                .map(|passed| passed.fd)
+                .chain(socket)
+                .collect(),
         )
-        .map_err(explained)
+        .map_err(explained)?;
+        running.terminal = outer.map(Outer::receive).transpose()?;
+        Ok(running)
     }
 }
 

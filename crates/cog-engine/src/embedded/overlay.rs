@@ -1,9 +1,10 @@
 //! The overlay of a container: its directories on the host, the mount, and what is cleared up afterwards.
 
+use std::ffi::OsStr;
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, fgetxattr, open, openat, statat, unlinkat};
 use rustix::mount::{MountFlags, mount};
 use rustix::process::{chdir, umask};
 
@@ -89,7 +90,8 @@ impl Directories {
     pub(super) fn remove(&self, spec: &Spec) {
         if self.keep_upper {
             for target in rootfs::targets(spec) {
-                remove_mount_point(&self.upper, &target);
+                // Where this fails, there is nothing of ours.
+                let _ = remove_mount_point(&self.upper, &target);
             }
         }
         let _ = fs_err::remove_dir_all(&self.own);
@@ -161,34 +163,58 @@ fn open_directory(path: &Path) -> Result<OwnedFd, Failure> {
 
 /// A mount point that had to be made is an empty file or directory in the upper directory, and so may be the
 /// directories above it: no part of the layer.
-fn remove_mount_point(upper: &Path, target: &str) {
-    let mut path = upper.to_owned();
-    path.extend(
-        Path::new(target)
-            .components()
-            .filter(|part| matches!(part, std::path::Component::Normal(_))),
-    );
-    if path == upper {
-        return;
-    }
-    let empty_file =
-        fs_err::symlink_metadata(&path).is_ok_and(|found| found.is_file() && found.len() == 0);
-    let gone = if empty_file {
-        fs_err::remove_file(&path)
-    } else {
-        fs_err::remove_dir(&path)
+///
+/// What the container left is walked by handles and without following links: it could lead anywhere.
+fn remove_mount_point(upper: &Path, target: &str) -> rustix::io::Result<()> {
+    let names: Vec<_> = Path::new(target)
+        .components()
+        .filter_map(|part| match part {
+            Component::Normal(name) => Some(name),
+            _ => None,
+        })
+        .collect();
+    let Some((last, above)) = names.split_last() else {
+        return Ok(());
     };
-    if gone.is_err() {
-        return;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut directories = vec![open(upper, flags, Mode::empty())?];
+    for name in above {
+        let deeper = openat(
+            &directories[directories.len() - 1],
+            *name,
+            flags,
+            Mode::empty(),
+        )?;
+        directories.push(deeper);
     }
-    while path.pop() && path != upper && !is_opaque(&path) && fs_err::remove_dir(&path).is_ok() {}
+    let mut place = directories
+        .pop()
+        .expect("the first one is the upper directory");
+    remove_if_empty(&place, last)?;
+    for (parent, name) in directories.into_iter().zip(above).rev() {
+        // An opaque directory is no stand-in even if it is empty: it hides what is below.
+        if is_opaque(&place) {
+            break;
+        }
+        unlinkat(&parent, *name, AtFlags::REMOVEDIR)?;
+        place = parent;
+    }
+    Ok(())
 }
 
-/// An opaque directory is no stand-in even if it is empty: it hides what is below.
-fn is_opaque(path: &Path) -> bool {
+fn remove_if_empty(directory: &OwnedFd, name: &OsStr) -> rustix::io::Result<()> {
+    let found = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    match FileType::from_raw_mode(found.st_mode) {
+        FileType::RegularFile if found.st_size == 0 => unlinkat(directory, name, AtFlags::empty()),
+        // Fails for what is not empty, and for what is no directory.
+        _ => unlinkat(directory, name, AtFlags::REMOVEDIR),
+    }
+}
+
+fn is_opaque(directory: &OwnedFd) -> bool {
     OPAQUE
         .iter()
-        .any(|name| rustix::fs::lgetxattr(path, *name, &mut [0_u8; 1][..]).is_ok())
+        .any(|name| fgetxattr(directory, *name, &mut [0_u8; 1][..]).is_ok())
 }
 
 #[cfg(test)]
@@ -212,11 +238,35 @@ mod tests {
             "/absent/x",
             "/../../outside",
         ] {
-            remove_mount_point(upper.path(), target);
+            let _ = remove_mount_point(upper.path(), target);
         }
         assert!(!at("a").exists());
         assert!(!at("etc/hosts").exists() && at("etc/passwd").exists());
         assert!(at("src/model.py").exists());
         assert!(upper.path().exists());
+    }
+
+    #[test]
+    fn links_that_a_container_left_lead_nowhere() {
+        let outside = tempfile::tempdir().unwrap();
+        fs_err::write(outside.path().join("hosts"), "").unwrap();
+        fs_err::create_dir_all(outside.path().join("deep/certs")).unwrap();
+        let upper = tempfile::tempdir().unwrap();
+        let link = |name: &str, to: &str| {
+            std::os::unix::fs::symlink(outside.path().join(to), upper.path().join(name)).unwrap();
+        };
+        link("etc", "");
+        fs_err::create_dir(upper.path().join("usr")).unwrap();
+        link("usr/ssl", "deep");
+        link("src", "deep");
+        for target in ["/etc/hosts", "/usr/ssl/certs", "/src", "/etc/deep/certs"] {
+            let _ = remove_mount_point(upper.path(), target);
+        }
+        assert!(outside.path().join("hosts").exists());
+        assert!(outside.path().join("deep/certs").is_dir());
+        assert!(
+            upper.path().join("src").is_symlink(),
+            "it is the container's own"
+        );
     }
 }

@@ -16,9 +16,12 @@ use rustix::mount::{
 };
 use rustix::process::{chdir, pivot_root};
 
+use super::beneath::{Inside, Reach};
+use super::driver;
 use super::init::HOST_NAME;
 use super::overlay::Directories;
 use super::spec::Spec;
+use crate::gpus::MountOption;
 use crate::supervisor::Failure;
 
 /// As the reference gives its containers.
@@ -33,9 +36,10 @@ const HOSTS: &str = "/etc/hosts";
 const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// As OCI runtimes hide them.
-const MASKED: [&str; 11] = [
+const MASKED: [&str; 12] = [
     "/proc/acpi",
     "/proc/asound",
+    "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
@@ -46,6 +50,8 @@ const MASKED: [&str; 11] = [
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
 ];
+const CONTROL_GROUPS: &str = "/sys/fs/cgroup";
+
 /// As OCI runtimes protect them. Root's files stay root's in a container that root started: without this it could
 /// change the host's kernel settings.
 const READ_ONLY: [&str; 5] = [
@@ -63,8 +69,10 @@ pub(super) fn targets(spec: &Spec) -> impl Iterator<Item = String> {
         .map(str::to_owned);
     let bundle = spec.ca_bundle.iter().map(|_| CA_BUNDLE.to_owned());
     let mounts = spec.mounts.iter().map(|mount| mount.target.clone());
+    let gpus = spec.gpus.mounts.iter().map(|mount| mount.target.clone());
     fixed
         .chain(bundle)
+        .chain(gpus)
         .chain(mounts)
         .chain([spec.working_dir.clone()])
 }
@@ -96,18 +104,23 @@ pub(super) fn set_up(spec: &Spec, directories: &Directories) -> Result<(), Failu
     // any path of the image is looked up.
     unmount(".", UnmountFlags::DETACH).map_err(Failure::at("leave the host's root"))?;
     chdir("/").map_err(Failure::at("enter the root"))?;
-    place(&Pending {
+    let inside = Inside::open().map_err(Failure::at("open the root"))?;
+    let proc = Pending {
         tree: proc,
         target: "/proc".into(),
         directory: true,
-    })
-    .map_err(Failure::at("mount at `/proc`"))?;
-    mount_kernel_file_systems()?;
+    };
+    place(&inside, &proc).map_err(Failure::at("mount at `/proc`"))?;
+    mount_kernel_file_systems(&inside)?;
     for mount in pending {
-        place(&mount).map_err(Failure::at(format!("mount at `{}`", mount.target)))?;
+        place(&inside, &mount).map_err(Failure::at(format!("mount at `{}`", mount.target)))?;
     }
+    driver::make_known(&spec.gpus)?;
     hide_kernel_files()?;
-    make_directory(&spec.working_dir).map_err(Failure::at(format!("make `{}`", spec.working_dir)))
+    inside
+        .directory(Path::new(&spec.working_dir), Reach::Mounts)
+        .map_err(Failure::at(format!("make `{}`", spec.working_dir)))?;
+    Ok(())
 }
 
 /// The processes of our PID namespace. The kernel gives them only where the host's own are in sight.
@@ -133,7 +146,10 @@ fn open_sources(spec: &Spec, directories: &Directories) -> Result<Vec<Pending>, 
     }
     for device in DEVICES {
         let path = format!("/dev/{device}");
-        add(Path::new(&path), &path, 0)?;
+        add(Path::new(&path), &path, DEVICE_ATTRIBUTES)?;
+    }
+    for node in &spec.gpus.nodes {
+        add(&node.source, &node.target, DEVICE_ATTRIBUTES)?;
     }
     // A link leads into the host's own directories, such as systemd's.
     if let Ok(source) = fs_err::canonicalize(RESOLVER) {
@@ -142,6 +158,13 @@ fn open_sources(spec: &Spec, directories: &Directories) -> Result<Vec<Pending>, 
     add(&hosts(directories)?, HOSTS, READ_ONLY_ATTRIBUTE)?;
     if let Some(bundle) = &spec.ca_bundle {
         add(bundle, CA_BUNDLE, READ_ONLY_ATTRIBUTE)?;
+    }
+    for mount in &spec.gpus.mounts {
+        let attributes = mount
+            .options
+            .iter()
+            .fold(0, |all, option| all | attribute(*option));
+        add(&mount.source, &mount.target, attributes)?;
     }
     for mount in &spec.mounts {
         let attributes = if mount.read_only {
@@ -201,6 +224,20 @@ fn hosts(directories: &Directories) -> Result<PathBuf, Failure> {
 
 const READ_ONLY_ATTRIBUTE: u64 = libc::MOUNT_ATTR_RDONLY;
 
+/// Devices can be written to on a read-only mount, while nobody, the host's root neither, can change their mode or owner
+/// through it.
+const DEVICE_ATTRIBUTES: u64 =
+    READ_ONLY_ATTRIBUTE | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
+
+fn attribute(option: MountOption) -> u64 {
+    match option {
+        MountOption::ReadOnly => READ_ONLY_ATTRIBUTE,
+        MountOption::NoSuid => libc::MOUNT_ATTR_NOSUID,
+        MountOption::NoDev => libc::MOUNT_ATTR_NODEV,
+        MountOption::NoExec => libc::MOUNT_ATTR_NOEXEC,
+    }
+}
+
 fn set_attributes(tree: &OwnedFd, attributes: u64) -> io::Result<()> {
     let attributes = libc::mount_attr {
         attr_set: attributes,
@@ -227,11 +264,13 @@ fn set_attributes(tree: &OwnedFd, attributes: u64) -> io::Result<()> {
     }
 }
 
-fn mount_kernel_file_systems() -> Result<(), Failure> {
+fn mount_kernel_file_systems(inside: &Inside) -> Result<(), Failure> {
     let plain = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let make = |kind: &str, target: &str, flags: MountFlags, options: &str| {
         let step = format!("mount `{target}`");
-        make_directory(target).map_err(Failure::at(step.clone()))?;
+        inside
+            .directory(Path::new(target), Reach::Mounts)
+            .map_err(Failure::at(step.clone()))?;
         let options = CString::new(options).map_err(Failure::at(step.clone()))?;
         mount(kind, target, kind, flags, options.as_c_str()).map_err(Failure::at(step))
     };
@@ -260,46 +299,44 @@ fn mount_kernel_file_systems() -> Result<(), Failure> {
     for (target, link) in links {
         std::os::unix::fs::symlink(target, link).map_err(Failure::at(format!("link `{link}`")))?;
     }
-    make_directory("/sys").map_err(Failure::at("make `/sys`"))
-}
-
-/// Makes the place if need be, below the new root, and moves the mount there.
-fn place(mount: &Pending) -> io::Result<()> {
-    let target = Path::new(&mount.target);
-    if mount.directory {
-        make_directory(target)?;
-    } else if !target.exists() {
-        target.parent().map_or(Ok(()), make_directory)?;
-        if target.is_symlink() {
-            fs_err::remove_file(target)?;
-        }
-        fs_err::File::create(target)?;
-    }
-    move_mount(
-        &mount.tree,
-        "",
-        CWD,
-        target,
-        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS,
-    )?;
+    inside
+        .directory(Path::new("/sys"), Reach::Mounts)
+        .map_err(Failure::at("make `/sys`"))?;
     Ok(())
 }
 
-/// Makes a directory where there is none. A link that leads nowhere is replaced by what it should have led to.
-fn make_directory(path: impl AsRef<Path>) -> io::Result<()> {
-    let path = path.as_ref();
-    if path.is_dir() {
-        return Ok(());
-    }
-    if path.is_symlink() && !path.exists() {
-        fs_err::remove_file(path)?;
-    }
-    fs_err::create_dir_all(path)
+/// Makes the place if need be, below the new root, and moves the mount there.
+fn place(inside: &Inside, mount: &Pending) -> io::Result<()> {
+    let target = Path::new(&mount.target);
+    let target = if mount.directory {
+        inside.directory(target, Reach::Mounts)?
+    } else {
+        inside.file(target)?
+    };
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(&mount.tree, "", &target, "", flags)?;
+    Ok(())
+}
+
+/// File systems of the kernel that are mounted below `/sys`: debugging, tracing, security, eBPF, firmware. The one for
+/// control groups stays, since programs read there how much memory and time they have.
+fn kernel_mounts() -> Result<Vec<String>, Failure> {
+    let table = fs_err::read_to_string("/proc/self/mountinfo")
+        .map_err(Failure::at("read the table of mounts"))?;
+    let mounted = table.lines().filter_map(|line| line.split(' ').nth(4));
+    Ok(mounted
+        .filter(|point| point.starts_with("/sys/") && !Path::new(point).starts_with(CONTROL_GROUPS))
+        .map(str::to_owned)
+        .collect())
 }
 
 fn hide_kernel_files() -> Result<(), Failure> {
-    for name in MASKED {
-        let path = Path::new(name);
+    for name in MASKED
+        .map(str::to_owned)
+        .into_iter()
+        .chain(kernel_mounts()?)
+    {
+        let path = Path::new(&name);
         let masked = match fs_err::metadata(path) {
             Ok(found) if found.is_dir() => {
                 mount("tmpfs", path, "tmpfs", MountFlags::RDONLY, c"size=0k")

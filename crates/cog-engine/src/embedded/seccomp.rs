@@ -12,14 +12,18 @@ use seccompiler::{
 
 use crate::supervisor::Failure;
 
-/// Refused with `EPERM`: mounting, namespaces, kernel modules and keys, clocks, tracing of the kernel.
+/// Refused with `EPERM`: mounting, namespaces, kernel modules and keys, clocks, tracing of the kernel, files by handle,
+/// and calls that no program has used for decades.
 const DENIED: &[libc::c_long] = &[
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS__sysctl,
     libc::SYS_acct,
     libc::SYS_add_key,
     libc::SYS_bpf,
     libc::SYS_clock_adjtime,
     libc::SYS_clock_settime,
     libc::SYS_delete_module,
+    libc::SYS_fanotify_init,
     libc::SYS_finit_module,
     libc::SYS_fsconfig,
     libc::SYS_fsmount,
@@ -41,6 +45,7 @@ const DENIED: &[libc::c_long] = &[
     libc::SYS_mount,
     libc::SYS_mount_setattr,
     libc::SYS_move_mount,
+    libc::SYS_name_to_handle_at,
     libc::SYS_nfsservctl,
     libc::SYS_open_by_handle_at,
     libc::SYS_open_tree,
@@ -54,12 +59,16 @@ const DENIED: &[libc::c_long] = &[
     libc::SYS_settimeofday,
     libc::SYS_swapoff,
     libc::SYS_swapon,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_sysfs,
     libc::SYS_syslog,
     libc::SYS_umount2,
     libc::SYS_unshare,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_uselib,
     libc::SYS_userfaultfd,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_ustat,
     libc::SYS_vhangup,
 ];
 

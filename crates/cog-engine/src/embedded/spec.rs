@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::gpus::Gpus;
+use crate::supervisor::Supervised;
+use crate::terminal::Inner;
 use crate::workload;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -19,6 +22,15 @@ pub(super) struct Spec {
     pub(super) working_dir: String,
     pub(super) build: bool,
     pub(super) ca_bundle: Option<PathBuf>,
+    pub(super) gpus: Gpus,
+    pub(super) terminal: Option<Inner>,
+}
+
+impl Supervised for Spec {
+    fn descriptors(&self) -> impl Iterator<Item = RawFd> {
+        let terminal = self.terminal.iter().map(Inner::descriptor);
+        self.fds.iter().copied().chain(terminal)
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -149,9 +149,11 @@ fn workload(root: cog_engine::Root) -> cog_engine::Workload {
             stdin: Stdio::null(),
             stdout: Stdio::null(),
             stderr: Stdio::null(),
+            terminal: None,
             passed_fds: Vec::new(),
         },
         purpose: cog_engine::Purpose::Run,
         ca_bundle: None,
+        gpus: cog_engine::Gpus::default(),
     }
 }

@@ -1,6 +1,7 @@
 //! How far a container is from the kernel and the host.
 
-use crate::job::{Place, containers_work};
+use crate::job::{Outcome, Place, containers_work, outcome};
+use crate::lifetime::start;
 
 #[test]
 fn it_is_alone_with_its_processes() {
@@ -159,6 +160,22 @@ fn the_kernels_files_are_protected() {
 }
 
 #[test]
+fn file_systems_of_the_kernel_are_hidden() {
+    if !containers_work() {
+        return;
+    }
+    let place = Place::new();
+    let said = place.container().script(
+        "cat /proc/interrupts
+        while read -r id parent device root point rest; do case $point in
+            /sys/fs/cgroup*) ;;
+            /sys/*) [ -d $point ] && ls -A $point || cat $point ;;
+        esac; done < /proc/self/mountinfo",
+    );
+    assert_eq!((said.text(), said.stderr.as_str()), ("", ""));
+}
+
+#[test]
 fn the_devices_work() {
     if !containers_work() {
         return;
@@ -198,4 +215,163 @@ fn core_files_and_open_files_are_bounded() {
         .collect();
     assert_eq!(limits[0], 0);
     assert!((1..=65_536).contains(&limits[1]), "{}", limits[1]);
+}
+
+#[test]
+fn root_inside_cannot_change_the_hosts_devices() {
+    if !containers_work() {
+        return;
+    }
+    let before = fs_err::metadata("/dev/null").unwrap();
+    let place = Place::new();
+    let said = place
+        .container()
+        .script("chmod 600 /dev/null; chown 1:1 /dev/zero; touch /dev/full; echo ok > /dev/null");
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert_eq!(
+        said.stderr.matches("Read-only").count(),
+        3,
+        "{}",
+        said.stderr
+    );
+    let after = fs_err::metadata("/dev/null").unwrap();
+    assert_eq!(before.permissions(), after.permissions());
+}
+
+#[test]
+fn the_program_that_looks_after_a_container_is_a_sealed_copy() {
+    if !containers_work() {
+        return;
+    }
+    let place = Place::new();
+    let mut child = start(place.container(), "echo ready; exec sleep 1000");
+    let mut helpers = Vec::new();
+    let mut next = children(child.id());
+    while let Some(process) = next.pop() {
+        let program = fs_err::read_link(format!("/proc/{process}/exe")).unwrap();
+        helpers.push((process, program.to_string_lossy().into_owned()));
+        next.extend(children(process));
+    }
+    let ours: Vec<_> = helpers
+        .iter()
+        .filter(|(_, program)| !program.starts_with("/bin/"))
+        .collect();
+    assert_eq!(ours.len(), 2, "the supervisor and process 1: {helpers:?}");
+    for (process, program) in ours {
+        assert!(program.starts_with("/memfd:cog"), "{program}");
+        let file = fs_err::OpenOptions::new()
+            .write(true)
+            .open(format!("/proc/{process}/exe"));
+        assert!(file.is_err());
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// The processes that a process has started.
+fn children(process: u32) -> Vec<u32> {
+    let tasks = fs_err::read_dir(format!("/proc/{process}/task")).unwrap();
+    tasks
+        .flat_map(|task| {
+            let list = fs_err::read_to_string(task.unwrap().path().join("children")).unwrap();
+            list.split_whitespace()
+                .map(|id| id.parse().unwrap())
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// Runs a job from a shell that has opened something first.
+fn run_after(redirect: &str, place: &Place, inner: &std::process::Command) -> Outcome {
+    let mut command = std::process::Command::new("bash");
+    command
+        .args(["-c", &format!("{redirect}; exec \"$0\" \"$@\"")])
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .current_dir(place.dir.path());
+    outcome(&command.output().unwrap())
+}
+
+#[test]
+fn open_files_of_the_caller_are_no_way_out() {
+    if !containers_work() {
+        return;
+    }
+    let place = Place::new();
+    let outside = place.directory("outside");
+    for (redirect, directory) in [
+        ("exec 7< outside", "/proc/self/fd/7"),
+        ("exec 7< outside", "/proc/self/fd/7/made"),
+        ("exec 7< outside", "/proc/1/fd/7/made"),
+        ("exec < outside", "/proc/self/fd/0"),
+        ("exec < outside", "/proc/self/fd/0/made"),
+    ] {
+        let job = place.container().option("--cwd", directory);
+        let said = run_after(redirect, &place, &job.command(&["sh", "-c", "pwd; ls"]));
+        assert_eq!(
+            said.code, 125,
+            "{directory}: {}{}",
+            said.stdout, said.stderr
+        );
+        assert_eq!(
+            fs_err::read_dir(&outside).unwrap().count(),
+            0,
+            "{directory}"
+        );
+    }
+    let list = place
+        .container()
+        .command(&["sh", "-c", "ls /proc/self/fd | cat"]);
+    let said = run_after("exec 7< outside", &place, &list);
+    assert!(
+        !said.text().lines().any(|line| line == "7"),
+        "{}",
+        said.stdout
+    );
+}
+
+#[test]
+fn an_image_may_start_the_program_that_looks_after_it_and_gains_nothing() {
+    if !containers_work() {
+        return;
+    }
+    let place = Place::new();
+    place.file("layer/first", "#!/proc/self/exe\n");
+    place.file("layer/second", "#!/proc/self/exe\r\n");
+    for name in ["first", "second"] {
+        let path = place.path("layer").join(name);
+        fs_err::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    for command in ["/proc/self/exe", "/first", "/second"] {
+        let said = place
+            .container()
+            .layer(&place.path("layer"))
+            .run(&[command]);
+        assert_eq!(said.code, 125, "{command}: {}", said.stderr);
+    }
+}
+
+#[test]
+fn a_terminal_is_the_containers_own() {
+    if !containers_work() {
+        return;
+    }
+    let place = Place::new();
+    let mut job = place.container();
+    job.command.arg("--terminal");
+    let said = job.run(&[
+        "bash",
+        "-i",
+        "-c",
+        "readlink /proc/self/fd/0 /proc/self/fd/2; [ -c /dev/pts/0 ] && echo named
+        echo controlling > /dev/tty; exit 4",
+    ]);
+    let lines: Vec<&str> = said.stdout.lines().map(str::trim).collect();
+    assert_eq!(
+        lines,
+        ["/dev/pts/0", "/dev/pts/0", "named", "controlling", "exit"],
+        "{}",
+        said.stderr
+    );
+    assert_eq!(said.code, 4, "{}", said.stdout);
 }

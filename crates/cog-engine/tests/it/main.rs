@@ -8,6 +8,7 @@
 
 mod build;
 mod container;
+mod gpus;
 mod host;
 mod job;
 mod kernel;

@@ -4,15 +4,15 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const PROGRAMS: [&str; 24] = [
-    "bash", "cat", "chmod", "chown", "df", "env", "head", "hostname", "id", "ln", "ls", "mkdir",
-    "mknod", "mount", "mv", "readlink", "rm", "sleep", "stat", "touch", "true", "umount",
+const PROGRAMS: [&str; 25] = [
+    "bash", "cat", "chmod", "chown", "df", "env", "head", "hostname", "id", "ldconfig", "ln", "ls",
+    "mkdir", "mknod", "mount", "mv", "readlink", "rm", "sleep", "stat", "touch", "true", "umount",
     "unshare", "yes",
 ];
 
 /// The layer, made once for all tests.
 pub(crate) fn base() -> PathBuf {
-    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("engine-base");
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("engine-base-2");
     if !place.exists() {
         let parts = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let root = parts.path().join("root");

@@ -26,6 +26,14 @@ pub(crate) enum ProgressArg {
     Quiet,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TorchIndexArg {
+    /// PyTorch's own index for the project's CUDA
+    ByCuda,
+    /// The default index, which has each version for one CUDA
+    Default,
+}
+
 /// Which images are built on.
 #[derive(Debug, Args, Clone)]
 pub(crate) struct BaseFlags {
@@ -99,6 +107,10 @@ pub(crate) struct BuildFlags {
     /// Base image: a reference, or `debian` to assemble one from the Debian archive
     #[arg(long, value_name = "REFERENCE", env = "COG_BASE")]
     pub(crate) base: Option<String>,
+
+    /// Where PyTorch comes from
+    #[arg(long, value_enum, env = "COG_TORCH_INDEX", default_value = "by-cuda")]
+    pub(crate) torch_index: TorchIndexArg,
 
     /// How progress is shown
     #[arg(

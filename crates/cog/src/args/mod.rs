@@ -12,9 +12,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use base_image::{BaseImageCommand, MatrixArgs};
-pub(crate) use build::{BaseFlags, BuildArgs, BuildFlags, EngineArg, ProgressArg, RecipeFlags};
+pub(crate) use build::{
+    BaseFlags, BuildArgs, BuildFlags, EngineArg, ProgressArg, RecipeFlags, TorchIndexArg,
+};
 pub(crate) use debug::DebugArgs;
-pub(crate) use run::{ExecArgs, RunArgs, ServeArgs};
+pub(crate) use run::{ExecArgs, GpuFlags, RunArgs, ServeArgs};
 
 /// Package machine-learning models as production-ready images, and run them.
 #[derive(Debug, Parser)]

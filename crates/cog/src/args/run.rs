@@ -4,10 +4,21 @@ use clap::Args;
 
 use super::BuildFlags;
 
+/// Flags of what may use GPUs.
+#[derive(Debug, Args, Clone)]
+pub(crate) struct GpuFlags {
+    /// GPUs: `all`, a count, or `device=0,1`; default: all if cog.yaml has `gpu: true`
+    #[arg(long, value_name = "GPUS")]
+    pub(crate) gpus: Option<String>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) flags: BuildFlags,
+
+    #[command(flatten)]
+    pub(crate) gpus: GpuFlags,
 
     /// Image to run; without it, the project
     #[arg(value_name = "IMAGE")]
@@ -43,6 +54,9 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) flags: BuildFlags,
 
+    #[command(flatten)]
+    pub(crate) gpus: GpuFlags,
+
     /// Port to listen on
     #[arg(short, long, default_value_t = 8393)]
     pub(crate) port: u16,
@@ -60,6 +74,9 @@ pub(crate) struct ServeArgs {
 pub(crate) struct ExecArgs {
     #[command(flatten)]
     pub(crate) flags: BuildFlags,
+
+    #[command(flatten)]
+    pub(crate) gpus: GpuFlags,
 
     /// Environment variable for the command
     #[arg(short, long = "env", value_name = "NAME=VALUE")]

@@ -4,6 +4,7 @@ use anyhow::bail;
 use cog_build::SchemaSource;
 
 use crate::args::ExecArgs;
+use crate::gpus::{self, Wanted};
 use crate::reporter::Steps;
 use crate::runtime::{Surroundings, environment};
 use crate::session::Session;
@@ -14,12 +15,19 @@ pub(crate) fn exec(session: &Session<'_>, args: &ExecArgs) -> anyhow::Result<()>
     let mut env = environment(&args.env)?;
     env.push(("LOG_FORMAT".into(), "console".into()));
     let engine = session.engine(&args.flags)?;
+    let gpus = gpus::find(
+        session,
+        &args.gpus,
+        engine.as_ref(),
+        Wanted::by_project(&project),
+    )?;
     let reporter = Steps::new(session.printer);
     let store = session.store()?;
     let mut request =
         session.build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
     request.schema = SchemaSource::Omit;
-    let surroundings = Surroundings::of_project(&request, &project, engine.as_ref())?;
+    let surroundings =
+        Surroundings::of_project(&request, &project, engine.as_ref())?.with_gpus(gpus);
     session.printer.info(&format!(
         "Running '{}' in the {} engine with the current directory mounted as a volume...",
         args.command.join(" "),

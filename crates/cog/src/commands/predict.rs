@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::args::RunArgs;
 use crate::client;
+use crate::gpus::{self, Wanted};
 use crate::inputs::{self, Given};
 use crate::outputs::{self, Destination};
 use crate::printer::Printer;
@@ -49,6 +50,12 @@ fn run_project(
     let document = document(session, &project)?;
     let prediction = Prediction::new(session, args, &document)?;
     let engine = session.engine(&args.flags)?;
+    let gpus = gpus::find(
+        session,
+        &args.gpus,
+        engine.as_ref(),
+        Wanted::by_project(&project),
+    )?;
     session.printer.info(&format!(
         "Building Docker image from environment in {}...",
         project.file.file_name
@@ -57,7 +64,8 @@ fn run_project(
     let store = session.store()?;
     let request =
         session.build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
-    let surroundings = Surroundings::of_project(&request, &project, engine.as_ref())?;
+    let surroundings =
+        Surroundings::of_project(&request, &project, engine.as_ref())?.with_gpus(gpus);
     prediction.run(session, args, engine.as_ref(), &surroundings, env)
 }
 
@@ -81,7 +89,13 @@ fn run_image(
     if engine.isolation() == cog_engine::Isolation::None {
         bail!("the host engine cannot run images; use `--engine embedded`");
     }
-    let surroundings = Surroundings::of_image(&image, session.store()?)?;
+    let gpus = gpus::find(
+        session,
+        &args.gpus,
+        engine.as_ref(),
+        Wanted::by_image(&image),
+    )?;
+    let surroundings = Surroundings::of_image(&image, session.store()?)?.with_gpus(gpus);
     prediction.run(session, args, engine.as_ref(), &surroundings, env)
 }
 

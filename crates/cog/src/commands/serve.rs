@@ -8,6 +8,7 @@ use cog_engine::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::ServeArgs;
+use crate::gpus::{self, Wanted};
 use crate::reporter::Steps;
 use crate::runtime::{Surroundings, block_on};
 use crate::session::Session;
@@ -19,6 +20,12 @@ pub(crate) fn serve(session: &Session<'_>, args: &ServeArgs) -> anyhow::Result<(
     let address = address(&args.host, args.port)?;
     super::schema::document(session, &project).context("image build failed")?;
     let engine = session.engine(&args.flags)?;
+    let gpus = gpus::find(
+        session,
+        &args.gpus,
+        engine.as_ref(),
+        Wanted::by_project(&project),
+    )?;
     session.printer.info(&format!(
         "Building Docker image from environment in {}...",
         project.file.file_name
@@ -27,7 +34,8 @@ pub(crate) fn serve(session: &Session<'_>, args: &ServeArgs) -> anyhow::Result<(
     let store = session.store()?;
     let request =
         session.build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
-    let surroundings = Surroundings::of_project(&request, &project, engine.as_ref())?;
+    let surroundings =
+        Surroundings::of_project(&request, &project, engine.as_ref())?.with_gpus(gpus);
     let mut arguments = vec!["--await-explicit-shutdown".to_owned(), "true".to_owned()];
     arguments.extend(
         args.upload_url
