@@ -62,7 +62,18 @@ impl Packages<'_> {
             match classify(line)? {
                 Line::Option(line) | Line::Package(line) => requirements.lines.push(line),
                 Line::Sdk(line) => requirements.overridden.push(line),
-                Line::Artifact(written) => {
+                // The reference refuses these: its Dockerfile has no place for them.
+                Line::File(_) | Line::Constraints(_) | Line::Links(_) => {
+                    return Err(RequirementError::LocalOption {
+                        option: line.split([' ', '=']).next().unwrap_or_default().to_owned(),
+                        line: line.clone(),
+                    }
+                    .into());
+                }
+                Line::Folder { path, .. } => {
+                    return Err(RequirementError::UnsupportedPath(path).into());
+                }
+                Line::Artifact { path: written, .. } => {
                     let path = self.project_path(&written)?;
                     let line = format!("{ARTIFACTS_DIR}/{}", path.display());
                     requirements.lines.push(line);

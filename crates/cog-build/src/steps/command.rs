@@ -53,7 +53,8 @@ pub(crate) fn run(
 const APT_CONFIG: &str = "/tmp/.cog-apt.conf";
 
 /// One user exists in the container, so the package manager cannot become another one to download.
-const APT_SETTINGS: &str = "APT::Sandbox::User \"root\";\nAcquire::Retries \"3\";\nDpkg::Use-Pty \"0\";\n";
+const APT_SETTINGS: &str =
+    "APT::Sandbox::User \"root\";\nAcquire::Retries \"3\";\nDpkg::Use-Pty \"0\";\n";
 
 /// What lets a command use the distribution's package manager, without leaving a trace in its layer.
 struct AptSurroundings {
