@@ -9,6 +9,7 @@ use crate::command::CommandError;
 use crate::context::ContextError;
 use crate::sdk_source::SdkSourceError;
 use crate::secrets::SecretError;
+use crate::steps::system_packages::MissingPackage;
 use cog_debian::DebianError;
 use cog_python::distribution::DistributionError;
 use cog_python::requirements::RequirementError;
@@ -88,6 +89,14 @@ pub enum BuildError {
         status: String,
         /// The last lines it printed.
         output: Vec<String>,
+    },
+    /// The distribution lacks packages.
+    #[error("{distribution} has no {}", packages(.missing))]
+    NoSystemPackages {
+        /// The base's distribution, by its own name.
+        distribution: String,
+        /// What it lacks.
+        missing: Vec<MissingPackage>,
     },
     /// A mount in `build.run` names a secret that was not given.
     #[error("`build.run` mounts the secret `{id}`, which was not given")]
@@ -209,6 +218,7 @@ impl Hint for BuildError {
             Self::NeedsContainer { .. } => {
                 "allow user namespaces, or run as root; `cog run --engine host` needs no container"
             }
+            Self::NoSystemPackages { missing, .. } => return Some(instead(missing)),
             Self::MissingSecret { id } => {
                 return Some(format!("pass it with `--secret id={id},src=FILE`"));
             }
@@ -229,6 +239,34 @@ impl Hint for BuildError {
         };
         Some(hint.to_owned())
     }
+}
+
+fn packages(missing: &[MissingPackage]) -> String {
+    let names: Vec<String> = missing
+        .iter()
+        .map(|package| format!("`{}`", package.name))
+        .collect();
+    let kind = if names.len() == 1 {
+        "package"
+    } else {
+        "packages"
+    };
+    format!("{kind} {}", names.join(" and "))
+}
+
+fn instead(missing: &[MissingPackage]) -> String {
+    let known: Vec<String> = missing
+        .iter()
+        .filter_map(|MissingPackage { name, instead }| {
+            let instead = instead.as_ref()?;
+            Some(format!("`{instead}` instead of `{name}`"))
+        })
+        .collect();
+    if known.is_empty() {
+        return "check the spelling in `system_packages`; other releases have packages under other names"
+            .to_owned();
+    }
+    format!("in `system_packages`, name {}", known.join(" and "))
 }
 
 /// Lines of a command's output that its error shows.

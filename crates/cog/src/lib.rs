@@ -14,6 +14,7 @@ mod reporter;
 mod runtime;
 mod session;
 mod sizes;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -48,7 +49,7 @@ pub fn main() -> ExitCode {
                 Colour::Off => cog_errors::Colour::Off,
             };
             printer.rendered_error(&commands::render(&error, rendered));
-            ExitCode::FAILURE
+            commands::exit_code(&error)
         }
     }
 }

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use cog_build::{BaseChoice, BuildRequest, Cache, SchemaSource, TorchIndex};
+use cog_build::{BaseChoice, BuildRequest, Cache, ImpliedPolicy, SchemaSource, TorchIndex};
 use cog_config::{CogBase, Config, CudaBase, Options, ProjectFile};
 use cog_engine::{Choice, Engine, KernelProbe, Selection};
 use cog_image::{Compression, Store, StoreOptions};
@@ -124,6 +124,11 @@ impl<'a> Session<'a> {
             torch_index: match flags.torch_index {
                 TorchIndexArg::ByCuda => TorchIndex::ByCuda,
                 TorchIndexArg::Default => TorchIndex::Default,
+            },
+            implied: if flags.no_implied_packages {
+                ImpliedPolicy::Ignore
+            } else {
+                ImpliedPolicy::Add
             },
             cache: Cache::Use,
             secrets: Vec::new(),

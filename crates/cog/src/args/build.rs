@@ -112,6 +112,10 @@ pub(crate) struct BuildFlags {
     #[arg(long, value_enum, env = "COG_TORCH_INDEX", default_value = "by-cuda")]
     pub(crate) torch_index: TorchIndexArg,
 
+    /// Add no system packages besides those that cog.yaml names
+    #[arg(long)]
+    pub(crate) no_implied_packages: bool,
+
     /// How progress is shown
     #[arg(
         long,

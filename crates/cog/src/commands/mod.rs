@@ -20,7 +20,21 @@ pub(crate) use predict::run;
 pub(crate) use schema::schema;
 pub(crate) use serve::serve;
 
+use std::process::ExitCode;
+
 use cog_errors::Hint as _;
+
+/// A command in a container that failed; we end with its status.
+#[derive(Debug, thiserror::Error)]
+#[error("container exited with status {0}")]
+struct Exited(i32);
+
+/// What this program ends with.
+pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
+    let status = error.downcast_ref::<Exited>().map(|exited| exited.0);
+    let code = status.and_then(|status| u8::try_from(status).ok());
+    code.map_or(ExitCode::FAILURE, ExitCode::from)
+}
 
 /// An error with its causes, and what can be done about it.
 pub(crate) fn render(error: &anyhow::Error, colour: cog_errors::Colour) -> String {
