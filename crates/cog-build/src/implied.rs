@@ -173,12 +173,16 @@ fn collect(
         let path = format!("{prefix}{name}");
         if kind.is_dir() && depth > 0 {
             collect(&entry.path(), &format!("{path}/"), depth - 1, found)?;
-        } else if kind.is_file() && name.ends_with(".py") && entry.metadata()?.len() <= MAX_FILE {
+        } else if kind.is_file() && is_python(&name) && entry.metadata()?.len() <= MAX_FILE {
             let text = fs_err::read(entry.path())?;
             found.push((path, String::from_utf8_lossy(&text).into_owned()));
         }
     }
     Ok(())
+}
+
+fn is_python(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|suffix| suffix == "py")
 }
 
 #[cfg(test)]

@@ -102,13 +102,11 @@ fn tell_of_gpu(
     base: &LockedBase,
     python: &LockedPython,
 ) -> Result<()> {
-    let has_cuda = match base
-        .environment
-        .iter()
-        .any(|(name, _)| name == "CUDA_VERSION")
-    {
-        true => BaseCuda::Yes,
-        false => BaseCuda::No,
+    let mut variables = base.environment.iter();
+    let has_cuda = if variables.any(|(name, _)| name == "CUDA_VERSION") {
+        BaseCuda::Yes
+    } else {
+        BaseCuda::No
     };
     let driver = GpuHost::of_this_machine().driver();
     for warning in gpu::warnings(completed, &python.resolution, has_cuda, driver.as_ref()) {

@@ -36,7 +36,7 @@ pub(crate) fn run(
         arguments: ["/bin/sh", "-c", &command.command]
             .map(str::to_owned)
             .to_vec(),
-        environment: apt.environment(step),
+        environment: AptSurroundings::environment(step),
         working_dir: WORKING_DIR.to_owned(),
         mounts: secrets.mounts().into_iter().chain(apt.mounts()).collect(),
     };
@@ -80,7 +80,7 @@ impl AptSurroundings {
         })
     }
 
-    fn environment(&self, step: &RunStep) -> Vec<(String, String)> {
+    fn environment(step: &RunStep) -> Vec<(String, String)> {
         let mut environment = step.environment.clone();
         if !environment.iter().any(|(name, _)| name == "APT_CONFIG") {
             environment.push(("APT_CONFIG".to_owned(), APT_CONFIG.to_owned()));
