@@ -125,9 +125,7 @@ mod tests {
         Pinned {
             name: name.to_owned(),
             version: Some(version.to_owned()),
-            origin: Origin::Index {
-                files: Vec::new(),
-            },
+            origin: Origin::Index { files: Vec::new() },
         }
     }
 
