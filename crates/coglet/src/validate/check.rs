@@ -381,7 +381,7 @@ fn quote(text: &str) -> String {
     let mut quoted = compact_start(text, MAX_QUOTE + 1);
     if quoted.len() > MAX_QUOTE {
         quoted.truncate(quoted.floor_char_boundary(MAX_QUOTE));
-        quoted.push_str(&format!("… ({} bytes)", text.len()));
+        return format!("{quoted}… ({} bytes)", text.len());
     }
     quoted
 }
