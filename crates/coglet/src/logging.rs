@@ -25,6 +25,8 @@ static USER_LINES: OnceLock<(Sink, LogFormat)> = OnceLock::new();
 
 /// Bytes waiting for stderr before lines are dropped.
 const CAPACITY: usize = 8 << 20;
+/// Text of users that is made into lines at once.
+const PIECE: usize = 16 << 10;
 /// How long a line may wait for others.
 const GATHERING: Duration = Duration::from_millis(5);
 const DROP_REPORT_INTERVAL: Duration = Duration::from_secs(5);
@@ -38,14 +40,30 @@ pub(crate) fn user_lines(prediction: Option<&str>, source: &'static str, text: &
         return;
     }
     if let Some((sink, format)) = USER_LINES.get() {
-        sink.push(&format_user_lines(
-            *format,
-            &rfc3339(SystemTime::now()),
-            prediction,
-            source,
-            text,
-        ));
+        let timestamp = rfc3339(SystemTime::now());
+        let mut rest = text;
+        // Not all at once: an empty line becomes a hundred times as long.
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(end_of_lines(rest, PIECE));
+            sink.push(&format_user_lines(
+                *format, &timestamp, prediction, source, piece,
+            ));
+            rest = after;
+        }
     }
+}
+
+/// Where to cut a text so that there are whole lines of about this length before, or one longer line.
+fn end_of_lines(text: &str, length: usize) -> usize {
+    if text.len() <= length {
+        return text.len();
+    }
+    let newline = |byte: &u8| *byte == b'\n';
+    let (head, tail) = text.as_bytes().split_at(length);
+    head.iter()
+        .rposition(newline)
+        .or_else(|| tail.iter().position(newline).map(|at| length + at))
+        .map_or(text.len(), |newline| newline + 1)
 }
 
 fn format_user_lines(
@@ -282,6 +300,21 @@ mod tests {
         now  INFO user: one prediction_id=p"1 source=stdout
         now  INFO user: two prediction_id=p"1 source=stdout
         "#);
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_lines() {
+        for (text, length, expected) in [
+            ("", 4, 0),
+            ("ab\n", 4, 3),
+            ("ab\ncd\nef\n", 4, 3),
+            ("ab\ncd\nef\n", 6, 6),
+            ("abcdef\ngh\n", 4, 7),
+            ("abcdef", 4, 6),
+            ("ééé\né\n", 3, 7),
+        ] {
+            assert_eq!(end_of_lines(text, length), expected, "{text:?} {length}");
+        }
     }
 
     #[test]
