@@ -182,7 +182,9 @@ fn collect(
 }
 
 fn is_python(name: &str) -> bool {
-    Path::new(name).extension().is_some_and(|suffix| suffix == "py")
+    Path::new(name)
+        .extension()
+        .is_some_and(|suffix| suffix == "py")
 }
 
 #[cfg(test)]
