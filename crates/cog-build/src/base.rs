@@ -2,7 +2,6 @@
 
 mod candidates;
 mod debian;
-mod probe;
 mod python_build;
 mod registry;
 
@@ -16,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use self::debian::DebianRelease;
-pub(crate) use self::registry::fetch;
 pub use self::registry::pull;
 use self::registry::{Brings, Found};
 use crate::error::{BuildError, Result};
@@ -109,6 +107,15 @@ impl LockedBase {
             .map(|layer| layer.diff_id.to_string())
             .collect();
         format!("{} {}", layers.join(" "), self.interpreter.path)
+    }
+
+    /// Whether it is one of the prebuilt images that hold the packages which projects commonly use.
+    pub(crate) fn has_common_packages(&self) -> bool {
+        let repository = self
+            .name
+            .rsplit_once(':')
+            .map_or(&*self.name, |(name, _)| name);
+        repository.ends_with("/cog-base")
     }
 
     /// An image configuration with what the base sets.

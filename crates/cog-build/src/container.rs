@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use cog_engine::{Engine, Exit, Gpus, Process, Purpose, Root, Workload, Writable};
-use cog_image::{Layer, Scratch, Store};
+use cog_image::{Layer, Scratch, trust};
 
 pub(crate) use self::mount::Mount;
-use crate::base;
 use crate::error::{BuildError, Result};
-use crate::reporter::{Event, Reporter, Silent};
+use crate::reporter::{Event, Silent};
 use crate::workshop::Workshop;
 use cog_debian::RunInRoot;
 
@@ -124,7 +123,7 @@ impl Upper {
 
 /// Where containers see the certificates that the host trusts. Not in the usual place: packages
 /// that install certificates replace the file there.
-const HOST_BUNDLE: &str = "/tmp/.cog-host-certificates.crt";
+pub(crate) const HOST_BUNDLE: &str = "/tmp/.cog-host-certificates.crt";
 
 /// Variables that make programs trust [`HOST_BUNDLE`].
 const BUNDLE_VARIABLES: [&str; 5] = [
@@ -135,28 +134,43 @@ const BUNDLE_VARIABLES: [&str; 5] = [
     "PIP_CERT",
 ];
 
-/// Where Linux distributions have the certificates they trust.
-const HOST_BUNDLES: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
-
 /// Lines of output that an error keeps; it shows fewer.
 const TAIL: usize = 200;
 /// Bytes of a line; what is longer is split.
 const MAX_LINE: u64 = 8 * 1024;
 
 impl Workshop<'_> {
-    /// Runs `job` over `layers` to its end; its output goes to the reporter.
-    pub(crate) fn run_container(&self, layers: &[Layer], job: &Job) -> Result<Upper> {
-        let engine = self.engine.ok_or_else(|| BuildError::NeedsContainer {
-            step: job.title.clone(),
-        })?;
+    /// A folder for what containers change.
+    pub(crate) fn upper(&self) -> Result<Upper> {
         let scratch = self.store.scratch()?;
         let path = scratch.path().join("upper");
         fs_err::create_dir(&path)?;
+        // They are those of the container's `/`, whatever the umask is here.
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs_err::set_permissions(&path, permissions)?;
+        Ok(Upper {
+            _scratch: scratch,
+            path,
+        })
+    }
+
+    /// Runs `job` over `layers` to its end; its output goes to the reporter.
+    pub(crate) fn run_container(&self, layers: &[Layer], job: &Job) -> Result<Upper> {
+        let upper = self.upper()?;
+        self.run_container_in(&upper, layers, job)?;
+        Ok(upper)
+    }
+
+    /// The same with what is in `upper` from another job over the same layers.
+    pub(crate) fn run_container_in(
+        &self,
+        upper: &Upper,
+        layers: &[Layer],
+        job: &Job,
+    ) -> Result<()> {
+        let engine = self.engine.ok_or_else(|| BuildError::NeedsContainer {
+            step: job.title.clone(),
+        })?;
         let mut mounts = job.mounts.clone();
         let mut env = with_defaults(&job.environment);
         add_host_bundle(&mut mounts, &mut env);
@@ -165,11 +179,8 @@ impl Workshop<'_> {
             mounts,
             ..job.clone()
         };
-        self.execute(engine, distinct(self.snapshots(layers)?), path.clone(), job)?;
-        Ok(Upper {
-            _scratch: scratch,
-            path,
-        })
+        let root = self.store.rootfs(layers)?;
+        self.execute(engine, root.layers().to_vec(), upper.path.clone(), job)
     }
 
     /// Runs `job` with its environment as it is; what it changes goes to `upper`.
@@ -236,40 +247,6 @@ impl Workshop<'_> {
         }
         Ok(tail.into())
     }
-
-    pub(crate) fn snapshots(&self, layers: &[Layer]) -> Result<Vec<PathBuf>> {
-        snapshots(self.store, layers, self.reporter)
-    }
-}
-
-/// The unpacked `layers`, lowest first. Layers of a base that are still in their registry are
-/// fetched.
-pub(crate) fn snapshots(
-    store: &Store,
-    layers: &[Layer],
-    reporter: &dyn Reporter,
-) -> Result<Vec<PathBuf>> {
-    let unpack = || layers.iter().map(|layer| store.snapshot(layer)).collect();
-    match unpack() {
-        Err(cog_image::Error::MissingBlob { .. }) => {
-            base::fetch(store, layers, reporter)?;
-            Ok(unpack()?)
-        }
-        result => Ok(result?),
-    }
-}
-
-/// `snapshots` without those that come again further up, which hides all of them: an overlay takes no
-/// folder twice. Two commands that change nothing have the same layer.
-pub(crate) fn distinct(snapshots: Vec<PathBuf>) -> Vec<PathBuf> {
-    let mut seen = std::collections::HashSet::new();
-    let mut kept: Vec<PathBuf> = snapshots
-        .into_iter()
-        .rev()
-        .filter(|path| seen.insert(path.clone()))
-        .collect();
-    kept.reverse();
-    kept
 }
 
 fn engine_mount(mount: Mount) -> cog_engine::Mount {
@@ -299,7 +276,9 @@ fn with_defaults(environment: &[(String, String)]) -> Vec<(String, String)> {
 
 /// Lets the container trust what the host trusts, without leaving a trace in its layer.
 fn add_host_bundle(mounts: &mut Vec<Mount>, env: &mut Vec<(String, String)>) {
-    let Some(bundle) = host_bundle() else { return };
+    let Some(bundle) = trust::host_bundle() else {
+        return;
+    };
     mounts.push(Mount::read_only(bundle, HOST_BUNDLE));
     for name in BUNDLE_VARIABLES {
         if !env.iter().any(|(known, _)| known == name) {
@@ -308,26 +287,9 @@ fn add_host_bundle(mounts: &mut Vec<Mount>, env: &mut Vec<(String, String)>) {
     }
 }
 
-fn host_bundle() -> Option<PathBuf> {
-    std::env::var_os("SSL_CERT_FILE")
-        .map(PathBuf::from)
-        .into_iter()
-        .chain(HOST_BUNDLES.map(PathBuf::from))
-        .find(|path| path.is_file())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn of_equal_layers_the_highest_counts() {
-        let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
-        assert_eq!(
-            distinct(paths(&["a", "b", "a", "c", "b"])),
-            paths(&["a", "c", "b"])
-        );
-    }
 
     #[test]
     fn variables_of_the_job_win() {

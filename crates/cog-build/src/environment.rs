@@ -1,20 +1,17 @@
 //! Everything of an image but the source: what `run`, `serve` and `exec` of a project need, and
 //! what a build puts the source on.
 
-use std::path::PathBuf;
-
 use cog_config::Completed;
-use cog_image::{Layer, Store};
+use cog_image::Layer;
 use cog_python::freeze;
 
 use crate::backend::{Backend as _, Native};
 use crate::base::LockedBase;
-use crate::container;
 use crate::error::Result;
 use crate::model::Model;
-use crate::plan::{BuildPlan, Implied};
+use crate::plan::BuildPlan;
 use crate::project_lock::ProjectLock;
-use crate::reporter::{Event, Reporter};
+use crate::reporter::Event;
 use crate::request::BuildRequest;
 use crate::resolve::resolve;
 use crate::steps::runtime;
@@ -40,18 +37,6 @@ pub struct Environment {
 
 /// Name of the schema in the project's folder `.cog`.
 const SCHEMA_FILE: &str = "openapi_schema.json";
-
-impl Environment {
-    /// The unpacked layers, lowest first, none twice. Layers of a base that are still in their
-    /// registry are fetched.
-    pub fn snapshots(&self, store: &Store, reporter: &dyn Reporter) -> Result<Vec<PathBuf>> {
-        Ok(container::distinct(container::snapshots(
-            store,
-            &self.layers,
-            reporter,
-        )?))
-    }
-}
 
 /// Makes the environment of the project of `request`, and leaves the schema in the project.
 pub fn prepare(request: &BuildRequest<'_>) -> Result<Environment> {
@@ -91,8 +76,7 @@ pub(crate) fn make(
         workshop,
         server: runtime::server_program()?,
     };
-    let implied = Implied::default();
-    let lock = resolve(request, completed, &native, &implied)?;
+    let (lock, implied) = resolve(request, completed, &native)?;
     let plan = BuildPlan::new(request.config, &lock, &implied, workshop.plan_settings())?;
     let outputs = native.execute(&plan)?;
     let runtime = runtime::installed();

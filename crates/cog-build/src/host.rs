@@ -13,7 +13,7 @@ use crate::request::BuildRequest;
 use crate::steps::python_packages::lock_for_host;
 use crate::steps::runtime::{server_program, write_sdk};
 use crate::workshop::{Cache, Workshop};
-use cog_python::uv::minor_version;
+use cog_python::uv::{Staged, minor_version};
 
 /// Raise it whenever the same inputs give another environment.
 const RECIPE: u32 = 1;
@@ -38,6 +38,7 @@ pub struct HostEnvironment {
 pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
     request.check()?;
     let (_project, model) = open_project(request)?;
+    let _lease = request.store.lease()?;
     let mut env = request.config.variables();
     request.model_variables(&model).add(&mut env);
     let workshop = request.workshop();
@@ -51,12 +52,11 @@ pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
         .field("version", &python.version)
         .field("requirements", requirements.text())
         .field("sdk", crate::sdk::digest());
-    let artifacts = requirements
-        .artifacts
-        .iter()
-        .map(|artifact| &artifact.sha256);
-    let name = list(key, "artifact", artifacts).finish().to_string();
-    let path = request.store.root().join("environments").join(&name);
+    let name = list(key, "artifact", requirements.content())
+        .finish()
+        .to_string();
+    let environments = request.store.root().join("environments");
+    let path = environments.join(&name);
     let environment = HostEnvironment {
         python: path.join("bin/python"),
         path,
@@ -73,32 +73,25 @@ pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
         let locked = lock_for_host(&workshop, &python.version, &requirements)?;
         let uv = workshop.uv()?;
         let staging = request.store.scratch()?;
-        for artifact in &requirements.artifacts {
-            artifact.stage(staging.path())?;
-        }
+        let artifacts = staging.path().join("artifacts");
+        requirements.stage(&artifacts)?;
+        let wanted = Staged {
+            requirements: &requirements,
+            artifacts: &artifacts,
+        };
         let venv = staging.path().join("venv");
         uv.create_environment(&venv, Path::new(&python.path))?;
-        let pins_file = staging.path().join("pins.txt");
-        fs_err::write(&pins_file, locked.resolution.text(staging.path()))?;
-        uv.install_into(&pins_file, &venv.join("bin/python"))?;
+        uv.install_into(&wanted, &locked.resolution, &venv.join("bin/python"))?;
         write_sdk(
             &venv
                 .join("lib")
                 .join(format!("python{}", minor_version(&python.version)))
                 .join("site-packages"),
         )?;
-        publish(&venv, &environment.path)
+        fs_err::create_dir_all(environments)?;
+        Ok(request.store.publish(&venv, &environment.path)?)
     })?;
     Ok(environment)
-}
-
-/// Puts the finished environment in its place; one that was there is replaced.
-fn publish(venv: &Path, path: &Path) -> Result<()> {
-    fs_err::create_dir_all(path.parent().unwrap_or(path))?;
-    if path.exists() {
-        fs_err::remove_dir_all(path)?;
-    }
-    Ok(fs_err::rename(venv, path)?)
 }
 
 /// A Python of this machine.

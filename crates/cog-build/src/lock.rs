@@ -4,11 +4,11 @@
 //! their content, never by where they are on this machine, so that it can be printed, compared and kept.
 
 use cog_python::requirements::Requirements;
+use cog_python::resolution::Resolution;
 use serde::{Deserialize, Serialize};
 
 use crate::base::LockedBase;
 use crate::certificate::Certificates;
-use crate::steps::python_packages::Resolution;
 
 /// The answers that decide an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

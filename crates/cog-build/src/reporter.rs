@@ -45,9 +45,19 @@ pub enum Event<'a> {
         /// The line.
         line: &'a str,
     },
+    /// A tool has said nothing for a while and still works. Told about every second; each line replaces the last.
+    Waiting {
+        /// What it does and for how long, such as `downloading torch (797.3MiB) (12 s)`.
+        line: &'a str,
+    },
     /// Something is odd, but the build goes on.
     Warning {
         /// What is odd, lower case, without a full stop.
+        message: &'a str,
+    },
+    /// Worth telling only who wants to know everything.
+    Detail {
+        /// The detail, without a full stop.
         message: &'a str,
     },
     /// Worth telling, nothing is wrong.

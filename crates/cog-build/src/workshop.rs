@@ -6,7 +6,7 @@ use std::time::Instant;
 use cog_engine::Engine;
 use cog_image::{Compression, LayerOptions, Modes, StepKey, StepRecord, Store};
 
-use cog_python::uv::Uv;
+use cog_python::uv::{Progress, Uv};
 
 use crate::error::Result;
 use crate::plan::{Bytecode, LayerSettings, PlanSettings};
@@ -142,9 +142,15 @@ impl Workshop<'_> {
     }
 
     /// The program that resolves and installs Python packages.
-    pub(crate) fn uv(&self) -> Result<Uv> {
-        Ok(Uv::find(self.store.root(), &|message| {
-            self.notice(message);
+    pub(crate) fn uv(&self) -> Result<Uv<'_>> {
+        Ok(Uv::find(self.store.root(), |progress| match progress {
+            Progress::Notice(message) => self.notice(message),
+            Progress::Line(line) => self.reporter.report(Event::Output { line }),
+            Progress::Waiting(waiting) => {
+                let line = &*waiting.to_string();
+                self.reporter.report(Event::Waiting { line });
+            }
+            _ => {}
         })?)
     }
 

@@ -12,6 +12,7 @@ use super::configure::{RunInRoot, configure};
 use super::deb::DebError;
 use super::error::{DebianError, Result};
 use super::fetch::{Fetcher, Wanted};
+use super::folder::Folder;
 use super::lock::{Lock, LockedPackage};
 use super::mirror::Mirror;
 use super::tree::Tree;
@@ -33,8 +34,9 @@ pub fn assemble(
 ) -> Result<Assembled> {
     prepare(staging)?;
     let tree = Tree::new(fs_err::canonicalize(staging)?);
+    let folder = Folder::open(tree.root())?;
     for name in lock.architecture.merged_directories() {
-        fs_err::create_dir_all(tree.root().join("usr").join(name))?;
+        folder.make(&format!("usr/{name}"))?;
         std::os::unix::fs::symlink(format!("usr/{name}"), tree.root().join(name))?;
     }
     let packages = fetch_and_unpack(request, lock, &tree)?;

@@ -1,10 +1,11 @@
 //! Takes everything out of a configured tree that is of no use in an image or is not the same every time, and adds the
 //! few files that every base has.
 
+use std::ffi::OsStr;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use super::folder::Folder;
 use super::mirror::{APT_SOURCES_PATH, Mirror, apt_sources};
 use super::suite::{Archive, Suite};
 use super::unpack::LEFT_OUT_CONFIGURATION;
@@ -44,6 +45,17 @@ const REMOVED: [&str; 18] = [
     "var/lib/dpkg/triggers/Lock",
 ];
 
+/// Directories of which [`clean_layer`] keeps the directories alone: programs expect them, and what is written there
+/// during an installation is of no use. Font caches have times in them that layers change.
+const FILES_REMOVED: [&str; 6] = [
+    "tmp",
+    "var/cache/fontconfig",
+    "var/cache/ldconfig",
+    "var/cache/man",
+    "var/log",
+    "var/tmp",
+];
+
 /// Programs that are installed later find no service manager to talk to, as in the official images.
 const POLICY: &str = "#!/bin/sh\nexit 101\n";
 
@@ -56,76 +68,54 @@ Acquire::Languages \"none\";
 Acquire::GzipIndexes \"true\";
 ";
 
-/// Makes the tree at `root` final.
+/// Makes the tree at `root` final. Scripts of packages ran in it, so no link in it is followed.
 pub(super) fn finish(root: &Path, suite: Suite) -> io::Result<()> {
-    EMPTIED
-        .iter()
-        .try_for_each(|path| empty(&root.join(path)))?;
-    REMOVED
-        .iter()
-        .try_for_each(|path| remove(&root.join(path)))?;
-    // A system gets its own identity when it starts.
-    let identity = root.join("etc/machine-id");
-    if identity.exists() {
-        fs_err::write(identity, "")?;
-    }
-    settle_passwords(&root.join("etc/shadow"))?;
-    settle_byte_code(&root.join("usr"))?;
+    let root = Folder::open(root)?;
+    EMPTIED.iter().try_for_each(|path| root.empty(path))?;
+    REMOVED.iter().try_for_each(|path| root.remove(path))?;
+    root.rewrite("etc/shadow", |text| settle_passwords(&text))?;
+    settle(&root)?;
     for folder in [
         "var/cache/apt/archives/partial",
         "var/lib/apt/lists/partial",
         "var/log/apt",
     ] {
-        fs_err::create_dir_all(root.join(folder))?;
+        root.make(folder)?;
     }
-    let sources = apt_sources(&Mirror::public(), suite, &Archive::ALL);
-    add(root, APT_SOURCES_PATH, &sources)?;
-    add(root, "/etc/apt/apt.conf.d/cog", APT_CONFIGURATION)?;
-    add(root, "/etc/dpkg/dpkg.cfg.d/cog", LEFT_OUT_CONFIGURATION)?;
-    add(root, "/usr/sbin/policy-rc.d", POLICY)?;
-    fs_err::set_permissions(
-        root.join("usr/sbin/policy-rc.d"),
-        PermissionsExt::from_mode(0o755),
-    )
+    let sources = apt_sources(&Mirror::of_images(), suite, &Archive::ALL);
+    root.write(APT_SOURCES_PATH.trim_start_matches('/'), sources, 0o644)?;
+    root.write("etc/apt/apt.conf.d/cog", APT_CONFIGURATION, 0o644)?;
+    root.write("etc/dpkg/dpkg.cfg.d/cog", LEFT_OUT_CONFIGURATION, 0o644)?;
+    root.write("usr/sbin/policy-rc.d", POLICY, 0o755)
 }
 
-fn add(root: &Path, path: &str, content: &str) -> io::Result<()> {
-    let path = root.join(path.trim_start_matches('/'));
-    if let Some(folder) = path.parent() {
-        fs_err::create_dir_all(folder)?;
-    }
-    fs_err::write(path, content)
-}
-
-/// Removes what is in the directory. A link is not followed: it could lead anywhere.
-fn empty(path: &Path) -> io::Result<()> {
-    if !fs_err::symlink_metadata(path).is_ok_and(|found| found.is_dir()) {
-        return Ok(());
-    }
-    for entry in fs_err::read_dir(path)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            fs_err::remove_dir_all(entry.path())?;
-        } else {
-            fs_err::remove_file(entry.path())?;
+/// Takes out of `upper`, what a package manager changed in a container, all that is of no use in an image or is not the
+/// same every time. Scripts of packages ran in it, so no link in it is followed.
+pub fn clean_layer(upper: &Path) -> io::Result<()> {
+    let upper = Folder::open(upper)?;
+    REMOVED.iter().try_for_each(|path| upper.remove(path))?;
+    for path in FILES_REMOVED {
+        if let Some(folder) = upper.enter(path)? {
+            folder.each_file(&mut |folder, name| folder.remove_entry(name))?;
         }
     }
-    Ok(())
+    settle(&upper)
 }
 
-fn remove(path: &Path) -> io::Result<()> {
-    match fs_err::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+fn settle(root: &Folder) -> io::Result<()> {
+    // A system gets its own identity when it starts.
+    for path in ["etc/machine-id", "var/lib/dbus/machine-id"] {
+        root.rewrite(path, |_| Vec::new())?;
+    }
+    match root.enter("usr")? {
+        Some(programs) => programs.each_file(&mut settle_byte_code),
+        None => Ok(()),
     }
 }
 
 /// Makes all passwords, of which there are none, as old as each other: their date is the third field.
-fn settle_passwords(path: &Path) -> io::Result<()> {
-    let text = match fs_err::read_to_string(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        text => text?,
-    };
+fn settle_passwords(text: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(text);
     let settled = text.lines().map(|line| {
         let mut fields: Vec<&str> = line.split(':').collect();
         if let Some(date) = fields.get_mut(2) {
@@ -133,35 +123,29 @@ fn settle_passwords(path: &Path) -> io::Result<()> {
         }
         fields.join(":") + "\n"
     });
-    fs_err::write(path, settled.collect::<String>())
+    settled.collect::<String>().into_bytes()
 }
 
 /// Python would look at the time of a source file, which layers change, or read and hash each one that it imports.
 /// Byte code that names its source by a hash is marked as always right; it is, as both are part of the base. Other
 /// byte code is removed.
-fn settle_byte_code(folder: &Path) -> io::Result<()> {
-    for entry in fs_err::read_dir(folder)? {
-        let entry = entry?;
-        let path = entry.path();
-        if entry.file_type()?.is_dir() {
-            settle_byte_code(&path)?;
-        } else if path.extension().is_some_and(|extension| extension == "pyc") {
-            settle_file(&path)?;
-        }
-    }
-    Ok(())
-}
-
+///
 /// After four bytes that name the version of Python come four of flags, the first of which says that a hash follows,
 /// and the second that it is to be checked.
-fn settle_file(path: &Path) -> io::Result<()> {
-    let mut content = fs_err::read(path)?;
+fn settle_byte_code(folder: &Folder, name: &OsStr) -> io::Result<()> {
+    if Path::new(name).extension() != Some(OsStr::new("pyc")) {
+        return Ok(());
+    }
+    let Some((mut content, mode)) = folder.read_entry(name)? else {
+        return Ok(());
+    };
     match content.get_mut(4..8) {
+        Some([1, 0, 0, 0]) => Ok(()),
         Some([flags, 0, 0, 0]) if *flags & 1 == 1 => {
             *flags = 1;
-            fs_err::write(path, content)
+            folder.write_entry(name, &content, mode)
         }
-        _ => fs_err::remove_file(path),
+        _ => folder.remove_entry(name),
     }
 }
 
@@ -180,7 +164,8 @@ mod tests {
         }
         fs_err::write(inner.join("short.pyc"), "PY").unwrap();
         fs_err::write(inner.join("other.py"), "PY").unwrap();
-        settle_byte_code(folder.path()).unwrap();
+        let opened = Folder::open(folder.path()).unwrap();
+        opened.each_file(&mut settle_byte_code).unwrap();
         let content = |name: &str| fs_err::read(inner.join(name)).ok();
         assert_eq!(content("checked.pyc").unwrap(), header(1));
         assert_eq!(content("unchecked.pyc").unwrap(), header(1));
@@ -189,20 +174,39 @@ mod tests {
     }
 
     #[test]
-    fn passwords_have_no_date_of_their_own() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        fs_err::write(file.path(), "root:*:20780:0:99999:7:::\nodd\n").unwrap();
-        settle_passwords(file.path()).unwrap();
-        let text = fs_err::read_to_string(file.path()).unwrap();
-        assert_eq!(text, "root:*:1:0:99999:7:::\nodd\n");
+    fn layers_keep_what_programs_need() {
+        let upper = tempfile::tempdir().unwrap();
+        let folder = Folder::open(upper.path()).unwrap();
+        for (path, stays) in [
+            ("usr/bin/program", true),
+            ("usr/lib/python3/dist-packages/__pycache__/a.pyc", false),
+            ("usr/lib/python3/dist-packages/a.py", true),
+            ("etc/passwd", true),
+            ("etc/passwd-", false),
+            ("etc/.pwd.lock", false),
+            ("var/log/alternatives.log", false),
+            ("var/log/server/access.log", false),
+            ("var/cache/fontconfig/x.cache-9", false),
+            ("var/lib/dpkg/status", true),
+            ("var/lib/dpkg/status-old", false),
+            ("var/lib/server/data", true),
+        ] {
+            folder.write(path, "PYTHON", 0o640).unwrap();
+            clean_layer(upper.path()).unwrap();
+            let found = folder.read(path).unwrap();
+            assert_eq!(found.is_some(), stays, "{path}");
+            assert!(found.is_none_or(|(_, mode)| mode == 0o640), "{path}");
+        }
+        assert!(folder.enter("var/log/server").unwrap().is_some());
+        folder.write("etc/machine-id", "x", 0o444).unwrap();
+        clean_layer(upper.path()).unwrap();
+        let identity = folder.read("etc/machine-id").unwrap();
+        assert_eq!(identity, Some((Vec::new(), 0o444)));
     }
 
     #[test]
-    fn links_to_elsewhere_are_not_emptied() {
-        let (root, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        fs_err::write(outside.path().join("kept"), "").unwrap();
-        std::os::unix::fs::symlink(outside.path(), root.path().join("run")).unwrap();
-        empty(&root.path().join("run")).unwrap();
-        assert!(outside.path().join("kept").exists());
+    fn passwords_have_no_date_of_their_own() {
+        let settled = settle_passwords(b"root:*:20780:0:99999:7:::\nodd\n");
+        assert_eq!(settled, b"root:*:1:0:99999:7:::\nodd\n");
     }
 }

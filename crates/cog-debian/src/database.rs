@@ -4,37 +4,40 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::deb::Control;
+use super::folder::Folder;
 use super::unpack::Unpacked;
 
 /// Where it is, below the root.
 const FOLDER: &str = "var/lib/dpkg";
+const FILE_MODE: u32 = 0o644;
 const SCRIPTS: [&str; 5] = ["config", "postinst", "postrm", "preinst", "prerm"];
 /// Fields of control data that are not part of the database, or that we write ourselves.
 const OWN_FIELDS: [&str; 3] = ["Package", "Status", "Conffiles"];
 
 /// Writes the database of `packages` into the tree at `root`.
 pub(super) fn write(root: &Path, packages: &[Unpacked]) -> io::Result<()> {
-    let folder = root.join(FOLDER);
+    let folder = Folder::open(root)?.make(FOLDER)?;
     for name in ["alternatives", "info", "parts", "triggers", "updates"] {
-        fs_err::create_dir_all(folder.join(name))?;
+        folder.make(name)?;
     }
     // The version of the database's layout.
-    fs_err::write(folder.join("info/format"), "1\n")?;
+    folder.write("info/format", "1\n", FILE_MODE)?;
     for name in ["available", "diversions", "statoverride"] {
-        fs_err::write(folder.join(name), "")?;
+        folder.write(name, "", FILE_MODE)?;
     }
     let controls: Vec<&Control> = packages.iter().map(|package| &package.control).collect();
-    fs_err::write(folder.join("status"), status(&controls))?;
+    folder.write("status", status(&controls), FILE_MODE)?;
+    let of_triggers = folder.make("triggers")?;
     for (name, content) in triggers(&controls) {
-        fs_err::write(folder.join("triggers").join(name), content)?;
+        of_triggers.write(&name, content, FILE_MODE)?;
     }
+    let info = folder.make("info")?;
     packages
         .iter()
-        .try_for_each(|package| write_files(&folder.join("info"), package))
+        .try_for_each(|package| write_files(&info, package))
 }
 
 fn status(controls: &[&Control]) -> String {
@@ -93,17 +96,18 @@ fn is_file_name(name: &str) -> bool {
     !matches!(name, "File" | "Lock" | "Unincorp" | "." | "..") && name.bytes().all(is_plain)
 }
 
-fn write_files(folder: &Path, package: &Unpacked) -> io::Result<()> {
+fn write_files(folder: &Folder, package: &Unpacked) -> io::Result<()> {
     let control = &package.control;
     let name = control.database_name();
     for (file, content) in &control.files {
-        let path = folder.join(format!("{name}.{file}"));
-        fs_err::write(&path, content)?;
-        if SCRIPTS.contains(&file.as_str()) {
-            fs_err::set_permissions(&path, PermissionsExt::from_mode(0o755))?;
-        }
+        let mode = if SCRIPTS.contains(&file.as_str()) {
+            0o755
+        } else {
+            FILE_MODE
+        };
+        folder.write(&format!("{name}.{file}"), content, mode)?;
     }
-    fs_err::write(folder.join(format!("{name}.list")), list(&package.paths))
+    folder.write(&format!("{name}.list"), list(&package.paths), FILE_MODE)
 }
 
 fn list(paths: &[PathBuf]) -> Vec<u8> {

@@ -34,6 +34,14 @@ pub enum DebianError {
         /// HTTP status.
         status: u16,
     },
+    /// The mirror says that it does not have what it had before.
+    #[error("the Debian archive had {url} before, and answers {status} now")]
+    Vanished {
+        /// What was asked for.
+        url: String,
+        /// HTTP status.
+        status: u16,
+    },
     /// The HTTP client cannot be made.
     #[error("could not set up HTTPS")]
     Http(#[source] reqwest::Error),
@@ -168,7 +176,7 @@ impl DebianError {
             Self::BadMirror { .. } => {
                 "set `COG_DEBIAN_MIRROR` to an address such as http://mirror.example/debian"
             }
-            Self::Refused { .. } | Self::Corrupt { .. } => {
+            Self::Refused { .. } | Self::Vanished { .. } | Self::Corrupt { .. } => {
                 "try again later, or set `COG_DEBIAN_MIRROR` to another mirror"
             }
             Self::Expired { .. } => {

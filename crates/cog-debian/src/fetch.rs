@@ -20,6 +20,9 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// A release file has some 150 KiB.
 const MAX_SMALL: u64 = 8 * 1024 * 1024;
 
+/// Where files are kept, below the cache's folder.
+pub(super) const FOLDER: &str = "files";
+
 /// A file of the archive, known by its checksum.
 #[derive(Debug, Clone)]
 pub(super) struct Wanted<'a> {
@@ -48,13 +51,13 @@ impl Fetcher {
             .read_timeout(READ_TIMEOUT)
             .build()
             .map_err(DebianError::Http)?;
-        let folder = cache_dir.join("files");
+        let folder = cache_dir.join(FOLDER);
         fs_err::create_dir_all(&folder)?;
         Ok(Self { client, folder })
     }
 
-    /// A small file whose checksum is not known, or nothing if the mirror does not have it.
-    pub(super) async fn small_file(&self, url: &str) -> Result<Option<Vec<u8>>> {
+    /// A small file whose checksum is not known.
+    pub(super) async fn small_file(&self, url: &str) -> Result<Vec<u8>> {
         let read = async || {
             let mut body = Vec::new();
             let response = self.get(url).await?;
@@ -65,14 +68,7 @@ impl Fetcher {
             .await?;
             Ok(body)
         };
-        match retrying(read).await {
-            Ok(body) => Ok(Some(body)),
-            Err(DebianError::Refused {
-                status: 403 | 404 | 410,
-                ..
-            }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        retrying(read).await
     }
 
     /// The path of the file in the cache, fetched unless it is there. `advance` learns of every piece, and of pieces

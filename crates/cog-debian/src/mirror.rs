@@ -16,8 +16,19 @@ use super::suite::{Archive, Suite};
 pub const COG_DEBIAN_MIRROR: &str = "COG_DEBIAN_MIRROR";
 
 /// The names under which everybody finds the public archive.
-const PUBLIC_MAIN: &str = "http://deb.debian.org/debian";
-const PUBLIC_SECURITY: &str = "http://deb.debian.org/debian-security";
+const PUBLIC_MAIN: &str = "https://deb.debian.org/debian";
+const PUBLIC_SECURITY: &str = "https://deb.debian.org/debian-security";
+/// The same for the `apt` of images, as in the official ones: it checks signatures, trusts other certificates than we
+/// do, and people put caches in between.
+const PUBLIC_MAIN_IN_IMAGES: &str = "http://deb.debian.org/debian";
+const PUBLIC_SECURITY_IN_IMAGES: &str = "http://deb.debian.org/debian-security";
+
+/// Hosts of the public archive that are known to offer HTTPS. Debian's own sources name them without it.
+const WITH_HTTPS: [&str; 3] = [
+    "deb.debian.org",
+    "security.debian.org",
+    "snapshot.debian.org",
+];
 
 /// A copy of the Debian archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +36,9 @@ pub struct Mirror {
     /// Without slash at the end, like the other.
     main: String,
     security: Option<String>,
+    /// What it surely has besides the release itself. Whoever sits between us and the mirror could pretend that there
+    /// is none.
+    expected: Vec<Archive>,
     age: Age,
 }
 
@@ -46,7 +60,7 @@ impl Mirror {
         }
     }
 
-    /// The archive at `address`.
+    /// The archive at `address`. Whether it has updates is seen when it is asked.
     pub fn at(address: &str) -> Result<Self> {
         let url = Url::parse(address).ok();
         let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
@@ -58,11 +72,11 @@ impl Mirror {
         let security = main
             .strip_suffix("/debian")
             .map(|parent| format!("{parent}/debian-security"));
-        let age = Age::Limited;
         Ok(Self {
             main,
             security,
-            age,
+            expected: Vec::new(),
+            age: Age::Limited,
         })
     }
 
@@ -71,7 +85,17 @@ impl Mirror {
         Self {
             main: PUBLIC_MAIN.to_owned(),
             security: Some(PUBLIC_SECURITY.to_owned()),
+            expected: vec![Archive::Updates, Archive::Security],
             age: Age::Limited,
+        }
+    }
+
+    /// What the `apt` of images is told.
+    pub(super) fn of_images() -> Self {
+        Self {
+            main: PUBLIC_MAIN_IN_IMAGES.to_owned(),
+            security: Some(PUBLIC_SECURITY_IN_IMAGES.to_owned()),
+            ..Self::public()
         }
     }
 
@@ -80,10 +104,21 @@ impl Mirror {
         let sources = apt::sources(root);
         let main = apt::best(&sources, apt::Role::Main)?;
         let security = apt::best(&sources, apt::Role::Security);
+        let mut expected = Vec::new();
+        if sources
+            .iter()
+            .any(|source| source.uri == main.uri && source.has_updates)
+        {
+            expected.push(Archive::Updates);
+        }
+        if security.is_some() {
+            expected.push(Archive::Security);
+        }
         let ignored = !apt::checks_valid_until(root) || main.is_any_age;
         Some(Self {
-            main: main.uri.clone(),
-            security: security.map(|source| source.uri.clone()),
+            main: with_https(&main.uri),
+            security: security.map(|source| with_https(&source.uri)),
+            expected,
             age: if ignored { Age::Any } else { Age::Limited },
         })
     }
@@ -96,8 +131,25 @@ impl Mirror {
         }
     }
 
+    /// Whether the mirror may be without `archive`.
+    pub(super) fn is_optional(&self, archive: Archive) -> bool {
+        archive.is_optional() && !self.expected.contains(&archive)
+    }
+
     pub(super) fn age(&self) -> Age {
         self.age
+    }
+}
+
+/// The address with HTTPS where the host is known to offer it.
+fn with_https(address: &str) -> String {
+    let offers = |rest: &&str| {
+        let host = rest.split_once('/').map_or(*rest, |(host, _)| host);
+        WITH_HTTPS.contains(&host)
+    };
+    match address.strip_prefix("http://").filter(offers) {
+        Some(rest) => format!("https://{rest}"),
+        None => address.to_owned(),
     }
 }
 
@@ -161,6 +213,42 @@ mod tests {
             let error = Mirror::at(wrong).unwrap_err();
             assert!(matches!(error, DebianError::BadMirror { .. }), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_the_public_archive_has_is_expected() {
+        for archive in [Archive::Updates, Archive::Security] {
+            assert!(!Mirror::public().is_optional(archive));
+            let other = Mirror::at("http://mirror.example/debian").unwrap();
+            assert!(other.is_optional(archive));
+            assert!(!other.is_optional(Archive::Main));
+        }
+    }
+
+    #[test]
+    fn hosts_that_offer_it_are_asked_over_https() {
+        for (given, expected) in [
+            (
+                "http://deb.debian.org/debian",
+                "https://deb.debian.org/debian",
+            ),
+            ("http://security.debian.org", "https://security.debian.org"),
+            (
+                "http://deb.debian.org.example/a",
+                "http://deb.debian.org.example/a",
+            ),
+            (
+                "http://mirror.example/debian",
+                "http://mirror.example/debian",
+            ),
+            (
+                "https://deb.debian.org/debian",
+                "https://deb.debian.org/debian",
+            ),
+        ] {
+            assert_eq!(with_https(given), expected);
+        }
+        assert!(Mirror::public().main.starts_with("https:"));
     }
 
     #[test]

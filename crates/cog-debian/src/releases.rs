@@ -1,6 +1,6 @@
 //! Keeps release files: fetched, verified, and believed for a while.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
@@ -39,7 +39,7 @@ pub(super) enum Origin {
 }
 
 impl Releases<'_> {
-    /// The release file of `archive`; nothing if the mirror does not have this optional archive.
+    /// The release file of `archive`; nothing if the mirror does not have this optional archive and never had it.
     pub(super) async fn find(&self, suite: Suite, archive: Archive) -> Result<Option<Found>> {
         let Some(address) = self.mirror.address(archive) else {
             return Ok(None);
@@ -47,27 +47,25 @@ impl Releases<'_> {
         let url = format!("{address}/dists/{}/InRelease", archive.suite(suite));
         let path = self.folder.join(hex(Sha256::digest(&url)));
         let known = self.known(&path, &url, suite, archive)?;
-        let known = match known {
-            Some(known) if known.is_fresh => return Ok(known.found(Origin::Fresh)),
-            known => known,
-        };
-        let (message, known) = match (self.fetcher.small_file(&url).await, known) {
-            (Err(error), Some(known)) if error.is_unreachable() => {
+        if known.is_fresh {
+            return Ok(known.found(Origin::Fresh));
+        }
+        let message = match self.fetcher.small_file(&url).await {
+            Ok(message) => message,
+            Err(error) if error.is_unreachable() && known.is_usable() => {
                 return Ok(known.found(Origin::Offline));
             }
-            (message, known) => (message?, known),
-        };
-        let Some(message) = message else {
-            return self.absent(&path, url, archive);
+            Err(DebianError::Refused {
+                url,
+                status: status @ (403 | 404 | 410),
+            }) => return self.absent(&path, url, status, archive, &known),
+            Err(error) => return Err(error),
         };
         let release = self.verified(&message, &url, suite, archive)?;
         self.check_age(&release, &url)?;
         // A mirror that lags behind another one does not take us back in time.
-        if let Some(known) = known
-            && known
-                .release
-                .as_ref()
-                .is_some_and(|known| known.date > release.date)
+        if let State::Present(Some(earlier)) = &known.state
+            && earlier.date > release.date
         {
             return Ok(known.found(Origin::Fresh));
         }
@@ -79,36 +77,50 @@ impl Releases<'_> {
     }
 
     /// What the cache has. An empty file stands for an archive that the mirror does not have.
-    fn known(
-        &self,
-        path: &PathBuf,
-        url: &str,
-        suite: Suite,
-        archive: Archive,
-    ) -> Result<Option<Known>> {
+    fn known(&self, path: &Path, url: &str, suite: Suite, archive: Archive) -> Result<Known> {
+        let unknown = Known {
+            state: State::Unknown,
+            is_fresh: false,
+        };
         let message = match fs_err::read(path) {
             Ok(message) => message,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(unknown),
             Err(error) => return Err(error.into()),
         };
         let fetched = fs_err::metadata(path)?.modified()?;
         let age = self.now.duration_since(fetched);
         let is_fresh = age.is_ok_and(|age| age < self.freshness);
         if message.is_empty() {
-            let release = None;
-            return Ok(Some(Known { release, is_fresh }));
+            if !self.mirror.is_optional(archive) {
+                return Ok(unknown);
+            }
+            let state = State::Absent;
+            return Ok(Known { state, is_fresh });
         }
-        // One that is cut off, or signed by a key that is no longer valid, is of no use.
+        // One that is cut off, or signed by a key that is no longer valid, only shows that there was one.
         let release = self.verified(&message, url, suite, archive).ok();
-        Ok(release.map(|release| Known {
-            is_fresh: is_fresh && self.check_age(&release, url).is_ok(),
-            release: Some(release),
-        }))
+        let is_valid = |release: &Release| self.check_age(release, url).is_ok();
+        Ok(Known {
+            is_fresh: is_fresh && release.as_ref().is_some_and(is_valid),
+            state: State::Present(release),
+        })
     }
 
-    fn absent(&self, path: &PathBuf, url: String, archive: Archive) -> Result<Option<Found>> {
-        if !archive.is_optional() {
-            return Err(DebianError::Refused { url, status: 404 });
+    /// The mirror says that it does not have the archive. Anybody between us and it could say so to keep updates from
+    /// us, so what was there once, or is surely there, cannot just be missing.
+    fn absent(
+        &self,
+        path: &Path,
+        url: String,
+        status: u16,
+        archive: Archive,
+        known: &Known,
+    ) -> Result<Option<Found>> {
+        if matches!(known.state, State::Present(_)) {
+            return Err(DebianError::Vanished { url, status });
+        }
+        if !self.mirror.is_optional(archive) {
+            return Err(DebianError::Refused { url, status });
         }
         self.keep(path, b"")?;
         Ok(None)
@@ -154,7 +166,7 @@ impl Releases<'_> {
         }
     }
 
-    fn keep(&self, path: &PathBuf, message: &[u8]) -> Result<()> {
+    fn keep(&self, path: &Path, message: &[u8]) -> Result<()> {
         fs_err::create_dir_all(&self.folder)?;
         let mut temporary = tempfile::NamedTempFile::new_in(&self.folder)?;
         std::io::Write::write_all(&mut temporary, message)?;
@@ -165,13 +177,27 @@ impl Releases<'_> {
 
 /// What is known from earlier.
 struct Known {
-    /// Nothing if the mirror did not have the archive.
-    release: Option<Release>,
+    state: State,
     is_fresh: bool,
 }
 
+enum State {
+    Unknown,
+    /// The mirror did not have the archive.
+    Absent,
+    /// The mirror had it; its release file, if that can still be believed.
+    Present(Option<Release>),
+}
+
 impl Known {
+    fn is_usable(&self) -> bool {
+        matches!(self.state, State::Absent | State::Present(Some(_)))
+    }
+
     fn found(self, origin: Origin) -> Option<Found> {
-        self.release.map(|release| Found { release, origin })
+        match self.state {
+            State::Present(Some(release)) => Some(Found { release, origin }),
+            _ => None,
+        }
     }
 }

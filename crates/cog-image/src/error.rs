@@ -7,6 +7,7 @@ use cog_errors::Hint;
 
 use crate::digest::{DiffId, Digest};
 use crate::registry::RegistryError;
+use crate::trust::CertificateError;
 
 /// Result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -50,6 +51,17 @@ pub enum Error {
         "no place for the image store: neither `COG_CACHE_DIR`, `XDG_CACHE_HOME` nor `HOME` is set"
     )]
     NoStoreRoot,
+
+    /// The store's directory belongs to another user, who could replace what is in it.
+    #[error("the image store `{}` belongs to user {owner}, not to user {user}, who runs this", path.display())]
+    ForeignStore {
+        /// The store's directory.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// The user of this process.
+        user: u32,
+    },
 
     /// A JSON document in the store, a layout or a registry's answer does not have the expected form.
     #[error("{what} is not valid")]
@@ -162,6 +174,10 @@ pub enum Error {
         reason: &'static str,
     },
 
+    /// `COG_CA_CERT` is unusable.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+
     /// Talking to a registry failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -181,6 +197,10 @@ impl Error {
                 "free some space with `cog prune`, or set `COG_CACHE_DIR` to a larger disk".into(),
             ),
             Self::NoStoreRoot => Some("set `COG_CACHE_DIR` to a directory".into()),
+            Self::ForeignStore { .. } => Some(
+                "set `COG_CACHE_DIR` to a directory of your own; one that is not there yet is made"
+                    .into(),
+            ),
             Self::NoSuchImage { .. } => Some("`cog images` lists the images that are there".into()),
             Self::CorruptBlob { .. } | Self::WrongSize { .. } | Self::WrongDiffId { .. } => {
                 Some("the store was damaged from outside; build or pull the image again, which replaces what is broken".into())

@@ -1,8 +1,10 @@
 //! OCI images: content store, layers, snapshots, manifests, registry client.
 //!
 //! Start with [`Store`]: it makes layers ([`Store::add_layer_from_dir`] and its siblings), keeps them
-//! unpacked ([`Store::snapshot`]), and gives images names ([`Store::put_image`]). [`layout`] writes
-//! images for other tools and reads theirs, [`registry`] pulls, [`validate()`] recomputes every digest.
+//! unpacked ([`Store::rootfs`]), and gives images names ([`Store::put_image`]). Content that is still in
+//! a registry is fetched by asking for it. [`layout`] writes images for other tools and reads theirs,
+//! [`registry`] speaks with registries, [`trust`] says whom to trust, [`validate()`] recomputes every
+//! digest.
 //!
 //! Nothing here runs a container, knows what a Cog project is, or prints.
 
@@ -16,6 +18,7 @@ pub mod reference;
 pub mod registry;
 pub mod store;
 mod time;
+pub mod trust;
 pub mod validate;
 
 pub use config::ImageConfig;
@@ -23,10 +26,11 @@ pub use digest::{DiffId, Digest};
 pub use error::{Error, Result};
 pub use layer::{Compression, Entry, EntryKind, Layer, LayerOptions, Modes, Owner};
 pub use layout::{ExportOptions, ExportTarget, ImportSource, export, import};
-pub use manifest::{Descriptor, Platform};
+pub use manifest::{Descriptor, Manifest, Platform};
 pub use reference::ImageRef;
 pub use store::{
-    ImageSummary, LockGuard, PruneOptions, PruneReport, Scratch, StepKey, StepKeyBuilder,
-    StepRecord, Store, StoredImage,
+    Artifact, ImageSummary, Kind, Lease, LockGuard, Names, Observer, PruneOptions, PruneReport,
+    Removed, Rootfs, Scratch, StepKey, StepKeyBuilder, StepRecord, Store, StoreOptions,
+    StoredArtifact, StoredImage, Transfer, Usage,
 };
 pub use validate::{Problem, Report, validate, validate_layout};

@@ -4,7 +4,7 @@
 //! being reported. A closed pipe on stdout is not an error.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -46,10 +46,12 @@ pub(crate) enum Progress {
     Quiet,
 }
 
+/// Clones write to the same terminal and know the same progress.
+#[derive(Clone)]
 pub(crate) struct Printer {
     colour: Colour,
     debug: bool,
-    progress: Mutex<Progress>,
+    progress: Arc<Mutex<Progress>>,
     bars: MultiProgress,
 }
 
@@ -67,7 +69,7 @@ impl Printer {
         Self {
             colour,
             debug,
-            progress: Mutex::new(progress),
+            progress: Arc::new(Mutex::new(progress)),
             bars,
         }
     }

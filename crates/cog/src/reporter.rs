@@ -1,13 +1,15 @@
-//! What a build tells, on the terminal: a bar or a line for each step.
+//! What builds and the store tell, on the terminal: a bar or a line for each step and transfer.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use cog_build::{Event, Outcome, Reporter, Unit};
+use cog_image::{Observer, Transfer};
 use indicatif::ProgressBar;
 
 use crate::printer::{Printer, Progress};
+use crate::sizes::human_size;
 
 /// Key of what shows the last line of a command; no step has an empty title.
 const LAST_LINE: &str = "";
@@ -16,6 +18,38 @@ pub(crate) struct Steps<'a> {
     printer: &'a Printer,
     /// By title or label, while they are shown.
     bars: Mutex<HashMap<String, ProgressBar>>,
+    /// Since when nothing was printed, and how long that may last.
+    silence: Mutex<Silence>,
+}
+
+/// Where there are no bars, lines that only say that something goes on come less and less often.
+struct Silence {
+    since: Instant,
+    limit: Duration,
+}
+
+impl Silence {
+    const FIRST: Duration = Duration::from_secs(2);
+    const LONGEST: Duration = Duration::from_secs(30);
+
+    fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            limit: Self::FIRST,
+        }
+    }
+
+    /// Whether it has lasted long enough.
+    fn is_over(&mut self) -> bool {
+        // The one who waits counts seconds less exactly than we do.
+        const SLACK: Duration = Duration::from_millis(500);
+        let over = self.since.elapsed() + SLACK >= self.limit;
+        if over {
+            self.since = Instant::now();
+            self.limit = (self.limit * 2).min(Self::LONGEST);
+        }
+        over
+    }
 }
 
 impl<'a> Steps<'a> {
@@ -23,6 +57,7 @@ impl<'a> Steps<'a> {
         Self {
             printer,
             bars: Mutex::default(),
+            silence: Mutex::new(Silence::new()),
         }
     }
 
@@ -75,6 +110,24 @@ impl<'a> Steps<'a> {
         }
     }
 
+    /// What goes on while nothing else is said.
+    fn waiting(&self, line: &str) {
+        let mut silence = self
+            .silence
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if self.printer.progress() == Progress::Bars || silence.is_over() {
+            self.output(line);
+        }
+    }
+
+    fn spoken(&self) {
+        *self
+            .silence
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Silence::new();
+    }
+
     fn bars(&self) -> std::sync::MutexGuard<'_, HashMap<String, ProgressBar>> {
         self.bars
             .lock()
@@ -82,8 +135,39 @@ impl<'a> Steps<'a> {
     }
 }
 
+/// Shows what the store fetches from registries.
+pub(crate) fn transfers(printer: Printer) -> Observer {
+    let bar: Mutex<Option<ProgressBar>> = Mutex::default();
+    Arc::new(move |transfer| {
+        let mut bar = bar.lock().unwrap_or_else(PoisonError::into_inner);
+        match transfer {
+            Transfer::Started { blobs, bytes } => {
+                printer.info(&format!(
+                    "downloading {blobs} layer{} ({})...",
+                    if blobs == 1 { "" } else { "s" },
+                    human_size(bytes)
+                ));
+                *bar = Some(printer.byte_bar("downloading layers", bytes));
+            }
+            Transfer::Advanced { done, .. } => {
+                if let Some(bar) = &*bar {
+                    bar.set_position(done);
+                }
+            }
+            _ => {
+                if let Some(bar) = bar.take() {
+                    bar.finish_and_clear();
+                }
+            }
+        }
+    })
+}
+
 impl Reporter for Steps<'_> {
     fn report(&self, event: Event<'_>) {
+        if !matches!(event, Event::Waiting { .. } | Event::Progress { .. }) {
+            self.spoken();
+        }
         match event {
             Event::StepStarted { title } => self.started(title),
             Event::StepFinished {
@@ -98,8 +182,10 @@ impl Reporter for Steps<'_> {
                 unit,
             } => self.progress(label, done, total, unit),
             Event::Output { line } => self.output(line),
+            Event::Waiting { line } => self.waiting(line),
             Event::Warning { message } => self.printer.warning(message),
             Event::Notice { message } => self.printer.info(message),
+            Event::Detail { message } => self.printer.debug(message),
             _ => {}
         }
     }

@@ -3,7 +3,6 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -13,22 +12,16 @@ use cog_engine::{
     Access, Engine, Gpus, Isolation, Mount, PassedFd, Process, Purpose, Root, Running, Workload,
     Writable,
 };
-use cog_image::{Layer, Scratch, Store, StoredImage};
+use cog_image::{Lease, Rootfs, Scratch, Store, StoredImage, trust};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 
 use crate::client;
-use crate::reporter::Steps;
 use crate::session::Project;
 use crate::terminal;
 
 /// Where a project is in its container.
 const SOURCE: &str = "/src";
-const CA_BUNDLES: [&str; 3] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/cert.pem",
-];
 const STOP_GRACE: Duration = Duration::from_secs(10);
 /// What kind of terminal there is.
 const TERM: &str = "TERM";
@@ -48,6 +41,14 @@ pub(crate) struct Surroundings {
     server: Vec<String>,
     gpus: Gpus,
     scratch: Scratch,
+    _in_use: InUse,
+}
+
+/// What pruning must leave alone while a workload runs. No workload outlives this process.
+#[expect(dead_code, reason = "held, not read")]
+enum InUse {
+    Layers(Rootfs),
+    Environment(Lease),
 }
 
 impl Surroundings {
@@ -56,8 +57,9 @@ impl Surroundings {
         request: &BuildRequest<'_>,
         project: &Project,
         engine: &dyn Engine,
-        reporter: &Steps<'_>,
     ) -> anyhow::Result<Self> {
+        // Until the lease on what was made is taken, nobody may prune.
+        let _making = request.store.lease()?;
         let access = project_access(project.directory());
         let mut mounts = vec![Mount {
             source: project.directory().to_owned(),
@@ -67,6 +69,10 @@ impl Surroundings {
         let scratch = request.store.scratch()?;
         if engine.isolation() == Isolation::None {
             let host = cog_build::host_environment(request)?;
+            let lease = request
+                .store
+                .use_environment(&host.path)?
+                .context("the environment on the host is gone")?;
             return Ok(Self {
                 root: Root::Host {
                     environment: host.path,
@@ -77,9 +83,11 @@ impl Surroundings {
                 server: vec![host.coglet.to_string_lossy().into_owned()],
                 gpus: Gpus::default(),
                 scratch,
+                _in_use: InUse::Environment(lease),
             });
         }
         let environment = cog_build::prepare(request)?;
+        let root = request.store.rootfs(&environment.layers)?;
         if let (Access::Layered, Some(schema)) = (access, &environment.schema) {
             let file = scratch.path().join("openapi_schema.json");
             fs_err::write(&file, schema)?;
@@ -90,23 +98,20 @@ impl Surroundings {
             });
         }
         Ok(Self {
-            root: Root::Layers(environment.snapshots(request.store, reporter)?),
+            root: Root::Layers(root.layers().to_vec()),
             env: without_bytecode(environment.env),
             working_dir: environment.working_dir,
             mounts,
             server: environment.command,
             gpus: Gpus::default(),
             scratch,
+            _in_use: InUse::Layers(root),
         })
     }
 
     /// An image of the store.
     pub(crate) fn of_image(image: &StoredImage, store: &Store) -> anyhow::Result<Self> {
-        let snapshots = image
-            .layers
-            .iter()
-            .map(|layer: &Layer| store.snapshot(layer))
-            .collect::<Result<Vec<_>, _>>()?;
+        let root = store.rootfs(&image.layers)?;
         let config = &image.config;
         let command = config
             .entrypoint
@@ -116,13 +121,14 @@ impl Surroundings {
             .cloned()
             .collect();
         Ok(Self {
-            root: Root::Layers(distinct(snapshots)),
+            root: Root::Layers(root.layers().to_vec()),
             env: config.env.clone(),
             working_dir: config.working_dir.clone().unwrap_or_else(|| "/".into()),
             mounts: Vec::new(),
             server: command,
             gpus: Gpus::default(),
             scratch: store.scratch()?,
+            _in_use: InUse::Layers(root),
         })
     }
 
@@ -158,7 +164,7 @@ impl Surroundings {
                 passed_fds: streams.passed_fds,
             },
             purpose: Purpose::Run,
-            ca_bundle: ca_bundle(),
+            ca_bundle: trust::host_bundle(),
             gpus: self.gpus.clone(),
         }
     }
@@ -335,26 +341,6 @@ fn without_bytecode(mut env: Vec<(String, String)>) -> Vec<(String, String)> {
         env.push((name.into(), value.into()));
     }
     env
-}
-
-/// The certificates that this machine trusts.
-fn ca_bundle() -> Option<PathBuf> {
-    let chosen = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
-    chosen
-        .into_iter()
-        .chain(CA_BUNDLES.map(PathBuf::from))
-        .find(|path| Path::is_file(path))
-}
-
-/// An overlay takes no directory twice; of equal layers only the first counts.
-fn distinct(snapshots: Vec<PathBuf>) -> Vec<PathBuf> {
-    let mut seen: Vec<PathBuf> = Vec::with_capacity(snapshots.len());
-    for snapshot in snapshots {
-        if !seen.contains(&snapshot) {
-            seen.push(snapshot);
-        }
-    }
-    seen
 }
 
 /// `NAME=VALUE` flags.

@@ -1,25 +1,102 @@
 //! Small things about JSON text that `serde_json` leaves to its user.
 
+use std::fmt;
+
 use bytes::Bytes;
 use serde::Serialize;
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// How deep arrays and objects may be nested: what `serde_json` itself allows when it builds values.
 const MAX_DEPTH: usize = 127;
-/// Python refuses to read longer integers.
-const MAX_NUMBER_LENGTH: usize = 4300;
+/// With as many digits, and less than 100 in the exponent, a number is one of Python's floats, not its infinity.
+const MAX_NUMBER_LENGTH: usize = 200;
 
 /// Whether a text that is syntactically JSON is also readable by every JSON reader down the line.
 ///
 /// Inputs reach the worker unparsed. What its parser would stumble over (bottomless nesting, endless
 /// digits, half a surrogate pair) has to be refused here, where it is one client's mistake; there it
-/// would be the worker's death.
+/// would be the worker's death. And a number that is too large would silently become infinity.
 pub(crate) fn check_readable(value: &RawValue) -> Result<(), serde_json::Error> {
     if is_suspicious(value.get()) {
-        serde_json::from_str::<serde_json::Value>(value.get()).map(drop)
+        serde_json::from_str::<Read>(value.get()).map(drop)
     } else {
         Ok(())
     }
+}
+
+/// A value that was read as if it were to be built, and of which nothing is kept.
+struct Read;
+
+impl<'de> Deserialize<'de> for Read {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Read {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self, A::Error> {
+        while let Some(Self) = list.next_element()? {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self, A::Error> {
+        while let Some((Self, Self)) = object.next_entry()? {}
+        Ok(self)
+    }
+}
+
+/// The beginning of a JSON text without the white space between its tokens, about `length` bytes of it.
+pub(crate) fn compact_start(text: &str, length: usize) -> String {
+    let mut compact = String::new();
+    let mut rest = text;
+    while compact.len() < length && !rest.is_empty() {
+        let end = match rest.as_bytes()[0] {
+            b'"' => string_end(rest, 0),
+            _ => rest[1..].find('"').map_or(rest.len(), |quote| quote + 1),
+        };
+        // Of a long piece no more is looked at than can be needed.
+        let (piece, after) = rest.split_at(end);
+        let room = length - compact.len();
+        if piece.starts_with('"') {
+            compact.push_str(&piece[..piece.ceil_char_boundary(room)]);
+        } else {
+            let tokens = piece.chars().filter(|c| !c.is_ascii_whitespace());
+            compact.extend(tokens.take(room));
+        }
+        rest = after;
+    }
+    compact
 }
 
 /// The parsed text as a slice of the buffer that it was parsed from, without copying.
@@ -140,12 +217,22 @@ fn is_suspicious(text: &str) -> bool {
         } else {
             0
         };
-        if depth > MAX_DEPTH || number_length > MAX_NUMBER_LENGTH {
+        if depth > MAX_DEPTH || number_length > MAX_NUMBER_LENGTH || has_long_exponent(&bytes[at..])
+        {
             return true;
         }
         at += 1;
     }
     false
+}
+
+/// Whether an exponent of three digits or more begins here. No word of JSON has an `e` before a digit.
+fn has_long_exponent(bytes: &[u8]) -> bool {
+    let [b'e' | b'E', rest @ ..] = bytes else {
+        return false;
+    };
+    let digits = rest.strip_prefix(b"+").unwrap_or(rest);
+    digits.len() >= 3 && digits[..3].iter().all(u8::is_ascii_digit)
 }
 
 /// Index after the closing quote of the string that opens at `start`.
@@ -220,6 +307,9 @@ mod tests {
             r#"{"a":[1,2,{"b":"\"\\"}]}"#,
             r#""\ud83d\ude00""#,
             "1e300",
+            "1e-400",
+            "[true,false,1e5]",
+            "1E0000000001",
             r#"["\\ud800"]"#,
             "[]",
         ] {
@@ -232,6 +322,19 @@ mod tests {
     }
 
     #[test]
+    fn white_space_goes_but_for_that_in_strings() {
+        let check = |text: &str, length, expected: &str| {
+            assert_eq!(compact_start(text, length), expected, "{text}");
+        };
+        check("[ 1 ,\n\"a  b\" ]", 100, "[1,\"a  b\"]");
+        check("[ 1 ,\n\"a  b\" ]", 4, "[1,\"");
+        check("\"ééé\"", 2, "\"é");
+        check("12345", 2, "12");
+        check("", 5, "");
+        check(r#"{"a\" ": 1}"#, 100, r#"{"a\" ":1}"#);
+    }
+
+    #[test]
     fn what_python_cannot_read_is_refused() {
         let nested = format!("{}{}", "[".repeat(200), "]".repeat(200));
         assert!(check(&nested).unwrap_err().contains("recursion limit"));
@@ -241,6 +344,15 @@ mod tests {
                 .contains("out of range")
         );
         assert!(check(r#"{"a":"\ud800"}"#).is_err());
+        let long = "9".repeat(290);
+        for infinite in ["1e400", "[-1E+0400]", "1.5e309", &format!("{long}e50")] {
+            assert!(check(infinite).unwrap_err().contains("out of range"));
+        }
+        assert!(
+            check(&"9".repeat(400))
+                .unwrap_err()
+                .contains("out of range")
+        );
         assert!(check(r#"{"\uDfff":1}"#).is_err());
     }
 

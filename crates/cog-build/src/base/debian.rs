@@ -20,7 +20,7 @@ use cog_python::uv::minor_version;
 use cog_python::venv::Interpreter;
 
 /// Raise it whenever the same packages give another layer.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
 /// How long the archive's index is not asked for again when a base is made. An existing base is not
 /// looked after at all until the cache is ignored, like an image that was pulled.
@@ -37,6 +37,11 @@ pub struct DebianRelease {
 }
 
 impl DebianRelease {
+    /// The release's codename.
+    pub(crate) fn codename(&self) -> &'static str {
+        self.suite.codename()
+    }
+
     /// What containers see as the sources of `apt`, for the mirror of this machine.
     pub(crate) fn apt_sources(&self) -> Result<String> {
         let mirror = Mirror::from_environment()?;

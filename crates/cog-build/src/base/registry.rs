@@ -1,17 +1,12 @@
-//! Bases from registries. They are taken by reference: layers are fetched when a step needs them.
+//! Bases from registries. They are taken by reference: the store fetches layers when a step needs them.
 
-use std::collections::HashMap;
-use std::sync::Mutex;
+use cog_image::registry::{Lookup, Memory, RemoteImage};
+use cog_image::{ImageRef, Layer, Platform, Store, StoredImage};
 
-use cog_image::registry::{Client, ClientOptions, Progress, RemoteImage};
-use cog_image::{Digest, ImageRef, Layer, Platform, Store, StoredImage};
-
-use super::{Inherited, LockedBase, architecture, probe, python_build, python_platform};
-use crate::certificate::{COG_CA_CERT, Certificates};
+use super::{Inherited, LockedBase, architecture, python_build, python_platform};
 use crate::error::{BuildError, Result};
 use crate::plan::key;
-use crate::reporter::{Event, Reporter, Unit};
-use crate::workshop::Workshop;
+use crate::workshop::{Cache, Workshop};
 use cog_python::uv::minor_version;
 use cog_python::venv::Interpreter;
 
@@ -55,17 +50,16 @@ pub(super) fn base(
     if let Some(base) = workshop.recorded(&key)?.and_then(LockedBase::from_record) {
         return Ok(Found::Base(Box::new(base)));
     }
-    if !probe::is_reachable(workshop, &reference)? {
-        return Ok(Found::Unreachable);
-    }
-    workshop.notice(&format!("looking up base `{}`", reference.familiar()));
-    let client = registry_client()?;
-    let remote = match block_on(client.resolve(workshop.store, &reference, &platform))? {
-        Ok(remote) => remote,
-        Err(cog_image::Error::Registry(error)) if error.is_unreachable() => {
-            return Ok(Found::Unreachable);
+    let memory = match workshop.cache {
+        Cache::Use => Memory::Use,
+        Cache::Ignore => Memory::Ignore,
+    };
+    let remote = match workshop.store.lookup(&reference, &platform, memory)? {
+        Lookup::Found(remote) => remote,
+        Lookup::Unreachable(_) => return Ok(Found::Unreachable),
+        Lookup::NotFound(error) | Lookup::Refused(error) => {
+            return Err(cog_image::Error::from(error).into());
         }
-        Err(error) => return Err(error.into()),
     };
     let base = match brings {
         Brings::NoPython => python_build::add(workshop, describe(&remote, None, version), version)?,
@@ -124,82 +118,18 @@ fn find_interpreter(
     layers: &[Layer],
     minor: &str,
 ) -> Result<Option<String>> {
-    let snapshots = workshop.snapshots(layers)?;
+    let root = workshop.store.rootfs(layers)?;
     let candidates = ["usr/local/bin", "usr/bin", "opt/conda/bin"];
     Ok(candidates
         .iter()
         .map(|folder| format!("{folder}/python{minor}"))
-        .find_map(|path| {
-            let found = snapshots
-                .iter()
-                .any(|snapshot| snapshot.join(&path).symlink_metadata().is_ok());
-            found.then(|| format!("/{path}"))
-        }))
-}
-
-/// Fetches those of `layers` that are not in the store.
-pub(crate) fn fetch(store: &Store, layers: &[Layer], reporter: &dyn Reporter) -> Result<()> {
-    let client = registry_client()?;
-    let transfer = Transfer::new("downloading base", reporter);
-    let progress = |progress: Progress| transfer.advance(&progress);
-    Ok(block_on(client.fetch_layers(store, layers, &progress))??)
+        .find(|path| root.find(path).is_some())
+        .map(|path| format!("/{path}")))
 }
 
 /// Pulls the image `reference` for this machine and stores it under its familiar name.
-pub fn pull(store: &Store, reference: &ImageRef, reporter: &dyn Reporter) -> Result<StoredImage> {
-    let client = registry_client()?;
-    let transfer = Transfer::new("downloading layers", reporter);
-    let progress = |progress: Progress| transfer.advance(&progress);
-    Ok(block_on(client.pull(
-        store,
-        reference,
-        &platform(),
-        &progress,
-    ))??)
-}
-
-/// Sums up what many parallel downloads report.
-struct Transfer<'a> {
-    label: &'static str,
-    reporter: &'a dyn Reporter,
-    /// For each blob: bytes that are here, and all of them.
-    parts: Mutex<HashMap<Digest, (u64, u64)>>,
-}
-
-impl<'a> Transfer<'a> {
-    fn new(label: &'static str, reporter: &'a dyn Reporter) -> Self {
-        Self {
-            label,
-            reporter,
-            parts: Mutex::default(),
-        }
-    }
-
-    fn advance(&self, progress: &Progress) {
-        let (done, total) = {
-            let mut parts = self.parts.lock().expect("no holder of the lock panics");
-            match progress {
-                Progress::Started { digest, size } => {
-                    parts.insert(*digest, (0, *size));
-                }
-                Progress::Advanced { digest, done } => {
-                    if let Some(part) = parts.get_mut(digest) {
-                        part.0 = *done;
-                    }
-                }
-                _ => return,
-            }
-            parts
-                .values()
-                .fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1))
-        };
-        self.reporter.report(Event::Progress {
-            label: self.label,
-            done,
-            total: Some(total),
-            unit: Unit::Bytes,
-        });
-    }
+pub fn pull(store: &Store, reference: &ImageRef) -> Result<StoredImage> {
+    Ok(store.pull(reference, &platform())?)
 }
 
 fn platform() -> Platform {
@@ -207,21 +137,4 @@ fn platform() -> Platform {
         architecture: architecture().to_owned(),
         ..Platform::linux_amd64()
     }
-}
-
-/// A client for registries, which trusts the certificates of `COG_CA_CERT` besides the host's.
-fn registry_client() -> Result<Client> {
-    let certificates = Certificates::read(&std::env::var(COG_CA_CERT).unwrap_or_default())?;
-    Ok(Client::new(ClientOptions {
-        extra_certificates: certificates.map(|found| found.pem().into_bytes()),
-        ..ClientOptions::default()
-    })?)
-}
-
-fn block_on<F: Future>(future: F) -> std::io::Result<F::Output> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
-    Ok(runtime.block_on(future))
 }

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::base::Inherited;
-use crate::{Backend, Resolution, Result};
+use crate::{Backend, Result};
+use cog_python::resolution::Resolution;
 
 fn lock() -> Lock {
     let layer = Layer {
@@ -47,7 +48,9 @@ fn lock() -> Lock {
 }
 
 fn resolution() -> Resolution {
-    Resolution::new("six==1\n", std::path::Path::new("/artifacts"))
+    let pylock = "lock-version = \"1.0\"\n[[packages]]\nname = \"six\"\nversion = \"1\"\n\
+        wheels = [{ url = \"https://e.com/six-1.whl\", hashes = { sha256 = \"00\" } }]\n";
+    Resolution::from_pylock(pylock, std::path::Path::new("/artifacts"), &[]).unwrap()
 }
 
 fn config() -> Config {
@@ -80,10 +83,12 @@ fn config() -> Config {
     }
 }
 
-fn implied() -> Implied {
-    Implied {
+fn implied() -> ImpliedPackages {
+    ImpliedPackages {
         image: vec!["libgl1".to_owned()],
-        tools: vec!["build-essential".to_owned()],
+        tools: vec!["curl".to_owned()],
+        source_tools: vec!["build-essential".to_owned()],
+        renamed: Vec::new(),
     }
 }
 
@@ -124,8 +129,13 @@ fn a_small_project_needs_two_steps() {
     let mut lock = lock();
     lock.certificates = None;
     lock.python.requirements = Requirements::default();
-    let plan = BuildPlan::new(&Config::default(), &lock, &Implied::default(), SETTINGS)
-        .expect("there are no commands");
+    let plan = BuildPlan::new(
+        &Config::default(),
+        &lock,
+        &ImpliedPackages::default(),
+        SETTINGS,
+    )
+    .expect("there are no commands");
     assert_eq!(titles(&plan), ["python environment", "runtime"]);
 }
 

@@ -39,19 +39,12 @@ pub(crate) fn run(
 
 /// The bundle as the layers `below` have it; empty if they have none.
 fn bundle_of(workshop: &Workshop<'_>, below: &[Layer]) -> Result<Vec<u8>> {
-    for layer in below.iter().rev() {
-        let path = workshop
-            .store
-            .snapshot(layer)?
-            .join(BUNDLE.trim_start_matches('/'));
-        if path
-            .symlink_metadata()
-            .is_ok_and(|metadata| metadata.is_file())
-        {
-            return Ok(fs_err::read(path)?);
-        }
+    let root = workshop.store.rootfs(below)?;
+    match root.find(BUNDLE.trim_start_matches('/')) {
+        // A link would lead to wherever the image says.
+        Some(path) if path.symlink_metadata()?.is_file() => Ok(fs_err::read(path)?),
+        _ => Ok(Vec::new()),
     }
-    Ok(Vec::new())
 }
 
 fn append(bundle: &[u8], pem: &str) -> Vec<u8> {

@@ -12,11 +12,10 @@ use std::path::{Path, PathBuf};
 use cog_image::{Layer, Scratch};
 use cog_python::distribution::Prefix;
 use cog_python::requirements::Requirements;
-use cog_python::uv::Target;
+use cog_python::uv::{Staged, Target};
 
 pub(crate) use compile::{CompileJob, compile};
 pub(crate) use layers::entry;
-pub use resolution::Resolution;
 pub(crate) use resolution::{lock_for_host, lock_for_image};
 
 use crate::base::LockedBase;
@@ -43,16 +42,23 @@ pub(crate) fn run(
     let uv = workshop.uv()?;
     let packages = Packages { step, base };
     let staging = Staging::new(workshop, &step.python.requirements)?;
-    staging.write_pins(&step.python.resolution)?;
-    match step.python.source {
+    let artifacts = match step.python.source {
         PackageSource::Wheels => {
-            uv.install(&staging.pins(), &target(step), &staging.prefix())?;
+            let wanted = staging.wanted(&step.python.requirements);
+            uv.install(
+                &wanted,
+                &step.python.resolution,
+                &target(step),
+                &staging.prefix(),
+            )?;
+            staging.artifacts().to_owned()
         }
         PackageSource::SourceDistributions => {
             in_container::install(workshop, &uv, step, &staging, below)?;
+            in_container::artifacts()
         }
-    }
-    let prefix = Prefix::open(&staging.prefix(), &staging.artifacts(), &step.interpreter)?;
+    };
+    let prefix = Prefix::open(&staging.prefix(), &artifacts, &step.interpreter)?;
     let distributions = prefix.distributions()?;
     Ok(StepOutput {
         layers: layers::make(workshop, &packages, &staging, &distributions)?,
@@ -70,44 +76,33 @@ fn target(step: &PythonPackages) -> Target {
 /// A folder of the store in which packages are installed.
 pub(crate) struct Staging {
     scratch: Scratch,
+    artifacts: PathBuf,
 }
 
 impl Staging {
     fn new(workshop: &Workshop<'_>, requirements: &Requirements) -> Result<Self> {
-        let staging = Self {
-            scratch: workshop.store.scratch()?,
-        };
-        fs_err::create_dir(staging.artifacts())?;
-        for artifact in &requirements.artifacts {
-            artifact.stage(&staging.artifacts())?;
-        }
-        Ok(staging)
+        let scratch = workshop.store.scratch()?;
+        let artifacts = scratch.path().join("artifacts");
+        requirements.stage(&artifacts)?;
+        Ok(Self { scratch, artifacts })
     }
 
     fn root(&self) -> &Path {
         self.scratch.path()
     }
 
-    fn artifacts(&self) -> PathBuf {
-        self.root().join("artifacts")
-    }
-
-    fn input(&self) -> PathBuf {
-        self.root().join("requirements.in")
-    }
-
-    fn pins(&self) -> PathBuf {
-        self.root().join("pins.txt")
+    fn artifacts(&self) -> &Path {
+        &self.artifacts
     }
 
     fn prefix(&self) -> PathBuf {
         self.root().join("prefix")
     }
 
-    fn write_pins(&self, resolution: &Resolution) -> Result<()> {
-        Ok(fs_err::write(
-            self.pins(),
-            resolution.text(&self.artifacts()),
-        )?)
+    fn wanted<'a>(&'a self, requirements: &'a Requirements) -> Staged<'a> {
+        Staged {
+            requirements,
+            artifacts: self.artifacts(),
+        }
     }
 }

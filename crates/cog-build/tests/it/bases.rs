@@ -5,9 +5,12 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use cog_build::{BaseChoice, BuildError};
-use cog_image::{Entry, EntryKind, ImageConfig, LayerOptions, Store, StoredImage};
+use cog_image::{
+    Entry, EntryKind, ExportOptions, ExportTarget, ImageConfig, ImportSource, LayerOptions, Store,
+    StoredImage,
+};
 
-use crate::support::{Project, network_is_missing, server, shared_store, skipped, store_at};
+use crate::support::{Project, network_is_missing, server, shared_store, skipped, store_at, text};
 
 /// A registry with one image, which notes what it is asked for.
 struct Registry {
@@ -85,8 +88,13 @@ fn base(store: &Store, variables: &[(&str, &str)]) -> (Registry, StoredImage) {
         kind: EntryKind::Bytes(b"python".to_vec()),
         mode: 0o755,
     };
+    let certificates = Entry {
+        path: "etc/ssl/certs/ca-certificates.crt".into(),
+        kind: EntryKind::Bytes(b"of the base\n".to_vec()),
+        mode: 0o644,
+    };
     let layer = store
-        .add_layer_from_entries(vec![python], &LayerOptions::default())
+        .add_layer_from_entries(vec![python, certificates], &LayerOptions::default())
         .expect("added");
     let mut config = ImageConfig::default();
     for (name, value) in variables {
@@ -123,10 +131,69 @@ fn layers_of_a_base_stay_in_its_registry_until_something_runs() {
     assert!(config.labels["run.cog.cog-base-image-name"].contains("/base:1@sha256:"));
 
     let environment = cog_build::prepare(&request).expect("it is prepared");
-    environment
-        .snapshots(&store, &project.events)
+    store
+        .rootfs(&environment.layers)
         .expect("fetched and unpacked");
     assert!(registry.saw(&layer));
+}
+
+#[test]
+fn an_image_on_a_base_that_is_still_in_its_registry_can_be_exported() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let origin = store_at(&folder.path().join("origin"));
+    let (registry, image) = base(&origin, &[("PYTHON_VERSION", "3.11.9")]);
+    let store = store_at(&folder.path().join("store"));
+    let project = Project::new();
+    server();
+    let mut request = project.request(&store, None);
+    request.base = BaseChoice::Reference(format!("{}/base:1", registry.address));
+    let built = match cog_build::build(&request, "test/image") {
+        Err(error) if network_is_missing(&error) => return,
+        result => result.expect("it builds"),
+    };
+    assert!(!store.has_blob(&image.layers[0].blob));
+    let (path, options) = (folder.path().join("layout"), ExportOptions::default());
+    cog_image::export(&store, &built.image, ExportTarget::OciDir, &path, &options)
+        .expect("exported");
+    let report = cog_image::validate_layout(ImportSource::OciDir, &path).expect("readable");
+    assert!(report.is_sound(), "{report:?}");
+}
+
+/// The certificates come from a variable, which belongs to a whole process.
+#[test]
+fn certificates_are_added_to_a_base_that_is_still_in_its_registry() {
+    const AUTHORITY: &str = include_str!("authority.pem");
+    if std::env::var_os(cog_build::COG_CA_CERT).is_none() {
+        let output = std::process::Command::new(std::env::current_exe().expect("known"))
+            .args([
+                "--exact",
+                "bases::certificates_are_added_to_a_base_that_is_still_in_its_registry",
+                "--nocapture",
+            ])
+            .env(cog_build::COG_CA_CERT, AUTHORITY)
+            .output()
+            .expect("this program runs");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{text}{errors}");
+        assert!(text.contains("1 passed"), "{text}");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let origin = store_at(&folder.path().join("origin"));
+    let (registry, image) = base(&origin, &[("PYTHON_VERSION", "3.11.9")]);
+    let store = store_at(&folder.path().join("store"));
+    let project = Project::new();
+    server();
+    let mut request = project.request(&store, None);
+    request.base = BaseChoice::Reference(format!("{}/base:1", registry.address));
+    let built = match cog_build::build(&request, "test/image") {
+        Err(error) if network_is_missing(&error) => return,
+        result => result.expect("it builds"),
+    };
+    assert!(registry.saw(&image.layers[0].blob.digest.to_string()));
+    let bundle = text(&store, &built, "etc/ssl/certs/ca-certificates.crt");
+    assert_eq!(bundle, format!("of the base\n{AUTHORITY}"));
 }
 
 #[test]

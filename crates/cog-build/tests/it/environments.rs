@@ -21,10 +21,8 @@ fn an_environment_is_the_image_without_its_source() {
     assert_eq!(environment.layers, built.image.layers[..layers - 1]);
     assert_eq!(environment.env, built.image.config.env);
     assert_eq!(environment.schema, built.schema);
-    let snapshots = environment
-        .snapshots(&store, &project.events)
-        .expect("unpacked");
-    assert!(snapshots.iter().all(|snapshot| snapshot.is_dir()));
+    let root = store.rootfs(&environment.layers).expect("unpacked");
+    assert!(root.layers().iter().all(|layer| layer.is_dir()));
 
     let mut request = project.request(&store, Some(&Embedded));
     request.schema = SchemaSource::Omit;

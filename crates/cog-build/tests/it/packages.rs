@@ -20,7 +20,7 @@ fn a_missing_package_is_explained() {
         .build(&shared_store())
         .expect_err("there is no such package");
     assert!(
-        matches!(error, BuildError::Uv(UvError::Unresolvable(_))),
+        matches!(error, BuildError::Uv(UvError::NoSuchVersion { .. })),
         "{error}"
     );
     let text = error.to_string();
@@ -73,6 +73,7 @@ fn source_distributions_are_built_in_a_container() {
 
     let request = project.request(&store, None);
     let error = cog_build::build(&request, "test/image").expect_err("nothing can run");
+    // What was resolved is remembered, and that it has to be built.
     assert!(
         matches!(error, BuildError::NeedsContainer { .. }),
         "{error}"

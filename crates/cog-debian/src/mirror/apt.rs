@@ -32,6 +32,8 @@ pub(super) struct Source {
     /// Without slash at the end.
     pub(super) uri: String,
     pub(super) is_any_age: bool,
+    /// Whether updates that do not wait for a point release are part of it.
+    pub(super) has_updates: bool,
     role: Role,
     /// How sure it is that this is the Debian archive and not somebody else's packages for Debian.
     likelihood: u8,
@@ -142,6 +144,7 @@ impl Entry {
         found.extend(uris.map(|uri| Source {
             likelihood: self.likelihood(&uri),
             is_any_age: self.is_any_age,
+            has_updates: self.suites.iter().any(|suite| suite.ends_with("-updates")),
             uri,
             role,
         }));

@@ -115,7 +115,20 @@ impl FakeArchive {
 
     /// Signs and offers what was added, as the main archive of bookworm.
     pub(super) fn publish(&self, publication: &Publication<'_>) {
-        let packages = xz(self.index.as_bytes());
+        self.publish_index("debian/dists/bookworm", &self.index, publication);
+    }
+
+    /// Signs and offers an archive of security updates without packages.
+    pub(super) fn publish_security(&self) {
+        let publication = Publication {
+            codename: "bookworm-security",
+            ..Publication::default()
+        };
+        self.publish_index("debian-security/dists/bookworm-security", "", &publication);
+    }
+
+    fn publish_index(&self, folder: &str, index: &str, publication: &Publication<'_>) {
+        let packages = xz(index.as_bytes());
         let (size, sum) = (packages.len(), hex(Sha256::digest(&packages)));
         let Publication {
             codename,
@@ -126,9 +139,9 @@ impl FakeArchive {
             "Codename: {codename}\nDate: {date}\nAcquire-By-Hash: yes\n{fields}SHA256:\n {sum} {size} \
              main/binary-amd64/Packages.xz\n"
         );
-        self.put("debian/dists/bookworm/InRelease", self.sign(&text));
+        self.put(&format!("{folder}/InRelease"), self.sign(&text));
         self.put(
-            &format!("debian/dists/bookworm/main/binary-amd64/by-hash/SHA256/{sum}"),
+            &format!("{folder}/main/binary-amd64/by-hash/SHA256/{sum}"),
             packages,
         );
     }
@@ -164,6 +177,18 @@ impl FakeArchive {
     /// The paths that were asked for since the last call.
     pub(super) fn take_asked(&self) -> Vec<String> {
         std::mem::take(&mut *self.asked.lock().unwrap())
+    }
+
+    /// A mirror that is known to have security updates, as the `apt` of a host names it.
+    pub(super) fn named_mirror(&self) -> Mirror {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("etc/apt");
+        fs_err::create_dir_all(&folder).unwrap();
+        let line =
+            |place: &str, suite: &str| format!("deb {}/{place} {suite} main\n", self.address);
+        let sources = line("debian", "bookworm") + &line("debian-security", "bookworm-security");
+        fs_err::write(folder.join("sources.list"), sources).unwrap();
+        Mirror::of_host(root.path()).unwrap()
     }
 
     pub(super) fn mirror(&self) -> Mirror {

@@ -218,6 +218,167 @@ fn packages_with_a_script_are_prepared_in_order() {
     assert_eq!(error.source().unwrap().to_string(), "exit status 1");
 }
 
+/// Stands in for a script that leaves links where files are changed or removed afterwards.
+struct Planter<'a> {
+    outside: &'a Path,
+    links: &'a [(&'a str, &'a str)],
+}
+
+impl RunInRoot for Planter<'_> {
+    fn run(
+        &self,
+        root: &Path,
+        _: &[&str],
+        _: &[(&str, &str)],
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        for (place, target) in self.links {
+            let place = root.join(place);
+            if place.is_dir() {
+                fs_err::remove_dir_all(&place)?;
+            }
+            fs_err::create_dir_all(place.parent().unwrap())?;
+            let _ = fs_err::remove_file(&place);
+            std::os::unix::fs::symlink(self.outside.join(target), place)?;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn links_that_scripts_leave_lead_nowhere() {
+    const FILES: [(&str, &str); 5] = [
+        ("etc/shadow", "file"),
+        ("etc/machine-id", "file"),
+        ("usr/sbin/policy-rc.d", "file"),
+        ("etc/apt/sources.list.d/debian.sources", "file"),
+        ("usr/lib/x.pyc", "file"),
+    ];
+    const FOLDERS: [&str; 9] = [
+        "tmp",
+        "var/log",
+        "var",
+        "var/lib/dpkg",
+        "etc",
+        "etc/apt",
+        "usr/sbin",
+        "usr/lib",
+        "var/cache/apt",
+    ];
+    let archive = FakeArchive::new();
+    let lock = lock(&archive);
+    let check = |links: &[(&str, &str)]| {
+        let folder = tempfile::tempdir().unwrap();
+        let outside = folder.path().join("outside");
+        for name in [
+            "",
+            "dpkg",
+            "apt",
+            "partial",
+            "sources.list.d",
+            "cache/apt/x",
+        ] {
+            fs_err::create_dir_all(outside.join(name)).unwrap();
+        }
+        for name in [
+            "file",
+            "shadow",
+            "status-old",
+            "lock",
+            "dpkg/lock",
+            "dir.pyc",
+            "cache/apt/x/y",
+        ] {
+            fs_err::write(outside.join(name), "root:*:2:").unwrap();
+        }
+        let before = contents(&outside);
+        let planter = Planter {
+            outside: &outside,
+            links,
+        };
+        // A tree with such links may be refused or cleaned.
+        let _ = assemble(
+            &archive.request(),
+            &lock,
+            &folder.path().join("root"),
+            &planter,
+        );
+        assert_eq!(contents(&outside), before, "{links:?}");
+    };
+    check(&FILES);
+    for name in FOLDERS {
+        check(&[(name, "")]);
+    }
+}
+
+/// Tells the test below that it is to print its tree.
+const CHILD: &str = "COG_TEST_PRINT_TREE";
+
+/// Its tree has all that is written by us and not by packages.
+#[test]
+fn trees_do_not_depend_on_the_surroundings() {
+    let mut archive = FakeArchive::new();
+    archive.add_package(
+        "setup",
+        "Essential: yes\nMulti-Arch: same\n",
+        &[
+            Entry::directory("usr/lib/deep", 0o750),
+            Entry::file("usr/lib/deep/x", "x"),
+            Entry::file("usr/no/entry/of/its/own", "x"),
+            Entry::file("bin/tool", "x"),
+        ],
+    );
+    archive.publish(&Publication::default());
+    let is_child = std::env::var_os(CHILD).is_some();
+    let request = Request {
+        threads: if is_child { 1 } else { 4 },
+        ..archive.request()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("root");
+    assemble(&request, &lock(&archive), &root, &Recorder::default()).unwrap();
+    let tree = format!("{:#?}", contents(&root));
+    if is_child {
+        println!("{CHILD}{tree}{CHILD}");
+        return;
+    }
+    let long = tempfile::Builder::new()
+        .prefix(&"long".repeat(40))
+        .tempdir()
+        .unwrap();
+    for (umask, home, other) in [
+        (
+            "077",
+            long.path(),
+            [("TZ", "Asia/Tokyo"), ("LANG", "de_DE.UTF-8")],
+        ),
+        (
+            "000",
+            Path::new("/"),
+            [("TZ", ":bad"), ("LC_ALL", "tr_TR.UTF-8")],
+        ),
+        ("022", Path::new(""), [("TZ", "UTC"), ("TERM", "vt100")]),
+    ] {
+        let mut child = std::process::Command::new("/bin/sh");
+        child
+            .args(["-c", "umask \"$0\" && exec \"$@\"", umask])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "--nocapture"])
+            .arg("tests::assembling::trees_do_not_depend_on_the_surroundings")
+            .env(CHILD, "1")
+            .env("HOME", home)
+            .envs(other);
+        if home.is_dir() && home != Path::new("/") {
+            child.env("TMPDIR", home);
+        }
+        let output = child.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let printed = text.split(CHILD).nth(1).unwrap_or_else(|| {
+            panic!("{text}{}", String::from_utf8_lossy(&output.stderr));
+        });
+        assert!(printed == tree, "umask {umask}: {printed}\n\n{tree}");
+    }
+}
+
 #[test]
 fn progress_reaches_its_end() {
     use crate::Progress;

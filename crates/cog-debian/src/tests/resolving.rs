@@ -216,3 +216,57 @@ fn a_mirror_without_the_release_is_an_error() {
         "{error}"
     );
 }
+
+#[test]
+fn security_updates_that_were_there_do_not_just_vanish() {
+    let archive = FakeArchive::new();
+    archive.publish_security();
+    let known = resolved(&archive).unwrap();
+    assert_eq!(known.archives, [Archive::Main, Archive::Security]);
+    archive.remove("debian-security/dists/bookworm-security/InRelease");
+    for _ in 0..2 {
+        let error = resolved(&archive).unwrap_err();
+        assert!(
+            matches!(error, DebianError::Vanished { status: 404, .. }),
+            "{error}"
+        );
+        assert!(error.hint().is_some());
+    }
+    // What was verified is still there.
+    archive.stop();
+    assert_eq!(resolved(&archive).unwrap(), known);
+}
+
+#[test]
+fn a_release_file_that_became_unusable_was_there_all_the_same() {
+    let archive = FakeArchive::new();
+    archive.publish_security();
+    resolved(&archive).unwrap();
+    let releases = archive.cache.path().join("releases");
+    for entry in fs_err::read_dir(releases).unwrap() {
+        fs_err::write(entry.unwrap().path(), "cut o").unwrap();
+    }
+    archive.remove("debian-security/dists/bookworm-security/InRelease");
+    let error = resolved(&archive).unwrap_err();
+    assert!(matches!(error, DebianError::Vanished { .. }), "{error}");
+}
+
+#[test]
+fn security_updates_that_the_host_names_are_needed_at_once() {
+    let archive = FakeArchive::new();
+    let request = Request {
+        mirror: archive.named_mirror(),
+        freshness: Duration::from_hours(1),
+        ..archive.request()
+    };
+    for _ in 0..2 {
+        let error = resolve_trusting(&request, &archive.keyring()).unwrap_err();
+        assert!(
+            matches!(error, DebianError::Refused { status: 404, .. }),
+            "{error}"
+        );
+    }
+    archive.publish_security();
+    let lock = resolve_trusting(&request, &archive.keyring()).unwrap();
+    assert_eq!(lock.archives, [Archive::Main, Archive::Security]);
+}

@@ -47,8 +47,8 @@ pub enum ImportSource {
     OciArchive,
 }
 
-/// Writes `image` to `path`. All its blobs must be in the store. A file appears at `path` only when it is
-/// complete, and in a directory the index is written last.
+/// Writes `image` to `path`. Layers that are still in a registry are fetched. A file appears at `path`
+/// only when it is complete, and in a directory the index is written last.
 pub fn export(
     store: &Store,
     image: &StoredImage,
@@ -56,10 +56,17 @@ pub fn export(
     path: &Path,
     options: &ExportOptions,
 ) -> Result<()> {
-    let write = || match target {
-        ExportTarget::OciDir => oci::write_dir(store, image, path, options),
-        ExportTarget::OciArchive => oci::write_archive(store, image, path, options),
-        ExportTarget::DockerArchive => docker::write_archive(store, image, path),
+    let _lease = store.lease()?;
+    let write = || {
+        if options.compression.is_none() || target == ExportTarget::DockerArchive {
+            // All at once is quicker than one after the other. Converted layers may be here already.
+            store.fetch(image.layers.iter().map(|layer| &layer.blob))?;
+        }
+        match target {
+            ExportTarget::OciDir => oci::write_dir(store, image, path, options),
+            ExportTarget::OciArchive => oci::write_archive(store, image, path, options),
+            ExportTarget::DockerArchive => docker::write_archive(store, image, path),
+        }
     };
     write().map_err(|error: Error| {
         if let Error::CorruptBlob { expected, .. } = &error {

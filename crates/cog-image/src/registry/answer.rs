@@ -6,7 +6,7 @@ use reqwest::header::RETRY_AFTER;
 use reqwest::{Response, StatusCode};
 
 use super::error::RegistryError;
-use super::transport::Ask;
+use super::transport::Request;
 
 /// Somebody without a network should not have to wait for many tries.
 const MAX_CONNECT_ATTEMPTS: u32 = 3;
@@ -45,16 +45,16 @@ pub(super) fn unreachable(registry: &str, error: reqwest::Error) -> RegistryErro
     }
 }
 
-pub(super) fn invalid(ask: &Ask<'_>, reason: impl Into<String>) -> RegistryError {
+pub(super) fn invalid(request: &Request<'_>, reason: impl Into<String>) -> RegistryError {
     RegistryError::InvalidAnswer {
-        what: ask.what.clone(),
-        registry: ask.registry.to_owned(),
+        what: request.what.clone(),
+        registry: request.registry.to_owned(),
         reason: reason.into(),
     }
 }
 
-pub(super) async fn refusal(ask: &Ask<'_>, response: Response) -> RegistryError {
-    let (what, registry) = (ask.what.clone(), ask.registry.to_owned());
+pub(super) async fn refusal(request: &Request<'_>, response: Response) -> RegistryError {
+    let (what, registry) = (request.what.clone(), request.registry.to_owned());
     let status = response.status();
     let message = message(response).await;
     match status {

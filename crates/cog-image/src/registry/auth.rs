@@ -119,7 +119,7 @@ impl TokenRequest {
     pub(super) fn new(
         realm: &str,
         service: Option<&str>,
-        scope: &str,
+        scopes: &[String],
         credentials: Option<&Credentials>,
     ) -> Option<Self> {
         let mut url = reqwest::Url::parse(realm).ok()?;
@@ -131,7 +131,7 @@ impl TokenRequest {
                     .append_pair("grant_type", "refresh_token")
                     .append_pair("service", service.unwrap_or_default())
                     .append_pair("client_id", "cog")
-                    .append_pair("scope", scope)
+                    .append_pair("scope", &scopes.join(" "))
                     .append_pair("refresh_token", token);
                 Some(Self::Post {
                     url,
@@ -142,7 +142,9 @@ impl TokenRequest {
                 if let Some(service) = service {
                     url.query_pairs_mut().append_pair("service", service);
                 }
-                url.query_pairs_mut().append_pair("scope", scope);
+                for scope in scopes {
+                    url.query_pairs_mut().append_pair("scope", scope);
+                }
                 let basic = basic.and_then(|credentials| match credentials {
                     Credentials::Basic { username, password } => {
                         Some((username.clone(), password.clone()))
@@ -205,7 +207,10 @@ mod tests {
             TokenRequest::new(
                 "https://a/token?x=1",
                 Some("s t"),
-                "repository:a/b:pull",
+                &[
+                    "repository:a/b:pull".to_owned(),
+                    "repository:c:pull,push".to_owned(),
+                ],
                 credentials,
             )
         };
@@ -218,7 +223,7 @@ mod tests {
         };
         assert_eq!(
             url.as_str(),
-            "https://a/token?x=1&service=s+t&scope=repository%3Aa%2Fb%3Apull"
+            "https://a/token?x=1&service=s+t&scope=repository%3Aa%2Fb%3Apull&scope=repository%3Ac%3Apull%2Cpush"
         );
         assert_eq!(basic, Some(("u".into(), "p".into())));
         let Some(TokenRequest::Post { body, .. }) =
@@ -230,7 +235,9 @@ mod tests {
             body.starts_with("grant_type=refresh_token&service=s+t&"),
             "{body}"
         );
+        let scopes = "&scope=repository%3Aa%2Fb%3Apull+repository%3Ac%3Apull%2Cpush";
+        assert!(body.contains(scopes), "{body}");
         assert!(body.ends_with("&refresh_token=i%26"), "{body}");
-        assert!(TokenRequest::new("not a url", None, "", None).is_none());
+        assert!(TokenRequest::new("not a url", None, &[], None).is_none());
     }
 }

@@ -6,13 +6,13 @@
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use reqwest::header::CONTENT_RANGE;
+use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::{Response, StatusCode};
 use rustix::fs::FlockOperation;
 
 use super::answer::{invalid, unreachable};
 use super::error::RegistryError;
-use super::transport::{Ask, Transport};
+use super::transport::{Request, Transport};
 use super::{Progress, ProgressFn};
 use crate::digest::Hasher;
 use crate::error::{Error, Result};
@@ -145,25 +145,27 @@ impl Download<'_> {
 
     /// One request and as much of its answer as arrives.
     async fn attempt(&self, partial: &mut Partial) -> Result<End> {
-        let ask = Ask {
-            registry: self.registry,
-            repository: self.repository,
-            path: format!("blobs/{}", self.blob.digest),
-            what: format!("{}@{}", self.repository, self.blob.digest),
-            accept: "*/*",
-            offset: partial.hasher.size(),
-        };
-        let mut response = match self.transport.get(&ask).await {
+        let offset = partial.hasher.size();
+        let mut request = Request::get(
+            self.registry,
+            self.repository,
+            format!("blobs/{}", self.blob.digest),
+            format!("{}@{}", self.repository, self.blob.digest),
+        );
+        if offset > 0 {
+            request = request.with(RANGE, format!("bytes={offset}-"));
+        }
+        let mut response = match self.transport.send(&request).await {
             // The registry does not like the range: start over.
-            Err(RegistryError::Status { status: 416, .. }) if ask.offset > 0 => {
+            Err(RegistryError::Status { status: 416, .. }) if offset > 0 => {
                 partial.restart()?;
                 return Ok(End::Broken(None));
             }
             response => response?,
         };
-        if ask.offset > 0 && !continues(&response, ask.offset) {
+        if offset > 0 && !continues(&response, offset) {
             if response.status() == StatusCode::PARTIAL_CONTENT {
-                return Err(invalid(&ask, "it sent another range than asked for").into());
+                return Err(invalid(&request, "it sent another range than asked for").into());
             }
             partial.restart()?;
         }
@@ -171,7 +173,7 @@ impl Download<'_> {
             match response.chunk().await {
                 Ok(Some(chunk)) => {
                     if partial.hasher.size() + chunk.len() as u64 > self.blob.size {
-                        return Err(invalid(&ask, "the blob is larger than announced").into());
+                        return Err(invalid(&request, "the blob is larger than announced").into());
                     }
                     // Into the page cache, which is quicker than a thread that could do it.
                     partial.push(&chunk)?;

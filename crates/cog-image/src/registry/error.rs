@@ -16,6 +16,15 @@ pub enum RegistryError {
         source: reqwest::Error,
     },
 
+    /// No connection, found out before anything was asked.
+    #[error("could not reach {registry}: {reason}")]
+    NoConnection {
+        /// Host and port.
+        registry: String,
+        /// Why.
+        reason: String,
+    },
+
     /// A transfer broke off too often. What arrived is kept, and the next try continues from there.
     #[error("the transfer of {digest} from {registry} broke off after {done} of {size} bytes")]
     Interrupted {
@@ -118,7 +127,9 @@ impl RegistryError {
                 "log in with `docker login {registry}`, or check the name"
             )),
             Self::Interrupted { .. } => Some("try again: what arrived is kept".into()),
-            Self::Unreachable { .. } => Some("check the network and the proxy variables".into()),
+            Self::Unreachable { .. } | Self::NoConnection { .. } => {
+                Some("check the network and the proxy variables".into())
+            }
             Self::Tls { .. } => {
                 Some("install CA certificates, or set `SSL_CERT_FILE` to a bundle".into())
             }
@@ -128,7 +139,7 @@ impl RegistryError {
 
     /// Whether the registry could not be reached at all, as opposed to having refused.
     pub fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Unreachable { .. })
+        matches!(self, Self::Unreachable { .. } | Self::NoConnection { .. })
     }
 }
 

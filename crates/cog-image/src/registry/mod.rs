@@ -1,26 +1,29 @@
 //! Pulls images from registries.
 //!
-//! Asynchronous: give it a tokio runtime with time and I/O. One [`Client`] serves any number of
-//! registries and reuses connections and tokens. Pushing is not here yet.
+//! Asynchronous: give it a tokio runtime with time and I/O; the [`Store`] has a client of its own for
+//! callers that are not. One [`Client`] serves any number of registries and reuses connections and
+//! tokens. Pushing is not here yet.
 //!
-//! `transport` sends requests and tries again, `answer` judges what comes back, `auth` and `keychain` prove who we are,
+//! `endpoint` says where a registry is, `transport` sends requests and tries again, `answer` judges what
+//! comes back, `auth` and `keychain` prove who we are, `lookup` tells a registry's answers apart,
 //! `download` fetches blobs. Everything that arrives is verified before it is used.
 
 mod answer;
 mod auth;
 mod download;
+mod endpoint;
 mod error;
 mod keychain;
+mod lookup;
 mod transport;
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
 
 use self::answer::{invalid, read_limited, unreachable};
 use self::download::Download;
-use self::transport::{Ask, Transport};
+use self::transport::{Request, Transport};
 use crate::config::{ImageConfig, ParsedConfig};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -32,8 +35,15 @@ use crate::manifest::{
 use crate::reference::ImageRef;
 use crate::store::{Store, StoredImage};
 
+use crate::trust::{COG_CA_CERT, Certificates};
+
+pub use endpoint::{Endpoint, Security};
 pub use error::RegistryError;
 pub use keychain::{Credentials, Keychain};
+pub use lookup::{Lookup, Memory};
+
+/// Names registries, separated by commas, that are spoken to without TLS.
+pub const COG_INSECURE_REGISTRIES: &str = "COG_INSECURE_REGISTRIES";
 
 /// Every form of manifest that we read.
 const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
@@ -71,6 +81,25 @@ impl Default for ClientOptions {
     }
 }
 
+impl ClientOptions {
+    /// What the environment says: `COG_CA_CERT`, [`COG_INSECURE_REGISTRIES`], and credentials that other
+    /// tools have stored.
+    pub fn from_environment() -> Result<Self> {
+        let variable = |name| std::env::var(name).unwrap_or_default();
+        let certificates = Certificates::read(&variable(COG_CA_CERT))?;
+        let insecure = variable(COG_INSECURE_REGISTRIES);
+        let insecure = insecure.split(',').map(str::trim);
+        Ok(Self {
+            insecure: insecure
+                .filter(|registry| !registry.is_empty())
+                .map(str::to_owned)
+                .collect(),
+            extra_certificates: certificates.map(|found| found.pem().into_bytes()),
+            ..Self::default()
+        })
+    }
+}
+
 /// A registry client. Clones share connections and tokens.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -88,7 +117,7 @@ pub struct RemoteImage {
     pub config: ImageConfig,
     /// The layers, lowest first.
     pub layers: Vec<Layer>,
-    manifest: Descriptor,
+    pub(crate) manifest: Descriptor,
 }
 
 /// What a transfer reports. Sizes in bytes.
@@ -127,8 +156,8 @@ impl Client {
     }
 
     /// Fetches manifest and config of `reference` into the store and remembers where its layers are;
-    /// they stay in the registry until [`Client::fetch_layers`]. From an index, the image for `platform`
-    /// is taken.
+    /// they stay in the registry until something reads them. From an index, the image for `platform` is
+    /// taken.
     ///
     /// If `reference` has a digest and its documents are in the store already, nothing is sent.
     pub async fn resolve(
@@ -153,16 +182,16 @@ impl Client {
                 .await?;
         }
         if !is_manifest(&entry.media_type) {
-            let ask = Self::ask(reference, &entry.digest.to_string());
-            return Err(invalid(&ask, format!("it is a `{}`", entry.media_type)).into());
+            let request = manifest_request(reference, &entry.digest.to_string());
+            return Err(invalid(&request, format!("it is a `{}`", entry.media_type)).into());
         }
         let what = format!("the manifest of `{reference}`");
         let manifest = Manifest::parse(&store.read_document(&entry)?, &what)?;
         let config = self.config(store, reference, &manifest.config).await?;
         let layers = config.layers(&manifest.layers, &format!("image `{reference}`"))?;
-        for layer in &layers {
-            let digest = &layer.blob.digest;
-            store.record_origin(digest, reference.registry(), reference.repository())?;
+        let blobs = layers.iter().map(|layer| &layer.blob);
+        for blob in blobs.chain([&manifest.config]) {
+            store.record_origin(&blob.digest, reference.registry(), reference.repository())?;
         }
         Ok(RemoteImage {
             reference: reference.clone().with_digest(entry.digest),
@@ -173,20 +202,15 @@ impl Client {
         })
     }
 
-    /// Fetches those of `layers` whose blobs are not in the store, several at a time, from where they
-    /// were resolved, be it by this process or an earlier one.
-    pub async fn fetch_layers(
+    /// Fetches those of `blobs` that are not in the store, several at a time, from where they were
+    /// resolved, be it by this process or an earlier one.
+    pub async fn fetch_blobs(
         &self,
         store: &Store,
-        layers: &[Layer],
+        blobs: &[Descriptor],
         progress: ProgressFn<'_>,
     ) -> Result<()> {
-        let mut seen = HashSet::new();
-        let missing: Vec<&Descriptor> = layers
-            .iter()
-            .map(|layer| &layer.blob)
-            .filter(|blob| seen.insert(blob.digest) && !store.has_blob(blob))
-            .collect();
+        let missing = blobs.iter().filter(|blob| !store.has_blob(blob));
         futures_util::stream::iter(missing)
             .map(|blob| self.fetch_blob(store, blob, progress))
             .buffer_unordered(PARALLEL)
@@ -203,14 +227,13 @@ impl Client {
         progress: ProgressFn<'_>,
     ) -> Result<StoredImage> {
         let image = self.resolve(store, reference, platform).await?;
-        self.fetch_layers(store, &image.layers, progress).await?;
-        let name = reference.familiar();
-        let entry = Descriptor {
-            platform: Some(platform.clone()),
-            ..image.manifest
-        };
-        store.put_name(&name, entry.clone())?;
-        store.load_image(name, &entry)
+        let blobs: Vec<Descriptor> = image
+            .layers
+            .iter()
+            .map(|layer| layer.blob.clone())
+            .collect();
+        self.fetch_blobs(store, &blobs, progress).await?;
+        store.name_remote(reference, platform, &image)
     }
 
     async fn fetch_blob(
@@ -254,8 +277,8 @@ impl Client {
         if let Some(known) = pinned.and_then(|digest| stored_manifest(store, digest)) {
             return Ok(known);
         }
-        let ask = Self::ask(reference, version);
-        let response = self.transport.get(&ask).await?;
+        let request = manifest_request(reference, version);
+        let response = self.transport.send(&request).await?;
         let header = |name: &str| {
             let value = response.headers().get(name)?.to_str().ok()?;
             Some(value.split(';').next().unwrap_or(value).trim().to_owned())
@@ -264,13 +287,13 @@ impl Client {
         let limit = usize::try_from(MAX_DOCUMENT).expect("a few megabytes");
         let bytes = read_limited(response, limit)
             .await
-            .map_err(|error| unreachable(ask.registry, error))?
-            .ok_or_else(|| invalid(&ask, "its manifest is too long"))?;
+            .map_err(|error| unreachable(request.registry, error))?
+            .ok_or_else(|| invalid(&request, "its manifest is too long"))?;
         // A tag promises nothing by itself, but the header next to it does.
         let expected = pinned.or_else(|| promised.and_then(|text| text.parse().ok()));
         let actual = Digest::of(&bytes);
         if let Some(expected) = expected.filter(|expected| *expected != actual) {
-            let registry = ask.registry.to_owned();
+            let registry = request.registry.to_owned();
             return Err(RegistryError::Corrupt {
                 what: "a manifest",
                 registry,
@@ -282,7 +305,7 @@ impl Client {
         let media_type = media_type(&bytes)
             .or(declared)
             .filter(|kind| is_index(kind) || is_manifest(kind))
-            .ok_or_else(|| invalid(&ask, "its manifest has a form that is not supported"))?;
+            .ok_or_else(|| invalid(&request, "its manifest has a form that is not supported"))?;
         store.put_document(&media_type, &bytes)
     }
 
@@ -294,8 +317,8 @@ impl Client {
     ) -> Result<ParsedConfig> {
         if !store.has_blob(blob) {
             if blob.size > MAX_DOCUMENT {
-                let ask = Self::ask(reference, &blob.digest.to_string());
-                return Err(invalid(&ask, "its config is too long").into());
+                let request = manifest_request(reference, &blob.digest.to_string());
+                return Err(invalid(&request, "its config is too long").into());
             }
             let (registry, repository) = (reference.registry(), reference.repository());
             let (transport, progress): (_, ProgressFn<'_>) = (&self.transport, &|_| ());
@@ -315,17 +338,16 @@ impl Client {
             &format!("the config of `{reference}`"),
         )
     }
+}
 
-    fn ask<'a>(reference: &'a ImageRef, version: &str) -> Ask<'a> {
-        Ask {
-            registry: reference.registry(),
-            repository: reference.repository(),
-            path: format!("manifests/{version}"),
-            what: reference.familiar(),
-            accept: ACCEPT,
-            offset: 0,
-        }
-    }
+fn manifest_request<'a>(reference: &'a ImageRef, version: &str) -> Request<'a> {
+    Request::get(
+        reference.registry(),
+        reference.repository(),
+        format!("manifests/{version}"),
+        reference.familiar(),
+    )
+    .with(reqwest::header::ACCEPT, ACCEPT)
 }
 
 /// A manifest or index in the store, verified.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, WWW_AUTHENTICATE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 
 use super::ClientOptions;
@@ -12,6 +12,7 @@ use super::answer::{
     invalid, is_transient, read_limited, refusal, retry_after, unreachable, worth_retrying,
 };
 use super::auth::{Authorization, Challenge, TokenAnswer, TokenRequest};
+use super::endpoint::{Endpoint, Security};
 use super::error::RegistryError;
 use super::keychain::Credentials;
 
@@ -34,8 +35,8 @@ struct Shared {
     certificates: Vec<reqwest::Certificate>,
     /// Made when first needed: loading the system's certificates takes longer than a warm build.
     http: OnceLock<reqwest::Client>,
-    /// By registry and repository.
-    tokens: Mutex<HashMap<(String, String), Authorization>>,
+    /// By registry and scopes.
+    tokens: Mutex<HashMap<(String, Vec<String>), Authorization>>,
 }
 
 impl std::fmt::Debug for Transport {
@@ -46,18 +47,44 @@ impl std::fmt::Debug for Transport {
     }
 }
 
-/// What to ask for.
-#[derive(Clone, Debug)]
-pub(super) struct Ask<'a> {
+/// A request to a registry. It may have to be sent several times: after a challenge, and after trouble that passes.
+#[derive(Clone)]
+pub(super) struct Request<'a> {
+    pub(super) method: Method,
     pub(super) registry: &'a str,
     pub(super) repository: &'a str,
-    /// Below the repository, such as `manifests/latest`.
+    /// Below the repository, such as `manifests/latest`; or a URL that the registry gave.
     pub(super) path: String,
     /// For messages.
     pub(super) what: String,
-    pub(super) accept: &'static str,
-    /// Bytes to skip.
-    pub(super) offset: u64,
+    /// What a token has to allow, such as `repository:a/b:pull`.
+    pub(super) scopes: Vec<String>,
+    pub(super) headers: Vec<(HeaderName, String)>,
+    pub(super) body: Option<Body>,
+}
+
+/// Makes a request's body, each time that it is sent.
+pub(super) type Body = Arc<dyn Fn() -> reqwest::Body + Send + Sync>;
+
+impl<'a> Request<'a> {
+    /// Reads what is at `path` in `repository`.
+    pub(super) fn get(registry: &'a str, repository: &'a str, path: String, what: String) -> Self {
+        Self {
+            method: Method::GET,
+            registry,
+            repository,
+            path,
+            what,
+            scopes: vec![format!("repository:{repository}:pull")],
+            headers: Vec::new(),
+            body: None,
+        }
+    }
+
+    pub(super) fn with(mut self, name: HeaderName, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
 }
 
 impl Transport {
@@ -89,30 +116,47 @@ impl Transport {
         doubled.min(MAX_PAUSE)
     }
 
-    /// Sends `ask` until there is an answer that trying again would not change. Only success is `Ok`.
-    pub(super) async fn get(&self, ask: &Ask<'_>) -> Result<Response, RegistryError> {
+    /// Where `registry` answers.
+    pub(super) fn endpoint(&self, registry: &str) -> Endpoint {
+        Endpoint::of(registry, &self.options().insecure)
+    }
+
+    /// Sends `request` until there is an answer that trying again would not change. Only success is `Ok`.
+    pub(super) async fn send(&self, request: &Request<'_>) -> Result<Response, RegistryError> {
         let http = self.http()?;
-        let mut attempt = 1;
+        let url = self.url(request)?;
         let mut authenticated = false;
         loop {
-            let pause = match self.request(http, ask).send().await {
-                Ok(response) if response.status().is_success() => return Ok(response),
-                Ok(response) if response.status() == StatusCode::UNAUTHORIZED && !authenticated => {
-                    // Once per request: a fresh token that is refused will be refused again.
-                    authenticated = true;
-                    self.authenticate(http, ask, &response).await?;
-                    continue;
-                }
+            let response = self
+                .settled(|| self.builder(http, request, &url))
+                .await
+                .map_err(|error| unreachable(request.registry, error))?;
+            if response.status().is_success() {
+                return Ok(response);
+            }
+            if response.status() != StatusCode::UNAUTHORIZED || authenticated {
+                return Err(refusal(request, response).await);
+            }
+            // Once per request: a fresh token that is refused will be refused again.
+            authenticated = true;
+            self.authenticate(http, request, &response).await?;
+        }
+    }
+
+    /// Sends what `make` makes, again while the trouble is one that may pass.
+    async fn settled(&self, make: impl Fn() -> RequestBuilder) -> reqwest::Result<Response> {
+        let mut attempt = 1;
+        loop {
+            let pause = match make().send().await {
                 Ok(response) if self.may_retry(attempt) && is_transient(response.status()) => {
                     retry_after(&response)
                         .unwrap_or_else(|| self.back_off(attempt))
                         .min(MAX_PAUSE)
                 }
-                Ok(response) => return Err(refusal(ask, response).await),
                 Err(error) if self.may_retry(attempt) && worth_retrying(&error, attempt) => {
                     self.back_off(attempt)
                 }
-                Err(error) => return Err(unreachable(ask.registry, error)),
+                result => return result,
             };
             tokio::time::sleep(pause).await;
             attempt += 1;
@@ -123,42 +167,33 @@ impl Transport {
         attempt < self.options().attempts
     }
 
-    fn request(&self, http: &reqwest::Client, ask: &Ask<'_>) -> RequestBuilder {
-        let mut request = http
-            .request(Method::GET, self.url(ask))
-            .header("Accept", ask.accept);
-        if ask.offset > 0 {
-            request = request.header("Range", format!("bytes={}-", ask.offset));
+    fn builder(&self, http: &reqwest::Client, request: &Request<'_>, url: &Url) -> RequestBuilder {
+        let mut builder = http.request(request.method.clone(), url.clone());
+        for (name, value) in &request.headers {
+            builder = builder.header(name, value);
         }
-        match self.token(ask) {
-            Some(Authorization(value)) => request.header(AUTHORIZATION, value),
-            None => request,
+        if let Some(body) = &request.body {
+            builder = builder.body(body());
+        }
+        match self.token(request) {
+            // A URL that the registry gave may lead elsewhere; the token is for the registry.
+            Some(Authorization(value)) if self.is_own(request.registry, url) => {
+                builder.header(AUTHORIZATION, value)
+            }
+            _ => builder,
         }
     }
 
-    fn url(&self, ask: &Ask<'_>) -> String {
-        let scheme = if self.is_plain(ask.registry) {
-            "http"
-        } else {
-            "https"
-        };
-        // Docker's registry has another name than its images.
-        let host = if ask.registry == "docker.io" {
-            "registry-1.docker.io"
-        } else {
-            ask.registry
-        };
-        format!("{scheme}://{host}/v2/{}/{}", ask.repository, ask.path)
+    fn url(&self, request: &Request<'_>) -> Result<Url, RegistryError> {
+        let base = self.endpoint(request.registry).base_url();
+        Url::parse(&format!("{base}/v2/{}/", request.repository))
+            .and_then(|base| base.join(&request.path))
+            .map_err(|error| invalid(request, format!("it has no valid address: {error}")))
     }
 
-    /// Whether to do without TLS: on the loopback interface, or where the user said so.
-    fn is_plain(&self, registry: &str) -> bool {
-        is_loopback(registry)
-            || self
-                .options()
-                .insecure
-                .iter()
-                .any(|known| known == registry)
+    fn is_own(&self, registry: &str, url: &Url) -> bool {
+        Url::parse(&self.endpoint(registry).base_url())
+            .is_ok_and(|base| base.origin() == url.origin())
     }
 
     fn http(&self) -> Result<&reqwest::Client, RegistryError> {
@@ -186,11 +221,11 @@ impl Transport {
         }
     }
 
-    fn token(&self, ask: &Ask<'_>) -> Option<Authorization> {
-        self.tokens().get(&key(ask)).cloned()
+    fn token(&self, request: &Request<'_>) -> Option<Authorization> {
+        self.tokens().get(&key(request)).cloned()
     }
 
-    fn tokens(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), Authorization>> {
+    fn tokens(&self) -> std::sync::MutexGuard<'_, HashMap<(String, Vec<String>), Authorization>> {
         self.shared
             .tokens
             .lock()
@@ -201,13 +236,13 @@ impl Transport {
     async fn authenticate(
         &self,
         http: &reqwest::Client,
-        ask: &Ask<'_>,
+        request: &Request<'_>,
         response: &Response,
     ) -> Result<(), RegistryError> {
         let headers = response.headers().get_all(WWW_AUTHENTICATE);
         let challenge = Challenge::parse(headers.iter().filter_map(|value| value.to_str().ok()))
-            .ok_or_else(|| invalid(ask, "it asks for credentials, but not how"))?;
-        let (credentials, unreadable) = self.credentials(ask.registry).await;
+            .ok_or_else(|| invalid(request, "it asks for credentials, but not how"))?;
+        let (credentials, unreadable) = self.credentials(request.registry).await;
         let authorization = match challenge {
             Challenge::Basic => match credentials {
                 Some(Credentials::Basic { username, password }) => {
@@ -215,8 +250,8 @@ impl Transport {
                 }
                 _ => {
                     return Err(RegistryError::Unauthorized {
-                        what: ask.what.clone(),
-                        registry: ask.registry.to_owned(),
+                        what: request.what.clone(),
+                        registry: request.registry.to_owned(),
                         reason: unreadable
                             .unwrap_or_else(|| "it wants a user and a password".into()),
                     });
@@ -227,14 +262,22 @@ impl Transport {
                 service,
                 scope,
             } => {
-                let scope = scope.unwrap_or_else(|| format!("repository:{}:pull", ask.repository));
-                let request =
-                    TokenRequest::new(&realm, service.as_deref(), &scope, credentials.as_ref())
-                        .ok_or_else(|| invalid(ask, "its token service has no valid address"))?;
-                self.fetch_token(http, ask, request, unreadable).await?
+                let mut scopes = request.scopes.clone();
+                let asked = scope.iter().flat_map(|text| text.split(' '));
+                for scope in asked.filter(|scope| !scope.is_empty()) {
+                    if !scopes.iter().any(|known| known == scope) {
+                        scopes.push(scope.to_owned());
+                    }
+                }
+                let token =
+                    TokenRequest::new(&realm, service.as_deref(), &scopes, credentials.as_ref())
+                        .ok_or_else(|| {
+                            invalid(request, "its token service has no valid address")
+                        })?;
+                self.fetch_token(http, request, token, unreadable).await?
             }
         };
-        self.tokens().insert(key(ask), authorization);
+        self.tokens().insert(key(request), authorization);
         Ok(())
     }
 
@@ -255,54 +298,51 @@ impl Transport {
     async fn fetch_token(
         &self,
         http: &reqwest::Client,
-        ask: &Ask<'_>,
-        request: TokenRequest,
+        request: &Request<'_>,
+        token: TokenRequest,
         unreadable: Option<String>,
     ) -> Result<Authorization, RegistryError> {
         // Credentials go to whoever the registry names, but not in the open.
-        if request.url().scheme() != "https" && !self.is_plain(ask.registry) {
-            return Err(invalid(ask, "its token service is not protected by TLS"));
+        let protected = self.endpoint(request.registry).security == Security::Tls;
+        if token.url().scheme() != "https" && protected {
+            return Err(invalid(
+                request,
+                "its token service is not protected by TLS",
+            ));
         }
-        let mut attempt = 1;
-        let response = loop {
-            let builder = match &request {
-                TokenRequest::Get { url, basic: None } => http.get(url.clone()),
-                TokenRequest::Get {
-                    url,
-                    basic: Some((username, password)),
-                } => http.get(url.clone()).basic_auth(username, Some(password)),
-                TokenRequest::Post { url, body } => http
-                    .post(url.clone())
-                    .header("Content-Type", "application/x-www-form-urlencoded")
-                    .body(body.clone()),
-            };
-            match builder.send().await {
-                Ok(response) if self.may_retry(attempt) && is_transient(response.status()) => {}
-                Ok(response) => break response,
-                Err(error) if self.may_retry(attempt) && worth_retrying(&error, attempt) => {}
-                Err(error) => return Err(unreachable(host(request.url()), error)),
-            }
-            tokio::time::sleep(self.back_off(attempt)).await;
-            attempt += 1;
+        let make = || match &token {
+            TokenRequest::Get { url, basic: None } => http.get(url.clone()),
+            TokenRequest::Get {
+                url,
+                basic: Some((username, password)),
+            } => http.get(url.clone()).basic_auth(username, Some(password)),
+            TokenRequest::Post { url, body } => http
+                .post(url.clone())
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(body.clone()),
         };
+        let response = self
+            .settled(make)
+            .await
+            .map_err(|error| unreachable(host(token.url()), error))?;
         if !response.status().is_success() {
             let status = response.status();
             let reason =
                 unreadable.unwrap_or_else(|| format!("its token service answered {status}"));
             return Err(RegistryError::Unauthorized {
-                what: ask.what.clone(),
-                registry: ask.registry.to_owned(),
+                what: request.what.clone(),
+                registry: request.registry.to_owned(),
                 reason,
             });
         }
         let body = read_limited(response, MAX_TOKEN)
             .await
-            .map_err(|error| unreachable(ask.registry, error))?
-            .ok_or_else(|| invalid(ask, "its token service's answer is too long"))?;
+            .map_err(|error| unreachable(request.registry, error))?
+            .ok_or_else(|| invalid(request, "its token service's answer is too long"))?;
         serde_json::from_slice::<TokenAnswer>(&body)
             .ok()
             .and_then(TokenAnswer::authorization)
-            .ok_or_else(|| invalid(ask, "its token service sent no token"))
+            .ok_or_else(|| invalid(request, "its token service sent no token"))
     }
 }
 
@@ -323,64 +363,13 @@ fn redirects() -> reqwest::redirect::Policy {
     })
 }
 
-fn key(ask: &Ask<'_>) -> (String, String) {
-    (ask.registry.to_owned(), ask.repository.to_owned())
+fn key(request: &Request<'_>) -> (String, Vec<String>) {
+    (request.registry.to_owned(), request.scopes.clone())
 }
 
 fn host(url: &Url) -> &str {
     url.host_str().unwrap_or("the token service")
 }
 
-pub(super) fn is_loopback(registry: &str) -> bool {
-    let host = match registry.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
-        _ => registry,
-    };
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || address
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_loopback_registries_go_without_tls() {
-        for registry in [
-            "localhost",
-            "localhost:5000",
-            "127.0.0.1:5000",
-            "127.8.0.1",
-            "[::1]:5000",
-        ] {
-            assert!(is_loopback(registry), "{registry}");
-        }
-        for registry in [
-            "localhost.example",
-            "127.0.0.1.example:5000",
-            "10.0.0.1:5000",
-            "docker.io",
-        ] {
-            assert!(!is_loopback(registry), "{registry}");
-        }
-        let options = ClientOptions {
-            insecure: vec!["10.0.0.1:5000".into()],
-            ..ClientOptions::default()
-        };
-        let transport = Transport::new(options).unwrap();
-        assert!(transport.is_plain("10.0.0.1:5000"));
-        assert!(!transport.is_plain("10.0.0.1"));
-    }
-
-    #[test]
-    fn pauses_double_up_to_a_limit() {
-        let transport = Transport::new(ClientOptions::default()).unwrap();
-        let base = transport.options().back_off;
-        assert_eq!(transport.back_off(1), base);
-        assert_eq!(transport.back_off(3), base * 4);
-        assert_eq!(transport.back_off(u32::MAX), MAX_PAUSE);
-    }
-}
+mod tests;

@@ -74,8 +74,22 @@ impl Store {
         fs_err::metadata(self.blob_path(&blob.digest)).is_ok_and(|found| found.len() == blob.size)
     }
 
-    /// Opens a blob of the expected size. Whoever reads it must compare the digest.
+    /// Opens a blob of the expected size, fetching it if it is not here. Whoever reads it must compare the
+    /// digest.
     pub(crate) fn open_blob(&self, blob: &Descriptor) -> Result<fs_err::File> {
+        match self.open_blob_here(blob) {
+            Err(Error::MissingBlob { .. } | Error::WrongSize { .. })
+                if self.is_remote(&blob.digest) =>
+            {
+                self.fetch([blob])?;
+                self.open_blob_here(blob)
+            }
+            result => result,
+        }
+    }
+
+    /// The same, without asking any registry.
+    pub(crate) fn open_blob_here(&self, blob: &Descriptor) -> Result<fs_err::File> {
         open_blob_file(&self.blob_path(&blob.digest), blob)
     }
 

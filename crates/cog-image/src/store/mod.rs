@@ -6,24 +6,33 @@
 //! steps/<key>               what a build step made
 //! origins/<hex>             where a blob that is not here can be fetched
 //! index.json, oci-layout    names; with `blobs` they make the store itself an OCI layout
-//! locks/, tmp/, partial/    advisory locks, scratch space, unfinished downloads
+//! environments/, packages/, debian/, uv/
+//!                           what other crates download, install and make (see `usage`)
+//! locks/, leases/           advisory locks; what is in use
+//! tmp/, partial/            scratch space, unfinished downloads
 //! ```
 //!
 //! **Invariant:** everything outside `tmp` and `partial` appears by a rename of something complete, so
 //! a process killed at any moment leaves a usable store, and any number of processes may use it at once.
 //!
-//! Only `index.json` is forced to disk: a lost blob, snapshot or step can be made again, a name cannot.
-//! After a crash of the whole machine, truncated blobs are noticed by their size, and snapshots are
-//! checked before their first use in the next session (see `snapshots`).
+//! Only `index.json` and the documents that it names are forced to disk, in this order: documents, index,
+//! and after each its directory. A lost layer, snapshot or step can be made again, a name cannot. After a
+//! crash of the whole machine, truncated blobs are noticed by their size, and snapshots are checked before
+//! their first use in the next session (see `snapshots`).
 
+mod artifacts;
 mod blobs;
+mod fetch;
 mod images;
+mod leases;
 mod locks;
 mod origins;
 mod prune;
+mod rootfs;
 mod scratch;
 mod snapshots;
 mod steps;
+mod usage;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -31,16 +40,21 @@ use std::sync::{Arc, Mutex};
 use crate::error::{Error, Result};
 use crate::layer::tree::{self, Reading};
 use crate::layer::write::write_layer;
-use crate::layer::{Entry, Layer, LayerOptions};
+use crate::layer::{Entry, Layer, LayerOptions, system};
 use crate::manifest::Descriptor;
 
+pub use artifacts::{Artifact, StoredArtifact};
 pub(crate) use blobs::{copy_verified, open_blob_file, read_verified};
+pub use fetch::{Observer, StoreOptions, Transfer};
 pub use images::{ImageSummary, StoredImage};
+pub use leases::Lease;
 pub use locks::LockGuard;
-pub use prune::{PruneOptions, PruneReport};
+pub use prune::{Names, PruneOptions, PruneReport, Removed};
+pub use rootfs::Rootfs;
 pub use scratch::Scratch;
 pub(crate) use snapshots::SnapshotState;
 pub use steps::{StepKey, StepKeyBuilder, StepRecord};
+pub use usage::{Kind, Usage};
 
 /// Names the directory of the store, before all else.
 pub const COG_CACHE_DIR: &str = "COG_CACHE_DIR";
@@ -59,16 +73,35 @@ struct Inner {
     root: PathBuf,
     /// Where blobs are written before they are renamed into place; made when first needed.
     staging: Mutex<Option<Arc<Scratch>>>,
+    remote: fetch::Remote,
 }
+
+const DIRECTORIES: [&str; 9] = [
+    "blobs",
+    "blobs/sha256",
+    "snapshots",
+    "steps",
+    "origins",
+    "locks",
+    "leases",
+    "tmp",
+    "partial",
+];
 
 impl Store {
     /// Opens the store at `root`, creating it if needed.
     pub fn open(root: &Path) -> Result<Self> {
+        Self::open_with(root, StoreOptions::default())
+    }
+
+    /// Opens the store at `root`, which reaches registries as `options` say.
+    pub fn open_with(root: &Path, options: StoreOptions) -> Result<Self> {
         let root = std::path::absolute(root)?;
         let store = Self {
             inner: Arc::new(Inner {
                 root,
                 staging: Mutex::default(),
+                remote: fetch::Remote::new(options),
             }),
         };
         store
@@ -158,34 +191,48 @@ impl Store {
         })
     }
 
+    /// Puts the finished directory `from`, which lies in a [`Scratch`] of this store, at `to` in one step:
+    /// whenever somebody looks, the old one or the new one is there, and whole. The old one goes with the
+    /// scratch directory.
+    pub fn publish(&self, from: &Path, to: &Path) -> Result<()> {
+        system::replace_directory(from, to).map_err(|error| Error::from(error).at(self.root()))
+    }
+
     fn create_directories(&self) -> Result<()> {
-        use std::os::unix::fs::DirBuilderExt;
-        // Others on the machine have no business in here: layers may hold set-user-id files.
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(self.root())
-            .map_err(|error| {
-                let text = format!(
-                    "failed to create directory `{}`: {error}",
-                    self.root().display()
-                );
-                std::io::Error::new(error.kind(), text)
-            })?;
-        for name in [
-            "blobs/sha256",
-            "snapshots",
-            "steps",
-            "origins",
-            "locks",
-            "tmp",
-            "partial",
-        ] {
-            fs_err::create_dir_all(self.path(name))?;
+        let is_new = create_private(self.root())?;
+        self.secure_root()?;
+        for name in DIRECTORIES {
+            create_private(&self.path(name))?;
         }
         let marker = self.path("oci-layout");
         if fs_err::symlink_metadata(&marker).is_err() {
             self.write_file(&marker, OCI_LAYOUT.as_bytes())?;
+            // Names that are forced to disk later are of no use in directories that are not.
+            system::sync_directory(&self.path("blobs"))?;
+            system::sync_directory(self.root())?;
+        }
+        if let (true, Some(parent)) = (is_new, self.root().parent()) {
+            system::sync_directory(parent)?;
+        }
+        Ok(())
+    }
+
+    /// Others on the machine have no business in here: layers may hold set-user-id files, and whoever can
+    /// write here decides what we run. The root may have been made by somebody else.
+    fn secure_root(&self) -> Result<()> {
+        use std::os::unix::fs::MetadataExt as _;
+        let metadata = fs_err::metadata(self.root())?;
+        let user = rustix::process::geteuid().as_raw();
+        if metadata.uid() != user {
+            return Err(Error::ForeignStore {
+                path: self.root().to_owned(),
+                owner: metadata.uid(),
+                user,
+            });
+        }
+        if metadata.mode() & 0o077 != 0 {
+            // File systems without permissions, such as FAT, refuse.
+            let _ = system::set_mode(self.root(), 0o700);
         }
         Ok(())
     }
@@ -201,4 +248,22 @@ impl Store {
         file.file.write_all(content)?;
         Ok(file.rename(path)?)
     }
+}
+
+/// Makes `path` and its parents for the owner alone, whatever the umask is; whether it was not there.
+fn create_private(path: &Path) -> std::io::Result<bool> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    if path.is_dir() {
+        return Ok(false);
+    }
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| {
+            let text = format!("failed to create directory `{}`: {error}", path.display());
+            std::io::Error::new(error.kind(), text)
+        })?;
+    system::set_mode(path, 0o700)?;
+    Ok(true)
 }

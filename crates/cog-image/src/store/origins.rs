@@ -5,6 +5,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use super::Store;
 use crate::digest::Digest;
@@ -31,6 +32,28 @@ impl Store {
         let json = serde_json::to_vec(&origins).expect("pairs of texts");
         self.write_file(&path, &json)
             .map_err(|error| error.at(self.root()))
+    }
+
+    /// Remembers that nobody answers at `address`.
+    pub(crate) fn record_unreachable(&self, address: &str) -> Result<()> {
+        self.write_file(&self.unreachable_path(address), b"")
+            .map_err(|error| error.at(self.root()))
+    }
+
+    /// Whether nobody answered at `address` within the last `time`.
+    pub(crate) fn was_unreachable(&self, address: &str, time: Duration) -> bool {
+        let recorded =
+            fs_err::metadata(self.unreachable_path(address)).and_then(|found| found.modified());
+        recorded.is_ok_and(|at| {
+            SystemTime::now()
+                .duration_since(at)
+                .is_ok_and(|age| age < time)
+        })
+    }
+
+    fn unreachable_path(&self, address: &str) -> PathBuf {
+        let name = format!("unreachable-{}", Digest::of(address.as_bytes()).hex());
+        self.path("origins").join(name)
     }
 
     /// Where an unfinished download of the blob is.

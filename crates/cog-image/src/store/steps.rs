@@ -3,14 +3,14 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::Store;
 use crate::digest::{Digest, Hasher};
 use crate::error::Result;
-use crate::layer::{Layer, system};
+use crate::layer::Layer;
 use crate::manifest::to_json;
 
 /// Identifies a build step by everything it depends on.
@@ -63,7 +63,7 @@ impl StepKeyBuilder {
 
 /// The time of last use is only written when it is older than this: it decides about pruning, which
 /// thinks in days.
-const TOUCH_AFTER: Duration = Duration::from_mins(10);
+pub(super) const TOUCH_AFTER: Duration = Duration::from_mins(10);
 
 impl Store {
     /// What the step with this key made. `None` if that is unknown, or a layer's blob is neither here
@@ -95,17 +95,6 @@ impl Store {
 
     fn step_path(&self, key: &StepKey) -> PathBuf {
         self.path("steps").join(key.to_string())
-    }
-
-    /// Failing costs no more than an early pruning.
-    fn touch(path: &std::path::Path) {
-        let now = SystemTime::now();
-        let old = fs_err::metadata(path)
-            .and_then(|metadata| metadata.modified())
-            .is_ok_and(|used| now.duration_since(used).is_ok_and(|age| age > TOUCH_AFTER));
-        if let (true, Ok(elapsed)) = (old, now.duration_since(SystemTime::UNIX_EPOCH)) {
-            let _ = system::set_time(path, i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX));
-        }
     }
 }
 

@@ -141,7 +141,20 @@ impl Server {
         content: Content,
         handler: impl Fn(&Request, &Content) -> Option<Answer> + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::listen(TcpListener::bind("127.0.0.1:0").unwrap(), content, handler)
+    }
+
+    /// At this address, if this machine has it and it is free.
+    pub(crate) fn start_at(address: &str, content: Content) -> Option<Self> {
+        let listener = TcpListener::bind(address).ok()?;
+        Some(Self::listen(listener, content, |_, _| None))
+    }
+
+    fn listen(
+        listener: TcpListener,
+        content: Content,
+        handler: impl Fn(&Request, &Content) -> Option<Answer> + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap().to_string();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let (log, handler): (_, Arc<Handler>) = (Arc::clone(&requests), Arc::new(handler));

@@ -2,31 +2,31 @@
 //! that is pinned by hash.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use super::explain::{UvError, shorten};
+use super::process;
+use super::progress::{Observer, Progress};
 
 /// The pinned version, with the hashes of its wheels for every platform.
 const PINNED: &str = include_str!("pinned.txt");
 
 /// The path of the `uv` in `cache_dir`, after installing it if it is not there yet.
-pub(super) fn install(cache_dir: &Path, notice: &dyn Fn(&str)) -> Result<PathBuf, UvError> {
+pub(super) fn install(cache_dir: &Path, observer: Observer<'_>) -> Result<PathBuf, UvError> {
     let folder = cache_dir.join("uv").join(pinned_version());
     let program = folder.join("bin/uv");
     if program.is_file() {
         return Ok(program);
     }
-    notice(&format!(
-        "installing uv {} into the cache",
-        pinned_version()
-    ));
+    let notice = format!("installing uv {} into the cache", pinned_version());
+    observer(Progress::Notice(&notice));
     let parent = cache_dir.join("uv");
     fs_err::create_dir_all(&parent).map_err(UvError::Cache)?;
     let staging = tempfile::tempdir_in(&parent).map_err(UvError::Cache)?;
     let pins = staging.path().join("pinned.txt");
     let target = staging.path().join("target");
     fs_err::write(&pins, PINNED).map_err(UvError::Cache)?;
-    run_pip(&pins, &target)?;
+    run_pip(&pins, &target, observer)?;
     match fs_err::rename(&target, &folder) {
         Ok(()) => Ok(program),
         // Another build was quicker.
@@ -43,7 +43,7 @@ fn pinned_version() -> &'static str {
 }
 
 /// Tries the ways in which hosts offer pip. What the last one that started said is reported.
-fn run_pip(pins: &Path, target: &Path) -> Result<(), UvError> {
+fn run_pip(pins: &Path, target: &Path, observer: Observer<'_>) -> Result<(), UvError> {
     let ways: [&[&str]; 4] = [
         &["python3", "-m", "pip"],
         &["pip3"],
@@ -52,7 +52,8 @@ fn run_pip(pins: &Path, target: &Path) -> Result<(), UvError> {
     ];
     let mut explanation = None;
     for way in ways {
-        let output = Command::new(way[0])
+        let mut command = Command::new(way[0]);
+        command
             .args(&way[1..])
             .args(["install", "--quiet", "--require-hashes", "--no-deps"])
             .args([
@@ -63,14 +64,10 @@ fn run_pip(pins: &Path, target: &Path) -> Result<(), UvError> {
             ])
             .arg(target)
             .arg("-r")
-            .arg(pins)
-            .stdin(Stdio::null())
-            .output();
-        match output {
-            Ok(output) if output.status.success() => return Ok(()),
-            Ok(output) => {
-                explanation = Some(shorten(&String::from_utf8_lossy(&output.stderr)));
-            }
+            .arg(pins);
+        match process::run(&mut command, "downloading uv", observer) {
+            Ok(finished) if finished.status.success() => return Ok(()),
+            Ok(finished) => explanation = Some(shorten(&finished.messages)),
             Err(_) => {}
         }
     }

@@ -1,6 +1,10 @@
 //! What uv's messages mean, shortened to what a person needs.
 
+use std::fmt;
+
 use cog_errors::Hint;
+
+use crate::resolution::{HashError, PylockError};
 
 /// Resolving or installing Python packages failed.
 #[derive(Debug, thiserror::Error)]
@@ -24,18 +28,61 @@ pub enum UvError {
         /// Why.
         source: std::io::Error,
     },
-    /// No versions fit together, or a package does not exist.
-    #[error("the Python requirements cannot be resolved:\n{0}")]
-    Unresolvable(String),
+    /// The system does not tell how it ended.
+    #[error("could not wait for `uv`")]
+    Wait(#[source] std::io::Error),
+    /// Its answer makes no sense.
+    #[error(transparent)]
+    Answer(#[from] Box<PylockError>),
+    /// What was resolved is not what the requirements allow.
+    #[error(transparent)]
+    Hash(#[from] Box<HashError>),
+    /// No index has the package, or none the version.
+    #[error("no such version of a Python package that {file} asks for:\n{text}")]
+    NoSuchVersion {
+        /// The user's file.
+        file: String,
+        /// In uv's words.
+        text: String,
+    },
+    /// There are files of the version, but none for this Python or platform.
+    #[error(
+        "a Python package that {file} asks for has no wheel for this Python and platform:\n{text}"
+    )]
+    NoWheel {
+        /// The user's file.
+        file: String,
+        /// In uv's words.
+        text: String,
+    },
+    /// No versions fit together.
+    #[error("the Python packages that {file} asks for do not fit together:\n{text}")]
+    Conflict {
+        /// The user's file.
+        file: String,
+        /// In uv's words.
+        text: String,
+    },
+    /// Resolving failed for another reason.
+    #[error("the packages of {file} cannot be resolved:\n{text}")]
+    Unresolvable {
+        /// The user's file.
+        file: String,
+        /// In uv's words.
+        text: String,
+    },
     /// A package has no wheel and building was not allowed.
     #[error("a Python package has to be built from source:\n{0}")]
     NeedsBuild(String),
     /// Building a source distribution failed.
     #[error("a Python package could not be built from source:\n{0}")]
     BuildFailed(String),
-    /// An index did not answer.
-    #[error("could not reach the Python package index:\n{0}")]
-    Unreachable(String),
+    /// An index, or another server with packages, did not answer.
+    #[error("{0}")]
+    Unreachable(Box<Unreachable>),
+    /// An index wants other credentials.
+    #[error("{} wants credentials, or other ones than it got:\n{}", .0.subject(), .0.text)]
+    Unauthorized(Box<Unreachable>),
     /// The disk is full.
     #[error("no space left while installing Python packages:\n{0}")]
     DiskFull(String),
@@ -44,19 +91,136 @@ pub enum UvError {
     Install(String),
 }
 
+/// A server that did not answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreachable {
+    /// Its host, with the port if there is one.
+    pub host: Option<String>,
+    /// What it was asked for.
+    pub package: Option<String>,
+    /// The line of the user's file that names the server.
+    pub line: Option<String>,
+    /// The user's file.
+    pub file: String,
+    /// In uv's words.
+    pub text: String,
+}
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "{} cannot be reached:\n{}",
+            self.subject(),
+            self.text
+        )
+    }
+}
+
+impl Unreachable {
+    fn new(text: String, context: &Context<'_>) -> Self {
+        let url = failed_url(&text);
+        let host = url.as_deref().and_then(host);
+        let names_it = |line: &&String| {
+            host.as_deref()
+                .is_some_and(|host| urls(line).any(|url| self::host(url).as_deref() == Some(host)))
+        };
+        Self {
+            line: context
+                .lines
+                .iter()
+                .find(names_it)
+                .map(|line| without_credentials(line)),
+            package: url.as_deref().and_then(package),
+            host,
+            file: context.file.to_owned(),
+            text,
+        }
+    }
+
+    fn subject(&self) -> String {
+        let server = match &self.host {
+            Some(host) => format!("the Python package index `{host}`"),
+            None => "the Python package index".to_owned(),
+        };
+        match &self.package {
+            Some(package) => format!("{server}, where `{package}` was looked for,"),
+            None => server,
+        }
+    }
+
+    fn hint(&self) -> String {
+        match &self.line {
+            Some(line) => format!(
+                "check the network and the line `{line}` in {}; without that line, packages are taken from \
+                 the other indexes alone",
+                self.file
+            ),
+            None => format!(
+                "check the network; a mirror can be set with `UV_DEFAULT_INDEX` or an `--index-url` line in {}",
+                self.file
+            ),
+        }
+    }
+}
+
+/// What is known of the requirements that uv was given.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The user's file, for messages.
+    pub file: &'a str,
+    /// Its lines.
+    pub lines: &'a [String],
+}
+
+impl Default for Context<'_> {
+    fn default() -> Self {
+        Self {
+            file: "the requirements",
+            lines: &[],
+        }
+    }
+}
+
+/// The name of the file that uv is given.
+pub(super) const INPUT: &str = "requirements.in";
+
 impl UvError {
-    pub fn resolving(stderr: &str) -> Self {
-        Self::classify(stderr, Self::Unresolvable)
+    /// What `stderr` means, which uv wrote when it could not resolve.
+    pub fn resolving(stderr: &str, context: &Context<'_>) -> Self {
+        Self::classify(stderr, context).unwrap_or_else(|text| {
+            let file = context.file.to_owned();
+            let contains = |needles: &[&str]| needles.iter().any(|needle| text.contains(needle));
+            if contains(&["no wheels with a matching", "no wheels are available"]) {
+                Self::NoWheel { file, text }
+            } else if contains(&["depends on", "And because"]) {
+                Self::Conflict { file, text }
+            } else if contains(&[
+                "there is no version of",
+                "there are no versions of",
+                "was not found in the",
+                "is available",
+                "are available",
+            ]) {
+                Self::NoSuchVersion { file, text }
+            } else if contains(&["you require"]) {
+                Self::Conflict { file, text }
+            } else {
+                Self::Unresolvable { file, text }
+            }
+        })
     }
 
-    pub fn installing(stderr: &str) -> Self {
-        Self::classify(stderr, Self::Install)
+    /// What `stderr` means, which uv wrote when it could not install.
+    pub fn installing(stderr: &str, context: &Context<'_>) -> Self {
+        Self::classify(stderr, context).unwrap_or_else(Self::Install)
     }
 
-    fn classify(stderr: &str, otherwise: fn(String) -> Self) -> Self {
+    /// What may go wrong at any time, or the text that explains something else.
+    fn classify(stderr: &str, context: &Context<'_>) -> Result<Self, String> {
         let contains = |needles: &[&str]| needles.iter().any(|needle| stderr.contains(needle));
-        let text = shorten(stderr);
-        if contains(&["No space left on device", "os error 28"]) {
+        let text = in_users_terms(&shorten(stderr), context.file);
+        let error = if contains(&["No space left on device", "os error 28"]) {
             Self::DiskFull(text)
         } else if contains(&[
             "building from source is disabled",
@@ -66,29 +230,109 @@ impl UvError {
         } else if contains(&["Failed to build", "build backend", "Build backend"]) {
             Self::BuildFailed(text)
         } else if contains(&[
+            "401 Unauthorized",
+            "403 Forbidden",
+            "lack of valid authentication",
+        ]) {
+            Self::Unauthorized(Box::new(Unreachable::new(text, context)))
+        } else if contains(&[
             "error sending request",
             "Could not connect",
             "dns error",
             "network is unreachable",
             "operation timed out",
+            "Could not resolve host",
+            "Failed to connect to",
+            "HTTP status server error",
+            "error decoding response body",
+            "Network connectivity is disabled",
         ]) {
-            Self::Unreachable(text)
+            Self::Unreachable(Box::new(Unreachable::new(text, context)))
         } else {
-            otherwise(text)
-        }
+            return Err(text);
+        };
+        Ok(error)
     }
+}
+
+/// `text` with the user's file in place of ours.
+fn in_users_terms(text: &str, file: &str) -> String {
+    let quoted = format!("`{INPUT}`");
+    let file_alone = file.trim_matches('`');
+    let mut words = text.replace(&quoted, file).replace(INPUT, file_alone);
+    // The place is one of our file, where lines are joined and comments are gone.
+    if let Some(at) = words.find(" at position ") {
+        let rest = &words[at + " at position ".len()..];
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        words.replace_range(at..at + " at position ".len() + digits, "");
+    }
+    words
+}
+
+/// The first URL that could not be fetched.
+fn failed_url(text: &str) -> Option<String> {
+    let lead = ["Failed to fetch: ", "for url (", "unable to access "];
+    lead.iter()
+        .find_map(|lead| {
+            let (_, rest) = text.split_once(lead)?;
+            urls(rest).next().map(str::to_owned)
+        })
+        .or_else(|| urls(text).next().map(str::to_owned))
+}
+
+/// The URLs in `text`.
+fn urls(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|character: char| character.is_whitespace() || "`'\"<>()=,".contains(character))
+        .filter(|word| word.contains("://"))
+}
+
+fn host(url: &str) -> Option<String> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
+    (!host.is_empty()).then(|| host.to_owned())
+}
+
+/// The package that a page of an index, or a file, is about.
+fn package(url: &str) -> Option<String> {
+    let (_, path) = url.split_once("://")?.1.split_once('/')?;
+    let path = path.split(['?', '#']).next()?;
+    match path.strip_suffix('/') {
+        Some(page) => page.rsplit('/').next(),
+        None => path
+            .rsplit('/')
+            .next()
+            .filter(|file| file.contains('.'))
+            .and_then(|file| file.split('-').next()),
+    }
+    .filter(|name| !name.is_empty())
+    .map(str::to_owned)
 }
 
 impl Hint for UvError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Missing => "install uv or pip, then try again",
-            Self::Unresolvable(_) => {
+            Self::NoSuchVersion { .. } => {
+                "check the spelling, and which versions there are; an index of your own is named with an \
+                 `--extra-index-url` line"
+            }
+            Self::NoWheel { .. } => {
+                "choose another version of the package, or another `python_version`"
+            }
+            Self::Conflict { .. } => {
+                "loosen one of the versions named, or leave it out so that one that fits is chosen"
+            }
+            Self::Unresolvable { .. } => {
                 "check names and versions in the requirements, and that they fit `python_version`"
             }
-            Self::Unreachable(_) => {
-                "check the network; a mirror can be set with `UV_DEFAULT_INDEX` or an \
-                 `--index-url` line in the requirements file"
+            Self::Hash(error) => return error.hint(),
+            Self::Unreachable(what) => return Some(what.hint()),
+            Self::Unauthorized(_) => {
+                "put user name and password into the URL of the index, `${VARIABLE}` stands for a variable, or \
+                 into `~/.netrc`"
             }
             Self::NeedsBuild(_) => {
                 "packages without a wheel are built in a container, which cannot run here; use a \
@@ -209,34 +453,134 @@ mod tests {
     const DOWNLOAD_WARNING: &str = "warning: A managed Python download is available\n  \
         cause: Request failed after 3 retries\n  cause: error sending request for url\n";
 
+    fn resolving(stderr: &str) -> UvError {
+        let lines = [
+            "--extra-index-url https://me:secret@e.com/whl/cpu/".to_owned(),
+            "six".to_owned(),
+        ];
+        let context = Context {
+            file: "requirements.txt",
+            lines: &lines,
+        };
+        UvError::resolving(stderr, &context)
+    }
+
     #[test]
-    fn a_missing_package_is_explained_in_uvs_words() {
-        let error = UvError::resolving(
-            "error: No solution found when resolving dependencies\n  cause: Because no-such-thing \
-             was not found in the package registry and you require no-such-thing, we can conclude \
-             that your requirements are unsatisfiable.\n",
+    fn reasons_are_told_apart_in_uvs_words() {
+        let unsatisfiable = |because: &str| {
+            resolving(&format!(
+                "error: No solution found when resolving dependencies\n  cause: Because {because}, we can \
+                 conclude that your requirements are unsatisfiable.\n"
+            ))
+        };
+        let missing = unsatisfiable(
+            "no-such-thing was not found in the package registry and you require no-such-thing",
         );
-        assert!(matches!(error, UvError::Unresolvable(_)));
+        assert!(matches!(missing, UvError::NoSuchVersion { .. }));
+        let text = missing.to_string();
+        assert!(text.contains("no-such-thing was not found"), "{text}");
+        assert!(text.contains("that requirements.txt asks for"), "{text}");
+        assert!(!text.contains("error:"));
+        assert!(matches!(
+            unsatisfiable("there is no version of six==99 and you require six==99"),
+            UvError::NoSuchVersion { .. }
+        ));
+        assert!(matches!(
+            unsatisfiable(
+                "requests==2.32.3 depends on idna>=2.5,<4 and you require requests==2.32.3, we can \
+                 conclude that you require idna>=2.5,<4.\n         And because you require idna<2"
+            ),
+            UvError::Conflict { .. }
+        ));
+        assert!(matches!(
+            unsatisfiable("you require six==1 and six==2"),
+            UvError::Conflict { .. }
+        ));
+        assert!(matches!(
+            unsatisfiable(
+                "torch==1.4.0 has no wheels with a matching Python ABI tag (e.g., `cp313`) and you \
+                 require torch==1.4.0"
+            ),
+            UvError::NoWheel { .. }
+        ));
+    }
+
+    #[test]
+    fn an_index_that_cannot_be_reached_is_named_with_the_line_that_names_it() {
+        let offline = |url: &str| {
+            resolving(&format!(
+                "error: Request failed after 3 retries in 6.3s\n  cause: Failed to fetch: {url}\n  \
+                 cause: error sending request for url ({url})\n  cause: client error (Connect)\n  \
+                 cause: dns error\n"
+            ))
+        };
+        let error = offline("https://me:secret@e.com/whl/cpu/numpy/");
+        let UvError::Unreachable(what) = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(what.host.as_deref(), Some("e.com"));
+        assert_eq!(what.package.as_deref(), Some("numpy"));
+        let text = format!("{error}\n{}", error.hint().unwrap());
+        assert!(!text.contains("secret"), "{text}");
         assert!(
-            error.to_string().contains("no-such-thing was not found"),
-            "{error}"
+            text.starts_with("the Python package index `e.com`, where `numpy` was looked for, cannot be reached:\n"),
+            "{text}"
         );
-        assert!(!error.to_string().contains("error:"));
+        assert!(text.contains("dns error"), "{text}");
+        assert!(
+            text.contains(
+                "the line `--extra-index-url https://e.com/whl/cpu/` in requirements.txt"
+            ),
+            "{text}"
+        );
+        let default = offline("https://pypi.example.org:8443/simple/six/");
+        let text = format!("{default}\n{}", default.hint().unwrap());
+        assert!(
+            text.contains("`pypi.example.org:8443`, where `six`"),
+            "{text}"
+        );
+        assert!(text.contains("UV_DEFAULT_INDEX"), "{text}");
+        let file = offline("https://files.example.org/a/numpy-2.0-cp311.whl");
+        assert!(file.to_string().contains("where `numpy`"), "{file}");
+        let git = resolving(
+            "error: Git operation failed\n  cause: failed to clone into: c\n  fatal: unable to access \
+             'http://127.0.0.1:9/x/': Failed to connect to 127.0.0.1 port 9",
+        );
+        assert!(git.to_string().contains("`127.0.0.1:9`"), "{git}");
+    }
+
+    #[test]
+    fn our_own_file_is_not_named() {
+        let error = resolving(
+            "error: Couldn't parse requirement in `requirements.in` at position 12\n  cause: no such \
+             comparison operator \"=\", must be one of ~= ==\n         six=1\n            ^^\n",
+        );
+        assert_eq!(
+            error.to_string(),
+            "the packages of requirements.txt cannot be resolved:\nCouldn't parse requirement in \
+             requirements.txt\n  cause: no such comparison operator \"=\", must be one of ~= ==\n         \
+             six=1\n            ^^"
+        );
     }
 
     #[test]
     fn kinds_are_told_apart() {
-        let offline = "error: Request failed after 3 retries\n  cause: Failed to fetch: \
-            https://me:secret@example.com/simple/x/\n  cause: error sending request for url \
-            (https://me:secret@example.com/simple/x/)\n";
-        let error = UvError::resolving(offline);
-        assert!(matches!(error, UvError::Unreachable(_)), "{error}");
-        assert!(!error.to_string().contains("secret"));
+        let installing = |text: &str| UvError::installing(text, &Context::default());
         let build = "error: No solution found\n  cause: Because docopt==0.6.2 has no usable \
             wheels\n\nhint: Wheels are required for `docopt` because building from source is \
             disabled for all packages\n";
-        assert!(matches!(UvError::resolving(build), UvError::NeedsBuild(_)));
-        let compiler = UvError::installing(
+        assert!(matches!(resolving(build), UvError::NeedsBuild(_)));
+        let forbidden = resolving(
+            "error: Failed to fetch: https://e.com/whl/cpu/x/\n  cause: HTTP status client error (403 \
+             Forbidden) for url (https://e.com/whl/cpu/x/)",
+        );
+        assert!(
+            forbidden.to_string().starts_with(
+                "the Python package index `e.com`, where `x` was looked for, wants credentials"
+            ),
+            "{forbidden}"
+        );
+        let compiler = installing(
             "error: Failed to build `x`\n  error: command 'gcc' failed: No such file or directory",
         );
         assert!(
@@ -246,13 +590,10 @@ mod tests {
                 .contains("build-essential")
         );
         assert!(matches!(
-            UvError::installing("error: No space left on device (os error 28)"),
+            installing("error: No space left on device (os error 28)"),
             UvError::DiskFull(_)
         ));
-        assert!(matches!(
-            UvError::installing("error: odd"),
-            UvError::Install(_)
-        ));
+        assert!(matches!(installing("error: odd"), UvError::Install(_)));
     }
 
     #[test]

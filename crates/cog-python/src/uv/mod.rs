@@ -1,28 +1,41 @@
 //! Drives `uv`, which resolves and installs Python packages.
 //!
 //! Nothing here knows about images: [`Uv`] finds the program, `resolve` turns requirements
-//! into pins, `install` puts wheels into a prefix. Both work for another Python and platform than
+//! into a [`Resolution`], `install` puts its wheels into a prefix. Both work for another Python and platform than
 //! the host's, because wheels are only unpacked.
 
 mod bootstrap;
 mod explain;
+mod input;
+mod process;
+mod progress;
+mod surroundings;
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
-pub use explain::UvError;
-pub use explain::without_credentials;
+pub use explain::{Context, Unreachable, UvError, without_credentials};
+pub use input::input;
+pub use progress::{Observer, Progress, Waiting};
+pub use surroundings::passed_on;
 
-/// The oldest `uv` whose options and output we rely on.
-const OLDEST: (u32, u32) = (0, 5);
+use crate::requirements::Requirements;
+use crate::resolution::{Credentials, Resolution};
+use process::Finished;
+
+/// The oldest `uv` whose options and output we rely on: the first that tells what it chose with hashes and sizes, for
+/// one platform, and needs no option to say so.
+const OLDEST: (u32, u32) = (0, 8);
 
 /// A usable `uv` program.
-#[derive(Debug, Clone)]
-pub struct Uv {
+pub struct Uv<'a> {
     program: PathBuf,
+    /// Where it keeps what it downloads.
+    cache: PathBuf,
+    observer: Box<dyn Fn(Progress<'_>) + 'a>,
 }
 
 /// The Python and platform that packages are chosen for.
@@ -47,6 +60,71 @@ impl Target {
     }
 }
 
+/// Requirements with the folder that their files are in.
+#[derive(Debug, Clone, Copy)]
+pub struct Staged<'a> {
+    /// What is wanted.
+    pub requirements: &'a Requirements,
+    /// An absolute path: the files of the project are below it, and uv's files are written beside it.
+    pub artifacts: &'a Path,
+}
+
+impl Staged<'_> {
+    /// The folder that uv runs in.
+    fn folder(&self) -> &Path {
+        folder_of(self.artifacts)
+    }
+
+    /// What failures are explained with.
+    pub fn context(&self) -> Context<'_> {
+        Context {
+            file: &self.requirements.source,
+            lines: &self.requirements.options,
+        }
+    }
+
+    /// Writes the file for [`resolve_arguments`], and says its name.
+    pub fn write_input(&self, python: &str, artifacts: &Path) -> Result<&'static str, UvError> {
+        let mut text = input(self.requirements, python, artifacts);
+        if !self.requirements.constraints.is_empty() {
+            const CONSTRAINTS: &str = "constraints.txt";
+            self.write(
+                CONSTRAINTS,
+                &(self.requirements.constraints.join("\n") + "\n"),
+            )?;
+            let _ = writeln!(text, "-c {CONSTRAINTS}");
+        }
+        self.write(explain::INPUT, &text)?;
+        Ok(explain::INPUT)
+    }
+
+    /// Writes the file for [`install_arguments`], and says its name; `artifacts` is the folder of the project's files
+    /// where it is read.
+    pub fn write_pins(
+        &self,
+        resolution: &Resolution,
+        artifacts: &Path,
+    ) -> Result<&'static str, UvError> {
+        const PINS: &str = "pins.txt";
+        let credentials = Credentials::of(self.requirements);
+        self.write(PINS, &resolution.requirements(artifacts, &credentials))?;
+        Ok(PINS)
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<(), UvError> {
+        fs_err::write(self.folder().join(name), text).map_err(UvError::Cache)
+    }
+
+    /// What uv answered to [`resolve_arguments`], where it saw the files of the project in `artifacts`.
+    pub fn read_answer(&self, answer: &str, artifacts: &Path) -> Result<Resolution, UvError> {
+        let options = &self.requirements.options;
+        let mut resolution =
+            Resolution::from_pylock(answer, artifacts, options).map_err(Box::new)?;
+        resolution.allow_only(self.requirements).map_err(Box::new)?;
+        Ok(resolution)
+    }
+}
+
 /// Whether source distributions may be built, which runs their code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Builds {
@@ -56,23 +134,27 @@ pub enum Builds {
     Allowed,
 }
 
-impl Uv {
-    /// `uv` from PATH if it is new enough, else the one in `cache_dir`, installed there first if
-    /// need be; then `notice` is told.
-    pub fn find(cache_dir: &Path, notice: &dyn Fn(&str)) -> Result<Self, UvError> {
-        if let Some(uv) = Self::on_path() {
-            return Ok(uv);
-        }
-        bootstrap::install(cache_dir, notice).map(|program| Self { program })
+impl<'a> Uv<'a> {
+    /// `uv` from PATH if it is new enough, else the one in `cache_dir`, installed there first if need be. It keeps
+    /// what it downloads in `cache_dir` too, unless the user named another place. `observer` is told what it does.
+    pub fn find(cache_dir: &Path, observer: impl Fn(Progress<'_>) + 'a) -> Result<Self, UvError> {
+        let program = match Self::on_path() {
+            Some(program) => program,
+            None => bootstrap::install(cache_dir, &observer)?,
+        };
+        Ok(Self {
+            program,
+            cache: surroundings::cache(cache_dir),
+            observer: Box::new(observer),
+        })
     }
 
-    fn on_path() -> Option<Self> {
+    fn on_path() -> Option<PathBuf> {
         let path = std::env::var_os("PATH")?;
         std::env::split_paths(&path)
             .map(|folder| folder.join("uv"))
             .filter(|program| program.is_file())
             .find(|program| version(program).is_some_and(|version| version >= OLDEST))
-            .map(|program| Self { program })
     }
 
     /// The program file.
@@ -80,46 +162,47 @@ impl Uv {
         &self.program
     }
 
-    /// Resolves the requirements file `input` to exact pins with hashes, for `target`.
+    /// Chooses exact distributions for `target`.
     pub fn resolve(
         &self,
-        input: &Path,
+        staged: &Staged<'_>,
         target: &Target,
         builds: Builds,
-    ) -> Result<String, UvError> {
-        let mut command = self.command(folder_of(input));
+    ) -> Result<Resolution, UvError> {
+        let mut command = self.command(staged.folder());
         command.args(resolve_arguments());
         if builds == Builds::Never {
             command.args(["--only-binary", ":all:"]);
         }
-        let text = fs_err::read_to_string(input).map_err(UvError::Cache)?;
-        if text.lines().any(|line| line.trim() == "--pre") {
-            // uv ignores pip's name for it.
-            command.args(["--prerelease", "allow"]);
-        }
+        command.args(prerelease_arguments(staged.requirements));
         target.arguments(&mut command);
-        command.arg(input);
-        let output = run(&mut command)?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        command.arg(staged.write_input(&target.python, staged.artifacts)?);
+        let finished = self.run(&mut command, "resolving Python packages")?;
+        if finished.status.success() {
+            return staged.read_answer(&finished.answer, staged.artifacts);
         }
-        Err(UvError::resolving(&String::from_utf8_lossy(&output.stderr)))
+        Err(UvError::resolving(&messages(&finished), &staged.context()))
     }
 
-    /// Installs the pins in the file `pins` below `prefix` in the layout of a virtual environment.
+    /// Installs the wheels of `resolution` below `prefix` in the layout of a virtual environment.
     ///
     /// The version in `lib/pythonX.Y` and the interpreter in scripts are those of whichever Python
     /// uv found on the host.
-    pub fn install(&self, pins: &Path, target: &Target, prefix: &Path) -> Result<(), UvError> {
-        let mut command = self.command(folder_of(pins));
-        command.args(install_arguments());
+    pub fn install(
+        &self,
+        staged: &Staged<'_>,
+        resolution: &Resolution,
+        target: &Target,
+        prefix: &Path,
+    ) -> Result<(), UvError> {
+        let mut command = self.command(staged.folder());
         command
+            .args(install_arguments())
             .args(["--only-binary", ":all:"])
             .arg("--prefix")
             .arg(prefix);
         target.arguments(&mut command);
-        command.arg("-r").arg(pins);
-        succeed(&mut command)
+        self.install_pins(&mut command, staged, resolution)
     }
 
     /// Makes a virtual environment at `path` for the interpreter `python`; it can be moved.
@@ -130,19 +213,37 @@ impl Uv {
             .args(["venv", "--quiet", "--relocatable", "--python"])
             .arg(python)
             .arg(path);
-        succeed(&mut command)
+        self.succeed(
+            &mut command,
+            "making a virtual environment",
+            &Context::default(),
+        )
     }
 
-    /// Installs the pins in the file `pins` into the environment of the interpreter `python`.
-    pub fn install_into(&self, pins: &Path, python: &Path) -> Result<(), UvError> {
-        let mut command = self.command(folder_of(pins));
+    /// Installs `resolution` into the environment of the interpreter `python`.
+    pub fn install_into(
+        &self,
+        staged: &Staged<'_>,
+        resolution: &Resolution,
+        python: &Path,
+    ) -> Result<(), UvError> {
+        let mut command = self.command(staged.folder());
         command
             .args(install_arguments())
             .arg("--python")
-            .arg(python)
-            .arg("-r")
-            .arg(pins);
-        succeed(&mut command)
+            .arg(python);
+        self.install_pins(&mut command, staged, resolution)
+    }
+
+    fn install_pins(
+        &self,
+        command: &mut Command,
+        staged: &Staged<'_>,
+        resolution: &Resolution,
+    ) -> Result<(), UvError> {
+        let pins = staged.write_pins(resolution, staged.artifacts)?;
+        command.args(["-r", pins]);
+        self.succeed(command, "installing Python packages", &staged.context())
     }
 
     /// Installs the Python `version` below `folder` and says where its interpreter is.
@@ -150,42 +251,56 @@ impl Uv {
         let mut command = self.command(folder);
         command
             .env("UV_PYTHON_DOWNLOADS", "automatic")
-            .args(["python", "install", "--quiet", "--no-bin", "--install-dir"])
+            .args(["python", "install", "--no-bin", "--install-dir"])
             .arg(folder)
             .arg(version);
-        succeed(&mut command)
+        let activity = format!("downloading Python {version}");
+        self.succeed(&mut command, &activity, &Context::default())
     }
 
     /// The interpreter of the Python `version` on the host, if there is one.
     pub fn find_python(&self, version: &str) -> Result<Option<PathBuf>, UvError> {
         let mut command = self.command(Path::new("/"));
         command.args(["python", "find", "--system", version]);
-        let output = run(&mut command)?;
-        let path = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        Ok((output.status.success() && !path.is_empty()).then(|| PathBuf::from(path)))
+        let finished = self.run(&mut command, "looking for Python")?;
+        let path = finished.answer.trim();
+        Ok((finished.status.success() && !path.is_empty()).then(|| PathBuf::from(path)))
     }
 
     /// A command in `folder` that no project configuration, active environment or terminal
     /// setting of the caller changes. Index and proxy settings stay.
     fn command(&self, folder: &Path) -> Command {
         let mut command = Command::new(&self.program);
-        command
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .env("UV_PYTHON_DOWNLOADS", "never")
-            .env("NO_COLOR", "1")
-            .env("UV_NO_PROGRESS", "1");
-        for name in FOREIGN_SETTINGS {
-            command.env_remove(name);
-        }
-        if std::env::var_os("UV_DEFAULT_INDEX").is_none()
-            && std::env::var_os("UV_INDEX_URL").is_none()
-            && let Some(index) = std::env::var_os("PIP_INDEX_URL")
-        {
-            command.env("UV_DEFAULT_INDEX", index);
-        }
+        command.current_dir(folder);
+        surroundings::set(&mut command, &self.cache);
         command
     }
+
+    fn run(&self, command: &mut Command, activity: &str) -> Result<Finished, UvError> {
+        process::run(command, activity, &*self.observer)
+    }
+
+    fn succeed(
+        &self,
+        command: &mut Command,
+        activity: &str,
+        context: &Context<'_>,
+    ) -> Result<(), UvError> {
+        let finished = self.run(command, activity)?;
+        if finished.status.success() {
+            return Ok(());
+        }
+        Err(UvError::installing(&messages(&finished), context))
+    }
+}
+
+/// What it said before it failed, which is never nothing.
+fn messages(finished: &Finished) -> String {
+    let mut text = finished.messages.clone();
+    if !text.contains("error") {
+        let _ = write!(text, "error: uv stopped: {}", finished.status);
+    }
+    text
 }
 
 /// An interpreter on PATH, of whatever version. uv looks for one by starting all it can find, and behind
@@ -212,36 +327,32 @@ fn is_script(program: &Path) -> bool {
     read.is_err() || &start == b"#!"
 }
 
-/// Variables that would make uv resolve for, or install into, something of the caller's.
-const FOREIGN_SETTINGS: [&str; 11] = [
-    "VIRTUAL_ENV",
-    "CONDA_PREFIX",
-    "PYTHONPATH",
-    "PYTHONHOME",
-    "UV_PYTHON",
-    "UV_SYSTEM_PYTHON",
-    "UV_BREAK_SYSTEM_PACKAGES",
-    "UV_PROJECT",
-    "UV_WORKING_DIR",
-    "UV_REQUIRE_HASHES",
-    "FORCE_COLOR",
-];
-
 /// What resolving always takes. All indexes count alike, as they do for pip, which is what
 /// requirement files are written for.
 pub fn resolve_arguments() -> Vec<&'static str> {
     vec![
         "pip",
         "compile",
-        "--quiet",
+        "--format",
+        "pylock.toml",
         "--no-header",
-        "--no-annotate",
-        "--generate-hashes",
-        "--no-strip-extras",
-        "--no-strip-markers",
         "--index-strategy",
         "unsafe-best-match",
     ]
+}
+
+/// What resolving `requirements` takes besides.
+pub fn prerelease_arguments(requirements: &Requirements) -> &'static [&'static str] {
+    // uv ignores pip's name for it.
+    if requirements
+        .options
+        .iter()
+        .any(|line| line.trim() == "--pre")
+    {
+        &["--prerelease", "allow"]
+    } else {
+        &[]
+    }
 }
 
 /// What installing pins always takes.
@@ -249,7 +360,6 @@ pub fn install_arguments() -> Vec<&'static str> {
     vec![
         "pip",
         "install",
-        "--quiet",
         "--no-deps",
         "--index-strategy",
         "unsafe-best-match",
@@ -260,25 +370,6 @@ pub fn install_arguments() -> Vec<&'static str> {
 
 fn folder_of(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("/"))
-}
-
-fn run(command: &mut Command) -> Result<Output, UvError> {
-    command.output().map_err(|source| UvError::Start {
-        program: command.get_program().to_string_lossy().into_owned(),
-        source,
-    })
-}
-
-fn succeed(command: &mut Command) -> Result<(), UvError> {
-    let output = run(command)?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let mut text = String::from_utf8_lossy(&output.stderr).into_owned();
-    if text.trim().is_empty() {
-        let _ = write!(text, "error: uv stopped: {}", output.status);
-    }
-    Err(UvError::installing(&text))
 }
 
 /// Major and minor version of the `uv` at `program`.

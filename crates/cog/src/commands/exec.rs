@@ -12,6 +12,7 @@ use crate::terminal;
 use super::Exited;
 
 pub(crate) fn exec(session: &Session<'_>, args: &ExecArgs) -> anyhow::Result<()> {
+    args.flags.bases.check()?;
     let project = session.project(&args.flags.project)?;
     let mut env = environment(&args.env)?;
     env.push(("LOG_FORMAT".into(), "console".into()));
@@ -28,7 +29,7 @@ pub(crate) fn exec(session: &Session<'_>, args: &ExecArgs) -> anyhow::Result<()>
         session.build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
     request.schema = SchemaSource::Omit;
     let surroundings =
-        Surroundings::of_project(&request, &project, engine.as_ref(), &reporter)?.with_gpus(gpus);
+        Surroundings::of_project(&request, &project, engine.as_ref())?.with_gpus(gpus);
     session.printer.info(&format!(
         "Running '{}' in the {} engine with the current directory mounted as a volume...",
         args.command.join(" "),

@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use cog_image::PruneOptions;
+use cog_image::{PruneOptions, PruneReport, Usage};
 use serde_json::json;
 
 use crate::args::{ImagesArgs, PruneArgs};
 use crate::outputs::pretty;
 use crate::session::Session;
+use crate::sizes::human_size;
 
-/// Cached steps that no build used for this long are forgotten by `cog prune`.
-const STEP_LIFETIME: Duration = Duration::from_hours(14 * 24);
+const DAY: Duration = Duration::from_hours(24);
+/// What nothing used for this long is removed by `cog prune`, but for images.
+const LIFETIME: Duration = Duration::from_hours(14 * 24);
 
 pub(crate) fn images(session: &Session<'_>, args: &ImagesArgs) -> anyhow::Result<()> {
     let images = session
@@ -49,50 +51,65 @@ pub(crate) fn images(session: &Session<'_>, args: &ImagesArgs) -> anyhow::Result
 
 pub(crate) fn prune(session: &Session<'_>, args: &PruneArgs) -> anyhow::Result<()> {
     let store = session.store()?;
-    if args.all {
-        for image in store.images()? {
-            store.remove_image(&image.name)?;
-        }
-    }
-    let lifetime = if args.all {
-        Duration::ZERO
+    let options = if args.all {
+        PruneOptions::everything()
     } else {
-        STEP_LIFETIME
+        PruneOptions {
+            keep_used_within: LIFETIME,
+            ..PruneOptions::default()
+        }
+    };
+    let waiting = || {
+        session
+            .printer
+            .info("waiting for running builds and downloads to end...");
     };
     let report = store
-        .prune(&PruneOptions {
-            keep_steps_used_within: lifetime,
-        })
+        .prune_or_report(&options, waiting)
         .context("could not prune the store")?;
-    session.printer.success(&format!(
-        "Removed {} blobs, {} unpacked layers and {} cached steps: {}",
-        report.blobs,
-        report.snapshots,
-        report.steps,
-        human_size(report.bytes),
-    ));
+    session.printer.success(&removed(&report));
+    let usage = store.usage().context("could not look at the store")?;
+    for usage in usage.iter().filter(|usage| usage.count > 0) {
+        session.printer.info(&left(usage));
+    }
     Ok(())
+}
+
+fn removed(report: &PruneReport) -> String {
+    let parts: Vec<String> = report
+        .removed
+        .iter()
+        .map(|removed| format!("{} {}", removed.count, removed.kind.name(removed.count)))
+        .collect();
+    if parts.is_empty() {
+        return "Nothing to remove".to_owned();
+    }
+    format!(
+        "Removed {}: {}",
+        parts.join(", "),
+        human_size(report.bytes())
+    )
+}
+
+/// What stays, as `3 blobs, 1.2MB, last used today`.
+fn left(usage: &Usage) -> String {
+    let age = usage.last_used.and_then(|used| used.elapsed().ok());
+    let when = match age.map_or(0, |age| age.as_secs() / DAY.as_secs()) {
+        0 => "today".to_owned(),
+        1 => "yesterday".to_owned(),
+        days => format!("{days} days ago"),
+    };
+    format!(
+        "Left: {} {}, {}, last used {when}",
+        usage.count,
+        usage.kind.name(usage.count),
+        human_size(usage.bytes)
+    )
 }
 
 /// `sha256:` and the first 12 digits, as people compare them.
 fn short(digest: &str) -> String {
     digest.chars().take("sha256:".len() + 12).collect()
-}
-
-/// Bytes in units of 1024: `512B`, `1.0KB`, `4.7GB`.
-fn human_size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["KB", "MB", "GB", "TB"];
-    if bytes < 1024 {
-        return format!("{bytes}B");
-    }
-    #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
-    let mut value = bytes as f64 / 1024.0;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    format!("{value:.1}{}", UNITS[unit])
 }
 
 /// Columns as wide as their widest cell, two spaces apart.
@@ -120,18 +137,41 @@ fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
+    use cog_image::{Kind, Removed};
+
     use super::*;
 
     #[test]
-    fn sizes_have_one_decimal() {
-        for (bytes, text) in [
-            (0, "0B"),
-            (512, "512B"),
-            (1024, "1.0KB"),
-            (1536, "1.5KB"),
-            (5_046_586_573, "4.7GB"),
+    fn each_kind_is_named() {
+        let one = |kind, count, bytes| Removed { kind, count, bytes };
+        let report = PruneReport {
+            removed: vec![one(Kind::Blobs, 1, 1024), one(Kind::Environments, 2, 512)],
+        };
+        assert_eq!(
+            removed(&report),
+            "Removed 1 blob, 2 host environments: 1.5KB"
+        );
+        assert_eq!(removed(&PruneReport::default()), "Nothing to remove");
+        let usage = |age| Usage {
+            kind: Kind::Snapshots,
+            count: 3,
+            bytes: 2048,
+            last_used: Some(SystemTime::now() - age),
+        };
+        for (age, text) in [
+            (
+                Duration::ZERO,
+                "Left: 3 unpacked layers, 2.0KB, last used today",
+            ),
+            (DAY, "Left: 3 unpacked layers, 2.0KB, last used yesterday"),
+            (
+                5 * DAY,
+                "Left: 3 unpacked layers, 2.0KB, last used 5 days ago",
+            ),
         ] {
-            assert_eq!(human_size(bytes), text);
+            assert_eq!(left(&usage(age)), text);
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod base_image;
 mod build;
+mod debug;
 mod exec;
 mod images;
 mod init;
@@ -11,6 +12,7 @@ mod serve;
 
 pub(crate) use base_image::base_image;
 pub(crate) use build::build;
+pub(crate) use debug::debug;
 pub(crate) use exec::exec;
 pub(crate) use images::{images, prune};
 pub(crate) use init::init;
@@ -45,5 +47,11 @@ fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     let config = || error.downcast_ref::<cog_config::ConfigError>()?.hint();
     let build = || error.downcast_ref::<cog_build::BuildError>()?.hint();
     let image = || error.downcast_ref::<cog_image::Error>()?.hint();
-    config().or_else(build).or_else(image)
+    let complete = || error.downcast_ref::<cog_config::CompleteError>()?.hint();
+    let sdk = || error.downcast_ref::<cog_build::SdkSourceError>()?.hint();
+    config()
+        .or_else(build)
+        .or_else(image)
+        .or_else(complete)
+        .or_else(sdk)
 }

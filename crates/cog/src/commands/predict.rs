@@ -66,7 +66,7 @@ fn run_project(
     let request =
         session.build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
     let surroundings =
-        Surroundings::of_project(&request, &project, engine.as_ref(), &reporter)?.with_gpus(gpus);
+        Surroundings::of_project(&request, &project, engine.as_ref())?.with_gpus(gpus);
     prediction.run(session, args, engine.as_ref(), &surroundings, env)
 }
 
@@ -112,8 +112,7 @@ fn local_or_pulled(session: &Session<'_>, name: &str) -> anyhow::Result<StoredIm
         .parse()
         .with_context(|| format!("invalid image reference \"{name}\""))?;
     session.printer.info(&format!("Pulling {name}..."));
-    cog_build::pull(store, &reference, &Steps::new(session.printer))
-        .with_context(|| format!("image {name}: image not found"))
+    cog_build::pull(store, &reference).with_context(|| format!("image {name}: image not found"))
 }
 
 /// A checked input and what is to be done with the output.

@@ -35,7 +35,7 @@ pub(crate) fn serve(session: &Session<'_>, args: &ServeArgs) -> anyhow::Result<(
     let request =
         session.build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
     let surroundings =
-        Surroundings::of_project(&request, &project, engine.as_ref(), &reporter)?.with_gpus(gpus);
+        Surroundings::of_project(&request, &project, engine.as_ref())?.with_gpus(gpus);
     let mut arguments = vec!["--await-explicit-shutdown".to_owned(), "true".to_owned()];
     arguments.extend(
         args.upload_url

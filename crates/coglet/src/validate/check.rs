@@ -1,6 +1,10 @@
 //! A value against a rule, on the text of the value.
+//!
+//! What is wrong can be as long as what was sent, and is worth a thousand times the memory as messages:
+//! so only the first findings become messages, and nothing is built of a value's parts.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -8,18 +12,34 @@ use serde_json::{Number, Value};
 
 use super::Violation;
 use super::compile::{Rule, RuleId, Rules, Type};
+use super::walk::{each_element, each_member};
+use crate::json::compact_start;
 
 /// Values are quoted in messages up to this length.
 const MAX_QUOTE: usize = 1000;
+/// As many findings are listed; the others are counted.
+const MAX_FINDINGS: usize = 100;
+/// An array or an object that is longer than this equals no choice of an honest schema: it is not built
+/// in memory to be compared with one.
+const MAX_COMPARED: usize = 64 << 10;
 /// Rules applied to one and the same value, one inside the other. Honest schemas need three; one that
 /// refers to itself would never end.
 const MAX_COMBINATION_DEPTH: usize = 16;
 
 /// Collects the violations of one input.
 pub(super) struct Checker<'a> {
-    pub(super) rules: &'a Rules,
-    pub(super) violations: Vec<Violation>,
+    rules: &'a Rules,
+    findings: Findings,
     combination_depth: usize,
+}
+
+/// The first violations, and how many there are beside them.
+#[derive(Default)]
+struct Findings {
+    listed: Vec<Violation>,
+    /// 0 for one who only asks whether there are any.
+    room: usize,
+    left_out: usize,
 }
 
 /// Where a value is: the name of the input, then the way into it.
@@ -35,40 +55,77 @@ enum Step<'a> {
     Index(usize),
 }
 
+impl Findings {
+    /// Counts a violation, and makes it only if there is room for it.
+    fn add(&mut self, violation: impl FnOnce() -> Violation) {
+        if self.listed.len() < self.room {
+            self.listed.push(violation());
+        } else {
+            self.left_out += 1;
+        }
+    }
+
+    /// The answer is known: nothing that is found from now on would change it.
+    fn is_decided(&self) -> bool {
+        self.room == 0 && self.left_out > 0
+    }
+
+    fn into_violations(mut self) -> Vec<Violation> {
+        if self.left_out > 0 {
+            self.listed.push(Violation::left_out(self.left_out));
+        }
+        self.listed
+    }
+}
+
 impl<'a> Checker<'a> {
     pub(super) fn new(rules: &'a Rules) -> Self {
+        Self::with_room(rules, MAX_FINDINGS)
+    }
+
+    fn with_room(rules: &'a Rules, room: usize) -> Self {
         Self {
             rules,
-            violations: Vec::new(),
+            findings: Findings {
+                room,
+                ..Findings::default()
+            },
             combination_depth: 0,
         }
     }
 
+    /// What was found, in order, and how much is not listed.
+    pub(super) fn finish(self) -> Vec<Violation> {
+        self.findings.into_violations()
+    }
+
+    /// A required member of the input is not there.
+    pub(super) fn missing(&mut self, name: &str) {
+        self.findings.add(|| Violation::missing(name));
+    }
+
     pub(super) fn check(&mut self, id: RuleId, value: &RawValue, place: &Place<'_>) {
+        if self.findings.is_decided() {
+            return;
+        }
         let rules = self.rules;
         let rule = rules.rule(id);
         let text = value.get();
-        let mut violate = |message: String| {
-            self.violations
-                .push(Violation::in_input(place.path(), message));
-        };
-        if let Some(message) = type_violation(&rule.types, text) {
-            violate(message);
+        if !is_of_types(&rule.types, text) {
+            self.violate(place, || type_message(&rule.types, text));
         }
         match text.as_bytes().first() {
-            Some(b'"') if rule.looks_into_strings() => {
-                string_violations(rule, text).into_iter().for_each(violate);
-            }
-            Some(b'-' | b'0'..=b'9') if rule.minimum.is_some() || rule.maximum.is_some() => {
-                number_violations(rule, text).into_iter().for_each(violate);
-            }
+            Some(b'"') if rule.looks_into_strings() => self.check_string(rule, text, place),
+            Some(b'-' | b'0'..=b'9') => self.check_number(rule, text, place),
             _ => {}
         }
         if let Some(choices) = &rule.choices
-            && !choices.iter().any(|choice| equal(choice, text))
+            && !is_among(choices, text)
         {
-            let choices = Value::Array(choices.clone()).to_string();
-            self.violate(place, format!("{} is not one of {choices}", quote(text)));
+            self.violate(place, || {
+                let choices = Value::Array(choices.clone()).to_string();
+                format!("{} is not one of {choices}", quote(text))
+            });
         }
         self.check_combinations(rule, value, place);
         if text.starts_with('[')
@@ -81,9 +138,53 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn violate(&mut self, place: &Place<'_>, message: String) {
-        self.violations
-            .push(Violation::in_input(place.path(), message));
+    fn violate(&mut self, place: &Place<'_>, message: impl FnOnce() -> String) {
+        self.findings
+            .add(|| Violation::in_input(place.path(), message()));
+    }
+
+    fn check_string(&mut self, rule: &Rule, text: &str, place: &Place<'_>) {
+        let string: Cow<'_, str> = {
+            let mut deserializer = serde_json::Deserializer::from_str(text);
+            String::deserialize(&mut deserializer).map_or_else(|_| Cow::Borrowed(text), Cow::Owned)
+        };
+        let length = string.chars().count();
+        if let Some(minimum) = rule.min_length.filter(|minimum| length < *minimum) {
+            self.violate(place, || {
+                let (quoted, plural) = (quote(text), plural(minimum));
+                format!("{quoted} is shorter than {minimum} character{plural}")
+            });
+        }
+        if let Some(maximum) = rule.max_length.filter(|maximum| length > *maximum) {
+            self.violate(place, || {
+                let (quoted, plural) = (quote(text), plural(maximum));
+                format!("{quoted} is longer than {maximum} character{plural}")
+            });
+        }
+        if let Some(pattern) = &rule.pattern
+            && !pattern.regex.is_match(&string)
+        {
+            self.violate(place, || {
+                format!("{} does not match \"{}\"", quote(text), pattern.text)
+            });
+        }
+    }
+
+    fn check_number(&mut self, rule: &Rule, text: &str, place: &Place<'_>) {
+        if let Some(minimum) = &rule.minimum
+            && less(text, &minimum.to_string())
+        {
+            self.violate(place, || {
+                format!("{} is less than the minimum of {minimum}", quote(text))
+            });
+        }
+        if let Some(maximum) = &rule.maximum
+            && less(&maximum.to_string(), text)
+        {
+            self.violate(place, || {
+                format!("{} is greater than the maximum of {maximum}", quote(text))
+            });
+        }
     }
 
     fn check_combinations(&mut self, rule: &Rule, value: &RawValue, place: &Place<'_>) {
@@ -100,11 +201,12 @@ impl<'a> Checker<'a> {
                 .iter()
                 .any(|alternative| self.accepts(*alternative, value))
         {
-            let quoted = quote(value.get());
-            let message = format!(
-                "{quoted} is not valid under any of the schemas listed in the 'anyOf' keyword"
-            );
-            self.violate(place, message);
+            self.violate(place, || {
+                let quoted = quote(value.get());
+                format!(
+                    "{quoted} is not valid under any of the schemas listed in the 'anyOf' keyword"
+                )
+            });
         }
         self.combination_depth -= 1;
     }
@@ -112,39 +214,48 @@ impl<'a> Checker<'a> {
     fn accepts(&self, rule: RuleId, value: &RawValue) -> bool {
         let mut trial = Checker {
             combination_depth: self.combination_depth,
-            ..Checker::new(self.rules)
+            ..Checker::with_room(self.rules, 0)
         };
         trial.check(rule, value, &Place::input(""));
-        trial.violations.is_empty()
+        !trial.findings.is_decided()
     }
 
     fn check_items(&mut self, rule: RuleId, text: &str, place: &Place<'_>) {
-        let items: Vec<&RawValue> =
-            serde_json::from_str(text).expect("checked to be an array in JSON");
         let depth = std::mem::take(&mut self.combination_depth);
-        for (index, item) in items.into_iter().enumerate() {
+        let mut index = 0;
+        each_element(text, |item| {
             self.check(rule, item, &place.item(index));
-        }
+            index += 1;
+        });
         self.combination_depth = depth;
     }
 
     fn check_members(&mut self, rule: &Rule, text: &str, place: &Place<'_>) {
-        let members: std::collections::HashMap<Cow<'_, str>, &RawValue> =
-            serde_json::from_str(text).expect("checked to be an object in JSON");
+        // Of members with the same name the last one counts, for Python too.
+        let mut properties = vec![None; rule.properties.len()];
+        let mut present = vec![false; rule.required.len()];
+        each_member(text, |name, value| {
+            for ((property, _), found) in rule.properties.iter().zip(&mut properties) {
+                if property == name {
+                    *found = Some(value);
+                }
+            }
+            for (required, is_there) in rule.required.iter().zip(&mut present) {
+                *is_there |= required == name;
+            }
+        });
         let depth = std::mem::take(&mut self.combination_depth);
-        for (name, property) in &rule.properties {
-            if let Some(value) = members.get(name.as_str()) {
+        for ((name, property), value) in rule.properties.iter().zip(properties) {
+            if let Some(value) = value {
                 self.check(*property, value, &place.member(name));
             }
         }
         self.combination_depth = depth;
-        for name in rule
-            .required
-            .iter()
-            .filter(|name| !members.contains_key(name.as_str()))
-        {
-            self.violations
-                .push(Violation::missing(place.member(name).path()));
+        for (name, is_there) in rule.required.iter().zip(present) {
+            if !is_there {
+                self.findings
+                    .add(|| Violation::missing(place.member(name).path()));
+            }
         }
     }
 }
@@ -187,28 +298,19 @@ impl Rule {
     }
 }
 
-/// The violation of "must be of that type", for whoever knows only the text.
-pub(super) fn type_violation(types: &[Type], text: &str) -> Option<String> {
-    match types {
-        [] => None,
-        _ if types.iter().any(|kind| is_of_type(*kind, text)) => None,
-        [only] => Some(format!(
-            "{} is not of type \"{}\"",
-            quote(text),
-            only.name()
-        )),
-        several => {
-            let names: Vec<_> = several
-                .iter()
-                .map(|kind| format!("\"{}\"", kind.name()))
-                .collect();
-            Some(format!(
-                "{} is not of types {}",
-                quote(text),
-                names.join(", ")
-            ))
-        }
-    }
+/// Whether a text is of one of these types; no types allow all.
+pub(super) fn is_of_types(types: &[Type], text: &str) -> bool {
+    types.is_empty() || types.iter().any(|kind| is_of_type(*kind, text))
+}
+
+/// What is said of a text that is not.
+pub(super) fn type_message(types: &[Type], text: &str) -> String {
+    let names: Vec<_> = types
+        .iter()
+        .map(|kind| format!("\"{}\"", kind.name()))
+        .collect();
+    let noun = if names.len() == 1 { "type" } else { "types" };
+    format!("{} is not of {noun} {}", quote(text), names.join(", "))
 }
 
 fn is_of_type(kind: Type, text: &str) -> bool {
@@ -233,64 +335,8 @@ fn is_integer(text: &str) -> bool {
             .is_ok_and(|number| number.is_finite() && number.fract() == 0.0)
 }
 
-fn string_violations(rule: &Rule, text: &str) -> Vec<String> {
-    let string: Cow<'_, str> = {
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        String::deserialize(&mut deserializer).map_or_else(|_| Cow::Borrowed(text), Cow::Owned)
-    };
-    let length = string.chars().count();
-    let mut messages = Vec::new();
-    if let Some(minimum) = rule.min_length.filter(|minimum| length < *minimum) {
-        messages.push(format!(
-            "{} is shorter than {minimum} character{}",
-            quote(text),
-            plural(minimum)
-        ));
-    }
-    if let Some(maximum) = rule.max_length.filter(|maximum| length > *maximum) {
-        messages.push(format!(
-            "{} is longer than {maximum} character{}",
-            quote(text),
-            plural(maximum)
-        ));
-    }
-    if let Some(pattern) = rule
-        .pattern
-        .as_ref()
-        .filter(|pattern| !pattern.regex.is_match(&string))
-    {
-        messages.push(format!(
-            "{} does not match \"{}\"",
-            quote(text),
-            pattern.text
-        ));
-    }
-    messages
-}
-
 fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
-}
-
-fn number_violations(rule: &Rule, text: &str) -> Vec<String> {
-    let mut messages = Vec::new();
-    if let Some(minimum) = &rule.minimum
-        && less(text, &minimum.to_string())
-    {
-        messages.push(format!(
-            "{} is less than the minimum of {minimum}",
-            quote(text)
-        ));
-    }
-    if let Some(maximum) = &rule.maximum
-        && less(&maximum.to_string(), text)
-    {
-        messages.push(format!(
-            "{} is greater than the maximum of {maximum}",
-            quote(text)
-        ));
-    }
-    messages
 }
 
 /// Compares two numbers by their text: exactly if both are integers, else as floats.
@@ -304,11 +350,24 @@ fn less(left: &str, right: &str) -> bool {
     }
 }
 
-fn equal(choice: &Value, text: &str) -> bool {
-    match (choice, serde_json::from_str::<Value>(text)) {
-        (Value::Number(choice), Ok(Value::Number(value))) => same_number(choice, &value),
-        (choice, Ok(value)) => *choice == value,
-        (_, Err(_)) => false,
+fn is_among(choices: &[Value], text: &str) -> bool {
+    let parsed = OnceCell::new();
+    choices.iter().any(|choice| equal(choice, text, &parsed))
+}
+
+/// `parsed` becomes the text's value if that is needed.
+fn equal(choice: &Value, text: &str, parsed: &OnceCell<Option<Value>>) -> bool {
+    let is_composed = text.starts_with(['[', '{']);
+    if is_composed && (!(choice.is_array() || choice.is_object()) || text.len() > MAX_COMPARED) {
+        return false;
+    }
+    match (
+        choice,
+        parsed.get_or_init(|| serde_json::from_str(text).ok()),
+    ) {
+        (Value::Number(choice), Some(Value::Number(value))) => same_number(choice, value),
+        (choice, Some(value)) => choice == value,
+        (_, None) => false,
     }
 }
 
@@ -319,16 +378,10 @@ fn same_number(left: &Number, right: &Number) -> bool {
 
 /// The value as it appears in a message: compact, and not all of it if it is long.
 fn quote(text: &str) -> String {
-    let compact = match text.as_bytes().first() {
-        // Strings and atoms have no white space to remove.
-        Some(b'[' | b'{') => {
-            serde_json::from_str::<Value>(text).map_or_else(|_| text.to_owned(), |v| v.to_string())
-        }
-        _ => text.to_owned(),
-    };
-    if compact.len() <= MAX_QUOTE {
-        return compact;
+    let mut quoted = compact_start(text, MAX_QUOTE + 1);
+    if quoted.len() > MAX_QUOTE {
+        quoted.truncate(quoted.floor_char_boundary(MAX_QUOTE));
+        return format!("{quoted}… ({} bytes)", text.len());
     }
-    let end = compact.floor_char_boundary(MAX_QUOTE);
-    format!("{}… ({} bytes)", &compact[..end], compact.len())
+    quoted
 }

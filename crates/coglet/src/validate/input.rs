@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use std::fmt;
 
 use bytes::Bytes;
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Violation;
-use super::check::{Checker, Place, type_violation};
+use super::check::{Checker, Place, is_of_types, type_message};
 use super::compile::{Compiler, RuleId, Rules, Type, required};
+use super::walk::each_member;
 use crate::json::slice_of;
 
 /// The compiled component `Input` or `TrainingInput`.
@@ -38,7 +39,14 @@ struct Property {
 pub(crate) struct Accepted {
     /// A JSON object as text. A slice of the request if nothing had to be changed.
     pub(crate) input: Bytes,
-    pub(crate) dropped: Vec<String>,
+    pub(crate) dropped: Dropped,
+}
+
+/// Keys that are no properties. There may be millions of them: the first are kept, to be named.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Dropped {
+    pub(super) names: Vec<String>,
+    pub(super) more: usize,
 }
 
 impl InputSchema {
@@ -104,16 +112,14 @@ impl InputSchema {
         for (property, value) in self.properties.iter().zip(&members.known) {
             match value {
                 Some(value) => checker.check(property.rule, value, &Place::input(&property.name)),
-                None if property.required => {
-                    checker.violations.push(Violation::missing(&property.name));
-                }
+                None if property.required => checker.missing(&property.name),
                 None => {}
             }
         }
-        checker
-            .violations
-            .extend(self.unknown_required.iter().map(Violation::missing));
-        checker.violations
+        for name in &self.unknown_required {
+            checker.missing(name);
+        }
+        checker.finish()
     }
 
     fn rebuild(&self, input: &Bytes, members: Members<'_>) -> Accepted {
@@ -151,50 +157,61 @@ pub(crate) fn accept_any_object(input: Bytes) -> Result<Accepted, Vec<Violation>
     object_text(&input)?;
     Ok(Accepted {
         input,
-        dropped: Vec::new(),
+        dropped: Dropped::default(),
     })
 }
 
 fn object_text(input: &Bytes) -> Result<&str, Vec<Violation>> {
     let text = std::str::from_utf8(input).unwrap_or_default();
-    match type_violation(&[Type::Object], text.trim_ascii()) {
-        Some(message) => Err(vec![Violation::in_input("__root__", message)]),
-        None => Ok(text),
+    let (types, value) = ([Type::Object], text.trim_ascii());
+    if is_of_types(&types, value) {
+        return Ok(text);
+    }
+    let message = type_message(&types, value);
+    Err(vec![Violation::in_input("__root__", message)])
+}
+
+/// Reads those members of an object that are wanted, as slices of `text`, in order.
+pub(crate) fn members(text: &Bytes, wanted: impl Fn(&str) -> bool) -> Vec<(String, Bytes)> {
+    let mut members = Vec::new();
+    each_member(
+        std::str::from_utf8(text).unwrap_or_default(),
+        |name, value| {
+            if wanted(name) {
+                members.push((name.to_owned(), slice_of(text, value)));
+            }
+        },
+    );
+    members
+}
+
+impl Dropped {
+    /// A line in the log should stay one that can be read.
+    const NAMED: usize = 20;
+    const LONGEST_NAME: usize = 100;
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    fn add(&mut self, name: &str) {
+        if self.names.len() == Self::NAMED {
+            self.more += 1;
+            return;
+        }
+        let end = name.floor_char_boundary(Self::LONGEST_NAME);
+        let cut = if end < name.len() { "…" } else { "" };
+        self.names.push(format!("{}{cut}", &name[..end]));
     }
 }
 
-/// Reads the members of an object as slices of `text`, in order.
-pub(crate) fn members(text: &Bytes) -> Vec<(String, Bytes)> {
-    let parsed: RawMembers<'_> = serde_json::from_slice(text).unwrap_or_default();
-    parsed
-        .0
-        .into_iter()
-        .map(|(name, value)| (name, slice_of(text, value)))
-        .collect()
-}
-
-#[derive(Default)]
-struct RawMembers<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for RawMembers<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Pairs;
-        impl<'de> Visitor<'de> for Pairs {
-            type Value = RawMembers<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
-                }
-                Ok(RawMembers(pairs))
-            }
+impl fmt::Display for Dropped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.names.join(", "))?;
+        match self.more {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
         }
-        deserializer.deserialize_map(Pairs)
     }
 }
 
@@ -202,7 +219,7 @@ impl<'de> Deserialize<'de> for RawMembers<'de> {
 struct Members<'a> {
     /// In the order of the schema's properties.
     known: Vec<Option<&'a RawValue>>,
-    dropped: Vec<String>,
+    dropped: Dropped,
     repeated: bool,
 }
 
@@ -226,26 +243,28 @@ impl<'de> Visitor<'de> for MembersSeed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut members = Members {
             known: vec![None; self.0.properties.len()],
-            dropped: Vec::new(),
+            dropped: Dropped::default(),
             repeated: false,
         };
-        while let Some(name) = map.next_key_seed(NameSeed(&self.0.by_name))? {
+        loop {
+            let name = NameSeed(&self.0.by_name, &mut members.dropped);
+            let Some(known) = map.next_key_seed(name)? else {
+                break;
+            };
             let value: &RawValue = map.next_value()?;
-            match name {
-                Ok(index) => members.repeated |= members.known[index].replace(value).is_some(),
-                Err(unknown) => members.dropped.push(unknown),
+            if let Some(index) = known {
+                members.repeated |= members.known[index].replace(value).is_some();
             }
         }
         Ok(members)
     }
 }
 
-/// Reads a key as the index of its property, or as text if there is none; known keys cost no
-/// allocation.
-struct NameSeed<'s>(&'s HashMap<String, usize>);
+/// Reads a key as the index of its property, or notes that there is none; known keys cost no allocation.
+struct NameSeed<'s>(&'s HashMap<String, usize>, &'s mut Dropped);
 
 impl<'de> DeserializeSeed<'de> for NameSeed<'_> {
-    type Value = Result<usize, String>;
+    type Value = Option<usize>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_str(self)
@@ -253,13 +272,17 @@ impl<'de> DeserializeSeed<'de> for NameSeed<'_> {
 }
 
 impl Visitor<'_> for NameSeed<'_> {
-    type Value = Result<usize, String>;
+    type Value = Option<usize>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
     }
 
     fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(self.0.get(name).copied().ok_or_else(|| name.to_owned()))
+        let known = self.0.get(name).copied();
+        if known.is_none() {
+            self.1.add(name);
+        }
+        Ok(known)
     }
 }

@@ -279,7 +279,7 @@ fn escaped_key_names_are_the_same_keys() {
     let accepted = schema(&json!({"s": {"type": "string"}}), &["s"])
         .accept(&input)
         .unwrap();
-    assert_eq!(accepted.dropped, Vec::<String>::new());
+    assert!(accepted.dropped.is_empty());
 }
 
 #[test]
@@ -296,4 +296,55 @@ fn training_falls_back_to_input() {
     assert!(!model.supports_training());
     assert!(model.output_is_array(crate::args::Mode::Predict));
     assert!(!model.output_is_array(crate::args::Mode::Train));
+}
+
+#[test]
+fn a_million_mistakes_are_counted_and_not_listed() {
+    let schema = json!({"type": "array", "items": {"type": "integer"}});
+    let found = messages(&schema, &json!(vec!["wrong"; 10_000]));
+    assert_eq!(found.len(), 101);
+    assert_eq!(found[99], r#""wrong" is not of type "integer""#);
+    assert_eq!(found[100], "9900 more problems not listed");
+    assert_eq!(messages(&schema, &json!(vec!["wrong"; 100])).len(), 100);
+    let found = messages(&schema, &json!(vec!["wrong"; 101]));
+    assert_eq!(found[100], "1 more problem not listed");
+}
+
+#[test]
+fn unknown_keys_are_named_up_to_a_number() {
+    let input: serde_json::Map<_, _> = (0..1000)
+        .map(|n| (format!("{n}{}", "x".repeat(1000)), Value::Null))
+        .collect();
+    let schema = schema(&json!({}), &[]);
+    let accepted = schema
+        .accept(&Value::from(input).to_string().into())
+        .unwrap();
+    let said = accepted.dropped.to_string();
+    assert!(said.ends_with("… and 980 more"), "{said}");
+    assert!(said.len() < 3000, "{}", said.len());
+}
+
+#[test]
+fn long_values_are_quoted_from_their_beginning() {
+    let long = format!("[ {} ]", vec!["1 , \"a b\""; 1000].join(" , "));
+    let schema = schema(&json!({"x": {"type": "integer"}}), &[]);
+    let refused = schema
+        .accept(&format!("{{\"x\":{long}}}").into())
+        .unwrap_err();
+    let message = &refused[0].msg;
+    assert!(message.starts_with(r#"[1,"a b",1,"a b","#), "{message}");
+    let expected = format!("… ({} bytes) is not of type \"integer\"", long.len());
+    assert!(message.ends_with(&expected), "{message}");
+}
+
+#[test]
+fn choices_may_be_of_any_type() {
+    let schema = json!({"enum": [1, "a", [1, 2], {"b": null}]});
+    for value in [json!(1.0), json!("a"), json!([1, 2]), json!({"b": null})] {
+        assert_eq!(messages(&schema, &value), [""; 0], "{value}");
+    }
+    for value in [json!(2), json!("b"), json!([1]), json!({}), json!(null)] {
+        assert_eq!(messages(&schema, &value).len(), 1, "{value}");
+    }
+    assert_eq!(messages(&schema, &json!(vec![1; 100_000])).len(), 1);
 }

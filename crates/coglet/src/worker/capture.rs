@@ -82,10 +82,13 @@ struct LineBuffer {
 impl LineBuffer {
     /// The lines that are whole now, as one text.
     fn push(&mut self, bytes: &[u8]) -> Option<String> {
+        // What is there already has no end: progress bars may write a little of a line very often.
+        let newline = bytes.iter().rposition(|byte| *byte == b'\n');
+        let before = self.unfinished.len();
         self.unfinished.extend_from_slice(bytes);
-        let end = match self.unfinished.iter().rposition(|byte| *byte == b'\n') {
-            Some(newline) => newline + 1,
-            None if self.unfinished.len() >= MAX_LINE => self.unfinished.len(),
+        let end = match newline {
+            Some(newline) => before + newline + 1,
+            None if self.unfinished.len() >= MAX_LINE => whole_characters(&self.unfinished),
             None => return None,
         };
         let rest = self.unfinished.split_off(end);
@@ -102,6 +105,24 @@ impl LineBuffer {
         line.push('\n');
         Some(line)
     }
+}
+
+/// How many of the bytes come before a character that is not here as a whole.
+fn whole_characters(bytes: &[u8]) -> usize {
+    for (back, byte) in bytes.iter().rev().take(3).enumerate() {
+        let length = match byte {
+            0x80..=0xbf => continue,
+            0xc0..=0xdf => 2,
+            0xe0..=0xef => 3,
+            0xf0.. => 4,
+            _ => 1,
+        };
+        if length > back + 1 {
+            return bytes.len() - back - 1;
+        }
+        break;
+    }
+    bytes.len()
 }
 
 #[cfg(test)]
@@ -125,6 +146,37 @@ mod tests {
             out.extend(unfinished);
             prop_assert_eq!(out.trim_end_matches('\n'), text.trim_end_matches('\n'));
         }
+    }
+
+    #[test]
+    fn a_line_that_is_given_out_in_pieces_is_cut_between_characters() {
+        for character in ["x", "é", "€", "😀"] {
+            for offset in 0..4 {
+                let mut lines = LineBuffer::default();
+                let text = "y".repeat(offset) + &character.repeat(MAX_LINE);
+                let mut out = String::new();
+                for piece in text.as_bytes().chunks(MAX_LINE / 2 + 1) {
+                    out.extend(lines.push(piece));
+                }
+                out.extend(lines.finish());
+                assert!(out.trim_end() == text, "{character} {offset}");
+            }
+        }
+        assert_eq!(whole_characters(b""), 0);
+        assert_eq!(whole_characters(b"a\xff"), 1);
+        assert_eq!(whole_characters(b"\x80\x80\x80\x80\x80"), 5);
+    }
+
+    #[test]
+    fn a_line_in_many_pieces_is_not_searched_again_and_again() {
+        let mut lines = LineBuffer::default();
+        let began = std::time::Instant::now();
+        for _ in 0..MAX_LINE - 1 {
+            assert_eq!(lines.push(b"x"), None);
+        }
+        assert_eq!(lines.push(b"\n").map(|line| line.len()), Some(MAX_LINE));
+        // Searching all of it each time would take minutes.
+        assert!(began.elapsed() < std::time::Duration::from_secs(10));
     }
 
     #[test]

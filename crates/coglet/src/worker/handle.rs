@@ -37,6 +37,9 @@ pub(crate) struct Worker {
 #[derive(Debug, Default)]
 struct Probe {
     seq: u64,
+    /// The worker has not answered yet. It is not asked again before: a check that hangs is begun once.
+    is_open: bool,
+    /// Those that have given up are still in it.
     waiting: Vec<oneshot::Sender<Result<(), String>>>,
 }
 
@@ -137,16 +140,14 @@ impl Worker {
         match tokio::time::timeout(Self::PROBE_TIMEOUT, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err("Worker crashed".into()),
-            Err(_) => {
-                *lock(&self.probe) = Probe::default();
-                Err("healthcheck timed out".into())
-            }
+            Err(_) => Err("healthcheck timed out".into()),
         }
     }
 
     pub(super) fn health_answer(&self, seq: u64, result: &Result<(), String>) {
         let mut probe = lock(&self.probe);
         if probe.seq == seq {
+            probe.is_open = false;
             for waiting in std::mem::take(&mut probe.waiting) {
                 // A client that has left does not matter.
                 let _ = waiting.send(result.clone());
@@ -162,10 +163,12 @@ impl Worker {
     fn join_probe(&self) -> oneshot::Receiver<Result<(), String>> {
         let (sender, receiver) = oneshot::channel();
         let mut probe = lock(&self.probe);
-        if probe.waiting.is_empty() {
+        if !probe.is_open {
             probe.seq = self.next_probe.fetch_add(1, Ordering::Relaxed);
+            probe.is_open = true;
             self.send(&ToWorker::Healthcheck { seq: probe.seq });
         }
+        probe.waiting.retain(|waiting| !waiting.is_closed());
         probe.waiting.push(sender);
         receiver
     }

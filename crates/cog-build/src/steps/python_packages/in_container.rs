@@ -4,9 +4,13 @@ use std::path::{Path, PathBuf};
 
 use cog_image::Layer;
 use cog_python::requirements::Requirements;
-use cog_python::uv::{Target, Uv, UvError, install_arguments, resolve_arguments};
+use cog_python::resolution::Resolution;
+use cog_python::tree::Tree;
+use cog_python::uv::{
+    Context, Staged, Target, Uv, UvError, install_arguments, passed_on, prerelease_arguments,
+    resolve_arguments,
+};
 
-use super::resolution::{self, Resolution};
 use super::{Staging, target};
 use crate::container::{Job, Mount};
 use crate::error::{BuildError, Result};
@@ -15,50 +19,63 @@ use crate::workshop::Workshop;
 
 /// Where the staging folder is in a container that builds.
 const WORK_DIR: &str = "/tmp/cog-build";
+const ANSWER: &str = "pylock.toml";
 const CACHE_DIR: &str = "/tmp/cog-build-cache";
 const UV_PROGRAM: &str = "/tmp/cog-build-uv";
+
+/// Where the files of the project are in it.
+pub(super) fn artifacts() -> PathBuf {
+    Path::new(WORK_DIR).join("artifacts")
+}
 
 /// Resolves `requirements` over the layers `below`. What had to be built for it is kept for [`install`].
 pub(super) fn resolve(
     workshop: &Workshop<'_>,
-    uv: &Uv,
+    uv: &Uv<'_>,
     interpreter: &str,
     target: &Target,
     requirements: &Requirements,
     below: &[Layer],
 ) -> Result<Resolution> {
     let staging = Staging::new(workshop, requirements)?;
-    let artifacts = Path::new(WORK_DIR).join("artifacts");
-    let input = resolution::input(requirements, &target.python, &artifacts);
-    fs_err::write(staging.input(), input)?;
-    let script = format!(
-        "{UV_PROGRAM} {} --python {interpreter} requirements.in --output-file pins.txt >/dev/null\n",
+    let artifacts = artifacts();
+    let wanted = staging.wanted(requirements);
+    let input = wanted.write_input(&target.python, &artifacts)?;
+    let arguments = [
         resolve_arguments().join(" "),
+        prerelease_arguments(requirements).join(" "),
+    ];
+    let script = format!(
+        "{UV_PROGRAM} {} --python {interpreter} {input} --output-file {ANSWER} >/dev/null\n",
+        arguments.join(" "),
     );
     let cache = build_cache(workshop, target, requirements);
-    run(workshop, uv, &staging, &cache, &script, below)?;
-    let pins = fs_err::read_to_string(staging.pins())?;
-    Ok(Resolution::new(&pins, &artifacts))
+    run(workshop, uv, &staging, &wanted, &cache, &script, below)?;
+    // Code of packages ran there.
+    let answer = Tree::open(staging.root())?.text(Path::new(ANSWER))?;
+    let answer = answer.unwrap_or_default();
+    Ok(wanted.read_answer(&answer, &artifacts)?)
 }
 
 /// Installs what is locked into the prefix of `staging`. The layers `below` stay as they are.
 pub(super) fn install(
     workshop: &Workshop<'_>,
-    uv: &Uv,
+    uv: &Uv<'_>,
     step: &PythonPackages,
     staging: &Staging,
     below: &[Layer],
 ) -> Result<()> {
-    let artifacts = Path::new(WORK_DIR).join("artifacts");
-    fs_err::write(staging.pins(), step.python.resolution.text(&artifacts))?;
+    let artifacts = artifacts();
+    let wanted = staging.wanted(&step.python.requirements);
+    let pins = wanted.write_pins(&step.python.resolution, &artifacts)?;
     let script = format!(
-        "{UV_PROGRAM} {} --python {} --prefix {WORK_DIR}/prefix -r pins.txt\n\
+        "{UV_PROGRAM} {} --python {} --prefix {WORK_DIR}/prefix -r {pins}\n\
          chmod -R a+rX {WORK_DIR}/prefix\n",
         install_arguments().join(" "),
         step.interpreter.path,
     );
     let cache = build_cache(workshop, &target(step), &step.python.requirements);
-    run(workshop, uv, staging, &cache, &script, below)?;
+    run(workshop, uv, staging, &wanted, &cache, &script, below)?;
     // What was built is installed now, and the layers are remembered.
     Ok(fs_err::remove_dir_all(cache)?)
 }
@@ -69,31 +86,35 @@ fn build_cache(workshop: &Workshop<'_>, target: &Target, requirements: &Requirem
         .field("requirements", requirements.text())
         .field("python", &target.python)
         .field("platform", target.platform.as_deref().unwrap_or_default());
-    let artifacts = requirements.artifacts.iter().map(|one| &one.sha256);
-    let name = list(key, "artifact", artifacts).finish().to_string();
+    let name = list(key, "artifact", requirements.content())
+        .finish()
+        .to_string();
     workshop.store.root().join("uv").join("builds").join(name)
 }
 
 fn run(
     workshop: &Workshop<'_>,
-    uv: &Uv,
+    uv: &Uv<'_>,
     staging: &Staging,
+    wanted: &Staged<'_>,
     cache: &Path,
     script: &str,
     below: &[Layer],
 ) -> Result<()> {
     fs_err::create_dir_all(cache)?;
     let script = format!("set -e\ncd {WORK_DIR}\n{script}");
+    let own = [
+        ("HOME", "/root"),
+        ("UV_CACHE_DIR", CACHE_DIR),
+        ("UV_PYTHON_DOWNLOADS", "never"),
+        ("NO_COLOR", "1"),
+        ("UV_NO_PROGRESS", "1"),
+    ];
+    let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let job = Job {
         title: "building Python packages from source".to_owned(),
         arguments: ["/bin/sh", "-c", &script].map(str::to_owned).to_vec(),
-        environment: vec![
-            ("HOME".into(), "/root".into()),
-            ("UV_CACHE_DIR".into(), CACHE_DIR.into()),
-            ("UV_PYTHON_DOWNLOADS".into(), "never".into()),
-            ("NO_COLOR".into(), "1".into()),
-            ("UV_NO_PROGRESS".into(), "1".into()),
-        ],
+        environment: passed_on().into_iter().chain(own).collect(),
         working_dir: "/".to_owned(),
         mounts: vec![
             Mount::writable(staging.root(), WORK_DIR),
@@ -101,14 +122,17 @@ fn run(
             Mount::read_only(uv.program(), UV_PROGRAM),
         ],
     };
-    workshop.run_container(below, &job).map_err(explain)?;
+    let ran = workshop.run_container(below, &job);
+    ran.map_err(|error| explain(error, &wanted.context()))?;
     Ok(())
 }
 
 /// The container's failure in the terms of uv's.
-fn explain(error: BuildError) -> BuildError {
+fn explain(error: BuildError, context: &Context<'_>) -> BuildError {
     match error {
-        BuildError::CommandFailed { output, .. } => UvError::installing(&output.join("\n")).into(),
+        BuildError::CommandFailed { output, .. } => {
+            UvError::resolving(&output.join("\n"), context).into()
+        }
         other => other,
     }
 }

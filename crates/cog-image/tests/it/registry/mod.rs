@@ -2,6 +2,7 @@
 
 mod auth;
 mod debian;
+mod lookup;
 mod transfer;
 
 use std::time::Duration;
@@ -22,11 +23,11 @@ fn client_with(keychain: Keychain) -> Client {
     .unwrap()
 }
 
-fn client() -> Client {
+pub(crate) fn client() -> Client {
     client_with(Keychain::empty())
 }
 
-fn run<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -50,7 +51,7 @@ fn pull(store: &Store, server: &Server, name: &str) -> cog_image::Result<StoredI
 }
 
 /// An image with a layer of half a megabyte, and content that serves it as `a/b:1`.
-fn large_image() -> (TestStore, StoredImage, Content) {
+pub(crate) fn large_image() -> (TestStore, StoredImage, Content) {
     let store = test_store();
     let layer = file("weights", noise(500_000, 7));
     let layer = store
@@ -64,7 +65,7 @@ fn large_image() -> (TestStore, StoredImage, Content) {
     (store, image, content)
 }
 
-fn is_layer(request: &Request, image: &StoredImage) -> bool {
+pub(crate) fn is_layer(request: &Request, image: &StoredImage) -> bool {
     request
         .path
         .contains(&image.layers[0].blob.digest.to_string())

@@ -1,0 +1,211 @@
+//! Content that is not here but in a registry.
+//!
+//! **Invariant:** whoever asks the store for a blob that a registry is known to have gets it: `open_blob`
+//! fetches. [`Store::fetch`] for many blobs at once only makes that quicker.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use super::{Store, StoredImage};
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::manifest::{Descriptor, Platform};
+use crate::reference::ImageRef;
+use crate::registry::{Client, ClientOptions, Lookup, Memory, Progress};
+
+/// What a store does when it needs a registry.
+#[derive(Clone, Default)]
+pub struct StoreOptions {
+    /// How to reach registries; `None`: as the environment says
+    /// ([`ClientOptions::from_environment`]), which is read when the first one is needed.
+    pub registries: Option<ClientOptions>,
+    /// Learns of transfers into the store.
+    pub observer: Option<Observer>,
+}
+
+/// Receives [`Transfer`]s, possibly from several threads.
+pub type Observer = Arc<dyn Fn(Transfer) + Send + Sync>;
+
+/// What happens while blobs are fetched, all that are fetched together in sum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Transfer {
+    /// It begins.
+    Started {
+        /// How many blobs are missing.
+        blobs: usize,
+        /// Their bytes.
+        bytes: u64,
+    },
+    /// Bytes have come.
+    Advanced {
+        /// How many are here; fewer than before if a blob had to start over.
+        done: u64,
+        /// How many there will be.
+        total: u64,
+    },
+    /// It has ended, whether well or not.
+    Ended,
+}
+
+impl fmt::Debug for StoreOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreOptions")
+            .field("registries", &self.registries)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The store's way to registries.
+#[derive(Debug)]
+pub(super) struct Remote {
+    options: StoreOptions,
+    client: OnceLock<Client>,
+}
+
+impl Remote {
+    pub(super) fn new(options: StoreOptions) -> Self {
+        Self {
+            options,
+            client: OnceLock::new(),
+        }
+    }
+
+    fn client(&self) -> Result<&Client> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let options = match &self.options.registries {
+            Some(options) => options.clone(),
+            None => ClientOptions::from_environment()?,
+        };
+        let client = Client::new(options)?;
+        Ok(self.client.get_or_init(|| client))
+    }
+}
+
+impl Store {
+    /// Fetches those of `blobs` that are not here, several at a time, from registries that are known to
+    /// have them.
+    pub fn fetch<'a>(&self, blobs: impl IntoIterator<Item = &'a Descriptor>) -> Result<()> {
+        let mut seen = HashSet::new();
+        let missing: Vec<Descriptor> = blobs
+            .into_iter()
+            .filter(|blob| seen.insert(blob.digest) && !self.has_blob(blob))
+            .cloned()
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        if let Some(blob) = missing.iter().find(|blob| !self.is_remote(&blob.digest)) {
+            return Err(Error::MissingBlob {
+                digest: blob.digest,
+            });
+        }
+        let client = self.remote().client()?;
+        let sum = Sum::begin(self.remote().options.observer.as_ref(), &missing);
+        let progress = |progress| sum.advance(progress);
+        block_on(|| client.fetch_blobs(self, &missing, &progress))?
+    }
+
+    /// Whether a registry is known that has the blob.
+    pub(crate) fn is_remote(&self, digest: &Digest) -> bool {
+        self.origins(digest)
+            .is_ok_and(|origins| !origins.is_empty())
+    }
+
+    /// Looks for `reference` in its registry: see [`Client::lookup`].
+    pub fn lookup(
+        &self,
+        reference: &ImageRef,
+        platform: &Platform,
+        memory: Memory,
+    ) -> Result<Lookup> {
+        let _lease = self.lease()?;
+        let client = self.remote().client()?;
+        block_on(|| client.lookup(self, reference, platform, memory))?
+    }
+
+    /// Pulls the image `reference` with all its layers and stores it under its familiar name.
+    pub fn pull(&self, reference: &ImageRef, platform: &Platform) -> Result<StoredImage> {
+        let _lease = self.lease()?;
+        let client = self.remote().client()?;
+        let image = block_on(|| client.resolve(self, reference, platform))??;
+        self.fetch(image.layers.iter().map(|layer| &layer.blob))?;
+        self.name_remote(reference, platform, &image)
+    }
+
+    fn remote(&self) -> &Remote {
+        &self.inner.remote
+    }
+}
+
+/// Sums up what many parallel downloads tell.
+struct Sum<'a> {
+    observer: Option<&'a Observer>,
+    total: u64,
+    /// Bytes that are here, for each blob.
+    done: Mutex<HashMap<Digest, u64>>,
+}
+
+impl<'a> Sum<'a> {
+    fn begin(observer: Option<&'a Observer>, blobs: &[Descriptor]) -> Self {
+        let sum = Self {
+            observer,
+            total: blobs.iter().map(|blob| blob.size).sum(),
+            done: Mutex::default(),
+        };
+        sum.tell(Transfer::Started {
+            blobs: blobs.len(),
+            bytes: sum.total,
+        });
+        sum
+    }
+
+    fn advance(&self, progress: Progress) {
+        let Progress::Advanced { digest, done } = progress else {
+            return;
+        };
+        let done = {
+            let mut parts = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+            parts.insert(digest, done);
+            parts.values().sum()
+        };
+        let total = self.total;
+        self.tell(Transfer::Advanced { done, total });
+    }
+
+    fn tell(&self, transfer: Transfer) {
+        if let Some(observer) = self.observer {
+            observer(transfer);
+        }
+    }
+}
+
+impl Drop for Sum<'_> {
+    fn drop(&mut self) {
+        self.tell(Transfer::Ended);
+    }
+}
+
+/// Runs the future that `begin` gives to its end. In a thread of its own, because the caller's may belong
+/// to a runtime, which must not be blocked by another one.
+fn block_on<T: Send, F: Future<Output = T>>(begin: impl FnOnce() -> F + Send) -> Result<T> {
+    std::thread::scope(|scope| {
+        let run = || -> std::io::Result<T> {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()?;
+            let output = runtime.block_on(begin());
+            // A name that takes for ever to resolve must not hold us.
+            runtime.shutdown_background();
+            Ok(output)
+        };
+        match scope.spawn(run).join() {
+            Ok(output) => Ok(output?),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}

@@ -1,0 +1,106 @@
+//! Layers put together for a container.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::Store;
+use super::leases::{Held, Lease};
+use crate::error::Result;
+use crate::layer::Layer;
+use crate::layer::overlay::{self, Mark};
+
+/// The unpacked layers of one root file system, kept from pruning for as long as the value lives.
+#[derive(Debug)]
+pub struct Rootfs {
+    layers: Vec<PathBuf>,
+    _lease: Lease,
+}
+
+impl Rootfs {
+    /// The directories, lowest first, none twice, as an overlay mount takes them. See
+    /// [`Store::snapshot`] for what is in them.
+    pub fn layers(&self) -> &[PathBuf] {
+        &self.layers
+    }
+
+    /// What is at `path` (relative, in the image), as a mount would show it: deletions count. No link is
+    /// followed; where one is on the way, there is nothing.
+    pub fn find(&self, path: impl AsRef<Path>) -> Option<PathBuf> {
+        for layer in self.layers.iter().rev() {
+            match look(layer, path.as_ref()) {
+                Seen::Here(path) => return Some(path),
+                Seen::Hidden => return None,
+                Seen::Nothing => {}
+            }
+        }
+        None
+    }
+}
+
+/// What one layer says about a path.
+enum Seen {
+    Here(PathBuf),
+    /// It is deleted, or something else is in its place.
+    Hidden,
+    Nothing,
+}
+
+fn look(layer: &Path, path: &Path) -> Seen {
+    let mut here = layer.to_owned();
+    let mut is_opaque = false;
+    let mut components = path.components().peekable();
+    while let Some(component) = components.next() {
+        let Component::Normal(name) = component else {
+            return Seen::Hidden;
+        };
+        here.push(name);
+        let Ok(metadata) = here.symlink_metadata() else {
+            return if is_opaque {
+                Seen::Hidden
+            } else {
+                Seen::Nothing
+            };
+        };
+        match overlay::mark(&here, &metadata) {
+            Ok(Mark::Whiteout) => return Seen::Hidden,
+            Ok(Mark::Opaque) => is_opaque = true,
+            _ => {}
+        }
+        if components.peek().is_some() && !metadata.is_dir() {
+            return Seen::Hidden;
+        }
+    }
+    Seen::Here(here)
+}
+
+impl Store {
+    /// Puts `layers`, lowest first, together. What is in a registry is fetched, several blobs at a time;
+    /// what is packed is unpacked.
+    pub fn rootfs(&self, layers: &[Layer]) -> Result<Rootfs> {
+        // Pruning between the lease and the look would take what is being looked at.
+        let _working = self.lease()?;
+        let layers = distinct(layers);
+        let lease = self.hold(&Held::snapshots(&layers))?;
+        let packed = layers
+            .iter()
+            .filter(|layer| !self.has_snapshot(&layer.diff_id));
+        self.fetch(packed.map(|layer| &layer.blob))?;
+        let paths = layers.iter().map(|layer| self.snapshot(layer));
+        Ok(Rootfs {
+            layers: paths.collect::<Result<_>>()?,
+            _lease: lease,
+        })
+    }
+}
+
+/// `layers` without those that come again further up: an overlay takes no directory twice. The highest of
+/// equal layers hides all of the lower ones, and also what lies between them, so it is the one to keep.
+fn distinct<'a>(layers: &'a [Layer]) -> Vec<&'a Layer> {
+    let mut seen = std::collections::HashSet::new();
+    let mut kept: Vec<&'a Layer> = layers
+        .iter()
+        .rev()
+        .filter(|layer| seen.insert(layer.diff_id))
+        .collect();
+    kept.reverse();
+    kept
+}

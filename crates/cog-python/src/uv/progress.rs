@@ -1,0 +1,190 @@
+//! What uv does at the moment, from the lines that it prints.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// Something to tell while uv works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Progress<'a> {
+    /// Worth telling once, such as that uv itself is installed first.
+    Notice(&'a str),
+    /// A line that uv printed: something begins, is done, or is odd.
+    Line(&'a str),
+    /// It has printed nothing for a while and still works. Told about every second.
+    Waiting(&'a Waiting),
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// What uv does, such as `downloading torch (797.3MiB)`.
+    pub activity: String,
+    /// Since it was started.
+    pub elapsed: Duration,
+    /// Bytes it has written to disk, where the system tells.
+    pub written: Option<u64>,
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} ({} s", self.activity, self.elapsed.as_secs())?;
+        match self.written {
+            Some(bytes) if bytes >= MEGABYTE => {
+                write!(formatter, ", {} MB written)", bytes / MEGABYTE)
+            }
+            _ => write!(formatter, ")"),
+        }
+    }
+}
+
+const MEGABYTE: u64 = 1_000_000;
+
+/// Receives progress.
+pub type Observer<'a> = &'a dyn Fn(Progress<'_>);
+
+/// Downloads and builds that an activity names; the others are counted.
+const NAMED: usize = 2;
+
+/// What uv has begun and not finished.
+#[derive(Debug)]
+pub(super) struct Activity {
+    /// What it does when nothing is said.
+    idle: String,
+    /// Names, with sizes where they are told.
+    downloads: BTreeMap<String, String>,
+    builds: BTreeMap<String, String>,
+}
+
+impl Activity {
+    pub(super) fn new(idle: &str) -> Self {
+        Self {
+            idle: idle.to_owned(),
+            downloads: BTreeMap::new(),
+            builds: BTreeMap::new(),
+        }
+    }
+
+    /// Learns from a line, and says whether a person wants to see it.
+    pub(super) fn learn(&mut self, line: &str) -> bool {
+        let line = line.trim();
+        let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let name = rest.split(" (").next().unwrap_or_default().to_owned();
+        match verb {
+            "Downloading" => {
+                self.downloads.insert(name, rest.to_owned());
+            }
+            "Downloaded" => {
+                self.downloads.remove(&name);
+            }
+            "Building" | "Updating" => {
+                self.builds.insert(name, rest.to_owned());
+            }
+            "Built" | "Updated" => {
+                self.builds.remove(&name);
+            }
+            "Prepared" => {
+                self.downloads.clear();
+                self.builds.clear();
+                "writing packages".clone_into(&mut self.idle);
+            }
+            "Resolved" | "Installed" | "warning:" => {}
+            _ => return false,
+        }
+        true
+    }
+
+    /// In words.
+    pub(super) fn describe(&self) -> String {
+        for (verb, things) in [("downloading", &self.downloads), ("building", &self.builds)] {
+            if things.is_empty() {
+                continue;
+            }
+            let named: Vec<&str> = things.values().take(NAMED).map(String::as_str).collect();
+            let more = things.len() - named.len();
+            let named = named.join(", ");
+            return match more {
+                0 => format!("{verb} {named}"),
+                _ => format!("{verb} {named} and {more} more"),
+            };
+        }
+        self.idle.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_activity_is_what_has_begun_and_not_ended() {
+        let mut activity = Activity::new("resolving Python packages");
+        assert_eq!(activity.describe(), "resolving Python packages");
+        let steps = [
+            (
+                "Resolved 4 packages in 2ms",
+                "resolving Python packages",
+                true,
+            ),
+            (
+                "Using CPython 3.11.7 interpreter at: /p",
+                "resolving Python packages",
+                false,
+            ),
+            ("   Building docopt==0.6.2", "building docopt==0.6.2", true),
+            (
+                "Downloading torch (797.3MiB)",
+                "downloading torch (797.3MiB)",
+                true,
+            ),
+            (
+                "Downloading b (1.0MiB)",
+                "downloading b (1.0MiB), torch (797.3MiB)",
+                true,
+            ),
+            (
+                "Downloading c (1.0MiB)",
+                "downloading b (1.0MiB), c (1.0MiB) and 1 more",
+                true,
+            ),
+            (
+                " Downloaded b",
+                "downloading c (1.0MiB), torch (797.3MiB)",
+                true,
+            ),
+            (" Downloaded c", "downloading torch (797.3MiB)", true),
+            (" Downloaded torch", "building docopt==0.6.2", true),
+            (
+                "      Built docopt==0.6.2",
+                "resolving Python packages",
+                true,
+            ),
+            ("Prepared 3 packages in 2.27s", "writing packages", true),
+            (" + torch==2.3.1", "writing packages", false),
+            ("warning: odd", "writing packages", true),
+            ("", "writing packages", false),
+        ];
+        for (line, expected, shown) in steps {
+            assert_eq!(activity.learn(line), shown, "{line}");
+            assert_eq!(activity.describe(), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn waiting_is_told_in_one_line() {
+        let waiting = |written| Waiting {
+            activity: "downloading torch (797.3MiB)".to_owned(),
+            elapsed: Duration::from_millis(12_900),
+            written,
+        };
+        assert_eq!(
+            waiting(None).to_string(),
+            "downloading torch (797.3MiB) (12 s)"
+        );
+        assert_eq!(
+            waiting(Some(512_400_000)).to_string(),
+            "downloading torch (797.3MiB) (12 s, 512 MB written)"
+        );
+    }
+}

@@ -1,0 +1,177 @@
+//! What of the caller's surroundings reaches uv: where it may look and whom it may trust, but nothing that would change
+//! what it chooses or where it writes.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Variables that would make uv resolve for, install into, or leave out checks of something of the caller's.
+const FOREIGN_SETTINGS: [&str; 20] = [
+    "VIRTUAL_ENV",
+    "CONDA_PREFIX",
+    "PYTHONPATH",
+    "PYTHONHOME",
+    "UV_PYTHON",
+    "UV_SYSTEM_PYTHON",
+    "UV_BREAK_SYSTEM_PACKAGES",
+    "UV_PROJECT",
+    "UV_WORKING_DIR",
+    "UV_REQUIRE_HASHES",
+    "UV_NO_VERIFY_HASHES",
+    "UV_COMPILE_BYTECODE",
+    "UV_CONSTRAINT",
+    "UV_OVERRIDE",
+    "UV_RESOLUTION",
+    "UV_PRERELEASE",
+    "UV_TORCH_BACKEND",
+    "UV_PREVIEW",
+    "UV_NO_CACHE",
+    "FORCE_COLOR",
+];
+
+/// Names of files and folders: the caller may mean them from where it is, but uv runs elsewhere.
+const PATHS: [&str; 3] = ["SSL_CERT_FILE", "SSL_CERT_DIR", "SSL_CLIENT_CERT"];
+
+const CACHE: &str = "UV_CACHE_DIR";
+
+/// Where uv keeps what it downloads: where the user says, else below `cache_dir`, on the file system that packages are
+/// installed on, so that they need not be copied.
+pub(super) fn cache(cache_dir: &Path) -> PathBuf {
+    let chosen = variable(CACHE).map(PathBuf::from);
+    let folder = chosen.unwrap_or_else(|| cache_dir.join("uv").join("cache"));
+    std::path::absolute(&folder).unwrap_or(folder)
+}
+
+/// Gives `command` all that it needs of the surroundings, and takes away the rest.
+pub(super) fn set(command: &mut Command, cache: &Path) {
+    for name in FOREIGN_SETTINGS {
+        command.env_remove(name);
+    }
+    for name in PATHS {
+        if let Some(value) = variable(name)
+            && let Ok(absolute) = std::path::absolute(&value)
+        {
+            command.env(name, absolute);
+        }
+    }
+    command
+        .env(CACHE, cache)
+        .env("UV_PYTHON_DOWNLOADS", "never")
+        .env("NO_COLOR", "1")
+        .env("UV_NO_PROGRESS", "1");
+    for (name, value) in trust() {
+        command.env(name, value);
+    }
+    if let Some(index) = index_of_pip() {
+        command.env("UV_DEFAULT_INDEX", index);
+    }
+}
+
+/// The variables that uv needs where it runs in a container, which does not see those of the caller: proxies, indexes
+/// and what belongs to them.
+pub fn passed_on() -> Vec<(String, String)> {
+    let mut all: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, value)| is_about_the_network(name) && !value.is_empty())
+        .collect();
+    if let Some(index) = index_of_pip().and_then(|index| index.into_string().ok()) {
+        all.push(("UV_DEFAULT_INDEX".to_owned(), index));
+    }
+    all.sort();
+    all
+}
+
+fn is_about_the_network(name: &str) -> bool {
+    const EXACT: [&str; 6] = [
+        "UV_DEFAULT_INDEX",
+        "UV_EXTRA_INDEX_URL",
+        "UV_INSECURE_HOST",
+        "UV_NO_INDEX",
+        "UV_CONCURRENT_DOWNLOADS",
+        "UV_REQUEST_TIMEOUT",
+    ];
+    const PROXIES: [&str; 4] = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];
+    EXACT.contains(&name)
+        || name.starts_with("UV_HTTP_")
+        || (name.starts_with("UV_INDEX") && name != "UV_INDEX_STRATEGY")
+        || PROXIES.contains(&&*name.to_ascii_lowercase())
+}
+
+/// pip's index, where uv is told none.
+fn index_of_pip() -> Option<OsString> {
+    let told = variable("UV_DEFAULT_INDEX").or_else(|| variable("UV_INDEX_URL"));
+    match told {
+        Some(_) => None,
+        None => variable("PIP_INDEX_URL"),
+    }
+}
+
+/// Where Linux distributions have the certificates that they trust.
+const BUNDLES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// Makes uv trust what the system trusts, and not its own list, unless the user chose. A system without certificates
+/// is left with that list. `SSL_CERT_FILE` and `SSL_CERT_DIR` count in any case.
+fn trust() -> Vec<(&'static str, &'static str)> {
+    // The second is the name that versions before 0.11 know.
+    const NAMES: [&str; 2] = ["UV_SYSTEM_CERTS", "UV_NATIVE_TLS"];
+    let chosen = NAMES.iter().any(|name| variable(name).is_some());
+    let there = BUNDLES.iter().any(|bundle| Path::new(bundle).is_file());
+    if chosen || !there {
+        return Vec::new();
+    }
+    NAMES.into_iter().map(|name| (name, "true")).collect()
+}
+
+/// A variable that is set to something.
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_network_is_passed_on_and_nothing_else() {
+        for name in [
+            "HTTPS_PROXY",
+            "https_proxy",
+            "NO_PROXY",
+            "UV_INDEX",
+            "UV_INDEX_PRIVATE_PASSWORD",
+            "UV_HTTP_TIMEOUT",
+            "UV_DEFAULT_INDEX",
+        ] {
+            assert!(is_about_the_network(name), "{name}");
+        }
+        for name in [
+            "UV_CACHE_DIR",
+            "UV_INDEX_STRATEGY",
+            "UV_PYTHON",
+            "HOME",
+            "PATH",
+            "AWS_KEY",
+        ] {
+            assert!(!is_about_the_network(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_cache_is_in_the_store_and_absolute() {
+        let mut command = Command::new("x");
+        // No test sets this variable, and whoever runs the tests may have.
+        if variable(CACHE).is_none() {
+            set(&mut command, &cache(Path::new("/store")));
+            let value = command.get_envs().find(|(name, _)| *name == CACHE);
+            assert_eq!(value.unwrap().1.unwrap(), "/store/uv/cache");
+            assert!(cache(Path::new("relative")).is_absolute());
+        }
+        let removed = command.get_envs().filter(|(_, value)| value.is_none());
+        assert!(removed.count() <= FOREIGN_SETTINGS.len());
+    }
+}
