@@ -242,7 +242,7 @@ fn attribute(option: MountOption) -> u64 {
     }
 }
 
-fn set_attributes(tree: &OwnedFd, attributes: u64) -> io::Result<()> {
+pub(super) fn set_attributes(tree: &OwnedFd, attributes: u64) -> io::Result<()> {
     let attributes = libc::mount_attr {
         attr_set: attributes,
         attr_clr: 0,
