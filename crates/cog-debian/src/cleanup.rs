@@ -47,7 +47,8 @@ const REMOVED: [&str; 18] = [
 
 /// Directories of which [`clean_layer`] keeps the directories alone: programs expect them, and what is written there
 /// during an installation is of no use. Font caches have times in them that layers change.
-const FILES_REMOVED: [&str; 6] = [
+const FILES_REMOVED: [&str; 7] = [
+    "run",
     "tmp",
     "var/cache/fontconfig",
     "var/cache/ldconfig",
@@ -104,9 +105,8 @@ pub fn clean_layer(upper: &Path) -> io::Result<()> {
 
 fn settle(root: &Folder) -> io::Result<()> {
     // A system gets its own identity when it starts.
-    for path in ["etc/machine-id", "var/lib/dbus/machine-id"] {
-        root.rewrite(path, |_| Vec::new())?;
-    }
+    root.rewrite("etc/machine-id", |_| Vec::new())?;
+    root.remove("var/lib/dbus/machine-id")?;
     match root.enter("usr")? {
         Some(programs) => programs.each_file(&mut settle_byte_code),
         None => Ok(()),
@@ -189,6 +189,8 @@ mod tests {
             ("var/cache/fontconfig/x.cache-9", false),
             ("var/lib/dpkg/status", true),
             ("var/lib/dpkg/status-old", false),
+            ("var/lib/dbus/machine-id", false),
+            ("run/adduser", false),
             ("var/lib/server/data", true),
         ] {
             folder.write(path, "PYTHON", 0o640).unwrap();

@@ -25,12 +25,14 @@ const SHARED: &str = "/tmp/.cog-apt";
 /// Of what a container writes for us; a list of all packages has some 2 MiB.
 const MAX_NOTE: u64 = 32 * 1024 * 1024;
 
-/// One user exists in the container, so the package manager cannot become another one to download.
+/// One user exists in the container, so the package manager cannot become another one to download. What it made of the
+/// package lists is kept for the second container: making it takes longer than all else but unpacking.
 const OPTIONS: &str = r#"set -e
 shared=/tmp/.cog-apt
 options="-o APT::Sandbox::User=root -o Dpkg::Use-Pty=0 -o Acquire::Retries=3"
 options="$options -o Acquire::https::CaInfo=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}"
 options="$options -o Dir::Cache::archives=$shared/archives -o APT::Keep-Downloaded-Packages=true"
+options="$options -o Dir::Cache::pkgcache=$shared/index -o Dir::Cache::srcpkgcache=$shared/sources"
 mkdir -p /var/lib/apt/lists/partial
 "#;
 
