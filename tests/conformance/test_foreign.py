@@ -172,3 +172,15 @@ def test_private_places(serve: Serve) -> None:
     server = serve("foreign.py:Places", wrapper=("sh", "-c", 'umask 000 && exec "$@"', "sh"))
     modes = server.output(file="data:text/plain,x", text="x" * 3_000_000)
     assert modes == {"input": "0o600", "directory": "0o700", "scratch": "0o700", "root": "0o700", "spill": "0o700"}
+
+
+def test_section_14_child_that_prints_for_ever(serve: Serve) -> None:
+    server = serve("foreign.py:Floods")
+    assert server.output(how="flood") == "fine"
+    for _ in range(3):
+        asked = time.monotonic()
+        assert server.status() == "READY"
+        assert server.output() == "fine"
+        assert time.monotonic() - asked < 10
+    assert server.post("/shutdown").expect(200) == {}
+    assert server.until_exit() == 0

@@ -16,7 +16,7 @@ import traceback
 
 from server import Failure, Skip, coglet_binary
 
-SCENARIOS = ["kills", "behaviours", "several", "stopped", "full", "hooks", "slow", "crowd", "bodies"]
+SCENARIOS = ["kills", "behaviours", "several", "stopped", "full", "hooks", "slow", "crowd", "bodies", "floods"]
 
 
 def main() -> int:

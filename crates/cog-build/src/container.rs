@@ -123,7 +123,7 @@ impl Upper {
 
 /// Where containers see the certificates that the host trusts. Not in the usual place: packages
 /// that install certificates replace the file there.
-const HOST_BUNDLE: &str = "/tmp/.cog-host-certificates.crt";
+pub(crate) const HOST_BUNDLE: &str = "/tmp/.cog-host-certificates.crt";
 
 /// Variables that make programs trust [`HOST_BUNDLE`].
 const BUNDLE_VARIABLES: [&str; 5] = [

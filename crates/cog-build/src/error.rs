@@ -7,6 +7,7 @@ use cog_errors::Hint;
 use crate::certificate::CertificateError;
 use crate::command::CommandError;
 use crate::context::ContextError;
+use crate::sdk_source::SdkSourceError;
 use crate::secrets::SecretError;
 use crate::steps::system_packages::MissingPackage;
 use cog_debian::DebianError;
@@ -57,6 +58,9 @@ pub enum BuildError {
     /// The project's files cannot be collected.
     #[error(transparent)]
     Context(#[from] ContextError),
+    /// `COG_SDK_WHEEL`, `COGLET_WHEEL` or `build.sdk_version` is a mistake.
+    #[error(transparent)]
+    SdkSource(#[from] SdkSourceError),
     /// The model's interface cannot be read from its source.
     #[error(transparent)]
     Schema(#[from] cog_schema::SchemaError),
@@ -193,6 +197,7 @@ impl Hint for BuildError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Config(error) => return error.hint(),
+            Self::SdkSource(error) => return error.hint(),
             Self::Image(error) => return error.hint(),
             Self::Uv(error) => return error.hint(),
             Self::Debian(error) => return error.hint(),

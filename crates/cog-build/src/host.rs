@@ -52,11 +52,9 @@ pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
         .field("version", &python.version)
         .field("requirements", requirements.text())
         .field("sdk", crate::sdk::digest());
-    let artifacts = requirements
-        .artifacts
-        .iter()
-        .map(|artifact| &artifact.sha256);
-    let name = list(key, "artifact", artifacts).finish().to_string();
+    let name = list(key, "artifact", requirements.content())
+        .finish()
+        .to_string();
     let environments = request.store.root().join("environments");
     let path = environments.join(&name);
     let environment = HostEnvironment {

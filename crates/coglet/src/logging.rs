@@ -25,6 +25,8 @@ static USER_LINES: OnceLock<(Sink, LogFormat)> = OnceLock::new();
 
 /// Bytes waiting for stderr before lines are dropped.
 const CAPACITY: usize = 8 << 20;
+/// Text of users that is made into lines at once.
+const PIECE: usize = 16 << 10;
 /// How long a line may wait for others.
 const GATHERING: Duration = Duration::from_millis(5);
 const DROP_REPORT_INTERVAL: Duration = Duration::from_secs(5);

@@ -207,3 +207,14 @@ class Child(BaseRunner):
 
     def run(self) -> str:
         return "fine"
+
+
+class Floods(BaseRunner):
+    """Leaves a child that prints for ever."""
+
+    def run(self, how: str = "") -> str:
+        if how == "flood":
+            import subprocess
+
+            subprocess.Popen(["yes"])
+        return "fine"

@@ -192,8 +192,10 @@ impl<'a> Finder<'a> {
         }
         for requirement in pip::requirements(command) {
             if requirement.contains("git+") {
-                let because = "`build.run` installs from git".to_owned();
-                self.add("git", Stage::Build, because);
+                let because = "`build.run` installs from git";
+                for package in SOURCE_BUILDS.into_iter().chain(["git"]) {
+                    self.add(package, Stage::Build, because.to_owned());
+                }
             }
             self.requirement(requirement);
         }

@@ -103,7 +103,7 @@ fn what_a_command_installs_is_there() {
 fn a_pip_install_says_as_much_as_a_requirement() {
     assert_eq!(
         of_commands(&["pip install --no-cache-dir git+https://github.com/x/y@main"]),
-        ["build git"]
+        ["build build-essential", "build python3-dev", "build git"]
     );
     assert_eq!(
         of_commands(&["pip3 install -r r.txt -f https://opencv-python 'opencv-python>=4' dlib"]),

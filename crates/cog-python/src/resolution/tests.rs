@@ -163,7 +163,7 @@ fn requirements(lines: &[&str]) -> Requirements {
     let folder = tempfile::tempdir().unwrap();
     Requirements {
         source: "requirements.txt".to_owned(),
-        ..Requirements::read(&lines, folder.path(), folder.path()).unwrap()
+        ..Requirements::read(&lines, folder.path(), folder.path(), |_| Vec::new()).unwrap()
     }
 }
 

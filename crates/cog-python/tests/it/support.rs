@@ -68,7 +68,9 @@ impl Project {
         let lines: Vec<String> = lines.iter().map(|&line| line.to_owned()).collect();
         let requirements = Requirements {
             source: "requirements.txt".to_owned(),
-            ..Requirements::read(&lines, &project, &project)?
+            ..Requirements::read(&lines, &project, &project, |text| {
+                text.lines().map(str::to_owned).collect()
+            })?
         };
         requirements
             .stage(&folder.path().join("artifacts"))

@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::files::run_blocking;
 use crate::health::Phase;
 use crate::memory::Asked;
-use crate::predictions::{Order, Prediction, View};
+use crate::predictions::{FileNames, Order, Prediction, View};
 use crate::traces::ServerSpan;
 use crate::validate::{Kind, Violation, accept_any_object};
 use crate::webhooks::WebhookOrder;
@@ -36,6 +36,9 @@ const MAX_WEBHOOK: usize = 16 << 10;
 
 /// Seconds, with or without a fraction.
 const TIMEOUT: &str = "cog-timeout";
+
+/// `1` asks for the names of output files.
+const OUTPUT_NAMES: &str = "cog-output-names";
 
 /// What the URL of a create request says.
 pub(super) struct Target {
@@ -138,7 +141,14 @@ async fn accept(
             span: span.as_ref().map(|span| span.trace.webhook()),
         });
     let asked = Asked::new(input, envelope.context, share);
-    let order = Order::new(id, asked, timeout);
+    let mut order = Order::new(id, asked, timeout);
+    if head
+        .headers
+        .get(OUTPUT_NAMES)
+        .is_some_and(|value| value == "1")
+    {
+        order.file_names = FileNames::InUrls;
+    }
     let prediction = app.admit(order, webhook);
     if let Some(span) = span {
         prediction.set_trace(span.trace.clone());

@@ -5,6 +5,7 @@ mod answer;
 mod body;
 mod create;
 mod discovery;
+mod docs;
 mod envelope;
 mod events;
 mod front;
@@ -35,6 +36,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/health/live", get(probes::live))
         .route("/health/ready", get(probes::ready))
         .route("/health/startup", get(probes::startup))
+        .route("/docs", get(docs::docs))
         .route("/openapi.json", get(discovery::schema))
         .route("/metrics", get(metrics::metrics))
         .route("/shutdown", post(discovery::shutdown))

@@ -66,8 +66,18 @@ pub(crate) struct Order {
     pub(crate) id: String,
     /// How long the client waits for it.
     pub(crate) timeout: Option<Duration>,
+    pub(crate) file_names: FileNames,
     /// Given back at the end, however long somebody may still hold on to the prediction.
     asked: Mutex<Arc<Asked>>,
+}
+
+/// Whether data URLs of output files say how the model has named them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum FileNames {
+    #[default]
+    LeftOut,
+    /// As the parameter `name`, for clients that ask for it: others may not expect any.
+    InUrls,
 }
 
 /// One prediction, from its acceptance to its end.
@@ -148,6 +158,7 @@ impl Order {
         Self {
             id,
             timeout,
+            file_names: FileNames::default(),
             asked: Mutex::new(Arc::new(asked)),
         }
     }

@@ -9,8 +9,8 @@ use tokio::net::unix::pipe;
 
 /// A longer line is given out in pieces.
 const MAX_LINE: usize = 1 << 20;
-/// Upper limit for one `drain`: children of the model may write faster than we read.
-const MAX_DRAIN: usize = 4 << 20;
+/// What a pipe holds if it does not tell.
+const USUAL_CAPACITY: usize = 64 << 10;
 
 /// One of the two pipes.
 pub(super) struct Capture {
@@ -49,22 +49,33 @@ impl Capture {
     /// Takes everything that has been written until now, the unfinished line included.
     ///
     /// It asks the pipe itself: the event loop may not have heard yet of what was written just before
-    /// the worker said that it is done.
+    /// the worker said that it is done. More than the pipe holds was written later, by a child that may
+    /// never stop.
     pub(super) fn drain(&mut self) -> Option<String> {
         let mut text = String::new();
         let mut buffer = [0; 16 << 10];
+        let mut rest = self.capacity();
         while let Some(pipe) = &self.pipe
-            && text.len() < MAX_DRAIN
+            && rest > 0
         {
             match rustix::io::read(pipe, &mut buffer) {
                 Ok(0) => text.extend(self.close()),
-                Ok(length) => text.extend(self.lines.push(&buffer[..length])),
+                Ok(length) => {
+                    rest = rest.saturating_sub(length);
+                    text.extend(self.lines.push(&buffer[..length]));
+                }
                 Err(rustix::io::Errno::INTR) => {}
                 Err(_) => break,
             }
         }
         text.extend(self.lines.finish());
         Some(text).filter(|text| !text.is_empty())
+    }
+
+    fn capacity(&self) -> usize {
+        let pipe = self.pipe.as_ref();
+        pipe.and_then(|pipe| rustix::pipe::fcntl_getpipe_size(pipe).ok())
+            .unwrap_or(USUAL_CAPACITY)
     }
 
     fn close(&mut self) -> Option<String> {
@@ -146,6 +157,32 @@ mod tests {
             out.extend(unfinished);
             prop_assert_eq!(out.trim_end_matches('\n'), text.trim_end_matches('\n'));
         }
+    }
+
+    #[tokio::test]
+    async fn what_comes_without_end_is_not_waited_for() {
+        let (read, write) = std::io::pipe().unwrap();
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let stopped = std::sync::Arc::clone(&stop);
+        let flood = std::thread::spawn(move || {
+            use std::io::Write as _;
+            let mut write = write;
+            while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+                if write.write_all(&[b'\n'; 4096]).is_err() {
+                    return;
+                }
+            }
+        });
+        rustix::io::ioctl_fionbio(&read, true).unwrap();
+        let mut capture = Capture::new(pipe::Receiver::from_owned_fd(read.into()).unwrap());
+        capture.readable().await;
+        for _ in 0..20 {
+            let text = capture.drain().unwrap_or_default();
+            assert!(text.len() < 2 << 20, "{}", text.len());
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        drop(capture);
+        flood.join().unwrap();
     }
 
     #[test]

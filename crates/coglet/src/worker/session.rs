@@ -153,13 +153,13 @@ impl Session {
             tokio::select! {
                 status = &mut exited => break status,
                 read = self.incoming.read(self.frames.space()), if self.incoming_open => self.on_read(&read),
-                () = self.stdout.readable() => self.on_captured(Source::Stdout),
-                () = self.stderr.readable() => self.on_captured(Source::Stderr),
+                () = self.stdout.readable() => self.on_captured(Source::Stdout).await,
+                () = self.stderr.readable() => self.on_captured(Source::Stderr).await,
                 () = passed(self.deadline) => self.on_overdue(),
                 Ok(()) = stop.changed() => self.on_stop(*stop.borrow_and_update()),
                 () = worker.flush() => {}
             }
-            // One that prints without end must not keep everybody else waiting.
+            // One that says something without end must not keep everybody else waiting.
             tokio::task::coop::consume_budget().await;
         };
         // The reaper ends only with the event loop, which runs this.
@@ -281,11 +281,13 @@ impl Session {
         deliver_end(&self.app, &self.worker, &prediction, done);
     }
 
-    fn on_captured(&mut self, source: Source) {
+    async fn on_captured(&mut self, source: Source) {
         let capture = self.capture(source);
         if let Some(text) = capture.read() {
             self.log_captured(source, &text);
         }
+        // Short lines are much work, and a child may print them without end: first it is everybody else's turn.
+        tokio::task::yield_now().await;
     }
 
     fn drain_captured(&mut self) {

@@ -134,19 +134,21 @@ fn the_model_cannot_look_it_up() {
          sets = (ctypes.c_uint32 * 6)()\n\
          head = Head(0x20080522, 0)\n\
          assert libc.capget(ctypes.byref(head), sets) == 0\n\
-         sets[0] &= ~(1 << 19); sets[1] &= ~(1 << 19)\n\
+         for cap in (19, 21, 38):\n    sets[cap // 32 * 3] &= ~(1 << cap % 32)\n\
+         for cap in (19, 21, 38):\n    sets[cap // 32 * 3 + 1] &= ~(1 << cap % 32)\n\
          assert libc.capset(ctypes.byref(head), sets) == 0\n\
-         try:\n    seen = open(f'/proc/{os.getppid()}/environ').read()\n\
-         except PermissionError:\n    seen = ''\n\
-         return 's3cret-token' in seen";
-    let server = Model::run("def run(self) -> bool", look)
+         try:\n    return open(f'/proc/{os.getppid()}/environ').read()\n\
+         except PermissionError:\n    return 'hidden'";
+    let server = Model::run("def run(self) -> str", look)
         .env("COG_AUTH_TOKEN", TOKEN)
         .without_tracing_rights()
         .ready();
     let authorization = format!("Bearer {TOKEN}");
     let right = [("Authorization", authorization.as_str())];
     let answer = ask(&server, "POST", "/predictions", &right).json();
-    assert_eq!(answer["output"], false, "{answer}");
+    assert_eq!(answer["output"], "hidden", "{answer}");
+    // Not even those who may look find it where it was given.
+    assert!(!server.environment().contains(TOKEN));
 }
 
 #[test]

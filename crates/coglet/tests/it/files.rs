@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::http::Request;
 use crate::receiver::{Receiver, response};
 use crate::server::{Model, Server};
 
@@ -198,6 +199,32 @@ fn a_path_is_a_path() {
     assert_eq!(server.output(both), "Path here b'here'");
     // What is the author's stays.
     assert!(server.directory.path().join("local.txt").exists());
+}
+
+#[test]
+fn names_are_kept() {
+    let server = Model::run(
+        "def run(self, p: Path) -> list[Path]",
+        "open('x.tar.gz', 'w').close()\nreturn [p, Path('x.tar.gz')]",
+    )
+    .ready();
+    let body = json!({"input": {"p": "data:audio/mp4;name=a%20b.m4a;base64,QQ=="}});
+    let plain = server.post("/predictions", &body).json();
+    assert_eq!(
+        plain["output"],
+        json!([
+            "data:audio/mp4;base64,QQ==",
+            "data:application/gzip;base64,"
+        ])
+    );
+    let request = Request::json("POST", "/predictions", &body).header("Cog-Output-Names", "1");
+    let named = server.send(request).answer().json();
+    let first = named["output"][0].as_str().unwrap();
+    assert!(first.ends_with("-a%20b.m4a;base64,QQ=="), "{first}");
+    assert_eq!(
+        named["output"][1],
+        "data:application/gzip;name=x.tar.gz;base64,"
+    );
 }
 
 #[test]

@@ -179,7 +179,10 @@ impl Model {
             command.pre_exec(move || {
                 if !may_trace {
                     // Refused to those who do not have the right anyway.
-                    libc::prctl(libc::PR_CAPBSET_DROP, 19);
+                    // CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_PERFMON
+                    for capability in [19, 21, 38] {
+                        libc::prctl(libc::PR_CAPBSET_DROP, capability);
+                    }
                 }
                 let fd = rustix::fd::BorrowedFd::borrow_raw(fd);
                 Ok(rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?)
@@ -318,6 +321,12 @@ impl Server {
     pub(crate) fn stop(mut self) {
         assert_eq!(self.post("/shutdown", &json!({})).text(), "{}");
         assert!(self.exit().success());
+    }
+
+    /// The environment that it was started with, as the system shows it.
+    pub(crate) fn environment(&self) -> String {
+        let file = format!("/proc/{}/environ", self.child.id());
+        String::from_utf8_lossy(&fs_err::read(file).unwrap_or_default()).into_owned()
     }
 
     /// How many sockets the server has open.

@@ -189,6 +189,30 @@ fn case_08_the_index() {
 }
 
 #[test]
+fn the_document_as_a_page() {
+    let server = Model::echo().ready();
+    let page = server.get("/docs");
+    assert_eq!(page.status, 200);
+    assert!(
+        page.headers.contains("content-type: text/html"),
+        "{}",
+        page.headers
+    );
+    assert!(
+        page.headers
+            .contains("content-security-policy: default-src 'none'")
+    );
+    assert!(
+        page.text()
+            .contains("<code>s</code></td><td>string</td><td>required"),
+        "{}",
+        page.text()
+    );
+    let bare = Model::run("def run(self) -> str", "return ''").ready();
+    assert!(bare.get("/docs").text().contains("no document"));
+}
+
+#[test]
 fn case_11_state_from_async_setup() {
     let source = |run: &str| {
         format!(

@@ -86,8 +86,9 @@ fn build_cache(workshop: &Workshop<'_>, target: &Target, requirements: &Requirem
         .field("requirements", requirements.text())
         .field("python", &target.python)
         .field("platform", target.platform.as_deref().unwrap_or_default());
-    let artifacts = requirements.artifacts.iter().map(|one| &one.sha256);
-    let name = list(key, "artifact", artifacts).finish().to_string();
+    let name = list(key, "artifact", requirements.content())
+        .finish()
+        .to_string();
     workshop.store.root().join("uv").join("builds").join(name)
 }
 
