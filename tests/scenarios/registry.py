@@ -1,6 +1,6 @@
 """A small registry on a loopback address, with a base image that was made here.
 
-The base is a Debian root with Python, packed as registries mostly have them: one gzip layer, in Docker's media types.
+The base is a Debian root with Python, packed as registries mostly have them: gzip layers, in Docker's media types.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ CONFIG = "application/vnd.docker.container.image.v1+json"
 LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 REPOSITORY = "team/base"
 TAG = "1"
+# Says which Python it has, and has it where the official images have it: its layers need not be looked at.
+OFFICIAL = "official"
 PIECE = 1 << 20
 
 BASE_PROJECT = {
@@ -66,8 +68,11 @@ class Registry:
     @property
     def base(self) -> str:
         """The reference of the base image."""
+        return self.reference(TAG)
+
+    def reference(self, tag: str) -> str:
         host, port = self.server.server_address[:2]
-        return f"{host!s}:{port}/{REPOSITORY}:{TAG}"
+        return f"{host!s}:{port}/{REPOSITORY}:{tag}"
 
     def blobs_asked_for(self, media_type: str) -> list[str]:
         """Paths of the blobs of this type that somebody fetched."""
@@ -133,15 +138,38 @@ def registry_with_base(folder: Path, cog: Path, environment: Mapping[str, str]) 
     registry = Registry(folder / "registry")
     packed = folder / "layer.tar.gz"
     diff_id = pack(root, packed)
-    layer = registry.put(LAYER, packed)
+    layers = [(registry.put(LAYER, packed), diff_id)]
+    architecture = json.loads((folder / "config.json").read_text())["architecture"]
+    put_image(registry, TAG, architecture, layers, {})
+    top = folder / "top.tar"
+    with tarfile.open(top, "w") as tar:
+        link = tarfile.TarInfo("usr/local/bin/python3.11")
+        link.type, link.linkname = tarfile.SYMTYPE, "/usr/bin/python3.11"
+        tar.addfile(link)
+    packed = folder / "top.tar.gz"
+    diff_id = pack(top, packed)
+    layers.append((registry.put(LAYER, packed), diff_id))
+    put_image(registry, OFFICIAL, architecture, layers, {"PYTHON_VERSION": "3.11.2"})
+    return registry
+
+
+def put_image(
+    registry: Registry,
+    tag: str,
+    architecture: str,
+    layers: list[tuple[Content, str]],
+    variables: Mapping[str, str],
+) -> None:
+    """Makes an image of the layers, pairs with their diff ids, available under the tag."""
+    env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", **variables}
     config = registry.put_document(
         CONFIG,
         {
-            "architecture": json.loads((folder / "config.json").read_text())["architecture"],
+            "architecture": architecture,
             "os": "linux",
-            "config": {"Env": ["PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8"], "Cmd": ["bash"]},
-            "rootfs": {"type": "layers", "diff_ids": [diff_id]},
-            "history": [{"created_by": "a base of the tests"}],
+            "config": {"Env": [f"{name}={value}" for name, value in env.items()], "Cmd": ["bash"]},
+            "rootfs": {"type": "layers", "diff_ids": [diff_id for _, diff_id in layers]},
+            "history": [{"created_by": "a base of the tests"} for _ in layers],
         },
     )
     manifest = registry.put_document(
@@ -150,11 +178,10 @@ def registry_with_base(folder: Path, cog: Path, environment: Mapping[str, str]) 
             "schemaVersion": 2,
             "mediaType": MANIFEST,
             "config": config.descriptor(),
-            "layers": [layer.descriptor()],
+            "layers": [layer.descriptor() for layer, _ in layers],
         },
     )
-    registry.paths[f"/v2/{REPOSITORY}/manifests/{TAG}"] = manifest
-    return registry
+    registry.paths[f"/v2/{REPOSITORY}/manifests/{tag}"] = manifest
 
 
 def debian_root(folder: Path, cog: Path, environment: Mapping[str, str]) -> Path:

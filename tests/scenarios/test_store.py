@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import RegistryBase
-from registry import LAYER
+from registry import LAYER, OFFICIAL
 from support import COG, STORE, Project, hello
 
 # Imports what it is told to, when it is told to.
@@ -38,22 +38,22 @@ STOP_LIMIT_SECONDS = 60
 def test_an_image_of_the_host_engine_is_exported_and_run(tmp_path: Path, base_in_registry: RegistryBase) -> None:
     registry = base_in_registry.registry
     project = hello(tmp_path / "project", tmp_path / "store")
-    env = {"COG_BASE": registry.base, **DOWNLOADS}
+    env = {"COG_BASE": registry.reference(OFFICIAL), **DOWNLOADS}
     before = len(registry.blobs_asked_for(LAYER))
     layout = tmp_path / "layout"
     # Nothing runs here that could have brought the base's layer.
     project.cog("build", "-t", "store-hello:v1", "--output", f"oci-dir={layout}", COG_ENGINE="host", **env).works()
-    assert len(registry.blobs_asked_for(LAYER)) == before + 1
+    assert len(registry.blobs_asked_for(LAYER)) == before + 2
     index = json.loads((layout / "index.json").read_text())
     assert len(index["manifests"]) == 1
 
     project = hello(tmp_path / "other", tmp_path / "other-store")
     project.cog("build", "-t", "store-hello:v1", COG_ENGINE="host", **env).works()
-    assert len(registry.blobs_asked_for(LAYER)) == before + 1, "a build alone needs no layer"
+    assert len(registry.blobs_asked_for(LAYER)) == before + 2, "a build alone needs no layer"
     done = project.cog("run", "store-hello:v1", "-i", "text=image", **env).works()
     assert done.stdout == "hello image\n"
-    assert "downloading 1 layer" in done.stderr
-    assert len(registry.blobs_asked_for(LAYER)) == before + 2
+    assert "downloading 2 layers" in done.stderr
+    assert len(registry.blobs_asked_for(LAYER)) == before + 4
 
 
 @pytest.mark.parametrize("engine", ["embedded", "host"])
