@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import sys
-import threading
+from _thread import RLock
 from contextvars import ContextVar
 
 TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
@@ -33,9 +33,9 @@ class MetricRecorder:
     def __init__(self, sink: Sink | None = None) -> None:
         self._sink = sink
         self._types: dict[str, str] = {}
-        self._missing: set[str] = set()
+        self._missing: set[str] | None = None
         # A signal handler or a finalizer may record, too, between two steps of ours.
-        self._lock = threading.RLock()
+        self._lock = RLock()
 
     def record(self, key: str, value: Any, mode: str | None = None) -> None:
         """Records a value: ``replace`` (default), ``incr`` adds a number, ``append`` adds to a list. None deletes."""
@@ -72,9 +72,10 @@ class MetricRecorder:
 
     def _tell_missing(self, key: str, value: Any) -> None:
         """Once for each name: JSON has no such number."""
-        if key in self._missing:
+        told = self._missing = self._missing or set()
+        if key in told:
             return
-        self._missing.add(key)
+        told.add(key)
         with contextlib.suppress(Exception):  # the stream is the model's, and this only a hint
             print(f"metric '{key}' is {_number(value)}, which is no JSON: it is left out", file=sys.stderr)
 

@@ -136,18 +136,17 @@ class Channel:
                 self._waiting.append(frame)
                 return
             with self._lock:
-                self._write_whole(frame)
-                while self._waiting:
-                    self._write_whole(self._waiting.pop(0))
+                while True:
+                    written = os.write(self._outgoing, frame)
+                    while written < len(frame):  # a signal came between
+                        written += os.write(self._outgoing, frame[written:])
+                    if not self._waiting:
+                        break
+                    frame = self._waiting.pop(0)
         except OSError:
             os._exit(1)  # the server is gone, or the model has closed the pipe: nobody is left to tell
         finally:
             self.leave()
-
-    def _write_whole(self, frame: bytes) -> None:
-        written = os.write(self._outgoing, frame)
-        while written < len(frame):  # a signal came between
-            written += os.write(self._outgoing, frame[written:])
 
     def protect(self) -> Protection:
         """From now on, this thread's sections between `enter` and `leave` are known."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..exceptions import CancelationException
 from . import foreign, unsent
-from .channel import Channel, NoRoom
+from .channel import SPILL_BYTES, Channel, NoRoom
 from .encode import Encoded, OutputError, encode, encode_item
 from .errors import described, print_traceback
 from .foreign import leave_if_forked, quietly
@@ -82,7 +82,10 @@ def _failure(error: BaseException) -> End:
 
 def conclude(prediction: str, end: End, scope: Scope, opened: list[Any], logs: Logs) -> End:
     """Puts away what the prediction had. The model may have broken any of it: nothing here can fail."""
-    has_scratch = quietly(scope.close)
+    try:
+        has_scratch = scope.close()
+    except BaseException:
+        has_scratch = True
     for file in opened:
         quietly(file.close)
     quietly(logs.flush, prediction)
@@ -99,10 +102,10 @@ def finish(channel: Channel, prediction: str, end: End) -> None:
         channel.send(frame)
         return
     try:
-        _send(channel, dict(frame), "output", output)
+        _send(channel, frame, "output", output)
     except (NoRoom, MemoryError) as error:
         unsent.discard()
-        channel.send({**frame, **failure(error)[0]})
+        channel.send({"type": "done", "id": prediction, **members, **failure(error)[0]})
 
 
 def metric_sink(channel: Channel, prediction: str) -> Callable[[str, Any, str], None]:
@@ -121,10 +124,18 @@ def send_chunk(channel: Channel, prediction: str, item: Encoded) -> None:
 
 
 def _send(channel: Channel, frame: dict[str, Any], key: str, output: Encoded) -> None:
-    if output.raw:
-        channel.send_raw(frame, key, output.text)
-    else:
-        if output.files:
-            frame["files"] = output.files
+    if not output.raw and not output.files and len(output.text) <= SPILL_BYTES // 4:
         channel.send_value(frame, key, output.text)
-    unsent.sent()
+        return
+    # Files go with it: a cancelation must not come before it is known whose they are.
+    channel.enter()
+    try:
+        if output.raw:
+            channel.send_raw(frame, key, output.text)
+        else:
+            if output.files:
+                frame["files"] = output.files
+            channel.send_value(frame, key, output.text)
+        unsent.sent()
+    finally:
+        channel.leave()

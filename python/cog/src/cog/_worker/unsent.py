@@ -10,24 +10,23 @@ import os
 import threading
 
 #: Of each thread.
-_paths: dict[int, list[str]] = {}
+paths: dict[int, list[str]] = {}
 
 
 def reserve(path: str) -> str:
     """Before it is made."""
-    _paths.setdefault(threading.get_ident(), []).append(path)
+    paths.setdefault(threading.get_ident(), []).append(path)
     return path
 
 
 def sent() -> None:
     """This thread's are the server's now."""
-    if _paths:
-        _paths.pop(threading.get_ident(), None)
+    paths.pop(threading.get_ident(), None)
 
 
 def discard() -> None:
     """Nobody will hear of this thread's."""
-    if _paths:
-        for path in _paths.pop(threading.get_ident(), ()):
+    if paths:
+        for path in paths.pop(threading.get_ident(), ()):
             with contextlib.suppress(OSError):
                 os.unlink(path)
