@@ -292,7 +292,12 @@ class Rest:
         answer = await server.predict(id=f"after-{time.monotonic_ns()}")
         check(answer.status == 200, f"no slot is free: {answer.status} {answer.body!r}")
         await server.until("its workers alone", lambda: len(server.children()) == server.workers, seconds)
-        await server.until("no scratch file", lambda: not server.scratch(), seconds)
+        try:
+            await server.until("no scratch file", lambda: not server.scratch(), seconds)
+        except Failure:
+            raise Failure(
+                f"files are left: {server.scratch()[:5]}, the worker is {server.worker()}\n{server.log_text()}"
+            ) from None
         try:
             await server.until("closed descriptors", lambda: server.descriptors() <= self.descriptors, seconds)
         except Failure:

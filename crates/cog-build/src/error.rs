@@ -7,7 +7,9 @@ use cog_errors::Hint;
 use crate::certificate::CertificateError;
 use crate::command::CommandError;
 use crate::context::ContextError;
+use crate::sdk_source::SdkSourceError;
 use crate::secrets::SecretError;
+use crate::steps::system_packages::MissingPackage;
 use cog_debian::DebianError;
 use cog_python::distribution::DistributionError;
 use cog_python::requirements::RequirementError;
@@ -56,6 +58,9 @@ pub enum BuildError {
     /// The project's files cannot be collected.
     #[error(transparent)]
     Context(#[from] ContextError),
+    /// `COG_SDK_WHEEL`, `COGLET_WHEEL` or `build.sdk_version` is a mistake.
+    #[error(transparent)]
+    SdkSource(#[from] SdkSourceError),
     /// The model's interface cannot be read from its source.
     #[error(transparent)]
     Schema(#[from] cog_schema::SchemaError),
@@ -84,6 +89,14 @@ pub enum BuildError {
         status: String,
         /// The last lines it printed.
         output: Vec<String>,
+    },
+    /// The distribution lacks packages.
+    #[error("{distribution} has no {}", packages(.missing))]
+    NoSystemPackages {
+        /// The base's distribution, by its own name.
+        distribution: String,
+        /// What it lacks.
+        missing: Vec<MissingPackage>,
     },
     /// A mount in `build.run` names a secret that was not given.
     #[error("`build.run` mounts the secret `{id}`, which was not given")]
@@ -127,6 +140,15 @@ pub enum BuildError {
         tried: Vec<String>,
         #[source]
         /// Why it could not be downloaded.
+        source: Box<UvError>,
+    },
+    /// PyTorch's own package index is not there.
+    #[error("PyTorch's package index cannot be reached")]
+    TorchIndex {
+        /// What the default index has instead.
+        instead: Option<String>,
+        #[source]
+        /// Why.
         source: Box<UvError>,
     },
     /// The host has no usable Python.
@@ -175,6 +197,7 @@ impl Hint for BuildError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Config(error) => return error.hint(),
+            Self::SdkSource(error) => return error.hint(),
             Self::Image(error) => return error.hint(),
             Self::Uv(error) => return error.hint(),
             Self::Debian(error) => return error.hint(),
@@ -195,17 +218,55 @@ impl Hint for BuildError {
             Self::NeedsContainer { .. } => {
                 "allow user namespaces, or run as root; `cog run --engine host` needs no container"
             }
+            Self::NoSystemPackages { missing, .. } => return Some(instead(missing)),
             Self::MissingSecret { id } => {
                 return Some(format!("pass it with `--secret id={id},src=FILE`"));
             }
             Self::NoServer { .. } => {
                 "build it with `cargo build --release -p coglet`, or set `COG_COGLET_BINARY` to its path"
             }
+            Self::TorchIndex {
+                instead: Some(instead),
+                ..
+            } => {
+                return Some(format!(
+                    "the default index has {instead}: take it with `--torch-index default`"
+                ));
+            }
+            Self::TorchIndex { source, .. } => return source.hint(),
             Self::NoHostPython => "install Python, for example with your system's package manager",
             _ => return None,
         };
         Some(hint.to_owned())
     }
+}
+
+fn packages(missing: &[MissingPackage]) -> String {
+    let names: Vec<String> = missing
+        .iter()
+        .map(|package| format!("`{}`", package.name))
+        .collect();
+    let kind = if names.len() == 1 {
+        "package"
+    } else {
+        "packages"
+    };
+    format!("{kind} {}", names.join(" and "))
+}
+
+fn instead(missing: &[MissingPackage]) -> String {
+    let known: Vec<String> = missing
+        .iter()
+        .filter_map(|MissingPackage { name, instead }| {
+            let instead = instead.as_ref()?;
+            Some(format!("`{instead}` instead of `{name}`"))
+        })
+        .collect();
+    if known.is_empty() {
+        return "check the spelling in `system_packages`; other releases have packages under other names"
+            .to_owned();
+    }
+    format!("in `system_packages`, name {}", known.join(" and "))
 }
 
 /// Lines of a command's output that its error shows.

@@ -1,7 +1,7 @@
 //! A project with its configuration: what is built, and from what.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cog_config::{Completed, Config, Options};
 use cog_engine::{Engine, Isolation};
@@ -10,13 +10,14 @@ use cog_image::{Compression, Store};
 use crate::base::BaseChoice;
 use crate::command::Command;
 use crate::error::{BuildError, Result};
+use crate::implied::ImpliedPolicy;
 use crate::model::Model;
 use crate::reporter::{Event, Reporter};
-use crate::sdk::VERSION;
+use crate::sdk_source;
 use crate::secrets::{Secret, SecretValue};
 use crate::variables::ModelVariables;
 use crate::workshop::{Cache, Workshop};
-use cog_python::requirements::Requirements;
+use cog_python::requirements::{Requirements, flatten};
 
 /// Everything that decides a build.
 pub struct BuildRequest<'a> {
@@ -34,6 +35,10 @@ pub struct BuildRequest<'a> {
     pub base: BaseChoice,
     /// What decides among the bases of [`BaseChoice::Default`].
     pub options: Options,
+    /// Where PyTorch comes from.
+    pub torch_index: TorchIndex,
+    /// Whether packages that the project needs without naming them are added.
+    pub implied: ImpliedPolicy,
     /// Whether results of earlier builds count.
     pub cache: Cache,
     /// What `--secret` gave.
@@ -48,6 +53,16 @@ pub struct BuildRequest<'a> {
     pub threads: usize,
     /// Receives what happens.
     pub reporter: &'a dyn Reporter,
+}
+
+/// Which package index PyTorch is taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TorchIndex {
+    /// The one that has it for the project's CUDA, as the reference chooses it.
+    #[default]
+    ByCuda,
+    /// The default one, which has each version for one CUDA.
+    Default,
 }
 
 /// Where the schema of an image comes from.
@@ -80,28 +95,26 @@ impl<'a> BuildRequest<'a> {
 
     /// Refuses what cannot be built, before any work is done.
     pub(crate) fn check(&self) -> Result<()> {
-        if self.config.weights.is_empty() {
-            Ok(())
-        } else {
-            Err(BuildError::Weights)
+        if !self.config.weights.is_empty() {
+            return Err(BuildError::Weights);
         }
+        let build = self.config.build.as_ref();
+        let version = build.and_then(|build| build.sdk_version.as_deref());
+        let variable = |name: &str| std::env::var(name).ok();
+        let directory = std::env::current_dir()?;
+        sdk_source::check(version, variable, &directory, self.reporter)?;
+        Ok(())
     }
 
-    /// The project with every default decided. Images get the SDK that belongs to this program, whatever version is
-    /// asked for.
+    /// The project with every default decided.
     pub(crate) fn complete(&self) -> Result<Completed> {
-        let (lines, _) = self.config.requirement_lines(self.project_dir)?;
+        let (lines, _) = self.requirement_lines()?;
         let completed = cog_config::complete(self.config, &lines, &self.options)?;
         let warn = |message: &str| self.reporter.report(Event::Warning { message });
         for warning in &completed.warnings {
             if self.base == BaseChoice::Default || !warning.is_about_the_base() {
                 warn(&warning.to_string());
             }
-        }
-        if completed.sdk_version.is_some() {
-            warn(&format!(
-                "`build.sdk_version` is ignored: images get version {VERSION}, which belongs to this cog"
-            ));
         }
         Ok(completed)
     }
@@ -114,10 +127,21 @@ impl BuildRequest<'_> {
         completed: &Completed,
         workshop: &Workshop<'_>,
     ) -> Result<Requirements> {
-        let (_, base_dir) = self.config.requirement_lines(self.project_dir)?;
-        let lines = &completed.requirements;
-        let mut requirements = Requirements::read(lines, &base_dir, self.project_dir)?;
-        requirements.source = self.requirements_source();
+        let lines = match self.torch_index {
+            TorchIndex::ByCuda => completed.requirements.clone(),
+            TorchIndex::Default => completed.requirements_on_default_index(),
+        };
+        let requirements = self.read_requirements(&lines)?;
+        let asks_for_itself = |line: &&str| line.trim() == "-e .";
+        let text = self.requirements_text();
+        let itself = text.lines().filter(asks_for_itself);
+        for line in itself.chain(requirements.itself.iter().map(String::as_str)) {
+            workshop.warn(&format!(
+                "`{}` is left out: the project itself is not installed, it is at the model's working directory, where \
+                 Python finds it. What it depends on has to be among the requirements",
+                line.trim()
+            ));
+        }
         for line in &requirements.overridden {
             workshop.warn(&format!(
                 "'{line}' found in requirements — overriding with the version that belongs to this cog. \
@@ -125,6 +149,33 @@ impl BuildRequest<'_> {
             ));
         }
         Ok(requirements)
+    }
+
+    pub(crate) fn read_requirements(&self, lines: &[String]) -> Result<Requirements> {
+        let (_, base_dir) = self.requirement_lines()?;
+        let reader = cog_config::requirements::lines;
+        let mut requirements = Requirements::read(lines, &base_dir, self.project_dir, reader)?;
+        requirements.source = self.requirements_source();
+        Ok(requirements)
+    }
+
+    /// The requirement lines, with those of other files that they name, and the folder that paths in them start at.
+    fn requirement_lines(&self) -> Result<(Vec<String>, PathBuf)> {
+        let (lines, folder) = self.config.requirement_lines(self.project_dir)?;
+        let reader = cog_config::requirements::lines;
+        let lines = flatten(&lines, &folder, self.project_dir, reader)?;
+        Ok((lines, folder))
+    }
+
+    /// The requirements as they are written; nothing if they cannot be read, which is told elsewhere.
+    fn requirements_text(&self) -> String {
+        let Some(build) = &self.config.build else {
+            return String::new();
+        };
+        match &build.python_requirements {
+            Some(file) => fs_err::read_to_string(self.project_dir.join(file)).unwrap_or_default(),
+            None => build.python_packages.join("\n"),
+        }
     }
 
     /// Where the requirements are written.

@@ -1,37 +1,64 @@
 //! From the configuration to a [`Lock`]: everything that is asked of the outside world is asked here.
 
 use cog_config::Completed;
+use cog_engine::GpuHost;
 use cog_image::Layer;
+use cog_python::accelerator::{FrameworkBuild, torch_build};
+use cog_python::requirements::Requirements;
+use cog_python::uv::{Unreachable, UvError};
 
 use crate::backend::{Backend as _, Native};
 use crate::base::{self, LockedBase};
 use crate::certificate::{COG_CA_CERT, Certificates};
-use crate::error::Result;
-use crate::lock::Lock;
-use crate::plan::{BuildPlan, Implied};
-use crate::request::BuildRequest;
-use crate::steps::{python_packages, runtime};
+use crate::error::{BuildError, Result};
+use crate::gpu::{self, BaseCuda};
+use crate::implied::{self, Project};
+use crate::lock::{Lock, LockedPython};
+use crate::plan::{BuildPlan, BuildTools, ImpliedPackages, key};
+use crate::request::{BuildRequest, TorchIndex};
+use crate::steps::{build_tools, python_packages, runtime};
+use crate::workshop::Workshop;
 
 /// Asks for all that an image of the project of `request` depends on.
 pub(crate) fn resolve(
     request: &BuildRequest<'_>,
     completed: &Completed,
     native: &Native<'_>,
-    implied: &Implied,
-) -> Result<Lock> {
+) -> Result<(Lock, ImpliedPackages)> {
     let workshop = native.workshop;
     let requirements = request.requirements(completed, workshop)?;
     let certificates = Certificates::read(&std::env::var(COG_CA_CERT).unwrap_or_default())?;
     let base = base::resolve(workshop, &request.base, completed)?;
-    let python = python_packages::lock_for_image(workshop, &base, &requirements, || {
-        foundation(request, native, &base, certificates.as_ref(), implied)
-    })?;
-    Ok(Lock {
+    let project = Project::read(request.project_dir, request.config, &completed.requirements)?;
+    let lock = |requirements: &Requirements| {
+        python_packages::lock_for_image(workshop, &base, requirements, || {
+            let (implied, _) = project.on(&base, None, request.implied);
+            foundation(request, native, &base, certificates.as_ref(), &implied)
+        })
+    };
+    let python = match lock(&requirements) {
+        Err(BuildError::Uv(UvError::Unreachable(source)))
+            if request.torch_index == TorchIndex::ByCuda && completed.uses_torch_index() =>
+        {
+            let lines = completed.requirements_on_default_index();
+            let instead = lock(&request.read_requirements(&lines)?);
+            let instead = instead
+                .ok()
+                .and_then(|python| torch_build(&python.resolution));
+            return Err(unreachable_torch(*source, instead));
+        }
+        result => result?,
+    };
+    tell_of_gpu(workshop, completed, &base, &python)?;
+    let (packages, found) = project.on(&base, Some(&python.resolution), request.implied);
+    implied::tell(workshop, &found, &packages.renamed);
+    let lock = Lock {
         base,
         certificates,
         python,
         runtime: runtime::lock(workshop, &native.server)?,
-    })
+    };
+    Ok((lock, packages))
 }
 
 /// What source distributions are built over: all that comes before Python's packages.
@@ -40,11 +67,53 @@ fn foundation(
     native: &Native<'_>,
     base: &LockedBase,
     certificates: Option<&Certificates>,
-    implied: &Implied,
+    implied: &ImpliedPackages,
 ) -> Result<Vec<Layer>> {
     let settings = native.workshop.plan_settings();
     let plan = BuildPlan::foundation(request.config, base, certificates, implied, settings.layers);
     let outputs = native.execute(&plan)?;
     let above = outputs.into_iter().flat_map(|output| output.layers);
-    Ok(base.layers.iter().cloned().chain(above).collect())
+    let layers: Vec<Layer> = base.layers.iter().cloned().chain(above).collect();
+    let tools = BuildTools {
+        packages: implied.source_tools.clone(),
+        release: base.debian.clone(),
+    };
+    build_tools::beneath(native.workshop, &tools, base, &layers)
+}
+
+/// The error for an index of PyTorch's that is not reached, with what the default index has.
+fn unreachable_torch(source: Unreachable, instead: Option<FrameworkBuild>) -> BuildError {
+    let instead = instead.map(|torch| {
+        let cuda = torch.cuda().map_or(String::new(), |(major, minor)| {
+            format!(" built for CUDA {major}.{minor}")
+        });
+        format!("torch {}{cuda}", torch.version)
+    });
+    BuildError::TorchIndex {
+        instead,
+        source: Box::new(UvError::Unreachable(Box::new(source))),
+    }
+}
+
+/// Says once what may keep the packages from using the GPU.
+fn tell_of_gpu(
+    workshop: &Workshop<'_>,
+    completed: &Completed,
+    base: &LockedBase,
+    python: &LockedPython,
+) -> Result<()> {
+    let mut variables = base.environment.iter();
+    let has_cuda = if variables.any(|(name, _)| name == "CUDA_VERSION") {
+        BaseCuda::Yes
+    } else {
+        BaseCuda::No
+    };
+    let driver = GpuHost::of_this_machine().driver();
+    for warning in gpu::warnings(completed, &python.resolution, has_cuda, driver.as_ref()) {
+        let key = key("told of the gpu", 1)
+            .field("warning", &warning)
+            .finish();
+        workshop.warn_once(&key, &warning)?;
+    }
+    Ok(())
 }

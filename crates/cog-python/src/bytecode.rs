@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::tree::{Found, Tree};
 use crate::venv::Interpreter;
 
 /// What runs in the container.
@@ -94,11 +95,19 @@ pub fn compiled_path(path: &str, interpreter: &Interpreter) -> String {
     format!("{folder}__pycache__/{stem}.cpython-{tag}.pyc")
 }
 
-/// The compiled form of the module at `path` below `output`, if there is one: files with syntax
+/// The compiled form of the module at `path` below `output`, which `tree` is, if there is one: files with syntax
 /// errors have none.
-pub fn compiled(output: &Path, path: &str, interpreter: &Interpreter) -> Option<PathBuf> {
-    let file = output.join(compiled_path(path, interpreter));
-    file.is_file().then_some(file)
+pub fn compiled(
+    output: &Path,
+    tree: &Tree,
+    path: &str,
+    interpreter: &Interpreter,
+) -> std::io::Result<Option<PathBuf>> {
+    let inside = compiled_path(path, interpreter);
+    Ok(match tree.find(Path::new(&inside))? {
+        Found::File(_) => Some(output.join(inside)),
+        Found::Nothing | Found::Other => None,
+    })
 }
 
 #[cfg(test)]
@@ -187,7 +196,9 @@ mod tests {
         for module in &modules {
             let read = |target: &str| {
                 let output = folder.path().join(target);
-                compiled(&output, &module.path, &interpreter())
+                let tree = Tree::open(&output).unwrap();
+                compiled(&output, &tree, &module.path, &interpreter())
+                    .unwrap()
                     .map(|file| fs_err::read(file).expect("readable"))
             };
             assert_eq!(read("one"), read("two"), "{}", module.path);

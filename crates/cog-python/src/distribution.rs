@@ -12,7 +12,9 @@ use sha2::{Digest as _, Sha256};
 use crate::freeze::{self, Freeze};
 use crate::record::{self, Row};
 use crate::requirements::{ARTIFACTS_DIR, normalise};
+use crate::resolution::file_url;
 use crate::script;
+use crate::tree::{Found, Tree};
 use crate::venv::{Interpreter, VENV};
 
 /// What uv installed cannot be understood.
@@ -41,13 +43,23 @@ pub enum DistributionError {
         /// The path as listed.
         path: String,
     },
-    /// A listed file is a link or device.
-    #[error("`{distribution}` has `{path}`, which is not a regular file")]
+    /// A listed file is a link or device, or a link leads to it.
+    #[error(
+        "`{distribution}` has `{path}`, which is not a regular file or is reached through a link"
+    )]
     NotAFile {
         /// The distribution's folder.
         distribution: String,
         /// The path as listed.
         path: String,
+    },
+    /// A file that every distribution has.
+    #[error("`{distribution}` has no `{file}`")]
+    Incomplete {
+        /// The distribution's folder.
+        distribution: String,
+        /// The file.
+        file: &'static str,
     },
     /// No name or version.
     #[error("`{0}` has no name or version in its `METADATA`")]
@@ -85,16 +97,19 @@ pub enum Source {
     Content(Vec<u8>),
 }
 
-/// A prefix that uv installed into.
-#[derive(Debug, Clone)]
+/// A prefix that uv installed into. What was built for it may have run there, so it is read as a foreign tree.
+#[derive(Debug)]
 pub struct Prefix {
     root: PathBuf,
+    tree: Tree,
     /// Path of the packages below `root`.
     site_packages: PathBuf,
     /// Folder that stands for the one with local artifacts in the image.
     artifacts: PathBuf,
     interpreter: Interpreter,
 }
+
+const SITE_PACKAGES: &str = "site-packages";
 
 impl Prefix {
     /// Finds the folder of packages below `root`. Local artifacts were installed from below
@@ -104,15 +119,23 @@ impl Prefix {
         artifacts: &Path,
         interpreter: &Interpreter,
     ) -> Result<Self, DistributionError> {
-        let lib = root.join("lib");
-        let versions = fs_err::read_dir(&lib).map_err(|_| DistributionError::NoSitePackages)?;
-        for version in versions {
-            let name = version?.file_name();
-            let site_packages = Path::new("lib").join(&name).join("site-packages");
-            if name.to_string_lossy().starts_with("python") && root.join(&site_packages).is_dir() {
+        let tree = match Tree::open(root) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(DistributionError::NoSitePackages);
+            }
+            opened => opened?,
+        };
+        for version in tree.folders(Path::new("lib"))? {
+            let folder = Path::new("lib").join(&version);
+            let is_there = tree
+                .folders(&folder)?
+                .iter()
+                .any(|name| name == SITE_PACKAGES);
+            if version.starts_with("python") && is_there {
                 return Ok(Self {
                     root: root.to_owned(),
-                    site_packages,
+                    tree,
+                    site_packages: folder.join(SITE_PACKAGES),
                     artifacts: artifacts.to_owned(),
                     interpreter: interpreter.clone(),
                 });
@@ -144,29 +167,28 @@ impl Prefix {
     }
 
     fn info_folders(&self) -> Result<Vec<String>, DistributionError> {
-        let mut names = Vec::new();
-        for entry in fs_err::read_dir(self.root.join(&self.site_packages))? {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            if name.ends_with(".dist-info") {
-                names.push(name);
-            }
-        }
+        let mut names = self.tree.folders(&self.site_packages)?;
+        names.retain(|name| name.ends_with(".dist-info"));
         names.sort_by_cached_key(|name| (normalise(name), name.clone()));
         Ok(names)
     }
 
     fn read(&self, info: &str) -> Result<Distribution, DistributionError> {
-        let folder = self.root.join(&self.site_packages).join(info);
-        let metadata = fs_err::read_to_string(folder.join("METADATA"))?;
-        let direct_url = self.direct_url(&folder)?;
+        let text = |file: &'static str| {
+            let text = self.tree.text(&self.site_packages.join(info).join(file))?;
+            text.ok_or_else(|| DistributionError::Incomplete {
+                distribution: info.to_owned(),
+                file,
+            })
+        };
+        let metadata = text("METADATA")?;
+        let direct_url = self.direct_url(info)?;
         let freeze = freeze::parse(&metadata, direct_url.as_deref())
             .ok_or_else(|| DistributionError::NoMetadata(info.to_owned()))?;
         let rows =
-            record::parse(&fs_err::read_to_string(folder.join("RECORD"))?).map_err(|line| {
-                DistributionError::BadRecord {
-                    distribution: info.to_owned(),
-                    line,
-                }
+            record::parse(&text("RECORD")?).map_err(|line| DistributionError::BadRecord {
+                distribution: info.to_owned(),
+                line,
             })?;
         let mut builder = Builder::default();
         for row in rows {
@@ -192,29 +214,36 @@ impl Prefix {
         direct_url: Option<&str>,
     ) -> Result<(), DistributionError> {
         let staged = self.root.join(inside);
-        let Ok(metadata) = staged.symlink_metadata() else {
+        let mut file = match self.tree.find(Path::new(inside))? {
+            Found::File(file) => file,
             // Listed, but not part of the wheel, such as compiled files.
-            return Ok(());
+            Found::Nothing => return Ok(()),
+            Found::Other => {
+                return Err(DistributionError::NotAFile {
+                    distribution: info.to_owned(),
+                    path: row.path,
+                });
+            }
         };
-        if !metadata.is_file() {
-            return Err(DistributionError::NotAFile {
-                distribution: info.to_owned(),
-                path: row.path,
-            });
-        }
+        let metadata = file.metadata()?;
         let executable = is_executable(&metadata);
         let path = self.image_path(info, inside);
         let changed = match direct_url {
             Some(url) if inside.ends_with("dist-info/direct_url.json") => {
                 Some(url.as_bytes().to_vec())
             }
-            _ if inside.starts_with("bin/") => script::with_interpreter(&fs_err::read(&staged)?),
+            _ if inside.starts_with("bin/") => script::with_interpreter(&content(&mut file)?),
             _ => None,
         };
-        match changed {
-            Some(content) => builder.add_changed(path, content, executable),
-            None => builder.add_staged(path, staged, metadata.len(), executable, row)?,
+        if let Some(content) = changed {
+            builder.add_changed(path, content, executable);
+            return Ok(());
         }
+        let hash = match row.hash.as_str() {
+            "" => record_hash(&content(&mut file)?),
+            _ => row.hash,
+        };
+        builder.add_staged(path, staged, metadata.len(), executable, hash);
         Ok(())
     }
 
@@ -240,15 +269,11 @@ impl Prefix {
 
     /// Where the distribution came from, if not from an index, with staged artifacts named as in
     /// the image.
-    fn direct_url(&self, info: &Path) -> Result<Option<String>, DistributionError> {
-        match fs_err::read_to_string(info.join("direct_url.json")) {
-            Ok(text) => {
-                let staged = self.artifacts.to_string_lossy();
-                Ok(Some(text.replace(staged.as_ref(), ARTIFACTS_DIR)))
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+    fn direct_url(&self, info: &str) -> Result<Option<String>, DistributionError> {
+        let path = self.site_packages.join(info).join("direct_url.json");
+        let text = self.tree.text(&path)?;
+        let (staged, image) = (&self.artifacts, Path::new(ARTIFACTS_DIR));
+        Ok(text.map(|text| text.replace(&file_url(staged), &file_url(image))))
     }
 }
 
@@ -288,20 +313,14 @@ impl Builder {
         staged: PathBuf,
         size: u64,
         executable: bool,
-        row: Row,
-    ) -> Result<(), DistributionError> {
-        let hash = if row.hash.is_empty() {
-            record_hash(&fs_err::read(&staged)?)
-        } else {
-            row.hash
-        };
+        hash: String,
+    ) {
         let file = File {
             path: path.clone(),
             source: Source::Staged(staged),
             executable,
         };
         self.files.insert(path, (file, hash, size));
-        Ok(())
     }
 
     fn finish(mut self, freeze: Freeze, site_packages: &str, info: &str) -> Distribution {
@@ -340,6 +359,14 @@ impl Builder {
             fingerprint,
         }
     }
+}
+
+fn content(file: &mut std::fs::File) -> std::io::Result<Vec<u8>> {
+    use std::io::{Read as _, Seek as _};
+    let mut content = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut content)?;
+    Ok(content)
 }
 
 /// A content hash in the form of `RECORD`.

@@ -14,5 +14,6 @@ pub mod record;
 pub mod requirements;
 pub mod resolution;
 mod script;
+pub mod tree;
 pub mod uv;
 pub mod venv;

@@ -18,10 +18,18 @@ use serde_json::Value;
 
 use crate::client;
 use crate::session::Project;
+use crate::terminal;
 
 /// Where a project is in its container.
 const SOURCE: &str = "/src";
 const STOP_GRACE: Duration = Duration::from_secs(10);
+/// What kind of terminal there is.
+const TERM: &str = "TERM";
+/// Keeps Python from writing `__pycache__` into the project, which the next image would contain. What is installed in
+/// the image was compiled when it was built.
+const NO_BYTECODE: (&str, &str) = ("PYTHONDONTWRITEBYTECODE", "1");
+/// Where a server looks for the model's document, in the project.
+const SCHEMA_FILE: &str = ".cog/openapi_schema.json";
 
 /// Everything that a command of a project or an image runs in.
 pub(crate) struct Surroundings {
@@ -52,10 +60,11 @@ impl Surroundings {
     ) -> anyhow::Result<Self> {
         // Until the lease on what was made is taken, nobody may prune.
         let _making = request.store.lease()?;
-        let mounts = vec![Mount {
+        let access = project_access(project.directory());
+        let mut mounts = vec![Mount {
             source: project.directory().to_owned(),
             target: SOURCE.into(),
-            access: Access::ReadWrite,
+            access,
         }];
         let scratch = request.store.scratch()?;
         if engine.isolation() == Isolation::None {
@@ -68,7 +77,7 @@ impl Surroundings {
                 root: Root::Host {
                     environment: host.path,
                 },
-                env: host.env,
+                env: without_bytecode(host.env),
                 working_dir: SOURCE.into(),
                 mounts,
                 server: vec![host.coglet.to_string_lossy().into_owned()],
@@ -79,9 +88,18 @@ impl Surroundings {
         }
         let environment = cog_build::prepare(request)?;
         let root = request.store.rootfs(&environment.layers)?;
+        if let (Access::Layered, Some(schema)) = (access, &environment.schema) {
+            let file = scratch.path().join("openapi_schema.json");
+            fs_err::write(&file, schema)?;
+            mounts.push(Mount {
+                source: file,
+                target: format!("{SOURCE}/{SCHEMA_FILE}"),
+                access: Access::ReadOnly,
+            });
+        }
         Ok(Self {
             root: Root::Layers(root.layers().to_vec()),
-            env: environment.env,
+            env: without_bytecode(environment.env),
             working_dir: environment.working_dir,
             mounts,
             server: environment.command,
@@ -142,6 +160,7 @@ impl Surroundings {
                 stdin: streams.stdin,
                 stdout: streams.stdout,
                 stderr: streams.stderr,
+                terminal: None,
                 passed_fds: streams.passed_fds,
             },
             purpose: Purpose::Run,
@@ -157,13 +176,25 @@ impl Surroundings {
         command: Vec<String>,
         extra_env: &[(String, String)],
     ) -> anyhow::Result<Running> {
+        let terminal = match engine.isolation() {
+            Isolation::Container => terminal::wanted(),
+            Isolation::None => None,
+        };
+        let stream = |number| terminal::stream(terminal.as_ref(), number);
         let streams = Streams {
-            stdin: Stdio::inherit(),
-            stdout: Stdio::inherit(),
-            stderr: Stdio::inherit(),
+            stdin: stream(0),
+            stdout: stream(1),
+            stderr: stream(2),
             passed_fds: Vec::new(),
         };
-        Ok(engine.start(self.workload(command, extra_env, streams))?)
+        let mut env = extra_env.to_vec();
+        let named = env.iter().chain(&self.env).any(|(name, _)| name == TERM);
+        if terminal.is_some() && !named {
+            env.extend(std::env::var(TERM).ok().map(|kind| (TERM.to_owned(), kind)));
+        }
+        let mut workload = self.workload(command, &env, streams);
+        workload.process.terminal = terminal;
+        Ok(engine.start(workload)?)
     }
 
     /// Starts the server at an address of this machine.
@@ -218,7 +249,7 @@ struct Streams {
 pub(crate) struct Server {
     pub(crate) running: Running,
     pub(crate) address: SocketAddr,
-    ready: OwnedFd,
+    pub(crate) ready: OwnedFd,
 }
 
 impl Server {
@@ -240,12 +271,7 @@ impl Server {
                 }
             }
         }
-        let mut line = String::new();
-        BufReader::new(fs_err::File::from_parts(
-            self.ready.try_clone()?.into(),
-            "readiness pipe",
-        ))
-        .read_line(&mut line)?;
+        let line = read_word(self.ready.try_clone()?)?;
         match line.trim() {
             "READY" => Ok(()),
             "SETUP_FAILED" => bail!("Model setup failed{}", self.setup_logs()),
@@ -277,6 +303,14 @@ impl Server {
     }
 }
 
+/// What the server says when setup has ended; nothing if it is gone.
+pub(crate) fn read_word(ready: OwnedFd) -> std::io::Result<String> {
+    let mut line = String::new();
+    let pipe = fs_err::File::from_parts(ready.into(), "readiness pipe");
+    BufReader::new(pipe).read_line(&mut line)?;
+    Ok(line)
+}
+
 /// Runs a future to its end on this thread.
 pub(crate) fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread()
@@ -290,6 +324,23 @@ pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     let listener =
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("could not find a free port")?;
     Ok(listener.local_addr()?)
+}
+
+/// A project that cannot be written to, such as one on a read-only file system, gets a place for what a model writes
+/// beside itself that ends with the container.
+fn project_access(directory: &Path) -> Access {
+    match rustix::fs::access(directory, rustix::fs::Access::WRITE_OK) {
+        Ok(()) => Access::ReadWrite,
+        Err(_) => Access::Layered,
+    }
+}
+
+fn without_bytecode(mut env: Vec<(String, String)>) -> Vec<(String, String)> {
+    let (name, value) = NO_BYTECODE;
+    if !env.iter().any(|(known, _)| known == name) {
+        env.push((name.into(), value.into()));
+    }
+    env
 }
 
 /// `NAME=VALUE` flags.

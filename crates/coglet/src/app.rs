@@ -34,6 +34,13 @@ const MAX_INLINE_INPUT: usize = 1 << 20;
 /// Where the build puts the model's document, seen from the working directory.
 const SCHEMA_FILE: &str = ".cog/openapi_schema.json";
 
+/// Who limits the time of a prediction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TimeLimit {
+    OfClient,
+    OfOperator,
+}
+
 /// The server's shared state.
 pub(crate) struct App {
     pub(crate) settings: Settings,
@@ -206,7 +213,7 @@ impl App {
         if let Some(webhook) = webhook {
             prediction.set_webhook(self.webhooks.open(&prediction, webhook));
         }
-        self.limit(&prediction, timeout);
+        self.limit(&prediction, timeout, TimeLimit::OfClient);
         prediction
     }
 
@@ -265,7 +272,8 @@ impl App {
 
     /// Starts a prediction that has its slot.
     fn start(self: &Arc<Self>, worker: Arc<Worker>, prediction: &Arc<Prediction>) {
-        self.limit(prediction, self.settings.predict_timeout);
+        let limit = self.settings.predict_timeout;
+        self.limit(prediction, limit, TimeLimit::OfOperator);
         let asked = prediction.order.asked();
         if asked.input.len() <= MAX_INLINE_INPUT && !self.quarantine.may_know(&asked) {
             let (wanted, rest) = wanted(
@@ -287,18 +295,18 @@ impl App {
     }
 
     /// Ends a prediction early, wherever it is.
-    pub(crate) fn cancel(&self, prediction: &Arc<Prediction>) {
+    pub(crate) fn cancel(self: &Arc<Self>, prediction: &Arc<Prediction>) {
         self.stop(prediction, StopReason::Canceled);
     }
 
-    fn stop(&self, prediction: &Arc<Prediction>, reason: StopReason) {
+    fn stop(self: &Arc<Self>, prediction: &Arc<Prediction>, reason: StopReason) {
         match prediction.request_stop(reason) {
             StopStep::End => {
                 self.registry.finish(prediction, Ending::canceled());
             }
             StopStep::Interrupt => {
                 if let Some(worker) = prediction.lane().and_then(|lane| self.pool.get(lane)) {
-                    interrupt(&worker, prediction);
+                    tokio::spawn(Arc::clone(self).interrupt(worker, Arc::clone(prediction)));
                 }
             }
             StopStep::Nothing => {}
@@ -320,26 +328,81 @@ impl App {
         }
     }
 
+    /// Makes the worker stop a prediction: by a frame if it reads them meanwhile, else by a signal to its
+    /// main thread. Repeated until the model has left it: Python and the model can swallow what is raised
+    /// then, and a signal that comes before the handler has begun is ignored.
+    ///
+    /// After the operator's grace the worker is replaced, as soon as that costs no other prediction.
+    async fn interrupt(self: Arc<Self>, worker: Arc<Worker>, prediction: Arc<Prediction>) {
+        let began = Instant::now();
+        let by_frame = worker.loaded().cancel_frames;
+        let (mut pause, longest) = if by_frame {
+            (Duration::from_secs(1), Duration::from_secs(1))
+        } else {
+            (Duration::from_millis(10), Duration::from_millis(500))
+        };
+        while prediction.is_running() && worker.is_alive() {
+            if by_frame {
+                let id = WireId(prediction.key);
+                worker.send(&ToWorker::Cancel { id });
+            } else {
+                worker.interrupt();
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(longest);
+            let grace = self.settings.cancel_grace;
+            if grace.is_some_and(|grace| began.elapsed() >= grace) && self.runs_alone(&prediction) {
+                worker
+                    .kill("killed because a canceled prediction did not stop (`COG_CANCEL_GRACE`)");
+                return;
+            }
+        }
+    }
+
+    fn runs_alone(&self, prediction: &Prediction) -> bool {
+        let alone = prediction
+            .lane()
+            .and_then(|lane| self.registry.only_running(lane));
+        alone.is_some_and(|alone| alone.key == prediction.key)
+    }
+
     /// From now on, the prediction has only so much time.
-    fn limit(self: &Arc<Self>, prediction: &Arc<Prediction>, time: Option<Duration>) {
+    fn limit(
+        self: &Arc<Self>,
+        prediction: &Arc<Prediction>,
+        time: Option<Duration>,
+        whose: TimeLimit,
+    ) {
         let Some(time) = time else {
             return;
         };
-        let task = tokio::spawn(Arc::clone(self).stop_later(Arc::downgrade(prediction), time));
+        let task =
+            tokio::spawn(Arc::clone(self).stop_later(Arc::downgrade(prediction), time, whose));
         prediction.abort_at_end(task.abort_handle());
     }
 
-    /// A model that does not stop is not waited for: others need its place.
-    async fn stop_later(self: Arc<Self>, prediction: Weak<Prediction>, time: Duration) {
+    /// A model that does not stop is not waited for when the operator's time is over: others need its place.
+    /// A client's own limit ends nothing but its own prediction.
+    async fn stop_later(
+        self: Arc<Self>,
+        prediction: Weak<Prediction>,
+        time: Duration,
+        whose: TimeLimit,
+    ) {
         tokio::time::sleep(time).await;
         let Some(prediction) = prediction.upgrade() else {
             return;
         };
         let error = format!("Prediction timed out after {} s", time.as_secs_f64());
         self.stop(&prediction, StopReason::TimedOut(error));
+        if whose == TimeLimit::OfClient {
+            return;
+        }
         tokio::time::sleep(STOP_LIMIT).await;
         if let Some(worker) = prediction.lane().and_then(|lane| self.pool.get(lane)) {
-            worker.kill("killed because a prediction did not stop when its time was over");
+            worker.kill(
+                "killed because a prediction did not stop when its time was over (`COG_PREDICT_TIMEOUT`)",
+            );
         }
     }
 
@@ -470,26 +533,4 @@ fn dispatch(
         Input::Inline(text) => worker.send_with_input(&message(None), text),
         Input::Spilled(path) => worker.send(&message(Some(path))),
     }
-}
-
-/// Makes the worker stop a prediction: by a frame if it reads them meanwhile, else by a signal to its main
-/// thread.
-fn interrupt(worker: &Arc<Worker>, prediction: &Arc<Prediction>) {
-    if worker.loaded().cancel_frames {
-        worker.send(&ToWorker::Cancel {
-            id: WireId(prediction.key),
-        });
-        return;
-    }
-    let (worker, prediction) = (Arc::clone(worker), Arc::clone(prediction));
-    tokio::spawn(async move {
-        // Repeated until it works: a signal that comes before the handler has begun, or while the
-        // worker is busy with itself, is ignored there.
-        let mut pause = Duration::from_millis(10);
-        while prediction.is_running() && worker.is_alive() {
-            worker.interrupt();
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_millis(500));
-        }
-    });
 }

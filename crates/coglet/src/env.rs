@@ -21,6 +21,9 @@ pub(crate) const SETUP_TIMEOUT: &str = "COG_SETUP_TIMEOUT";
 /// Seconds that a prediction may take once it has its slot; unset or 0 means no limit. The header
 /// `Cog-Timeout` limits one prediction, from its acceptance.
 pub(crate) const PREDICT_TIMEOUT: &str = "COG_PREDICT_TIMEOUT";
+/// Seconds that a canceled prediction may go on before its worker is replaced, once nothing else runs in
+/// it; default 30, 0 for ever.
+pub(crate) const CANCEL_GRACE: &str = "COG_CANCEL_GRACE";
 /// Seconds that predictions may go on after the server was asked to stop; unset means no limit.
 pub(crate) const DRAIN_TIMEOUT: &str = "COG_DRAIN_TIMEOUT";
 /// `debug`, `info`, `warn` or `error`; used when `RUST_LOG` is unset.

@@ -12,6 +12,9 @@ use crate::predictions::HistoryLimits;
 use crate::traces::TraceSettings;
 use crate::{Error, env};
 
+/// Time for a model to clean up after it was canceled.
+const CANCEL_GRACE: Duration = Duration::from_secs(30);
+
 /// Everything that can be chosen from outside.
 #[derive(Debug)]
 pub struct Settings {
@@ -34,6 +37,8 @@ pub struct Settings {
     pub(crate) predict_timeout: Option<Duration>,
     /// For what runs when the server is asked to stop.
     pub(crate) drain_timeout: Option<Duration>,
+    /// What a canceled prediction may take to stop; `None` for ever.
+    pub(crate) cancel_grace: Option<Duration>,
     pub(crate) throttle_interval: Duration,
     pub(crate) client_timeout: Duration,
     /// Events of a prediction that are sent to those who begin to watch it late.
@@ -115,6 +120,8 @@ impl Settings {
             predict_timeout: parse::seconds(lookup, env::PREDICT_TIMEOUT)?
                 .filter(|limit| !limit.is_zero()),
             drain_timeout: parse::seconds(lookup, env::DRAIN_TIMEOUT)?,
+            cancel_grace: Some(parse::seconds(lookup, env::CANCEL_GRACE)?.unwrap_or(CANCEL_GRACE))
+                .filter(|grace| !grace.is_zero()),
             throttle_interval: throttle_interval(lookup),
             client_timeout: client_timeout(lookup)?,
             replayed_events: replayed_events(lookup, &mut warnings),

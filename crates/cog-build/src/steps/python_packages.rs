@@ -42,7 +42,7 @@ pub(crate) fn run(
     let uv = workshop.uv()?;
     let packages = Packages { step, base };
     let staging = Staging::new(workshop, &step.python.requirements)?;
-    match step.python.source {
+    let artifacts = match step.python.source {
         PackageSource::Wheels => {
             let wanted = staging.wanted(&step.python.requirements);
             uv.install(
@@ -51,12 +51,14 @@ pub(crate) fn run(
                 &target(step),
                 &staging.prefix(),
             )?;
+            staging.artifacts().to_owned()
         }
         PackageSource::SourceDistributions => {
             in_container::install(workshop, &uv, step, &staging, below)?;
+            in_container::artifacts()
         }
-    }
-    let prefix = Prefix::open(&staging.prefix(), staging.artifacts(), &step.interpreter)?;
+    };
+    let prefix = Prefix::open(&staging.prefix(), &artifacts, &step.interpreter)?;
     let distributions = prefix.distributions()?;
     Ok(StepOutput {
         layers: layers::make(workshop, &packages, &staging, &distributions)?,

@@ -96,7 +96,7 @@ pub(crate) fn run(
     };
     let compiled = compile(workshop, &job)?;
     let mut entries: Vec<Entry> = compiled
-        .of(&files)
+        .of(&files)?
         .into_iter()
         .chain(files)
         .map(entry)

@@ -73,6 +73,7 @@ fn source_distributions_are_built_in_a_container() {
 
     let request = project.request(&store, None);
     let error = cog_build::build(&request, "test/image").expect_err("nothing can run");
+    // What was resolved is remembered, and that it has to be built.
     assert!(
         matches!(error, BuildError::NeedsContainer { .. }),
         "{error}"

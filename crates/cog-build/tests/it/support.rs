@@ -84,6 +84,8 @@ impl Project {
             engine,
             base: BaseChoice::Debian,
             options: cog_config::Options::default(),
+            torch_index: cog_build::TorchIndex::ByCuda,
+            implied: cog_build::ImpliedPolicy::Add,
             cache: self.cache,
             secrets: self.secrets.clone(),
             schema: SchemaSource::Generate,

@@ -179,3 +179,25 @@ fn hostile_records_are_refused() {
         Err(DistributionError::NoSitePackages)
     ));
 }
+
+#[test]
+fn a_linked_folder_brings_nothing_from_elsewhere() {
+    let outside = tempfile::tempdir().expect("a temporary folder");
+    fs_err::write(outside.path().join("id_rsa"), "secret").expect("written");
+    let fixture = Fixture::new();
+    fixture.distribution("a-1.dist-info", "a/id_rsa,,\na-1.dist-info/METADATA,,\n");
+    let link = fixture.folder.path().join(SITE).join("a");
+    std::os::unix::fs::symlink(outside.path(), link).expect("linked");
+    assert_eq!(
+        fixture.read("3.11").expect_err("it leads out").to_string(),
+        "`a-1.dist-info` has `a/id_rsa`, which is not a regular file or is reached through a link"
+    );
+    let linked = Fixture::new();
+    let lib = linked.folder.path().join("lib");
+    fs_err::remove_dir_all(&lib).expect("removed");
+    std::os::unix::fs::symlink(fixture.folder.path().join("lib"), lib).expect("linked");
+    assert!(matches!(
+        linked.read("3.11"),
+        Err(DistributionError::NoSitePackages)
+    ));
+}

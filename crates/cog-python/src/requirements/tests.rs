@@ -1,5 +1,10 @@
 use super::*;
 
+/// Reads as the configuration does, roughly.
+fn reader(text: &str) -> Vec<String> {
+    text.lines().map(str::to_owned).collect()
+}
+
 fn lines(lines: &[&str]) -> Vec<String> {
     lines.iter().map(|&line| line.to_owned()).collect()
 }
@@ -31,47 +36,27 @@ fn what_cannot_be_built_is_refused_with_its_reason() {
         ),
         ("name @ x.whl", "local direct reference requirements"),
         (
-            "-r other.txt",
-            "local requirements option \"-r\" is not supported",
-        ),
-        (
-            "-rother.txt",
-            "local requirements option \"-r\" is not supported",
-        ),
-        (
-            "-r\tother.txt",
-            "local requirements option \"-r\" is not supported",
-        ),
-        (
-            "--requirement=other.txt",
-            "local requirements option \"--requirement\" is not supported",
-        ),
-        (
-            "--requirement other.txt",
-            "local requirements option \"--requirement\" is not supported",
-        ),
-        (
-            "-f wheels",
-            "local requirements option \"-f\" is not supported",
-        ),
-        (
-            "--find-links=./wheels",
-            "local requirements option \"--find-links\" is not supported",
-        ),
-        (
-            "--find-links\t./wheels",
-            "local requirements option \"--find-links\" is not supported",
-        ),
-        (
             "-f file:///wheels",
             "local requirements option \"-f\" is not supported",
         ),
         (
-            "-e ./package",
-            "local requirements option \"-e\" is not supported",
+            "-rfile:///r.txt",
+            "local requirements option \"-r\" is not supported",
         ),
         (
-            "./a.whl --hash=sha256:00",
+            "--constraint=",
+            "local requirements option \"--constraint\" is not supported",
+        ),
+        (
+            "./a.whl --no-deps",
+            "do not support inline options or hashes",
+        ),
+        (
+            "./a.whl --hash=sha256:00 -r x",
+            "do not support inline options or hashes",
+        ),
+        (
+            "./package --hash=sha256:00",
             "do not support inline options or hashes",
         ),
         ("a.tar.gz -f x", "do not support inline options or hashes"),
@@ -81,14 +66,8 @@ fn what_cannot_be_built_is_refused_with_its_reason() {
             "environment markers are not supported",
         ),
         ("./a.whl[extra]", "extras are not supported"),
-        ("./package", "is not a supported wheel or source archive"),
-        ("../package", "is not a supported wheel or source archive"),
-        ("/opt/package", "is not a supported wheel or source archive"),
-        (
-            "vendor/package",
-            "is not a supported wheel or source archive",
-        ),
-        (".", "is not a supported wheel or source archive"),
+        ("~/package", "is not a supported wheel or source archive"),
+        ("./package; x", "is not a supported wheel or source archive"),
     ];
     for (line, expected) in table {
         let error = classify(line).expect_err(line).to_string();
@@ -136,7 +115,47 @@ fn what_can_be_built_passes() {
         "a.tar.bz2",
     ];
     for line in artifacts {
-        assert_eq!(classify(line).expect(line), Line::Artifact(line.to_owned()));
+        let expected = Line::Artifact {
+            path: line.to_owned(),
+            hashes: Vec::new(),
+        };
+        assert_eq!(classify(line).expect(line), expected);
+    }
+}
+
+#[test]
+fn paths_in_the_project_are_told_from_packages() {
+    let folder = |path: &str, extras: &str| Line::Folder {
+        path: path.to_owned(),
+        extras: extras.to_owned(),
+    };
+    let table = [
+        ("./package", folder("./package", "")),
+        ("-e ./package", folder("./package", "")),
+        ("--editable=vendor/package", folder("vendor/package", "")),
+        ("-e package", folder("package", "")),
+        ("vendor/package[a,b]", folder("vendor/package", "[a,b]")),
+        ("../package", folder("../package", "")),
+        ("/opt/package", folder("/opt/package", "")),
+        (".", folder(".", "")),
+        ("-r other.txt", Line::File("other.txt".to_owned())),
+        ("-rother.txt", Line::File("other.txt".to_owned())),
+        ("-r\tother.txt", Line::File("other.txt".to_owned())),
+        ("--requirement=a/o.txt", Line::File("a/o.txt".to_owned())),
+        ("-c c.txt", Line::Constraints("c.txt".to_owned())),
+        ("--constraint c.txt", Line::Constraints("c.txt".to_owned())),
+        ("-f wheels", Line::Links("wheels".to_owned())),
+        ("--find-links=./wheels", Line::Links("./wheels".to_owned())),
+        (
+            "./a b.whl --hash=sha256:0A --hash sha384:1",
+            Line::Artifact {
+                path: "./a b.whl".to_owned(),
+                hashes: vec!["sha256:0a".to_owned(), "sha384:1".to_owned()],
+            },
+        ),
+    ];
+    for (line, expected) in table {
+        assert_eq!(classify(line).expect(line), expected, "{line}");
     }
 }
 
@@ -172,7 +191,8 @@ fn artifacts_are_staged_under_the_name_as_written() {
         "../wheels/real.whl",
     ]);
     fs_err::create_dir(project.join("requirements")).expect("created");
-    let read = Requirements::read(&input, &project.join("requirements"), project).expect("valid");
+    let read =
+        Requirements::read(&input, &project.join("requirements"), project, reader).expect("valid");
     assert_eq!(
         read.text(),
         "--pre\n\
@@ -211,7 +231,8 @@ fn artifacts_stay_inside_the_project() {
         ("link.whl", "must be inside the project directory"),
     ];
     for (line, expected) in table {
-        let error = Requirements::read(&lines(&[line]), &project, &project).expect_err(line);
+        let error =
+            Requirements::read(&lines(&[line]), &project, &project, reader).expect_err(line);
         assert!(error.to_string().contains(expected), "{line}: {error}");
     }
 }
@@ -234,4 +255,145 @@ fn names_compare_normalised() {
     };
     assert!(requirements.mentions("pyyaml"));
     assert!(!requirements.mentions("yaml"));
+}
+
+/// A project with these files; a name that ends in a slash is a folder.
+fn project(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (name, content) in files {
+        let path = folder.path().join(name);
+        fs_err::create_dir_all(path.parent().expect("it has a parent")).expect("created");
+        fs_err::write(path, content).expect("written");
+    }
+    folder
+}
+
+#[test]
+fn other_files_are_read_from_where_they_are() {
+    let folder = project(&[
+        (
+            "requirements/more/gpu.txt",
+            "-r ../cpu.txt\nb.whl\n-e ../../pkg[x]\n-c ../c.txt\n-f wheels",
+        ),
+        ("requirements/cpu.txt", "torch==2.3.1"),
+        ("requirements/c.txt", "numpy<2\n-r more/d.txt\ncog==1"),
+        ("requirements/more/d.txt", "six<2\n-c ../c.txt"),
+        ("requirements/more/b.whl", "wheel"),
+        ("requirements/more/wheels/w-1-py3-none-any.whl", "w"),
+        ("requirements/more/wheels/notes.txt", "not counted"),
+        ("pkg/pyproject.toml", ""),
+        ("pkg/src/module.py", "x = 1"),
+    ]);
+    let root = folder.path();
+    let base = root.join("requirements");
+    let flat = flatten(&lines(&["-r more/gpu.txt", "a==1"]), &base, root, reader).expect("valid");
+    let outside = fs_err::canonicalize(root).expect("there").join("pkg");
+    assert_eq!(
+        flat,
+        [
+            "torch==2.3.1",
+            "./more/b.whl",
+            &format!("{}[x]", outside.display()),
+            "-c ./c.txt",
+            "-f ./more/wheels",
+            "a==1"
+        ]
+    );
+    let read = Requirements::read(&flat, &base, root, reader).expect("valid");
+    assert_eq!(read.constraints, ["numpy<2", "six<2"]);
+    assert_eq!(
+        read.options,
+        ["--find-links file:///tmp/local_package_artifacts/requirements/more/wheels"]
+    );
+    assert_eq!(read.packages[2], "/tmp/local_package_artifacts/pkg[x]");
+    assert_eq!(read.content().len(), 3);
+
+    let staged = tempfile::tempdir().expect("a temporary folder");
+    let artifacts = staged.path().join("artifacts");
+    read.stage(&artifacts).expect("staged");
+    assert!(artifacts.join("pkg/src/module.py").is_file());
+    let wheels = artifacts.join("requirements/more/wheels");
+    assert!(wheels.join("w-1-py3-none-any.whl").is_file());
+    assert!(!wheels.join("notes.txt").exists());
+
+    // What is in a folder is part of what keys are made of.
+    fs_err::write(root.join("pkg/src/module.py"), "x = 2").expect("written");
+    let changed = Requirements::read(&flat, &base, root, reader).expect("valid");
+    assert_ne!(changed.content(), read.content());
+    let again = staged.path().join("again");
+    assert!(matches!(
+        read.stage(&again),
+        Err(RequirementError::Changed(_))
+    ));
+}
+
+#[test]
+fn nothing_leads_out_of_the_project_and_nothing_runs_in_circles() {
+    let folder = project(&[
+        ("outside.txt", "six"),
+        ("outside/pyproject.toml", ""),
+        ("project/loop.txt", "-r sub/loop.txt"),
+        ("project/sub/loop.txt", "-r ../loop.txt"),
+        ("project/plain/module.py", ""),
+        ("project/linked/pyproject.toml", ""),
+        ("project/folder/pyproject.toml", ""),
+    ]);
+    let root = folder.path().join("project");
+    let link = |target: &str, name: &str| {
+        fs_err::os::unix::fs::symlink(target, root.join(name)).expect("linked");
+    };
+    link("../outside.txt", "link.txt");
+    link("../outside", "outside");
+    link("../../outside.txt", "linked/data.txt");
+    link("../plain", "folder/link");
+    let table = [
+        ("-r ../outside.txt", "must be inside the project directory"),
+        ("-r link.txt", "must be inside the project directory"),
+        ("-r /etc/passwd", "must be inside the project directory"),
+        ("-c ../outside.txt", "must be inside the project directory"),
+        ("-f ..", "must be inside the project directory"),
+        ("-e ../outside", "must be inside the project directory"),
+        ("./outside", "must be inside the project directory"),
+        ("./linked", "must be inside the project directory"),
+        (
+            "./folder",
+            "`folder/link`, which the requirements name, is not a file",
+        ),
+        (
+            "-r none.txt",
+            "`none.txt`, which the requirements name, was not found",
+        ),
+        (
+            "-r plain",
+            "`plain`, which the requirements name, is not a file",
+        ),
+        ("-r loop.txt", "names itself"),
+        ("./plain", "is not a supported wheel or source archive"),
+        ("./none", "is not a supported wheel or source archive"),
+        (".[extra]", "extras are not supported"),
+    ];
+    for (line, expected) in table {
+        let error = Requirements::read(&lines(&[line]), &root, &root, reader).expect_err(line);
+        assert!(error.to_string().contains(expected), "{line}: {error}");
+    }
+    let read = Requirements::read(&lines(&["-e .", "."]), &root, &root, reader).expect("valid");
+    assert_eq!(read.itself, ["-e .", "."]);
+    assert!(read.is_empty());
+}
+
+#[test]
+fn a_local_artifact_is_the_one_that_is_wanted() {
+    let folder = project(&[("a-1-py3-none-any.whl", "wheel")]);
+    let root = folder.path();
+    let right = "b4e5ed14d1de08d4d4b17c87b4ac4eac2f8a5bbf9b6e7a3b3c6a1b8c7b8f0b2d";
+    let line = format!("./a-1-py3-none-any.whl --hash=sha256:{right}");
+    let error = Requirements::read(&lines(&[&line]), root, root, reader).expect_err("wrong");
+    let text = error.to_string();
+    let RequirementError::Hash { found, .. } = error else {
+        panic!("{text}");
+    };
+    assert!(text.starts_with("local Python package artifact \"a-1-py3-none-any.whl\" has none"));
+    let line = format!("./a-1-py3-none-any.whl --hash={found}");
+    let read = Requirements::read(&lines(&[&line]), root, root, reader).expect("right");
+    assert_eq!(read.hashes["a"], [found]);
 }

@@ -31,6 +31,9 @@ pub enum PylockError {
 
 #[derive(Deserialize)]
 struct Pylock {
+    /// Without it, it is none, and least of all one of a project without packages.
+    #[serde(rename = "lock-version")]
+    _version: String,
     #[serde(default)]
     packages: Vec<Package>,
 }

@@ -151,9 +151,11 @@ fn what_is_not_of_the_project_is_refused() {
         resolution("packages = 3"),
         Err(PylockError::Syntax(_))
     ));
-    let nowhere = "[[packages]]\nname = \"x\"\nversion = \"1\"\n";
+    let nowhere = "lock-version = \"1.0\"\n[[packages]]\nname = \"x\"\nversion = \"1\"\n";
     assert!(matches!(resolution(nowhere), Err(PylockError::NoOrigin(_))));
-    assert_eq!(resolution("").unwrap().distributions, []);
+    assert!(matches!(resolution(""), Err(PylockError::Syntax(_))));
+    let empty = resolution("lock-version = \"1.0\"\n").unwrap();
+    assert_eq!(empty.distributions, []);
 }
 
 fn requirements(lines: &[&str]) -> Requirements {
@@ -161,7 +163,7 @@ fn requirements(lines: &[&str]) -> Requirements {
     let folder = tempfile::tempdir().unwrap();
     Requirements {
         source: "requirements.txt".to_owned(),
-        ..Requirements::read(&lines, folder.path(), folder.path()).unwrap()
+        ..Requirements::read(&lines, folder.path(), folder.path(), |_| Vec::new()).unwrap()
     }
 }
 

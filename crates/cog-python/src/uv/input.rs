@@ -26,7 +26,7 @@ pub fn input(requirements: &Requirements, python: &str, artifacts: &Path) -> Str
         .packages
         .iter()
         .map(|line| match line.strip_prefix(&image) {
-            Some(path) => file_url(&artifacts.join(path)),
+            Some(path) => place(path, artifacts),
             None => line.clone(),
         });
     let extras = extras(requirements, python).into_iter().map(str::to_owned);
@@ -35,6 +35,16 @@ pub fn input(requirements: &Requirements, python: &str, artifacts: &Path) -> Str
         .chain(extras)
         .map(|line| line + "\n")
         .collect()
+}
+
+/// The URL of a file or folder of the project; behind a folder there may be extras.
+fn place(path: &str, artifacts: &Path) -> String {
+    match path.split_once('[') {
+        Some((folder, extras)) if path.ends_with(']') => {
+            format!("{}[{extras}", file_url(&artifacts.join(folder)))
+        }
+        _ => file_url(&artifacts.join(path)),
+    }
 }
 
 /// Packages to add. None where the project uses no index, because they may not be where it looks; and where every

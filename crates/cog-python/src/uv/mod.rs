@@ -85,7 +85,15 @@ impl Staged<'_> {
 
     /// Writes the file for [`resolve_arguments`], and says its name.
     pub fn write_input(&self, python: &str, artifacts: &Path) -> Result<&'static str, UvError> {
-        let text = input(self.requirements, python, artifacts);
+        let mut text = input(self.requirements, python, artifacts);
+        if !self.requirements.constraints.is_empty() {
+            const CONSTRAINTS: &str = "constraints.txt";
+            self.write(
+                CONSTRAINTS,
+                &(self.requirements.constraints.join("\n") + "\n"),
+            )?;
+            let _ = writeln!(text, "-c {CONSTRAINTS}");
+        }
         self.write(explain::INPUT, &text)?;
         Ok(explain::INPUT)
     }

@@ -25,7 +25,7 @@ pub(super) fn store(
     let mime = if mime.is_empty() { "text/plain" } else { mime };
     let name = given_name(head).unwrap_or_else(|| from_mime(mime));
     let file = TempFile::at(directory.join(numbered(number, &name)));
-    let mut content = fs_err::File::create(file.path())?;
+    let mut content = crate::scratch::create_private(file.path())?;
     let is_base64 = head
         .rsplit(';')
         .next()

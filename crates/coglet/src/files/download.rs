@@ -9,6 +9,7 @@ use super::decoder::Decoder;
 use super::temp::{TempFile, Workspace};
 use super::{DownloadRules, FetchError, name};
 use crate::destinations::{Refused, refusal};
+use crate::scratch::create_private;
 
 /// Written to disk in pieces of this size: fewer trips to the thread that may block.
 const WRITE_SIZE: usize = 512 << 10;
@@ -67,7 +68,7 @@ impl Download<'_> {
         if decoder.changes_nothing() {
             self.check_size(response.content_length().unwrap_or(0))?;
         }
-        let file = fs_err::tokio::File::create(path).await?;
+        let file = fs_err::tokio::File::from_std(create_private(path)?);
         let mut writer = BufWriter::with_capacity(WRITE_SIZE, file);
         let mut size = 0;
         while let Some(chunk) = response.chunk().await.map_err(|error| self.failed(error))? {

@@ -20,7 +20,7 @@ mod wanted;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -200,7 +200,7 @@ impl Files {
         let path = directory.join(self.workspace.next_name("input.json"));
         run_blocking(move || {
             let file = TempFile::at(path);
-            fs_err::write(file.path(), &input)?;
+            crate::scratch::create_private(file.path())?.write_all(&input)?;
             Ok(file)
         })
         .await

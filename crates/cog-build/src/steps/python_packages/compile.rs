@@ -10,6 +10,7 @@ use crate::plan::Bytecode;
 use crate::workshop::Workshop;
 use cog_python::bytecode::{self, Module, SCRIPT, Work};
 use cog_python::distribution::{File, Source};
+use cog_python::tree::Tree;
 use cog_python::venv::Interpreter;
 
 /// Where the container finds the files to compile.
@@ -34,8 +35,15 @@ pub(crate) struct CompileJob<'a> {
 
 /// The compiled forms of a job's files; they live as long as this value.
 pub(crate) struct Compiled {
-    output: Option<(Scratch, PathBuf)>,
+    output: Option<Output>,
     interpreter: Interpreter,
+}
+
+/// What the container left, which is read as a foreign tree.
+struct Output {
+    folder: PathBuf,
+    tree: Tree,
+    _scratch: Scratch,
 }
 
 /// Compiles the files of `job` with the base's Python. Where nothing is compiled, the
@@ -86,8 +94,13 @@ pub(crate) fn compile(workshop: &Workshop<'_>, job: &CompileJob<'_>) -> Result<C
         ],
     };
     workshop.run_container(job.base, &container)?;
+    let output = Output {
+        tree: Tree::open(&output)?,
+        folder: output,
+        _scratch: scratch,
+    };
     Ok(Compiled {
-        output: Some((scratch, output)),
+        output: Some(output),
         interpreter,
     })
 }
@@ -108,22 +121,20 @@ fn modules(files: &[File], job: &CompileJob<'_>) -> Vec<Module> {
 
 impl Compiled {
     /// The compiled forms of those of `files` that have one.
-    pub(crate) fn of(&self, files: &[File]) -> Vec<File> {
-        let Some((_, output)) = &self.output else {
-            return Vec::new();
+    pub(crate) fn of(&self, files: &[File]) -> Result<Vec<File>> {
+        let Some(output) = &self.output else {
+            return Ok(Vec::new());
         };
-        let compiled = |file: &File| {
-            let source = bytecode::compiled(output, &file.path, &self.interpreter)?;
-            Some(File {
+        let mut all = Vec::new();
+        for file in files.iter().filter(|file| bytecode::is_module(&file.path)) {
+            let (folder, tree) = (&output.folder, &output.tree);
+            let source = bytecode::compiled(folder, tree, &file.path, &self.interpreter)?;
+            all.extend(source.map(|source| File {
                 path: bytecode::compiled_path(&file.path, &self.interpreter),
                 source: Source::Staged(source),
                 executable: false,
-            })
-        };
-        files
-            .iter()
-            .filter(|file| bytecode::is_module(&file.path))
-            .filter_map(compiled)
-            .collect()
+            }));
+        }
+        Ok(all)
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use cog_image::Layer;
 use cog_python::requirements::Requirements;
 use cog_python::resolution::Resolution;
+use cog_python::tree::Tree;
 use cog_python::uv::{
     Context, Staged, Target, Uv, UvError, install_arguments, passed_on, prerelease_arguments,
     resolve_arguments,
@@ -18,8 +19,14 @@ use crate::workshop::Workshop;
 
 /// Where the staging folder is in a container that builds.
 const WORK_DIR: &str = "/tmp/cog-build";
+const ANSWER: &str = "pylock.toml";
 const CACHE_DIR: &str = "/tmp/cog-build-cache";
 const UV_PROGRAM: &str = "/tmp/cog-build-uv";
+
+/// Where the files of the project are in it.
+pub(super) fn artifacts() -> PathBuf {
+    Path::new(WORK_DIR).join("artifacts")
+}
 
 /// Resolves `requirements` over the layers `below`. What had to be built for it is kept for [`install`].
 pub(super) fn resolve(
@@ -30,9 +37,8 @@ pub(super) fn resolve(
     requirements: &Requirements,
     below: &[Layer],
 ) -> Result<Resolution> {
-    const ANSWER: &str = "pylock.toml";
     let staging = Staging::new(workshop, requirements)?;
-    let artifacts = Path::new(WORK_DIR).join("artifacts");
+    let artifacts = artifacts();
     let wanted = staging.wanted(requirements);
     let input = wanted.write_input(&target.python, &artifacts)?;
     let arguments = [
@@ -45,7 +51,9 @@ pub(super) fn resolve(
     );
     let cache = build_cache(workshop, target, requirements);
     run(workshop, uv, &staging, &wanted, &cache, &script, below)?;
-    let answer = fs_err::read_to_string(staging.root().join(ANSWER))?;
+    // Code of packages ran there.
+    let answer = Tree::open(staging.root())?.text(Path::new(ANSWER))?;
+    let answer = answer.unwrap_or_default();
     Ok(wanted.read_answer(&answer, &artifacts)?)
 }
 
@@ -57,7 +65,7 @@ pub(super) fn install(
     staging: &Staging,
     below: &[Layer],
 ) -> Result<()> {
-    let artifacts = Path::new(WORK_DIR).join("artifacts");
+    let artifacts = artifacts();
     let wanted = staging.wanted(&step.python.requirements);
     let pins = wanted.write_pins(&step.python.resolution, &artifacts)?;
     let script = format!(
@@ -78,8 +86,9 @@ fn build_cache(workshop: &Workshop<'_>, target: &Target, requirements: &Requirem
         .field("requirements", requirements.text())
         .field("python", &target.python)
         .field("platform", target.platform.as_deref().unwrap_or_default());
-    let artifacts = requirements.artifacts.iter().map(|one| &one.sha256);
-    let name = list(key, "artifact", artifacts).finish().to_string();
+    let name = list(key, "artifact", requirements.content())
+        .finish()
+        .to_string();
     workshop.store.root().join("uv").join("builds").join(name)
 }
 

@@ -80,11 +80,8 @@ fn remembered(
         .field("python", &target.python)
         .field("platform", target.platform.as_deref().unwrap_or_default())
         .field("strict", requirements.require_hashes.to_string());
-    let artifacts = requirements
-        .artifacts
-        .iter()
-        .map(|artifact| &artifact.sha256);
-    let key = list(key, "artifact", artifacts).finish();
+    let key = list(key, "constraint", &requirements.constraints);
+    let key = list(key, "artifact", requirements.content()).finish();
     let known = workshop.recorded(&key)?;
     let known = known.and_then(|record| serde_json::from_value(record.facts).ok());
     let (resolution, source) = if let Some(known) = known {

@@ -1,0 +1,158 @@
+//! Requirement files that name others.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use super::artifact::{Project, open_beneath};
+use super::classify::{Line, classify};
+use super::{RequirementError, artifact};
+
+/// Makes lines of the text of a requirements file: how to read comments and continued lines is known elsewhere.
+pub type Reader = fn(&str) -> Vec<String>;
+
+/// More than anybody writes; it keeps a mistake from filling the memory.
+const MAX_FILE: u64 = 16 << 20;
+
+/// `lines` with the lines of the project's other requirement files in place of those that name them, and the paths in
+/// these lines as seen from `base_dir`.
+pub fn flatten(
+    lines: &[String],
+    base_dir: &Path,
+    project_dir: &Path,
+    reader: Reader,
+) -> Result<Vec<String>, RequirementError> {
+    all(lines, &Project::open(base_dir, project_dir)?, reader)
+}
+
+pub(super) fn all(
+    lines: &[String],
+    project: &Project,
+    reader: Reader,
+) -> Result<Vec<String>, RequirementError> {
+    let mut walk = Walk {
+        top: project,
+        reader,
+        open: Vec::new(),
+        found: Vec::new(),
+    };
+    walk.lines(lines, project)?;
+    Ok(walk.found)
+}
+
+/// The lines of the constraints file that is `written`, and of those that it names.
+pub(super) fn constraints(
+    written: &str,
+    project: &Project,
+    reader: Reader,
+) -> Result<Vec<String>, RequirementError> {
+    let mut pending = vec![(project.base.clone(), written.to_owned())];
+    let mut seen: Vec<PathBuf> = Vec::new();
+    let mut found = Vec::new();
+    while let Some((base, written)) = pending.pop() {
+        let place = Project {
+            root: project.root.clone(),
+            base,
+        };
+        let file = place.locate(&written)?;
+        if seen.contains(&file) {
+            continue;
+        }
+        for line in read(&file, &written, &place, reader)? {
+            match classify(&line)? {
+                Line::File(path) | Line::Constraints(path) => {
+                    pending.push((folder_of(&file), path));
+                }
+                Line::Package(package) => found.push(package),
+                Line::Sdk(_) => {}
+                _ => return Err(RequirementError::UnsupportedPath(line)),
+            }
+        }
+        seen.push(file);
+    }
+    Ok(found)
+}
+
+struct Walk<'a> {
+    top: &'a Project,
+    reader: Reader,
+    /// Files that are being read, outermost first.
+    open: Vec<PathBuf>,
+    found: Vec<String>,
+}
+
+impl Walk<'_> {
+    /// Takes `lines` of a file in the folder that `place` starts at.
+    fn lines(&mut self, lines: &[String], place: &Project) -> Result<(), RequirementError> {
+        for line in lines {
+            let Ok(Line::File(written)) = classify(line) else {
+                self.found.push(self.seen_from_top(line, place));
+                continue;
+            };
+            let file = place.locate(&written)?;
+            if self.open.contains(&file) {
+                return Err(RequirementError::Loop(written));
+            }
+            let inner = read(&file, &written, place, self.reader)?;
+            let inner_place = Project {
+                root: place.root.clone(),
+                base: folder_of(&file),
+            };
+            self.open.push(file);
+            self.lines(&inner, &inner_place)?;
+            self.open.pop();
+        }
+        Ok(())
+    }
+
+    /// `line` with its path, if it has one, as seen from the first file.
+    fn seen_from_top(&self, line: &str, place: &Project) -> String {
+        if place.base == self.top.base {
+            return line.to_owned();
+        }
+        let moved = |path: &str| {
+            let absolute = artifact::clean(&place.base.join(path));
+            let inside = absolute.strip_prefix(&self.top.base).unwrap_or(&absolute);
+            // Alone, the name of a folder would be that of a package.
+            let path = inside.display();
+            if inside.is_absolute() {
+                path.to_string()
+            } else {
+                format!("./{path}")
+            }
+        };
+        match classify(line) {
+            Ok(Line::Artifact { path, .. }) => line.replacen(&path, &moved(&path), 1),
+            Ok(Line::Folder { path, extras }) => format!("{}{extras}", moved(&path)),
+            Ok(Line::Constraints(path)) => format!("-c {}", moved(&path)),
+            Ok(Line::Links(path)) => format!("-f {}", moved(&path)),
+            _ => line.to_owned(),
+        }
+    }
+}
+
+fn folder_of(file: &Path) -> PathBuf {
+    file.parent().unwrap_or(file).to_owned()
+}
+
+fn read(
+    file: &Path,
+    written: &str,
+    project: &Project,
+    reader: Reader,
+) -> Result<Vec<String>, RequirementError> {
+    let unreadable = |source| RequirementError::Unreadable {
+        path: written.to_owned(),
+        source,
+    };
+    let opened = open_beneath(&project.root, file).map_err(unreadable)?;
+    let opened = opened.ok_or_else(|| RequirementError::WrongKind {
+        path: written.to_owned(),
+        expected: "file",
+    })?;
+    let mut text = String::new();
+    opened
+        .take(MAX_FILE)
+        .read_to_string(&mut text)
+        .map_err(unreadable)?;
+    Ok(reader(&text))
+}
