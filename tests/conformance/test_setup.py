@@ -78,7 +78,9 @@ def timed_out(start: Serve) -> Server:
 def test_case_05_setup_timeout(timed_out: Server) -> None:
     assert "worker setup timed out" in timed_out.setup_logs()
     assert timed_out.health()["setup"]["status"] == "failed"
-    assert timed_out.post("/predictions", {"input": {}}).expect(503) == NOT_READY
+    refused = timed_out.post("/predictions", {"input": {}}).expect(503)
+    assert refused["status"] == "failed"
+    assert "setup" in refused["error"].lower()
     assert timed_out.get("/").status == 200
 
 
@@ -100,7 +102,10 @@ def test_case_06_setup_raises(start: Serve) -> None:
     assert health["setup"]["status"] == "failed"
     assert health["setup"]["completed_at"]
     assert "Setup failed: setup failed: ValueError: no weights here" in health["setup"]["logs"]
-    assert server.post("/predictions", {"input": {"s": "x"}}).expect(503) == NOT_READY
+    refused = server.post("/predictions", {"input": {"s": "x"}}).expect(503)
+    assert refused["status"] == "failed"
+    # To wait would not help.
+    assert "Setup failed" in refused["error"]
     assert server.get("/openapi.json").status == 503
     assert server.process.poll() is None
 

@@ -3,7 +3,7 @@
 //! A body has its share from before it is read until its prediction has ended, because for so long it, or
 //! the input in it, is kept. Small bodies have a part of their own: large ones cannot keep them out.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,8 +27,9 @@ pub(crate) struct BodyMemory {
 #[derive(Debug, Default)]
 pub(crate) struct Share {
     units: usize,
-    /// Growing takes a further one.
-    permits: Vec<OwnedSemaphorePermit>,
+    permit: Option<OwnedSemaphorePermit>,
+    /// Growing takes further ones.
+    further: Vec<OwnedSemaphorePermit>,
 }
 
 /// What a request wants of the model, and the memory that it takes up.
@@ -42,6 +43,12 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
+    /// What is left when it was let go of.
+    pub(crate) fn nothing() -> Arc<Self> {
+        static NOTHING: LazyLock<Arc<Asked>> = LazyLock::new(Arc::default);
+        Arc::clone(&NOTHING)
+    }
+
     pub(crate) fn new(input: Bytes, context: Bytes, share: Share) -> Self {
         Self {
             input,
@@ -95,7 +102,11 @@ impl BodyMemory {
             }
         };
         share.units += missing;
-        share.permits.push(permit);
+        // Most need one, and no list for it.
+        match share.permit {
+            None => share.permit = Some(permit),
+            Some(_) => share.further.push(permit),
+        }
         true
     }
 }

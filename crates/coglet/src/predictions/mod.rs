@@ -169,7 +169,7 @@ impl Order {
     }
 
     fn release(&self) {
-        *lock(&self.asked) = Arc::default();
+        *lock(&self.asked) = Asked::nothing();
     }
 }
 

@@ -17,6 +17,8 @@ use crate::sync::lock;
 
 /// A receiver that needs longer for a call is slow.
 const QUICK: Duration = Duration::from_millis(100);
+/// The same for the first call, which pays for the connection.
+const QUICK_AT_FIRST: Duration = Duration::from_millis(500);
 /// What is older than this when its turn comes is skipped, if there is something newer.
 const FRESH: Duration = Duration::from_millis(500);
 /// What has not been sent so long after the end of the prediction is not sent any more.
@@ -36,6 +38,8 @@ pub(super) struct Mailbox {
 #[derive(Debug, Default)]
 struct Mail {
     waiting: VecDeque<Letter>,
+    /// It was called before.
+    is_known: bool,
     is_slow: bool,
     end: Option<End>,
 }
@@ -122,10 +126,12 @@ impl Mailbox {
     /// Does a call, and notes how quick the receiver is. It may be the last one before the end is told, so
     /// nothing is kept for what would come in between if it takes long.
     pub(super) async fn judge(&self, call: impl Future<Output = ()>) {
+        let is_known = std::mem::replace(&mut lock(&self.mail).is_known, true);
+        let limit = if is_known { QUICK } else { QUICK_AT_FIRST };
         let mut call = std::pin::pin!(call);
         tokio::select! {
             () = &mut call => lock(&self.mail).is_slow = false,
-            () = sleep(QUICK) => {
+            () = sleep(limit) => {
                 self.is_slow();
                 call.await;
             }
