@@ -7,6 +7,7 @@ use cog_errors::Hint;
 use crate::certificate::CertificateError;
 use crate::command::CommandError;
 use crate::context::ContextError;
+use crate::missing_library;
 use crate::secrets::SecretError;
 use cog_debian::DebianError;
 use cog_python::distribution::DistributionError;
@@ -203,6 +204,9 @@ impl Hint for BuildError {
             Self::NoModel => "add `run: \"run.py:Runner\"` to cog.yaml",
             Self::NeedsContainer { .. } => {
                 "allow user namespaces, or run as root; `cog run --engine host` needs no container"
+            }
+            Self::CommandFailed { output, .. } => {
+                return missing_library::advice(&output.join("\n"));
             }
             Self::MissingSecret { id } => {
                 return Some(format!("pass it with `--secret id={id},src=FILE`"));

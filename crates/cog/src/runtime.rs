@@ -12,9 +12,11 @@ use cog_engine::{
     Access, Engine, Gpus, Isolation, Mount, PassedFd, Process, Purpose, Root, Running, Workload,
     Writable,
 };
+use cog_errors::Hint;
 use cog_image::{Lease, Rootfs, Scratch, Store, StoredImage, trust};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
+use tokio::io::AsyncBufReadExt as _;
 
 use crate::client;
 use crate::session::Project;
@@ -219,7 +221,47 @@ struct Streams {
 pub(crate) struct Server {
     pub(crate) running: Running,
     pub(crate) address: SocketAddr,
-    ready: OwnedFd,
+    pub(crate) ready: OwnedFd,
+}
+
+/// What the server says when setup has failed.
+const SETUP_FAILED: &str = "SETUP_FAILED";
+
+/// The model cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("Model setup failed{}{logs}", if logs.is_empty() { "" } else { ":\n" })]
+pub(crate) struct SetupFailed {
+    /// What setup printed.
+    logs: String,
+}
+
+impl Hint for SetupFailed {
+    fn hint(&self) -> Option<String> {
+        cog_build::missing_library::advice(&self.logs)
+    }
+}
+
+/// What setup printed; nothing if the server does not say.
+async fn setup_logs(address: SocketAddr) -> String {
+    let logs = async {
+        let response = client::get(address, "/health-check").await.ok()?;
+        let health: Value = serde_json::from_slice(&response.body).ok()?;
+        Some(health["setup"]["logs"].as_str()?.trim().to_owned())
+    };
+    logs.await.unwrap_or_default()
+}
+
+/// What can be done about a setup that failed, once it has; the logs themselves have been seen.
+pub(crate) async fn setup_advice(ready: OwnedFd, address: SocketAddr) -> Option<String> {
+    let pipe = tokio::net::unix::pipe::Receiver::from_owned_fd(ready).ok()?;
+    let mut line = String::new();
+    let mut reader = tokio::io::BufReader::new(pipe);
+    reader.read_line(&mut line).await.ok()?;
+    if line.trim() != SETUP_FAILED {
+        return None;
+    }
+    let logs = setup_logs(address).await;
+    SetupFailed { logs }.hint()
 }
 
 impl Server {
@@ -249,7 +291,10 @@ impl Server {
         .read_line(&mut line)?;
         match line.trim() {
             "READY" => Ok(()),
-            "SETUP_FAILED" => bail!("Model setup failed{}", self.setup_logs()),
+            SETUP_FAILED => {
+                let logs = block_on(async { Ok(setup_logs(self.address).await) })?;
+                Err(SetupFailed { logs }.into())
+            }
             _ => {
                 let exit = self.running.stop(STOP_GRACE)?;
                 bail!(
@@ -257,18 +302,6 @@ impl Server {
                     exit.shell_code()
                 )
             }
-        }
-    }
-
-    /// What setup printed, for a message: indented, after a colon.
-    fn setup_logs(&self) -> String {
-        let logs = block_on(client::get(self.address, "/health-check"))
-            .and_then(|response| Ok(serde_json::from_slice::<Value>(&response.body)?))
-            .ok()
-            .and_then(|health| Some(health["setup"]["logs"].as_str()?.trim().to_owned()));
-        match logs {
-            Some(logs) if !logs.is_empty() => format!(":\n{logs}"),
-            _ => String::new(),
         }
     }
 

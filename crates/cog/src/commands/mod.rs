@@ -20,6 +20,8 @@ pub(crate) use serve::serve;
 
 use cog_errors::Hint as _;
 
+use crate::runtime::SetupFailed;
+
 /// An error with its causes, and what can be done about it.
 pub(crate) fn render(error: &anyhow::Error, colour: cog_errors::Colour) -> String {
     let hint = error.chain().find_map(hint);
@@ -31,5 +33,6 @@ fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     let config = || error.downcast_ref::<cog_config::ConfigError>()?.hint();
     let build = || error.downcast_ref::<cog_build::BuildError>()?.hint();
     let image = || error.downcast_ref::<cog_image::Error>()?.hint();
-    config().or_else(build).or_else(image)
+    let setup = || error.downcast_ref::<SetupFailed>()?.hint();
+    config().or_else(build).or_else(image).or_else(setup)
 }

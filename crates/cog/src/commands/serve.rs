@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::args::ServeArgs;
 use crate::gpus::{self, Wanted};
 use crate::reporter::Steps;
-use crate::runtime::{Surroundings, block_on};
+use crate::runtime::{Surroundings, block_on, setup_advice};
 use crate::session::Session;
 
 const STOP_GRACE: Duration = Duration::from_secs(30);
@@ -51,6 +51,7 @@ pub(crate) fn serve(session: &Session<'_>, args: &ServeArgs) -> anyhow::Result<(
         .printer
         .info(&format!("Serving at {}", shown_url(address)));
     let server = surroundings.start_server(engine.as_ref(), address, &arguments, &[])?;
+    let ready = server.ready;
     let mut running = server.running;
     let remote = running.remote();
     let (ended, mut has_ended) = tokio::sync::oneshot::channel();
@@ -63,10 +64,20 @@ pub(crate) fn serve(session: &Session<'_>, args: &ServeArgs) -> anyhow::Result<(
     let signaled = block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = &mut has_ended => return Ok(false),
+        let mut advice = std::pin::pin!(setup_advice(ready, address));
+        let mut is_set_up = false;
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break,
+                _ = &mut has_ended => return Ok(false),
+                advice = &mut advice, if !is_set_up => {
+                    is_set_up = true;
+                    if let Some(advice) = advice {
+                        session.printer.warning(&advice);
+                    }
+                }
+            }
         }
         // The server ignores SIGTERM here, as its arguments say; SIGINT ends it in good order.
         remote.signal(Signal::INT)?;
