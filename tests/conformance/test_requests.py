@@ -223,7 +223,7 @@ def test_case_69_wrong_method(echo: Server, path: str) -> None:
     assert refused.headers["Allow"]
 
 
-@pytest.mark.parametrize("path", ["/docs", "/nowhere", "/predictions/x/stream"])
+@pytest.mark.parametrize("path", ["/nowhere", "/predictions/x/stream"])
 def test_section_03_unknown_path(echo: Server, path: str) -> None:
     refused = echo.get(path)
     assert (refused.status, refused.body) == (404, b"")
@@ -273,3 +273,47 @@ def test_section_06_422_takes_no_slot(shared: Serve) -> None:
         violation(server, n="x")
     assert server.status() == "READY"
     assert server.output(n=1) == "int:1 int:0"
+
+
+def test_wanted_page_of_the_document(echo: Server) -> None:
+    # Where `GET /` says that it is.
+    page = echo.get("/docs")
+    assert page.status == 200
+    assert page.headers.get_content_type() == "text/html"
+    assert "<code>s</code>" in page.text
+
+
+@pytest.mark.parametrize("body", [b"[]", b'[null, {"s": "x"}]'])
+def test_wanted_list_is_no_envelope(echo: Server, body: bytes) -> None:
+    refused = echo.post("/predictions", body=body, headers={"Content-Type": "application/json"})
+    assert refused.status == 422
+    assert refused.text.startswith("Failed to deserialize the JSON body into the target type: ")
+
+
+@pytest.mark.parametrize("id", ["x" * 1025, "a\nb", "a\x7f"], ids=["long", "line break", "delete"])
+def test_wanted_ids_have_limits(echo: Server, id: str) -> None:
+    (found,) = echo.post("/predictions", {"id": id, "input": {"s": "x"}}).expect(422)["detail"]
+    assert found["loc"] == ["body", "id"]
+
+
+def test_wanted_findings_have_a_limit(shared: Serve) -> None:
+    found = violations(shared("inputs.py:Numbers"), flag=True, numbers=["x"] * 300_000, i=1, f=1.0)
+    assert len(found) <= 101
+    assert "more problems" in found[-1]["msg"]
+
+
+def test_wanted_put_twice_at_once_runs_once(serve: Serve) -> None:
+    server = serve("handlers.py:Gated")
+    large = {"input": {"s": "x" * (3 << 20)}}
+    requests = [server.send("PUT", "/predictions/mine", large) for _ in range(4)]
+    server.until_file("runs")
+    assert server.put("/predictions/mine", {"input": {"s": "x"}}).status == 202
+    server.touch("go")
+    assert sorted(request.answer().status for request in requests) == [200, 202, 202, 202]
+    assert server.until_file("runs").count("\n") == 1
+
+
+def test_wanted_refused_while_sending(serve: Serve) -> None:
+    server = serve("echo.py:Runner", env={"COG_AUTH_TOKEN": "token"})
+    body = b"x" * (50 << 20)
+    assert server.post("/predictions", body=body, headers={"Content-Type": "application/json"}).status == 401

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -156,3 +157,15 @@ def test_section_16_in_order(speaker: Server, receive: Callable[..., Receiver]) 
     counts = [len(body.get("output", [])) for body in bodies]
     assert counts == sorted(counts)
     assert bodies[-1]["status"] == "succeeded"
+
+
+def test_wanted_slow_receiver(serve: Serve, receive: Callable[..., Receiver]) -> None:
+    """The end is told in time, and before it only the newest."""
+    receiver = receive(lambda _: Reply(delay=0.15))
+    server = serve("handlers.py:Speaks")
+    server.accept(input={"items": 60}, webhook=receiver.url())
+    server.until_status("READY", seconds=20)
+    ended = time.monotonic()
+    last = receiver.completed()
+    assert len(last["output"]) == 60
+    assert time.monotonic() - ended < 1.5

@@ -16,7 +16,7 @@ import traceback
 
 from server import Failure, Skip, coglet_binary
 
-SCENARIOS = ["kills", "several", "stopped", "full", "hooks", "slow", "crowd", "bodies"]
+SCENARIOS = ["kills", "behaviours", "several", "stopped", "full", "hooks", "slow", "crowd", "bodies", "floods"]
 
 
 def main() -> int:
@@ -45,7 +45,7 @@ def passes(name: str, quick: bool) -> bool:
         well, outcome = False, f"FAILED: {failure}"
     except Exception:
         well, outcome = False, f"FAILED: {traceback.format_exc()}"
-    print(f"{name:8} {time.monotonic() - started:6.1f} s  {outcome}", flush=True)
+    print(f"{name:10} {time.monotonic() - started:6.1f} s  {outcome}", flush=True)
     return well
 
 

@@ -80,17 +80,20 @@ class Server:
         descriptors: int | None = None,
         prefix: list[str] | None = None,
         waits: bool = True,
+        inputs: dict[str, Any] | None = None,
+        streaming: bool = False,
         **variables: str,
     ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="coglet-faults-"))
         self.temporary = self.directory / "tmp"
         self.temporary.mkdir()
         (self.directory / "model.py").write_text(model)
-        schema = {"type": "object", "properties": INPUTS, "required": ["id"]}
+        schema = {"type": "object", "properties": inputs or INPUTS, "required": [] if inputs else ["id"]}
+        document: dict[str, Any] = {"openapi": "3.0.2", "components": {"schemas": {"Input": schema}}}
+        if streaming:
+            document["paths"] = {"/predictions": {"post": {"x-cog-streaming": True}}}
         (self.directory / ".cog").mkdir()
-        (self.directory / ".cog/openapi_schema.json").write_text(
-            json.dumps({"openapi": "3.0.2", "components": {"schemas": {"Input": schema}}})
-        )
+        (self.directory / ".cog/openapi_schema.json").write_text(json.dumps(document))
         self.patience = 10.0
         self.workers = int(variables.get("COG_WORKERS", "1"))
         self.log = self.directory / "log"
@@ -146,6 +149,15 @@ class Server:
         """Resident memory in bytes."""
         pages = int(Path(f"/proc/{pid or self.pid}/statm").read_text().split()[1])
         return pages * resource.getpagesize()
+
+    def forget_peak(self) -> None:
+        """`peak` counts from now on."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    def peak(self) -> int:
+        """The most resident memory that it has had, in bytes."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) << 10
 
     def children(self) -> list[int]:
         """Of all of its threads; at rest this is the worker."""
@@ -280,7 +292,12 @@ class Rest:
         answer = await server.predict(id=f"after-{time.monotonic_ns()}")
         check(answer.status == 200, f"no slot is free: {answer.status} {answer.body!r}")
         await server.until("its workers alone", lambda: len(server.children()) == server.workers, seconds)
-        await server.until("no scratch file", lambda: not server.scratch(), seconds)
+        try:
+            await server.until("no scratch file", lambda: not server.scratch(), seconds)
+        except Failure:
+            raise Failure(
+                f"files are left: {server.scratch()[:5]}, the worker is {server.worker()}\n{server.log_text()}"
+            ) from None
         try:
             await server.until("closed descriptors", lambda: server.descriptors() <= self.descriptors, seconds)
         except Failure:

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from registry import Registry, registry_with_base
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TIME_LIMIT_SECONDS = 600
+DEBIAN = "debian"
+REGISTRY = "registry"
+RUNNING = pytest.StashKey["RegistryBase"]()
 
 
 @dataclass
@@ -33,6 +37,7 @@ class Step:
 @dataclass
 class Scenario:
     engines: list[str] = field(default_factory=lambda: ["embedded"])
+    bases: list[str] = field(default_factory=lambda: [DEBIAN])
     copy: str | None = None
     env: dict[str, str] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
@@ -63,6 +68,8 @@ def parse_line(scenario: Scenario, number: int, line: str) -> None:
     match key, step:
         case "engines:", None:
             scenario.engines = value.split()
+        case "bases:", None:
+            scenario.bases = value.split()
         case "copy:", None:
             scenario.copy = value
         case "env:", None:
@@ -100,6 +107,53 @@ def check(step: Step, done: subprocess.CompletedProcess[str]) -> None:
         raise Mismatch(f"line {step.line}: $ {step.command}\n" + "\n".join(problems) + f"\n{said}")
 
 
+@dataclass
+class RegistryBase:
+    """A registry with a base image, and a store that knew nothing of it when the tests began."""
+
+    registry: Registry
+    store: Path
+
+
+def registry_base(config: pytest.Config) -> RegistryBase:
+    """Made when the first test needs it."""
+    if RUNNING not in config.stash:
+        factory: pytest.TempPathFactory = config._tmp_path_factory  # type: ignore[attr-defined]
+        folder = factory.mktemp("registry")
+        environment = {**os.environ, **environment_of(cog_program()), "COG_ENGINE": "embedded"}
+        registry = registry_with_base(folder, cog_program(), environment)
+        config.stash[RUNNING] = RegistryBase(registry, folder / "store")
+    return config.stash[RUNNING]
+
+
+@pytest.fixture
+def base_in_registry(request: pytest.FixtureRequest) -> RegistryBase:
+    """For tests that are no scenario files."""
+    return registry_base(request.config)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if RUNNING in config.stash:
+        config.stash[RUNNING].registry.stop()
+
+
+def cog_program() -> Path:
+    cog = Path(os.environ.get("COG", REPOSITORY / "dist/debug/cog"))
+    if not cog.exists():
+        pytest.fail(f"{cog} does not exist: run `make test-scenarios`, or name the program in COG")
+    return cog
+
+
+def environment_of(cog: Path) -> dict[str, str]:
+    return {
+        "PATH": f"{cog.parent}{os.pathsep}{os.environ['PATH']}",
+        "COG_CACHE_DIR": os.environ.get("COG_TEST_CACHE_DIR", str(REPOSITORY / ".cache/tests")),
+        "COG_NO_UPDATE_CHECK": "1",
+        "COG_BASE": DEBIAN,
+        "NO_COLOR": "1",
+    }
+
+
 def pytest_collect_file(parent: pytest.Collector, file_path: Path) -> pytest.Collector | None:
     if file_path.suffix == ".scenario":
         collected: ScenarioFile = ScenarioFile.from_parent(parent, path=file_path)
@@ -111,19 +165,21 @@ class ScenarioFile(pytest.File):
     def collect(self) -> Iterator[pytest.Item]:
         scenario = parse(self.path.read_text())
         for engine in scenario.engines:
-            yield ScenarioItem.from_parent(self, name=engine, scenario=scenario, engine=engine)
+            # The host engine has no base.
+            for base in scenario.bases if engine == "embedded" else [DEBIAN]:
+                name = engine if base == DEBIAN else f"{engine}-{base}"
+                yield ScenarioItem.from_parent(self, name=name, scenario=scenario, engine=engine, base=base)
 
 
 class ScenarioItem(pytest.Item):
-    def __init__(self, *, scenario: Scenario, engine: str, **kwargs: object) -> None:
+    def __init__(self, *, scenario: Scenario, engine: str, base: str, **kwargs: object) -> None:
         super().__init__(**kwargs)  # type: ignore[arg-type]
         self.scenario = scenario
         self.engine = engine
+        self.base = base
 
     def runtest(self) -> None:
-        cog = Path(os.environ.get("COG", REPOSITORY / "dist/debug/cog"))
-        if not cog.exists():
-            pytest.fail(f"{cog} does not exist: run `make test-scenarios`, or name the program in COG")
+        cog = cog_program()
         factory: pytest.TempPathFactory = self.config._tmp_path_factory  # type: ignore[attr-defined]
         project = factory.mktemp("scenario", numbered=True) / self.path.stem
         if self.scenario.copy:
@@ -153,15 +209,18 @@ class ScenarioItem(pytest.Item):
         )
 
     def environment(self, cog: Path) -> dict[str, str]:
-        environment = {
-            "PATH": f"{cog.parent}{os.pathsep}{os.environ['PATH']}",
-            "COG_CACHE_DIR": os.environ.get("COG_TEST_CACHE_DIR", str(REPOSITORY / ".cache/tests")),
-            "COG_NO_UPDATE_CHECK": "1",
-            "COG_BASE": "debian",
-            "NO_COLOR": "1",
-        }
+        environment = environment_of(cog)
         if self.engine != "none":
             environment["COG_ENGINE"] = self.engine
+        if self.base == REGISTRY:
+            base = registry_base(self.config)
+            # The new store is about layers; packages need not come over the network again.
+            downloads = Path(environment["COG_CACHE_DIR"]) / "uv/cache"
+            environment |= {
+                "COG_BASE": base.registry.base,
+                "COG_CACHE_DIR": str(base.store),
+                "UV_CACHE_DIR": str(downloads),
+            }
         return environment
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> str:
@@ -170,4 +229,4 @@ class ScenarioItem(pytest.Item):
         return str(super().repr_failure(excinfo))
 
     def reportinfo(self) -> tuple[Path, int, str]:
-        return self.path, 0, f"{self.path.stem}[{self.engine}]"
+        return self.path, 0, f"{self.path.stem}[{self.name}]"

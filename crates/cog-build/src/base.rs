@@ -109,6 +109,15 @@ impl LockedBase {
         format!("{} {}", layers.join(" "), self.interpreter.path)
     }
 
+    /// Whether it is one of the prebuilt images that hold the packages which projects commonly use.
+    pub(crate) fn has_common_packages(&self) -> bool {
+        let repository = self
+            .name
+            .rsplit_once(':')
+            .map_or(&*self.name, |(name, _)| name);
+        repository.ends_with("/cog-base")
+    }
+
     /// An image configuration with what the base sets.
     pub(crate) fn image_config(&self) -> ImageConfig {
         let Inherited {

@@ -123,7 +123,7 @@ impl Upper {
 
 /// Where containers see the certificates that the host trusts. Not in the usual place: packages
 /// that install certificates replace the file there.
-const HOST_BUNDLE: &str = "/tmp/.cog-host-certificates.crt";
+pub(crate) const HOST_BUNDLE: &str = "/tmp/.cog-host-certificates.crt";
 
 /// Variables that make programs trust [`HOST_BUNDLE`].
 const BUNDLE_VARIABLES: [&str; 5] = [
@@ -140,14 +140,37 @@ const TAIL: usize = 200;
 const MAX_LINE: u64 = 8 * 1024;
 
 impl Workshop<'_> {
-    /// Runs `job` over `layers` to its end; its output goes to the reporter.
-    pub(crate) fn run_container(&self, layers: &[Layer], job: &Job) -> Result<Upper> {
-        let engine = self.engine.ok_or_else(|| BuildError::NeedsContainer {
-            step: job.title.clone(),
-        })?;
+    /// A folder for what containers change.
+    pub(crate) fn upper(&self) -> Result<Upper> {
         let scratch = self.store.scratch()?;
         let path = scratch.path().join("upper");
         fs_err::create_dir(&path)?;
+        // They are those of the container's `/`, whatever the umask is here.
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs_err::set_permissions(&path, permissions)?;
+        Ok(Upper {
+            _scratch: scratch,
+            path,
+        })
+    }
+
+    /// Runs `job` over `layers` to its end; its output goes to the reporter.
+    pub(crate) fn run_container(&self, layers: &[Layer], job: &Job) -> Result<Upper> {
+        let upper = self.upper()?;
+        self.run_container_in(&upper, layers, job)?;
+        Ok(upper)
+    }
+
+    /// The same with what is in `upper` from another job over the same layers.
+    pub(crate) fn run_container_in(
+        &self,
+        upper: &Upper,
+        layers: &[Layer],
+        job: &Job,
+    ) -> Result<()> {
+        let engine = self.engine.ok_or_else(|| BuildError::NeedsContainer {
+            step: job.title.clone(),
+        })?;
         let mut mounts = job.mounts.clone();
         let mut env = with_defaults(&job.environment);
         add_host_bundle(&mut mounts, &mut env);
@@ -157,11 +180,7 @@ impl Workshop<'_> {
             ..job.clone()
         };
         let root = self.store.rootfs(layers)?;
-        self.execute(engine, root.layers().to_vec(), path.clone(), job)?;
-        Ok(Upper {
-            _scratch: scratch,
-            path,
-        })
+        self.execute(engine, root.layers().to_vec(), upper.path.clone(), job)
     }
 
     /// Runs `job` with its environment as it is; what it changes goes to `upper`.

@@ -9,7 +9,7 @@ use crate::backend::{Backend as _, Native};
 use crate::base::LockedBase;
 use crate::error::Result;
 use crate::model::Model;
-use crate::plan::{BuildPlan, Implied};
+use crate::plan::BuildPlan;
 use crate::project_lock::ProjectLock;
 use crate::reporter::Event;
 use crate::request::BuildRequest;
@@ -53,7 +53,7 @@ pub fn prepare(request: &BuildRequest<'_>) -> Result<Environment> {
 /// Takes the project's lock, finds the schema, and leaves it in the project too, where a server that
 /// has the project mounted reads it.
 pub(crate) fn open_project(request: &BuildRequest<'_>) -> Result<(ProjectLock, Model)> {
-    let lock = ProjectLock::take(request.project_dir, || {
+    let lock = ProjectLock::take(request.project_dir, request.store.root(), || {
         let message = "waiting for another build of this project to finish";
         request.reporter.report(Event::Notice { message });
     })?;
@@ -76,8 +76,7 @@ pub(crate) fn make(
         workshop,
         server: runtime::server_program()?,
     };
-    let implied = Implied::default();
-    let lock = resolve(request, completed, &native, &implied)?;
+    let (lock, implied) = resolve(request, completed, &native)?;
     let plan = BuildPlan::new(request.config, &lock, &implied, workshop.plan_settings())?;
     let outputs = native.execute(&plan)?;
     let runtime = runtime::installed();

@@ -8,7 +8,9 @@ use crate::certificate::CertificateError;
 use crate::command::CommandError;
 use crate::context::ContextError;
 use crate::missing_library;
+use crate::sdk_source::SdkSourceError;
 use crate::secrets::SecretError;
+use crate::steps::system_packages::MissingPackage;
 use cog_debian::DebianError;
 use cog_python::distribution::DistributionError;
 use cog_python::requirements::RequirementError;
@@ -57,6 +59,9 @@ pub enum BuildError {
     /// The project's files cannot be collected.
     #[error(transparent)]
     Context(#[from] ContextError),
+    /// `COG_SDK_WHEEL`, `COGLET_WHEEL` or `build.sdk_version` is a mistake.
+    #[error(transparent)]
+    SdkSource(#[from] SdkSourceError),
     /// The model's interface cannot be read from its source.
     #[error(transparent)]
     Schema(#[from] cog_schema::SchemaError),
@@ -85,6 +90,14 @@ pub enum BuildError {
         status: String,
         /// The last lines it printed.
         output: Vec<String>,
+    },
+    /// The distribution lacks packages.
+    #[error("{distribution} has no {}", packages(.missing))]
+    NoSystemPackages {
+        /// The base's distribution, by its own name.
+        distribution: String,
+        /// What it lacks.
+        missing: Vec<MissingPackage>,
     },
     /// A mount in `build.run` names a secret that was not given.
     #[error("`build.run` mounts the secret `{id}`, which was not given")]
@@ -185,6 +198,7 @@ impl Hint for BuildError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Config(error) => return error.hint(),
+            Self::SdkSource(error) => return error.hint(),
             Self::Image(error) => return error.hint(),
             Self::Uv(error) => return error.hint(),
             Self::Debian(error) => return error.hint(),
@@ -205,6 +219,7 @@ impl Hint for BuildError {
             Self::NeedsContainer { .. } => {
                 "allow user namespaces, or run as root; `cog run --engine host` needs no container"
             }
+            Self::NoSystemPackages { missing, .. } => return Some(instead(missing)),
             Self::CommandFailed { output, .. } => {
                 return missing_library::advice(&output.join("\n"));
             }
@@ -228,6 +243,34 @@ impl Hint for BuildError {
         };
         Some(hint.to_owned())
     }
+}
+
+fn packages(missing: &[MissingPackage]) -> String {
+    let names: Vec<String> = missing
+        .iter()
+        .map(|package| format!("`{}`", package.name))
+        .collect();
+    let kind = if names.len() == 1 {
+        "package"
+    } else {
+        "packages"
+    };
+    format!("{kind} {}", names.join(" and "))
+}
+
+fn instead(missing: &[MissingPackage]) -> String {
+    let known: Vec<String> = missing
+        .iter()
+        .filter_map(|MissingPackage { name, instead }| {
+            let instead = instead.as_ref()?;
+            Some(format!("`{instead}` instead of `{name}`"))
+        })
+        .collect();
+    if known.is_empty() {
+        return "check the spelling in `system_packages`; other releases have packages under other names"
+            .to_owned();
+    }
+    format!("in `system_packages`, name {}", known.join(" and "))
 }
 
 /// Lines of a command's output that its error shows.

@@ -1,12 +1,38 @@
 //! Which commit the project is at, for the image's labels.
+//!
+//! A container may have written into the project, and so into its repository: a configuration, hooks, filters and
+//! attributes in there could make Git run programs. So Git never sees that configuration. It works in a repository of
+//! our own making, with a configuration that we write, whose objects, references and index are the project's.
 
+use std::fmt::Write as _;
 use std::io::Read as _;
-use std::path::Path;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Longer than this, and the label is left out.
 const LIMIT: Duration = Duration::from_secs(3);
+
+/// The largest of the small files that are read here.
+const MAX_FILE: u64 = 64 * 1024;
+
+/// What Git finds in the project's repository under these names: references, and where a shallow history ends.
+const SHARED: [&str; 4] = ["packed-refs", "refs", "reftable", "shallow"];
+
+/// Settings of the project's repository that say how its files are to be read, and can make Git run nothing.
+const HARMLESS: [(&str, &str); 10] = [
+    ("core", "autocrlf"),
+    ("core", "eol"),
+    ("core", "filemode"),
+    ("core", "ignorecase"),
+    ("core", "precomposeunicode"),
+    ("core", "repositoryformatversion"),
+    ("core", "symlinks"),
+    ("extensions", "compatobjectformat"),
+    ("extensions", "objectformat"),
+    ("extensions", "refstorage"),
+];
 
 /// What the labels `org.opencontainers.image.revision` and `.version` say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,33 +45,196 @@ impl Revision {
     /// From the environment of a GitHub workflow, else from Git.
     pub(crate) fn read(project_dir: &Path, variable: impl Fn(&str) -> Option<String>) -> Self {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let in_repository = is_in_repository(project_dir);
-        let start = |arguments: &[&str]| {
-            in_repository
-                .then(|| GitCommand::start(project_dir, arguments))
-                .flatten()
+        let (revision, version) = (variable("GITHUB_SHA"), variable("GITHUB_REF_NAME"));
+        if revision.is_some() && version.is_some() {
+            return Self { revision, version };
+        }
+        let Some(view) = Repository::find(project_dir).and_then(|found| found.view().ok()) else {
+            return Self { revision, version };
         };
-        // Both run at once; each costs some milliseconds of every rebuild.
-        let revision = variable("GITHUB_SHA").ok_or_else(|| start(&["rev-parse", "HEAD"]));
-        let version =
-            variable("GITHUB_REF_NAME").ok_or_else(|| start(&["describe", "--tags", "--dirty"]));
-        let finish = |value: Result<String, Option<GitCommand>>| match value {
-            Ok(value) => Some(value),
-            Err(command) => command.and_then(GitCommand::finish),
+        // All run at once; each costs some milliseconds of every rebuild.
+        let head = revision
+            .is_none()
+            .then(|| view.start(&["rev-parse", "--verify", "HEAD"]));
+        let description = version.is_none().then(|| {
+            let changes = [
+                "--porcelain",
+                "--untracked-files=no",
+                "--ignore-submodules=dirty",
+            ];
+            let arguments = [&["status", "--no-renames"][..], &changes].concat();
+            (view.start(&["describe", "--tags"]), view.start(&arguments))
+        });
+        let describe = |(name, changes): (Option<GitCommand>, Option<GitCommand>)| {
+            let name = name.and_then(GitCommand::line);
+            let changes = changes.and_then(GitCommand::finish);
+            let mark = if changes?.is_empty() { "" } else { "-dirty" };
+            Some(format!("{}{mark}", name?))
         };
         Self {
-            revision: finish(revision),
-            version: finish(version),
+            revision: revision.or_else(|| head.flatten().and_then(GitCommand::line)),
+            version: version.or_else(|| description.and_then(describe)),
         }
     }
 }
 
-/// Looks for `.git` upwards, so that no process is started where there is no repository.
-fn is_in_repository(project_dir: &Path) -> bool {
-    std::env::var_os("GIT_DIR").is_some()
-        || project_dir
-            .ancestors()
-            .any(|folder| folder.join(".git").exists())
+/// Where the parts of a project's repository are.
+#[derive(Debug)]
+struct Repository {
+    work_tree: PathBuf,
+    /// With `HEAD` and the index.
+    own: PathBuf,
+    /// With objects, references and the configuration; for most the same.
+    common: PathBuf,
+}
+
+impl Repository {
+    /// Looks upwards for `.git`, a folder, or a file that names one.
+    fn find(project_dir: &Path) -> Option<Self> {
+        let chosen = std::env::var_os("GIT_DIR").map(|path| (project_dir.to_owned(), path.into()));
+        let found = || {
+            let work_tree = project_dir
+                .ancestors()
+                .find(|folder| folder.join(".git").exists())?;
+            Some((work_tree.to_owned(), work_tree.join(".git")))
+        };
+        let (work_tree, git): (PathBuf, PathBuf) = chosen.or_else(found)?;
+        let own = if git.is_file() {
+            let text = small_file(&git)?;
+            work_tree.join(text.strip_prefix("gitdir:")?.trim())
+        } else {
+            git
+        };
+        let common = match small_file(&own.join("commondir")) {
+            Some(path) => own.join(path.trim()),
+            None => own.clone(),
+        };
+        Some(Self {
+            work_tree,
+            own: fs_err::canonicalize(own).ok()?,
+            common: fs_err::canonicalize(common).ok()?,
+        })
+    }
+
+    /// A repository with the same content and a configuration of ours.
+    fn view(self) -> std::io::Result<View> {
+        let folder = tempfile::tempdir()?;
+        let git = folder.path().join("git");
+        fs_err::create_dir(&git)?;
+        let head = small_file(&self.own.join("HEAD")).unwrap_or_default();
+        fs_err::write(git.join("HEAD"), head)?;
+        fs_err::write(git.join("config"), self.configuration())?;
+        symlink(self.common.join("objects"), git.join("objects"))?;
+        for name in SHARED {
+            if self.common.join(name).exists() {
+                symlink(self.common.join(name), git.join(name))?;
+            }
+        }
+        // Git asks for the folder even where no reference is in it.
+        if !git.join("refs").exists() {
+            fs_err::create_dir(git.join("refs"))?;
+        }
+        self.link_index(&git)?;
+        Ok(View {
+            work_tree: self.work_tree,
+            folder,
+        })
+    }
+
+    /// An index may be in parts.
+    fn link_index(&self, git: &Path) -> std::io::Result<()> {
+        for entry in fs_err::read_dir(&self.own)? {
+            let name = entry?.file_name();
+            let text = name.to_string_lossy();
+            if text == "index" || text.starts_with("sharedindex.") {
+                symlink(self.own.join(&name), git.join(&name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What of the project's own configuration cannot make Git run anything.
+    fn configuration(&self) -> String {
+        let text = small_file(&self.common.join("config")).unwrap_or_default();
+        let mut kept = String::from("[core]\n\tbare = false\n");
+        for (section, name, value) in settings(&text) {
+            let harmless = HARMLESS.contains(&(section.as_str(), name.as_str()));
+            let plain = |character: char| character.is_ascii_alphanumeric();
+            if harmless && !value.is_empty() && value.chars().all(plain) {
+                let _ = write!(kept, "[{section}]\n\t{name} = {value}\n");
+            }
+        }
+        kept
+    }
+}
+
+/// The settings of sections without a name of their own, as section, name and value, in lower case but for the value.
+fn settings(text: &str) -> Vec<(String, String, String)> {
+    let mut section = String::new();
+    let mut found = Vec::new();
+    for line in text.lines().map(str::trim) {
+        if let Some(rest) = line.strip_prefix('[') {
+            section = rest.split(']').next().unwrap_or_default().to_lowercase();
+        } else if let Some((name, value)) = line.split_once('=') {
+            found.push((
+                section.clone(),
+                name.trim().to_lowercase(),
+                value.trim().to_owned(),
+            ));
+        }
+    }
+    found
+}
+
+/// The text of a plain file that is not large.
+fn small_file(path: &Path) -> Option<String> {
+    if !fs_err::metadata(path).ok()?.is_file() {
+        return None;
+    }
+    let mut text = String::new();
+    let file = fs_err::File::open(path).ok()?;
+    file.take(MAX_FILE).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+/// A repository of our own making over the project's.
+struct View {
+    work_tree: PathBuf,
+    folder: tempfile::TempDir,
+}
+
+impl View {
+    fn start(&self, arguments: &[&str]) -> Option<GitCommand> {
+        let child = Command::new("git")
+            .args(["--no-pager", "--no-optional-locks"])
+            .args(arguments)
+            // Programs are looked for from here, and here is nothing.
+            .current_dir(self.folder.path())
+            .env_clear()
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+            .env("GIT_DIR", self.folder.path().join("git"))
+            .env("GIT_WORK_TREE", &self.work_tree)
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_CONFIG_SYSTEM", "/dev/null")
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_ATTR_NOSYSTEM", "1")
+            .env("GIT_NO_LAZY_FETCH", "1")
+            .env("GIT_NO_REPLACE_OBJECTS", "1")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_PROTOCOL_FROM_USER", "0")
+            .env("GIT_ALLOW_PROTOCOL", "")
+            .env("HOME", self.folder.path())
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        Some(GitCommand {
+            child,
+            started: Instant::now(),
+        })
+    }
 }
 
 struct GitCommand {
@@ -54,24 +243,15 @@ struct GitCommand {
 }
 
 impl GitCommand {
-    fn start(folder: &Path, arguments: &[&str]) -> Option<Self> {
-        let child = Command::new("git")
-            .args(arguments)
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .ok()?;
-        Some(Self {
-            child,
-            started: Instant::now(),
-        })
+    /// The output as a line, if there is one.
+    fn line(self) -> Option<String> {
+        self.finish().filter(|line| !line.is_empty())
     }
 
-    /// The trimmed output, unless the command fails or takes too long. It is one short line, so it
-    /// fits the pipe and need not be read while waiting.
+    /// The beginning of the trimmed output, unless the command fails or takes too long.
     fn finish(mut self) -> Option<String> {
+        let output = self.child.stdout.take()?;
+        let reader = std::thread::spawn(move || read_all(output));
         let mut pause = Duration::from_micros(200);
         let status = loop {
             if let Some(status) = self.child.try_wait().ok()? {
@@ -85,65 +265,18 @@ impl GitCommand {
             std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(20));
         };
-        let mut text = String::new();
-        self.child
-            .stdout
-            .take()?
-            .take(4096)
-            .read_to_string(&mut text)
-            .ok()?;
-        let text = text.trim();
-        (status.success() && !text.is_empty()).then(|| text.to_owned())
+        let text = reader.join().ok()??;
+        status.success().then(|| text.trim().to_owned())
     }
+}
+
+/// Reads to the end, so that the command is never held up, and keeps the beginning.
+fn read_all(mut output: std::process::ChildStdout) -> Option<String> {
+    let mut kept = Vec::new();
+    output.by_ref().take(4096).read_to_end(&mut kept).ok()?;
+    std::io::copy(&mut output, &mut std::io::sink()).ok()?;
+    Some(String::from_utf8_lossy(&kept).into_owned())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn git(folder: &Path, arguments: &[&str]) {
-        let status = Command::new("git")
-            .args(["-c", "user.name=t", "-c", "user.email=t@example.com"])
-            .args(arguments)
-            .current_dir(folder)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .expect("git runs");
-        assert!(status.success(), "git {arguments:?}");
-    }
-
-    #[test]
-    fn the_environment_wins() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let read = Revision::read(folder.path(), |name| match name {
-            "GITHUB_SHA" => Some("fafafaf".to_owned()),
-            _ => Some(String::new()),
-        });
-        assert_eq!(
-            read,
-            Revision {
-                revision: Some("fafafaf".to_owned()),
-                version: None
-            }
-        );
-    }
-
-    #[test]
-    fn git_is_asked_in_a_repository() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let project = folder.path().join("models/one");
-        fs_err::create_dir_all(&project).expect("created");
-        git(folder.path(), &["init"]);
-        assert_eq!(
-            Revision::read(&project, |_| None),
-            Revision::default(),
-            "no commit yet"
-        );
-        git(folder.path(), &["commit", "--allow-empty", "-m", "x"]);
-        git(folder.path(), &["tag", "v1"]);
-        let read = Revision::read(&project, |_| None);
-        assert_eq!(read.revision.expect("there is a commit").len(), 40);
-        assert_eq!(read.version.as_deref(), Some("v1"));
-    }
-}
+mod tests;

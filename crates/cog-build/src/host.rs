@@ -55,7 +55,8 @@ pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
     let name = list(key, "artifact", requirements.content())
         .finish()
         .to_string();
-    let path = request.store.root().join("environments").join(&name);
+    let environments = request.store.root().join("environments");
+    let path = environments.join(&name);
     let environment = HostEnvironment {
         python: path.join("bin/python"),
         path,
@@ -87,18 +88,10 @@ pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
                 .join(format!("python{}", minor_version(&python.version)))
                 .join("site-packages"),
         )?;
-        publish(&venv, &environment.path)
+        fs_err::create_dir_all(environments)?;
+        Ok(request.store.publish(&venv, &environment.path)?)
     })?;
     Ok(environment)
-}
-
-/// Puts the finished environment in its place; one that was there is replaced.
-fn publish(venv: &Path, path: &Path) -> Result<()> {
-    fs_err::create_dir_all(path.parent().unwrap_or(path))?;
-    if path.exists() {
-        fs_err::remove_dir_all(path)?;
-    }
-    Ok(fs_err::rename(venv, path)?)
 }
 
 /// A Python of this machine.

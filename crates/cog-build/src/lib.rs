@@ -4,12 +4,14 @@
 //! depends on; [`steps`] has one module for each. Nothing here prints or knows the command line: what
 //! happens is told to a [`Reporter`].
 
+mod artifacts;
 mod backend;
 mod base;
 mod certificate;
 mod command;
 mod container;
 mod context;
+pub mod dockerfile;
 mod dockerignore;
 mod environment;
 mod error;
@@ -17,6 +19,7 @@ mod git;
 mod gpu;
 mod host;
 mod image;
+mod implied;
 mod labels;
 pub mod lock;
 pub mod missing_library;
@@ -27,12 +30,15 @@ mod reporter;
 mod request;
 mod resolve;
 mod sdk;
+mod sdk_source;
 mod secrets;
+mod separated;
 mod step_output;
 mod steps;
 mod variables;
 mod workshop;
 
+pub use artifacts::check_requirements;
 pub use backend::Backend;
 pub use base::{BaseChoice, COG_BASE, DebianRelease, Inherited, LockedBase, pull};
 pub use certificate::{COG_CA_CERT, CertificateError, Certificates};
@@ -43,11 +49,15 @@ pub use environment::{Environment, prepare};
 pub use error::{BuildError, Result};
 pub use host::{HostEnvironment, host_environment};
 pub use image::{BuiltImage, build};
+pub use implied::ImpliedPolicy;
 pub use model::COG_OPENAPI_SCHEMA;
 pub use reporter::{Event, Outcome, Reporter, Silent, Unit};
 pub use request::{BuildRequest, SchemaSource, TorchIndex};
 pub use sdk::VERSION;
+pub use sdk_source::{COG_SDK_WHEEL, COGLET_WHEEL, PackageSource, Pin, SdkSourceError, SdkSources};
 pub use secrets::{Secret, SecretError, SecretValue};
+pub use separated::{SeparatedPath, separate, separated_paths};
 pub use step_output::StepOutput;
 pub use steps::runtime::COG_COGLET_BINARY;
+pub use steps::system_packages::MissingPackage;
 pub use workshop::Cache;

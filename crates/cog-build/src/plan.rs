@@ -162,23 +162,30 @@ impl Step {
     /// The version of the recipe: raised whenever the same inputs give another layer.
     fn recipe(&self) -> u32 {
         match self {
-            Self::ImpliedPackages(_)
-            | Self::Certificates { .. }
-            | Self::SystemPackages(_)
-            | Self::Command(_)
-            | Self::Runtime { .. } => 1,
-            Self::PythonPackages(_) => 2,
+            Self::Certificates { .. } | Self::Command(_) | Self::Runtime { .. } => 1,
+            Self::ImpliedPackages(_) | Self::SystemPackages(_) | Self::PythonPackages(_) => 2,
         }
     }
 }
 
 /// What a project needs of the distribution without naming it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Implied {
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImpliedPackages {
     /// For the image, sorted.
     pub image: Vec<String>,
-    /// For commands and source distributions while they run, sorted.
+    /// For commands while they run, sorted.
     pub tools: Vec<String>,
+    /// For source distributions while they are built, sorted.
+    pub source_tools: Vec<String>,
+    /// Packages that the project names as the release no longer does, with the names that it has.
+    pub renamed: Vec<(String, String)>,
+}
+
+impl ImpliedPackages {
+    fn in_release(&self, package: &String) -> String {
+        let renamed = self.renamed.iter().find(|(named, _)| named == package);
+        renamed.map_or(package, |(_, package)| package).clone()
+    }
 }
 
 impl BuildPlan {
@@ -186,7 +193,7 @@ impl BuildPlan {
     pub fn new(
         config: &Config,
         lock: &Lock,
-        implied: &Implied,
+        implied: &ImpliedPackages,
         settings: PlanSettings,
     ) -> Result<Self, CommandError> {
         let mut planner = Planner::new(
@@ -215,7 +222,7 @@ impl BuildPlan {
         config: &Config,
         base: &LockedBase,
         certificates: Option<&Certificates>,
-        implied: &Implied,
+        implied: &ImpliedPackages,
         layers: LayerSettings,
     ) -> Self {
         let mut planner = Planner::new(config, base, certificates, implied, layers);
@@ -247,7 +254,7 @@ fn canonical(value: &impl Serialize) -> Vec<u8> {
 
 struct Planner<'a> {
     certificates: Option<&'a Certificates>,
-    implied: &'a Implied,
+    implied: &'a ImpliedPackages,
     plan: BuildPlan,
 }
 
@@ -256,7 +263,7 @@ impl<'a> Planner<'a> {
         config: &Config,
         base: &LockedBase,
         certificates: Option<&'a Certificates>,
-        implied: &'a Implied,
+        implied: &'a ImpliedPackages,
         layers: LayerSettings,
     ) -> Self {
         let variables = Variables {
@@ -295,7 +302,8 @@ impl<'a> Planner<'a> {
             self.plan.steps.push(Step::Certificates { certificates });
         }
         if !config.system_packages().is_empty() {
-            let packages = config.system_packages().to_vec();
+            let packages = config.system_packages().iter();
+            let packages = packages.map(|one| self.implied.in_release(one)).collect();
             let step = self.packages(packages, self.plan.environment.clone());
             self.plan.steps.push(Step::SystemPackages(step));
         }
@@ -313,9 +321,9 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn tools(&self) -> BuildTools {
+    fn tools(&self, packages: &[String]) -> BuildTools {
         BuildTools {
-            packages: self.implied.tools.clone(),
+            packages: packages.to_vec(),
             release: self.plan.base.debian.clone(),
         }
     }
@@ -331,7 +339,7 @@ impl<'a> Planner<'a> {
             bytecode,
             tools: match python.source {
                 PackageSource::Wheels => BuildTools::default(),
-                PackageSource::SourceDistributions => self.tools(),
+                PackageSource::SourceDistributions => self.tools(&self.implied.source_tools),
             },
         };
         self.plan.steps.push(Step::PythonPackages(Box::new(step)));
@@ -341,7 +349,7 @@ impl<'a> Planner<'a> {
         let step = RunStep {
             command,
             environment: self.plan.environment.clone(),
-            tools: self.tools(),
+            tools: self.tools(&self.implied.tools),
         };
         self.plan.steps.push(Step::Command(step));
     }

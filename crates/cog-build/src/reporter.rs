@@ -55,6 +55,11 @@ pub enum Event<'a> {
         /// What is odd, lower case, without a full stop.
         message: &'a str,
     },
+    /// Worth telling only who wants to know everything.
+    Detail {
+        /// The detail, without a full stop.
+        message: &'a str,
+    },
     /// Worth telling, nothing is wrong.
     Notice {
         /// The notice, lower case, without a full stop.

@@ -10,9 +10,10 @@ use cog_image::{Compression, Store};
 use crate::base::BaseChoice;
 use crate::command::Command;
 use crate::error::{BuildError, Result};
+use crate::implied::ImpliedPolicy;
 use crate::model::Model;
 use crate::reporter::{Event, Reporter};
-use crate::sdk::VERSION;
+use crate::sdk_source;
 use crate::secrets::{Secret, SecretValue};
 use crate::variables::ModelVariables;
 use crate::workshop::{Cache, Workshop};
@@ -36,6 +37,8 @@ pub struct BuildRequest<'a> {
     pub options: Options,
     /// Where PyTorch comes from.
     pub torch_index: TorchIndex,
+    /// Whether packages that the project needs without naming them are added.
+    pub implied: ImpliedPolicy,
     /// Whether results of earlier builds count.
     pub cache: Cache,
     /// What `--secret` gave.
@@ -92,15 +95,18 @@ impl<'a> BuildRequest<'a> {
 
     /// Refuses what cannot be built, before any work is done.
     pub(crate) fn check(&self) -> Result<()> {
-        if self.config.weights.is_empty() {
-            Ok(())
-        } else {
-            Err(BuildError::Weights)
+        if !self.config.weights.is_empty() {
+            return Err(BuildError::Weights);
         }
+        let build = self.config.build.as_ref();
+        let version = build.and_then(|build| build.sdk_version.as_deref());
+        let variable = |name: &str| std::env::var(name).ok();
+        let directory = std::env::current_dir()?;
+        sdk_source::check(version, variable, &directory, self.reporter)?;
+        Ok(())
     }
 
-    /// The project with every default decided. Images get the SDK that belongs to this program, whatever version is
-    /// asked for.
+    /// The project with every default decided.
     pub(crate) fn complete(&self) -> Result<Completed> {
         let (lines, _) = self.requirement_lines()?;
         let completed = cog_config::complete(self.config, &lines, &self.options)?;
@@ -109,11 +115,6 @@ impl<'a> BuildRequest<'a> {
             if self.base == BaseChoice::Default || !warning.is_about_the_base() {
                 warn(&warning.to_string());
             }
-        }
-        if completed.sdk_version.is_some() {
-            warn(&format!(
-                "`build.sdk_version` is ignored: images get version {VERSION}, which belongs to this cog"
-            ));
         }
         Ok(completed)
     }

@@ -12,10 +12,11 @@ use crate::base::{self, LockedBase};
 use crate::certificate::{COG_CA_CERT, Certificates};
 use crate::error::{BuildError, Result};
 use crate::gpu::{self, BaseCuda};
+use crate::implied::{self, Project};
 use crate::lock::{Lock, LockedPython};
-use crate::plan::{BuildPlan, Implied, key};
+use crate::plan::{BuildPlan, BuildTools, ImpliedPackages, key};
 use crate::request::{BuildRequest, TorchIndex};
-use crate::steps::{python_packages, runtime};
+use crate::steps::{build_tools, python_packages, runtime};
 use crate::workshop::Workshop;
 
 /// Asks for all that an image of the project of `request` depends on.
@@ -23,15 +24,16 @@ pub(crate) fn resolve(
     request: &BuildRequest<'_>,
     completed: &Completed,
     native: &Native<'_>,
-    implied: &Implied,
-) -> Result<Lock> {
+) -> Result<(Lock, ImpliedPackages)> {
     let workshop = native.workshop;
     let requirements = request.requirements(completed, workshop)?;
     let certificates = Certificates::read(&std::env::var(COG_CA_CERT).unwrap_or_default())?;
     let base = base::resolve(workshop, &request.base, completed)?;
+    let project = Project::read(request.project_dir, request.config, &completed.requirements)?;
     let lock = |requirements: &Requirements| {
         python_packages::lock_for_image(workshop, &base, requirements, || {
-            foundation(request, native, &base, certificates.as_ref(), implied)
+            let (implied, _) = project.on(&base, None, request.implied);
+            foundation(request, native, &base, certificates.as_ref(), &implied)
         })
     };
     let python = match lock(&requirements) {
@@ -48,12 +50,15 @@ pub(crate) fn resolve(
         result => result?,
     };
     tell_of_gpu(workshop, completed, &base, &python)?;
-    Ok(Lock {
+    let (packages, found) = project.on(&base, Some(&python.resolution), request.implied);
+    implied::tell(workshop, &found, &packages.renamed);
+    let lock = Lock {
         base,
         certificates,
         python,
         runtime: runtime::lock(workshop, &native.server)?,
-    })
+    };
+    Ok((lock, packages))
 }
 
 /// What source distributions are built over: all that comes before Python's packages.
@@ -62,13 +67,18 @@ fn foundation(
     native: &Native<'_>,
     base: &LockedBase,
     certificates: Option<&Certificates>,
-    implied: &Implied,
+    implied: &ImpliedPackages,
 ) -> Result<Vec<Layer>> {
     let settings = native.workshop.plan_settings();
     let plan = BuildPlan::foundation(request.config, base, certificates, implied, settings.layers);
     let outputs = native.execute(&plan)?;
     let above = outputs.into_iter().flat_map(|output| output.layers);
-    Ok(base.layers.iter().cloned().chain(above).collect())
+    let layers: Vec<Layer> = base.layers.iter().cloned().chain(above).collect();
+    let tools = BuildTools {
+        packages: implied.source_tools.clone(),
+        release: base.debian.clone(),
+    };
+    build_tools::beneath(native.workshop, &tools, base, &layers)
 }
 
 /// The error for an index of PyTorch's that is not reached, with what the default index has.
@@ -92,13 +102,11 @@ fn tell_of_gpu(
     base: &LockedBase,
     python: &LockedPython,
 ) -> Result<()> {
-    let has_cuda = match base
-        .environment
-        .iter()
-        .any(|(name, _)| name == "CUDA_VERSION")
-    {
-        true => BaseCuda::Yes,
-        false => BaseCuda::No,
+    let mut variables = base.environment.iter();
+    let has_cuda = if variables.any(|(name, _)| name == "CUDA_VERSION") {
+        BaseCuda::Yes
+    } else {
+        BaseCuda::No
     };
     let driver = GpuHost::of_this_machine().driver();
     for warning in gpu::warnings(completed, &python.resolution, has_cuda, driver.as_ref()) {

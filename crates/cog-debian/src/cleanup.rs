@@ -45,6 +45,17 @@ const REMOVED: [&str; 18] = [
     "var/lib/dpkg/triggers/Lock",
 ];
 
+/// Directories of which [`clean_layer`] keeps the directories alone: programs expect them, and what is written there
+/// during an installation is of no use. Font caches have times in them that layers change.
+const FILES_REMOVED: [&str; 6] = [
+    "tmp",
+    "var/cache/fontconfig",
+    "var/cache/ldconfig",
+    "var/cache/man",
+    "var/log",
+    "var/tmp",
+];
+
 /// Programs that are installed later find no service manager to talk to, as in the official images.
 const POLICY: &str = "#!/bin/sh\nexit 101\n";
 
@@ -62,12 +73,8 @@ pub(super) fn finish(root: &Path, suite: Suite) -> io::Result<()> {
     let root = Folder::open(root)?;
     EMPTIED.iter().try_for_each(|path| root.empty(path))?;
     REMOVED.iter().try_for_each(|path| root.remove(path))?;
-    // A system gets its own identity when it starts.
-    root.rewrite("etc/machine-id", |_| Vec::new())?;
     root.rewrite("etc/shadow", |text| settle_passwords(&text))?;
-    if let Some(programs) = root.enter("usr")? {
-        programs.each_file(&mut settle_byte_code)?;
-    }
+    settle(&root)?;
     for folder in [
         "var/cache/apt/archives/partial",
         "var/lib/apt/lists/partial",
@@ -80,6 +87,30 @@ pub(super) fn finish(root: &Path, suite: Suite) -> io::Result<()> {
     root.write("etc/apt/apt.conf.d/cog", APT_CONFIGURATION, 0o644)?;
     root.write("etc/dpkg/dpkg.cfg.d/cog", LEFT_OUT_CONFIGURATION, 0o644)?;
     root.write("usr/sbin/policy-rc.d", POLICY, 0o755)
+}
+
+/// Takes out of `upper`, what a package manager changed in a container, all that is of no use in an image or is not the
+/// same every time. Scripts of packages ran in it, so no link in it is followed.
+pub fn clean_layer(upper: &Path) -> io::Result<()> {
+    let upper = Folder::open(upper)?;
+    REMOVED.iter().try_for_each(|path| upper.remove(path))?;
+    for path in FILES_REMOVED {
+        if let Some(folder) = upper.enter(path)? {
+            folder.each_file(&mut |folder, name| folder.remove_entry(name))?;
+        }
+    }
+    settle(&upper)
+}
+
+fn settle(root: &Folder) -> io::Result<()> {
+    // A system gets its own identity when it starts.
+    for path in ["etc/machine-id", "var/lib/dbus/machine-id"] {
+        root.rewrite(path, |_| Vec::new())?;
+    }
+    match root.enter("usr")? {
+        Some(programs) => programs.each_file(&mut settle_byte_code),
+        None => Ok(()),
+    }
 }
 
 /// Makes all passwords, of which there are none, as old as each other: their date is the third field.
@@ -140,6 +171,37 @@ mod tests {
         assert_eq!(content("unchecked.pyc").unwrap(), header(1));
         assert!(content("timed.pyc").is_none() && content("short.pyc").is_none());
         assert!(content("other.py").is_some());
+    }
+
+    #[test]
+    fn layers_keep_what_programs_need() {
+        let upper = tempfile::tempdir().unwrap();
+        let folder = Folder::open(upper.path()).unwrap();
+        for (path, stays) in [
+            ("usr/bin/program", true),
+            ("usr/lib/python3/dist-packages/__pycache__/a.pyc", false),
+            ("usr/lib/python3/dist-packages/a.py", true),
+            ("etc/passwd", true),
+            ("etc/passwd-", false),
+            ("etc/.pwd.lock", false),
+            ("var/log/alternatives.log", false),
+            ("var/log/server/access.log", false),
+            ("var/cache/fontconfig/x.cache-9", false),
+            ("var/lib/dpkg/status", true),
+            ("var/lib/dpkg/status-old", false),
+            ("var/lib/server/data", true),
+        ] {
+            folder.write(path, "PYTHON", 0o640).unwrap();
+            clean_layer(upper.path()).unwrap();
+            let found = folder.read(path).unwrap();
+            assert_eq!(found.is_some(), stays, "{path}");
+            assert!(found.is_none_or(|(_, mode)| mode == 0o640), "{path}");
+        }
+        assert!(folder.enter("var/log/server").unwrap().is_some());
+        folder.write("etc/machine-id", "x", 0o444).unwrap();
+        clean_layer(upper.path()).unwrap();
+        let identity = folder.read("etc/machine-id").unwrap();
+        assert_eq!(identity, Some((Vec::new(), 0o444)));
     }
 
     #[test]

@@ -23,7 +23,17 @@ pub trait RunInRoot {
 /// must be changed.
 pub(super) const SECOND_DAY: &str = "86400";
 
-const ENVIRONMENT: [(&str, &str); 12] = [
+/// Makes what scripts of packages write the same every time.
+pub const REPRODUCIBLE: [(&str, &str); 4] = [
+    // Byte code refers to its source by a hash then, instead of a time.
+    ("SOURCE_DATE_EPOCH", SECOND_DAY),
+    // The order of what scripts write must not be by chance.
+    ("PERL_HASH_SEED", "0"),
+    ("PERL_PERTURB_KEYS", "0"),
+    ("PYTHONHASHSEED", "0"),
+];
+
+const ENVIRONMENT: [(&str, &str); 8] = [
     (
         "PATH",
         "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -34,12 +44,6 @@ const ENVIRONMENT: [(&str, &str); 12] = [
     ("DEBIAN_FRONTEND", "noninteractive"),
     ("DEBCONF_NONINTERACTIVE_SEEN", "true"),
     ("DEBCONF_NOWARNINGS", "yes"),
-    // Byte code refers to its source by a hash then, instead of a time.
-    ("SOURCE_DATE_EPOCH", SECOND_DAY),
-    // The order of what scripts write must not be by chance.
-    ("PERL_HASH_SEED", "0"),
-    ("PERL_PERTURB_KEYS", "0"),
-    ("PYTHONHASHSEED", "0"),
     ("DPKG_FRONTEND_LOCKED", "true"),
 ];
 
@@ -88,6 +92,6 @@ pub(super) fn configure(
     command.extend(prepared.iter().map(String::as_str));
     let suite = lock.suite.codename();
     container
-        .run(root, &command, &ENVIRONMENT)
+        .run(root, &command, &[&ENVIRONMENT[..], &REPRODUCIBLE].concat())
         .map_err(|source| DebianError::Configure { suite, source })
 }

@@ -20,6 +20,9 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// A release file has some 150 KiB.
 const MAX_SMALL: u64 = 8 * 1024 * 1024;
 
+/// Where files are kept, below the cache's folder.
+pub(super) const FOLDER: &str = "files";
+
 /// A file of the archive, known by its checksum.
 #[derive(Debug, Clone)]
 pub(super) struct Wanted<'a> {
@@ -48,7 +51,7 @@ impl Fetcher {
             .read_timeout(READ_TIMEOUT)
             .build()
             .map_err(DebianError::Http)?;
-        let folder = cache_dir.join("files");
+        let folder = cache_dir.join(FOLDER);
         fs_err::create_dir_all(&folder)?;
         Ok(Self { client, folder })
     }

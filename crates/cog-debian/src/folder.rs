@@ -4,6 +4,7 @@
 //! Files and directories get the permissions that are asked for, whatever the umask.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
@@ -151,6 +152,25 @@ impl Folder {
 
     /// The content and permissions of the regular file `name` of this directory, or nothing if there is none.
     pub(super) fn read_entry(&self, name: &OsStr) -> io::Result<Option<(Vec<u8>, u32)>> {
+        let Some((file, found)) = self.open_entry(name)? else {
+            return Ok(None);
+        };
+        let mut content = Vec::new();
+        file.take(MAX_LENGTH + 1).read_to_end(&mut content)?;
+        if content.len() as u64 > MAX_LENGTH {
+            return Err(refused(&self.path.join(name), "is too long"));
+        }
+        Ok(Some((content, found.st_mode & 0o7777)))
+    }
+
+    /// The regular file `name` of this directory and its length, or nothing if there is none.
+    pub(super) fn open_file(&self, name: &str) -> io::Result<Option<(File, u64)>> {
+        let opened = self.open_entry(OsStr::new(name))?;
+        let length = |found: &fs::Stat| found.st_size.cast_unsigned();
+        Ok(opened.map(|(file, found)| (file, length(&found))))
+    }
+
+    fn open_entry(&self, name: &OsStr) -> io::Result<Option<(File, fs::Stat)>> {
         // A pipe would wait for its other end.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let unreadable = |errno| failed("read", &self.path.join(name), errno);
@@ -159,28 +179,39 @@ impl Folder {
             opened => opened.map_err(unreadable)?,
         };
         let found = fs::fstat(&descriptor).map_err(unreadable)?;
-        if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
-            return Ok(None);
-        }
-        let mut content = Vec::new();
-        let file = std::fs::File::from(descriptor);
-        file.take(MAX_LENGTH + 1).read_to_end(&mut content)?;
-        if content.len() as u64 > MAX_LENGTH {
-            return Err(refused(&self.path.join(name), "is too long"));
-        }
-        Ok(Some((content, found.st_mode & 0o7777)))
+        let is_file = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile;
+        Ok(is_file.then(|| (File::from(descriptor), found)))
     }
 
     /// Writes the file `name` of this directory, in place of the file or link that was there.
     pub(super) fn write_entry(&self, name: &OsStr, content: &[u8], mode: u32) -> io::Result<()> {
-        self.remove_entry(name)?;
-        let unwritable = |errno| failed("write", &self.path.join(name), errno);
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let descriptor = fs::openat(&self.descriptor, name, flags, Mode::from_raw_mode(0o600))
-            .map_err(unwritable)?;
-        let mut file = std::fs::File::from(descriptor);
+        let mut file = self.create_entry(name)?;
         file.write_all(content)?;
-        fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(unwritable)
+        fs::fchmod(&file, Mode::from_raw_mode(mode))
+            .map_err(|errno| failed("write", &self.path.join(name), errno))
+    }
+
+    /// Makes the file `name` of this directory, in place of the file or link that was there; everybody may read it.
+    pub(super) fn create_file(&self, name: &str) -> io::Result<File> {
+        let file = self.create_entry(OsStr::new(name))?;
+        fs::fchmod(&file, Mode::from_raw_mode(0o644))
+            .map_err(|errno| failed("write", &self.path.join(name), errno))?;
+        Ok(file)
+    }
+
+    fn create_entry(&self, name: &OsStr) -> io::Result<File> {
+        self.remove_entry(name)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let opened = fs::openat(&self.descriptor, name, flags, Mode::from_raw_mode(0o600));
+        opened
+            .map(File::from)
+            .map_err(|errno| failed("write", &self.path.join(name), errno))
+    }
+
+    /// Gives the file `name` of this directory another name, in place of what had that.
+    pub(super) fn rename(&self, name: &str, new_name: &str) -> io::Result<()> {
+        fs::renameat(&self.descriptor, name, &self.descriptor, new_name)
+            .map_err(|errno| failed("rename", &self.path.join(name), errno))
     }
 
     /// Removes the file or link `name` of this directory, if there is one.

@@ -13,9 +13,11 @@
 
 mod assemble;
 mod cleanup;
+mod closest;
 mod configure;
 mod database;
 mod deb;
+mod downloads;
 mod error;
 mod fetch;
 mod folder;
@@ -40,10 +42,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use assemble::assemble;
-pub use configure::RunInRoot;
+pub use cleanup::clean_layer;
+pub use closest::closest_name;
+pub use configure::{REPRODUCIBLE, RunInRoot};
 pub use deb::DebError;
+pub use downloads::{Downloads, PackageFile};
 pub use error::{DebianError, Result};
-pub use lock::{Lock, LockedPackage};
+pub use lock::{ListedPackage, Lock, LockedPackage};
 pub use mirror::{APT_SOURCES_PATH, COG_DEBIAN_MIRROR, Mirror, apt_sources};
 pub use resolve::resolve;
 pub use suite::{Architecture, Archive, Suite};

@@ -42,6 +42,17 @@ pub struct LockedPackage {
     pub path: String,
 }
 
+/// A package of an image.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ListedPackage {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Checksum of the package file, hexadecimal.
+    pub sha256: String,
+}
+
 impl Lock {
     pub(super) fn new(
         suite: Suite,
@@ -90,6 +101,21 @@ impl Lock {
         hex(Sha256::digest(text))
     }
 
+    /// The packages sorted by name, for lists of what is in an image.
+    pub fn listing(&self) -> Vec<ListedPackage> {
+        let mut listing: Vec<ListedPackage> = self
+            .packages
+            .iter()
+            .map(|package| ListedPackage {
+                name: package.name.clone(),
+                version: package.version.clone(),
+                sha256: package.sha256.clone(),
+            })
+            .collect();
+        listing.sort();
+        listing
+    }
+
     /// Size of all package files in bytes.
     pub fn download_size(&self) -> u64 {
         self.packages.iter().map(|package| package.size).sum()
@@ -118,6 +144,21 @@ mod tests {
             archives: vec![Archive::Main],
             packages,
         }
+    }
+
+    #[test]
+    fn the_listing_is_sorted() {
+        let names = |packages| -> Vec<String> {
+            let listing = lock(packages).listing();
+            listing.into_iter().map(|package| package.name).collect()
+        };
+        assert_eq!(names(vec![package("b"), package("a")]), ["a", "b"]);
+        let listed = &lock(vec![package("a")]).listing()[0];
+        let text = serde_json::to_string(listed).unwrap();
+        assert_eq!(
+            serde_json::from_str::<ListedPackage>(&text).unwrap(),
+            *listed
+        );
     }
 
     #[test]

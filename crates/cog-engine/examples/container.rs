@@ -6,7 +6,7 @@
 //!   --scratch DIR          where temporary changes go
 //!   --upper DIR            keep the changes here
 //!   --host DIR             no container: on the host, with this virtual environment
-//!   --mount FROM:TO[:ro]   show a directory or file
+//!   --mount FROM:TO[:ro]   show a directory or file; with `:layered` its changes are the container's own
 //!   --env NAME=VALUE       set a variable
 //!   --cwd DIR              the working directory
 //!   --build                as a build step
@@ -189,10 +189,11 @@ fn empty() -> Workload {
 }
 
 fn mount(text: &str) -> Result<Mount, Failure> {
-    let (text, access) = match text.strip_suffix(":ro") {
-        Some(text) => (text, Access::ReadOnly),
-        None => (text, Access::ReadWrite),
-    };
+    let options = [(":ro", Access::ReadOnly), (":layered", Access::Layered)];
+    let (text, access) = options
+        .into_iter()
+        .find_map(|(suffix, access)| Some((text.strip_suffix(suffix)?, access)))
+        .unwrap_or((text, Access::ReadWrite));
     let (source, target) = text.split_once(':').ok_or("a mount is FROM:TO")?;
     Ok(Mount {
         source: source.into(),

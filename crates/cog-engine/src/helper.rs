@@ -7,10 +7,9 @@ use std::io::{Read as _, Seek as _, Write as _};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
-use rustix::io::{Errno, FdFlags, fcntl_setfd};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::pipe::{PipeFlags, pipe_with};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +17,8 @@ use crate::workload::PassedFd;
 use crate::{EngineError, Running};
 
 pub(crate) const CONTAINER_ARGUMENT: &str = "__cog-container-init";
+/// The second half of the same, in its namespaces and from a program file that cannot be written to.
+pub(crate) const ISOLATED_ARGUMENT: &str = "__cog-container-isolated";
 pub(crate) const HOST_ARGUMENT: &str = "__cog-host-init";
 pub(crate) const PROBE_ARGUMENT: &str = "__cog-container-probe";
 
@@ -46,43 +47,9 @@ pub(crate) struct Streams {
 
 /// This program, to be started again. The link works even if the file was replaced meanwhile.
 pub(crate) fn this_program() -> Command {
-    named("/proc/self/exe")
-}
-
-/// The same from a copy in memory that nobody can change. What runs in a container can get hold of the program that
-/// looked after it, as `/proc/…/exe`, and must not be able to write to the host's file.
-pub(crate) fn sealed_program() -> Result<Command, EngineError> {
-    static COPY: OnceLock<OwnedFd> = OnceLock::new();
-    let copy = if let Some(copy) = COPY.get() {
-        copy
-    } else {
-        let new = sealed_copy().map_err(EngineError::host("copy this program into memory"))?;
-        COPY.get_or_init(|| new)
-    };
-    Ok(named(&format!("/proc/self/fd/{}", copy.as_raw_fd())))
-}
-
-fn named(path: &str) -> Command {
-    let mut command = Command::new(path);
+    let mut command = Command::new("/proc/self/exe");
     command.arg0("cog");
     command
-}
-
-fn sealed_copy() -> std::io::Result<OwnedFd> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let copy = match memfd_create("cog", flags | MemfdFlags::EXEC) {
-        // A kernel before 6.3, where all such files can be executed.
-        Err(Errno::INVAL) => memfd_create("cog", flags)?,
-        other => other?,
-    };
-    let mut copy = std::fs::File::from(copy);
-    std::io::copy(&mut fs_err::File::open("/proc/self/exe")?, &mut copy)?;
-    let copy = OwnedFd::from(copy);
-    fcntl_add_seals(
-        &copy,
-        SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE,
-    )?;
-    Ok(copy)
 }
 
 /// Starts `helper` in the role `argument` with `spec`, and returns when the workload runs.

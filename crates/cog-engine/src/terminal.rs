@@ -95,16 +95,9 @@ impl Inner {
             .map_err(Failure::at("hand over the terminal"))?;
         rustix::process::setsid().map_err(Failure::at("begin a session"))?;
         rustix::process::ioctl_tiocsctty(&inside).map_err(Failure::at("take the terminal"))?;
-        for stream in self
-            .terminal
-            .streams
-            .iter()
-            .filter(|stream| (0..=2).contains(*stream))
-        {
-            // SAFETY: replaces a standard stream; nothing in this process holds it as its own.
-            if unsafe { libc::dup2(inside.as_raw_fd(), *stream) } < 0 {
-                return Err(Failure::last("use the terminal"));
-            }
+        let streams = self.terminal.streams.iter();
+        for stream in streams.filter(|stream| (0..=2).contains(*stream)) {
+            become_stream(&inside, *stream).map_err(Failure::at("use the terminal"))?;
         }
         Ok(())
     }

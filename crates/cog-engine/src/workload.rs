@@ -63,12 +63,15 @@ pub struct Mount {
 }
 
 /// Whether a mount can be written to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Access {
     /// No.
     ReadOnly,
     /// Yes, with the rights of the user who runs us.
     ReadWrite,
+    /// It may write, to a place of its own that ends with the container; the source, a directory, stays as it is.
+    /// Without a container it is as if read-only.
+    Layered,
 }
 
 /// A command.

@@ -52,6 +52,17 @@ pub enum Error {
     )]
     NoStoreRoot,
 
+    /// The store's directory belongs to another user, who could replace what is in it.
+    #[error("the image store `{}` belongs to user {owner}, not to user {user}, who runs this", path.display())]
+    ForeignStore {
+        /// The store's directory.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// The user of this process.
+        user: u32,
+    },
+
     /// A JSON document in the store, a layout or a registry's answer does not have the expected form.
     #[error("{what} is not valid")]
     InvalidDocument {
@@ -186,6 +197,10 @@ impl Error {
                 "free some space with `cog prune`, or set `COG_CACHE_DIR` to a larger disk".into(),
             ),
             Self::NoStoreRoot => Some("set `COG_CACHE_DIR` to a directory".into()),
+            Self::ForeignStore { .. } => Some(
+                "set `COG_CACHE_DIR` to a directory of your own; one that is not there yet is made"
+                    .into(),
+            ),
             Self::NoSuchImage { .. } => Some("`cog images` lists the images that are there".into()),
             Self::CorruptBlob { .. } | Self::WrongSize { .. } | Self::WrongDiffId { .. } => {
                 Some("the store was damaged from outside; build or pull the image again, which replaces what is broken".into())

@@ -26,11 +26,11 @@ pub use digest::{DiffId, Digest};
 pub use error::{Error, Result};
 pub use layer::{Compression, Entry, EntryKind, Layer, LayerOptions, Modes, Owner};
 pub use layout::{ExportOptions, ExportTarget, ImportSource, export, import};
-pub use manifest::{Descriptor, Platform};
+pub use manifest::{Descriptor, Manifest, Platform};
 pub use reference::ImageRef;
 pub use store::{
-    ImageSummary, Kind, Lease, LockGuard, Names, Observer, PruneOptions, PruneReport, Removed,
-    Rootfs, Scratch, StepKey, StepKeyBuilder, StepRecord, Store, StoreOptions, StoredImage,
-    Transfer, Usage,
+    Artifact, ImageSummary, Kind, Lease, LockGuard, Names, Observer, PruneOptions, PruneReport,
+    Removed, Rootfs, Scratch, StepKey, StepKeyBuilder, StepRecord, Store, StoreOptions,
+    StoredArtifact, StoredImage, Transfer, Usage,
 };
 pub use validate::{Problem, Report, validate, validate_layout};

@@ -2,11 +2,14 @@
 //! types for reading.
 //!
 //! Documents that came from elsewhere are kept as the bytes they were: parsing and writing them again
-//! would change their digest.
+//! would change their digest. Where one has to be written anew, because it describes something else, it
+//! keeps the fields that we have no name for. That is why these types are our own: those of the
+//! `oci-spec` crate drop such fields.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -14,11 +17,14 @@ use crate::error::{Error, Result};
 pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub(crate) const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+/// What an artifact has for a config if it needs none; the content is `{}`.
+pub(crate) const OCI_EMPTY: &str = "application/vnd.oci.empty.v1+json";
 pub(crate) const OCI_LAYER_TAR: &str = "application/vnd.oci.image.layer.v1.tar";
 pub(crate) const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 pub(crate) const OCI_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 pub(crate) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 pub(crate) const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 
 /// Annotation under which a layout names its images.
@@ -45,10 +51,16 @@ pub struct Descriptor {
     /// Platform, for the entries of an index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
+    /// What the content is, if it is the manifest of an artifact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
+    /// Further fields, kept as they came.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
 }
 
 impl Descriptor {
-    /// A descriptor with neither annotations nor platform.
+    /// A descriptor of these three alone.
     pub fn new(media_type: impl Into<String>, digest: Digest, size: u64) -> Self {
         Self {
             media_type: media_type.into(),
@@ -56,6 +68,8 @@ impl Descriptor {
             size,
             annotations: BTreeMap::new(),
             platform: None,
+            artifact_type: None,
+            extra: Map::new(),
         }
     }
 }
@@ -70,16 +84,25 @@ pub struct Platform {
     /// CPU variant, such as `v8`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
+    /// Further fields, kept as they came.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
 }
 
 impl Platform {
+    /// A platform without a variant, by Go's names.
+    pub fn new(os: impl Into<String>, architecture: impl Into<String>) -> Self {
+        Self {
+            architecture: architecture.into(),
+            os: os.into(),
+            variant: None,
+            extra: Map::new(),
+        }
+    }
+
     /// `linux/amd64`, which is what models run on whatever the host is.
     pub fn linux_amd64() -> Self {
-        Self {
-            architecture: "amd64".into(),
-            os: "linux".into(),
-            variant: None,
-        }
+        Self::new("linux", "amd64")
     }
 
     pub(crate) fn matches(&self, wanted: &Self) -> bool {
@@ -96,7 +119,7 @@ impl std::fmt::Display for Platform {
     }
 }
 
-/// An image manifest.
+/// The manifest of an image or another artifact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
@@ -105,16 +128,53 @@ pub struct Manifest {
     /// Media type of the manifest itself.
     #[serde(default = "oci_manifest")]
     pub media_type: String,
-    /// The image config.
+    /// What the artifact is; images have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
+    /// The config.
     pub config: Descriptor,
-    /// The layers, lowest first.
+    /// The layers, lowest first; for other artifacts, their content.
     pub layers: Vec<Descriptor>,
+    /// The manifest that this one says something about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Descriptor>,
     /// Free-form key and value pairs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// Further fields, kept as they came.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
 }
 
 impl Manifest {
+    /// A manifest of `config` and `layers` and nothing else.
+    pub fn new(config: Descriptor, layers: Vec<Descriptor>) -> Self {
+        Self {
+            schema_version: 2,
+            media_type: OCI_MANIFEST.to_owned(),
+            artifact_type: None,
+            config,
+            layers,
+            subject: None,
+            annotations: BTreeMap::new(),
+            extra: Map::new(),
+        }
+    }
+
+    /// What the artifact is, by its own account or by its config's type; `None` for an image.
+    pub fn kind(&self) -> Option<&str> {
+        match &self.artifact_type {
+            Some(kind) => Some(kind),
+            None if is_image_config(&self.config.media_type) => None,
+            None => Some(&self.config.media_type),
+        }
+    }
+
+    /// Everything that it refers to by digest and needs.
+    pub(crate) fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
+        std::iter::once(&self.config).chain(&self.layers)
+    }
+
     /// Parses `bytes`, which `what` names in errors.
     pub fn parse(bytes: &[u8], what: &str) -> Result<Self> {
         parse(bytes, what)
@@ -136,6 +196,9 @@ pub struct Index {
     pub media_type: String,
     /// The manifests, or further indexes.
     pub manifests: Vec<Descriptor>,
+    /// Further fields, kept as they came.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
 }
 
 fn oci_index() -> String {
@@ -148,6 +211,7 @@ impl Default for Index {
             schema_version: 2,
             media_type: oci_index(),
             manifests: Vec::new(),
+            extra: Map::new(),
         }
     }
 }
@@ -178,6 +242,10 @@ impl Index {
 
 pub(crate) fn is_index(media_type: &str) -> bool {
     matches!(media_type, OCI_INDEX | DOCKER_INDEX)
+}
+
+fn is_image_config(media_type: &str) -> bool {
+    matches!(media_type, OCI_CONFIG | DOCKER_CONFIG)
 }
 
 pub(crate) fn is_manifest(media_type: &str) -> bool {
@@ -221,11 +289,7 @@ mod tests {
             Digest::of(format!("{platform:?}").as_bytes()),
             1,
         );
-        entry.platform = platform.map(|architecture| Platform {
-            architecture: architecture.into(),
-            os: "linux".into(),
-            variant: None,
-        });
+        entry.platform = platform.map(|architecture| Platform::new("linux", architecture));
         entry
     }
 
@@ -241,6 +305,38 @@ mod tests {
         assert_eq!(index(&[Some("arm64")]).for_platform(&amd64), None);
         assert_eq!(index(&[None]).for_platform(&amd64), Some(&entry(None)));
         assert_eq!(index(&[None, Some("arm64")]).for_platform(&amd64), None);
+    }
+
+    #[test]
+    fn nothing_is_lost_on_rewriting() {
+        let digest = Digest::of(b"");
+        let descriptor =
+            |extra: &str| format!(r#"{{"mediaType":"a/b","digest":"{digest}","size":0{extra}}}"#);
+        let manifest = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{OCI_MANIFEST}","artifactType":"a/sbom","config":{},"layers":[{}],"subject":{},"annotations":{{"k":"v"}},"new":{{"x":1}}}}"#,
+            descriptor(r#","data":"e30=""#),
+            descriptor(r#","annotations":{"a":"b"},"artifactType":"c/d","urls":["https://x"]"#),
+            descriptor(r#","platform":{"architecture":"amd64","os":"windows","os.version":"10"}"#),
+        );
+        let parsed = Manifest::parse(manifest.as_bytes(), "it").unwrap();
+        assert_eq!(String::from_utf8(to_json(&parsed)).unwrap(), manifest);
+        let index = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","manifests":[],"artifactType":"a/b","annotations":{{"k":"v"}}}}"#
+        );
+        let parsed = Index::parse(index.as_bytes(), "it").unwrap();
+        assert_eq!(String::from_utf8(to_json(&parsed)).unwrap(), index);
+    }
+
+    #[test]
+    fn artifacts_are_told_from_images() {
+        let digest = Digest::of(b"{}");
+        let manifest = |config: &str| Manifest::new(Descriptor::new(config, digest, 2), Vec::new());
+        assert_eq!(manifest(OCI_CONFIG).kind(), None);
+        assert_eq!(manifest(DOCKER_CONFIG).kind(), None);
+        assert_eq!(manifest("a/config").kind(), Some("a/config"));
+        let mut typed = manifest(OCI_EMPTY);
+        typed.artifact_type = Some("a/type".into());
+        assert_eq!(typed.kind(), Some("a/type"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod reporter;
 mod runtime;
 mod session;
 mod sizes;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -48,7 +49,7 @@ pub fn main() -> ExitCode {
                 Colour::Off => cog_errors::Colour::Off,
             };
             printer.rendered_error(&commands::render(&error, rendered));
-            ExitCode::FAILURE
+            commands::exit_code(&error)
         }
     }
 }
@@ -75,6 +76,7 @@ fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<()> {
     match command {
         Command::Init => commands::init(session.directory(), printer),
         Command::Build(args) => commands::build(&session, &args),
+        Command::Debug(args) => commands::debug(&session, &args),
         Command::Run(args) => commands::run(&session, &args),
         Command::Predict(args) => {
             printer.warning(r#""cog predict" is deprecated, use "cog run""#);

@@ -185,6 +185,7 @@ impl Reporter for Steps<'_> {
             Event::Waiting { line } => self.waiting(line),
             Event::Warning { message } => self.printer.warning(message),
             Event::Notice { message } => self.printer.info(message),
+            Event::Detail { message } => self.printer.debug(message),
             _ => {}
         }
     }

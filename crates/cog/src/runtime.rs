@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -16,14 +17,21 @@ use cog_errors::Hint;
 use cog_image::{Lease, Rootfs, Scratch, Store, StoredImage, trust};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
-use tokio::io::AsyncBufReadExt as _;
 
 use crate::client;
 use crate::session::Project;
+use crate::terminal;
 
 /// Where a project is in its container.
 const SOURCE: &str = "/src";
 const STOP_GRACE: Duration = Duration::from_secs(10);
+/// What kind of terminal there is.
+const TERM: &str = "TERM";
+/// Keeps Python from writing `__pycache__` into the project, which the next image would contain. What is installed in
+/// the image was compiled when it was built.
+const NO_BYTECODE: (&str, &str) = ("PYTHONDONTWRITEBYTECODE", "1");
+/// Where a server looks for the model's document, in the project.
+const SCHEMA_FILE: &str = ".cog/openapi_schema.json";
 
 /// Everything that a command of a project or an image runs in.
 pub(crate) struct Surroundings {
@@ -54,10 +62,11 @@ impl Surroundings {
     ) -> anyhow::Result<Self> {
         // Until the lease on what was made is taken, nobody may prune.
         let _making = request.store.lease()?;
-        let mounts = vec![Mount {
+        let access = project_access(project.directory());
+        let mut mounts = vec![Mount {
             source: project.directory().to_owned(),
             target: SOURCE.into(),
-            access: Access::ReadWrite,
+            access,
         }];
         let scratch = request.store.scratch()?;
         if engine.isolation() == Isolation::None {
@@ -70,7 +79,7 @@ impl Surroundings {
                 root: Root::Host {
                     environment: host.path,
                 },
-                env: host.env,
+                env: without_bytecode(host.env),
                 working_dir: SOURCE.into(),
                 mounts,
                 server: vec![host.coglet.to_string_lossy().into_owned()],
@@ -81,9 +90,18 @@ impl Surroundings {
         }
         let environment = cog_build::prepare(request)?;
         let root = request.store.rootfs(&environment.layers)?;
+        if let (Access::Layered, Some(schema)) = (access, &environment.schema) {
+            let file = scratch.path().join("openapi_schema.json");
+            fs_err::write(&file, schema)?;
+            mounts.push(Mount {
+                source: file,
+                target: format!("{SOURCE}/{SCHEMA_FILE}"),
+                access: Access::ReadOnly,
+            });
+        }
         Ok(Self {
             root: Root::Layers(root.layers().to_vec()),
-            env: environment.env,
+            env: without_bytecode(environment.env),
             working_dir: environment.working_dir,
             mounts,
             server: environment.command,
@@ -144,8 +162,8 @@ impl Surroundings {
                 stdin: streams.stdin,
                 stdout: streams.stdout,
                 stderr: streams.stderr,
-                passed_fds: streams.passed_fds,
                 terminal: None,
+                passed_fds: streams.passed_fds,
             },
             purpose: Purpose::Run,
             ca_bundle: trust::host_bundle(),
@@ -160,13 +178,25 @@ impl Surroundings {
         command: Vec<String>,
         extra_env: &[(String, String)],
     ) -> anyhow::Result<Running> {
+        let terminal = match engine.isolation() {
+            Isolation::Container => terminal::wanted(),
+            Isolation::None => None,
+        };
+        let stream = |number| terminal::stream(terminal.as_ref(), number);
         let streams = Streams {
-            stdin: Stdio::inherit(),
-            stdout: Stdio::inherit(),
-            stderr: Stdio::inherit(),
+            stdin: stream(0),
+            stdout: stream(1),
+            stderr: stream(2),
             passed_fds: Vec::new(),
         };
-        Ok(engine.start(self.workload(command, extra_env, streams))?)
+        let mut env = extra_env.to_vec();
+        let named = env.iter().chain(&self.env).any(|(name, _)| name == TERM);
+        if terminal.is_some() && !named {
+            env.extend(std::env::var(TERM).ok().map(|kind| (TERM.to_owned(), kind)));
+        }
+        let mut workload = self.workload(command, &env, streams);
+        workload.process.terminal = terminal;
+        Ok(engine.start(workload)?)
     }
 
     /// Starts the server at an address of this machine.
@@ -224,46 +254,6 @@ pub(crate) struct Server {
     pub(crate) ready: OwnedFd,
 }
 
-/// What the server says when setup has failed.
-const SETUP_FAILED: &str = "SETUP_FAILED";
-
-/// The model cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("Model setup failed{}{logs}", if logs.is_empty() { "" } else { ":\n" })]
-pub(crate) struct SetupFailed {
-    /// What setup printed.
-    logs: String,
-}
-
-impl Hint for SetupFailed {
-    fn hint(&self) -> Option<String> {
-        cog_build::missing_library::advice(&self.logs)
-    }
-}
-
-/// What setup printed; nothing if the server does not say.
-async fn setup_logs(address: SocketAddr) -> String {
-    let logs = async {
-        let response = client::get(address, "/health-check").await.ok()?;
-        let health: Value = serde_json::from_slice(&response.body).ok()?;
-        Some(health["setup"]["logs"].as_str()?.trim().to_owned())
-    };
-    logs.await.unwrap_or_default()
-}
-
-/// What can be done about a setup that failed, once it has; the logs themselves have been seen.
-pub(crate) async fn setup_advice(ready: OwnedFd, address: SocketAddr) -> Option<String> {
-    let pipe = tokio::net::unix::pipe::Receiver::from_owned_fd(ready).ok()?;
-    let mut line = String::new();
-    let mut reader = tokio::io::BufReader::new(pipe);
-    reader.read_line(&mut line).await.ok()?;
-    if line.trim() != SETUP_FAILED {
-        return None;
-    }
-    let logs = setup_logs(address).await;
-    SetupFailed { logs }.hint()
-}
-
 impl Server {
     /// Waits until setup has ended. The server tells; nothing is polled.
     pub(crate) fn await_ready(&mut self, limit: Duration) -> anyhow::Result<()> {
@@ -283,12 +273,7 @@ impl Server {
                 }
             }
         }
-        let mut line = String::new();
-        BufReader::new(fs_err::File::from_parts(
-            self.ready.try_clone()?.into(),
-            "readiness pipe",
-        ))
-        .read_line(&mut line)?;
+        let line = read_word(self.ready.try_clone()?)?;
         match line.trim() {
             "READY" => Ok(()),
             SETUP_FAILED => {
@@ -311,6 +296,49 @@ impl Server {
     }
 }
 
+/// What the server says when setup has failed.
+pub(crate) const SETUP_FAILED: &str = "SETUP_FAILED";
+
+/// The model cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("Model setup failed{}{logs}", if logs.is_empty() { "" } else { ":\n" })]
+pub(crate) struct SetupFailed {
+    /// What setup printed.
+    logs: String,
+}
+
+impl Hint for SetupFailed {
+    fn hint(&self) -> Option<String> {
+        cog_build::missing_library::advice(&self.logs)
+    }
+}
+
+/// What setup printed; nothing if the server does not say, or not soon.
+async fn setup_logs(address: SocketAddr) -> String {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let logs = async {
+        let response = client::get(address, "/health-check").await.ok()?;
+        let health: Value = serde_json::from_slice(&response.body).ok()?;
+        Some(health["setup"]["logs"].as_str()?.trim().to_owned())
+    };
+    let logs = tokio::time::timeout(PATIENCE, logs).await;
+    logs.ok().flatten().unwrap_or_default()
+}
+
+/// What can be done about a setup that has failed.
+pub(crate) async fn setup_advice(address: SocketAddr) -> Option<String> {
+    let logs = setup_logs(address).await;
+    SetupFailed { logs }.hint()
+}
+
+/// What the server says when setup has ended; nothing if it is gone.
+pub(crate) fn read_word(ready: OwnedFd) -> std::io::Result<String> {
+    let mut line = String::new();
+    let pipe = fs_err::File::from_parts(ready.into(), "readiness pipe");
+    BufReader::new(pipe).read_line(&mut line)?;
+    Ok(line)
+}
+
 /// Runs a future to its end on this thread.
 pub(crate) fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread()
@@ -324,6 +352,23 @@ pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     let listener =
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("could not find a free port")?;
     Ok(listener.local_addr()?)
+}
+
+/// A project that cannot be written to, such as one on a read-only file system, gets a place for what a model writes
+/// beside itself that ends with the container.
+fn project_access(directory: &Path) -> Access {
+    match rustix::fs::access(directory, rustix::fs::Access::WRITE_OK) {
+        Ok(()) => Access::ReadWrite,
+        Err(_) => Access::Layered,
+    }
+}
+
+fn without_bytecode(mut env: Vec<(String, String)>) -> Vec<(String, String)> {
+    let (name, value) = NO_BYTECODE;
+    if !env.iter().any(|(known, _)| known == name) {
+        env.push((name.into(), value.into()));
+    }
+    env
 }
 
 /// `NAME=VALUE` flags.

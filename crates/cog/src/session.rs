@@ -3,13 +3,15 @@
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
-use cog_build::{BaseChoice, BuildRequest, Cache, SchemaSource, TorchIndex};
+use anyhow::{Context as _, bail};
+use cog_build::{BaseChoice, BuildRequest, Cache, ImpliedPolicy, SchemaSource, TorchIndex};
 use cog_config::{CogBase, Config, CudaBase, Options, ProjectFile};
 use cog_engine::{Choice, Engine, KernelProbe, Selection};
 use cog_image::{Compression, Store, StoreOptions};
 
-use crate::args::{BuildFlags, EngineArg, GlobalArgs, ProgressArg, ProjectArgs, TorchIndexArg};
+use crate::args::{
+    BaseFlags, BuildFlags, EngineArg, GlobalArgs, ProgressArg, ProjectArgs, TorchIndexArg,
+};
 use crate::printer::{Printer, Progress};
 use crate::reporter::{Steps, transfers};
 
@@ -80,6 +82,9 @@ impl<'a> Session<'a> {
     /// The engine that the flags ask for; the first progress line names it.
     pub(crate) fn engine(&self, flags: &BuildFlags) -> anyhow::Result<Box<dyn Engine>> {
         self.apply_progress(flags.progress);
+        if flags.bases.dockerfile.is_some() {
+            bail!("`--dockerfile` is not supported: images are made from cog.yaml alone");
+        }
         let choice = match flags.engine {
             EngineArg::Auto => Choice::Auto,
             EngineArg::Docker => Choice::Docker,
@@ -115,10 +120,15 @@ impl<'a> Session<'a> {
             store,
             engine: Some(engine),
             base,
-            options: options(flags, self.registry.as_deref()),
+            options: self.options(&flags.bases),
             torch_index: match flags.torch_index {
                 TorchIndexArg::ByCuda => TorchIndex::ByCuda,
                 TorchIndexArg::Default => TorchIndex::Default,
+            },
+            implied: if flags.no_implied_packages {
+                ImpliedPolicy::Ignore
+            } else {
+                ImpliedPolicy::Add
             },
             cache: Cache::Use,
             secrets: Vec::new(),
@@ -130,6 +140,25 @@ impl<'a> Session<'a> {
         })
     }
 
+    /// What decides among the images that a project can be built on.
+    pub(crate) fn options(&self, bases: &BaseFlags) -> Options {
+        let defaults = Options::default();
+        let registry = self.registry.as_deref().filter(|host| !host.is_empty());
+        Options {
+            cog_base: match bases.use_cog_base_image {
+                None => CogBase::Preferred,
+                Some(true) => CogBase::Required,
+                Some(false) => CogBase::Off,
+            },
+            cuda_base: match bases.use_cuda_base_image.as_deref() {
+                Some("false") => CudaBase::Off,
+                _ => CudaBase::Auto,
+            },
+            registry_host: registry.map_or(defaults.registry_host, str::to_owned),
+            decorated_concurrency: defaults.decorated_concurrency,
+        }
+    }
+
     fn apply_progress(&self, progress: ProgressArg) {
         match progress {
             ProgressArg::Auto => {}
@@ -137,24 +166,6 @@ impl<'a> Session<'a> {
             ProgressArg::Plain => self.printer.set_progress(Progress::Lines),
             ProgressArg::Quiet => self.printer.set_progress(Progress::Quiet),
         }
-    }
-}
-
-/// What decides among the images that a project can be built on.
-fn options(flags: &BuildFlags, registry: Option<&str>) -> Options {
-    let defaults = Options::default();
-    Options {
-        cog_base: match flags.use_cog_base_image {
-            None => CogBase::Preferred,
-            Some(true) => CogBase::Required,
-            Some(false) => CogBase::Off,
-        },
-        cuda_base: match flags.use_cuda_base_image.as_deref() {
-            Some("false") => CudaBase::Off,
-            _ => CudaBase::Auto,
-        },
-        registry_host: registry.map_or(defaults.registry_host, str::to_owned),
-        decorated_concurrency: defaults.decorated_concurrency,
     }
 }
 

@@ -1,26 +1,29 @@
 //! What all requests share, and the way of a prediction through it: accepted, prepared, sent to the
 //! worker, canceled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use serde_json::value::RawValue;
 use tokio::sync::{oneshot, watch};
 
-use crate::files::{Files, TempFile, Uploads, run_blocking, wanted};
+use crate::files::{Files, TempFile, Uploads, masked, run_blocking, wanted};
 use crate::health::{Health, Phase};
+use crate::json::Parts;
 use crate::measures::Measures;
+use crate::memory::BodyMemory;
 use crate::predictions::{Ending, History, Order, Prediction, Registry, StopReason, StopStep};
 use crate::quarantine::{InputDigest, Quarantine};
 use crate::ready::ReadySignal;
 use crate::slots::{Lane, SlotPermit, Slots, Turn};
 use crate::sync::lock;
 use crate::traces::{Exporter, Tracer};
-use crate::validate::ModelSchema;
-use crate::webhooks::{WebhookOrder, Webhooks};
-use crate::worker::protocol::{LocalFile, ToWorker, WireId};
+use crate::validate::{ModelSchema, Violation};
+use crate::webhooks::{WebhookOrder, WebhookRules, Webhooks};
+use crate::worker::protocol::{LocalFile, Parameter, ToWorker, WireId};
 use crate::worker::{Pool, Worker};
 use crate::{Error, Settings};
 
@@ -31,6 +34,13 @@ const MAX_INLINE_INPUT: usize = 1 << 20;
 /// Where the build puts the model's document, seen from the working directory.
 const SCHEMA_FILE: &str = ".cog/openapi_schema.json";
 
+/// Who limits the time of a prediction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TimeLimit {
+    OfClient,
+    OfOperator,
+}
+
 /// The server's shared state.
 pub(crate) struct App {
     pub(crate) settings: Settings,
@@ -39,6 +49,8 @@ pub(crate) struct App {
     pub(crate) registry: Registry,
     pub(crate) webhooks: Webhooks,
     pub(crate) quarantine: Quarantine,
+    /// For what clients send.
+    pub(crate) body_memory: BodyMemory,
     pub(crate) ready_signal: ReadySignal,
     /// If file outputs are sent somewhere.
     pub(crate) uploads: Option<Uploads>,
@@ -47,6 +59,8 @@ pub(crate) struct App {
     exporter: Mutex<Option<Exporter>>,
     files: Files,
     schema: OnceLock<Option<ModelSchema>>,
+    /// Inputs that are shown to nobody.
+    secrets: OnceLock<HashSet<String>>,
     /// The workers that are set up.
     pub(crate) pool: Pool,
     shutdown: watch::Sender<bool>,
@@ -59,22 +73,29 @@ impl App {
         let history = History::new(settings.history);
         Ok(Self {
             ready_signal: ReadySignal::new(settings.ready_fd)?,
-            health: Health::new(settings.workers),
+            health: Health::new(settings.workers, settings.setup_log_size),
             slots: Slots::new(settings.workers, settings.slots, settings.queue),
             registry: Registry::new(history, Arc::clone(&measures)),
             measures,
             quarantine: Quarantine::default(),
+            body_memory: BodyMemory::new(
+                settings.body_memory,
+                u64::try_from(settings.max_body).unwrap_or(u64::MAX),
+            ),
             tracer,
             exporter: Mutex::new(exporter),
-            webhooks: Webhooks::new(
-                settings.webhook_token.clone(),
-                settings.throttle_interval,
-                crate::descriptors::shares().calls,
-                settings.downloads.destinations.clone(),
-            ),
+            webhooks: Webhooks::new(WebhookRules {
+                token: settings.webhook_token.clone(),
+                token_hosts: settings.webhook_token_hosts.clone(),
+                throttle_interval: settings.throttle_interval,
+                max_calls: crate::descriptors::shares().calls,
+                memory: settings.webhook_memory,
+                destinations: settings.downloads.destinations.clone(),
+            }),
             uploads: settings.upload_url.clone().map(Uploads::new),
             files: Files::new(settings.user_agent.clone(), settings.downloads.clone()),
             schema: OnceLock::new(),
+            secrets: OnceLock::new(),
             pool: Pool::new(settings.workers),
             shutdown: watch::Sender::new(false),
             settings,
@@ -91,6 +112,26 @@ impl App {
         self.schema.get().and_then(Option::as_ref)
     }
 
+    /// A prediction as far as it is, with its input but for what is secret in it.
+    pub(crate) fn progress(&self, prediction: &Prediction) -> Parts {
+        let asked = prediction.order.asked();
+        let input = match self.secrets.get().filter(|names| !names.is_empty()) {
+            Some(names) => masked(&asked.input, names),
+            None => asked.input.clone(),
+        };
+        prediction.render_with_input(input)
+    }
+
+    /// What is wrong with the files that an input names: they are not to be had here, or too many.
+    pub(crate) fn file_violations(&self, input: &Bytes) -> Vec<Violation> {
+        let worker = self.pool.any();
+        worker.map_or_else(Vec::new, |worker| {
+            let signature = &worker.loaded().signature;
+            self.files
+                .violations(input, signature, self.settings.max_files)
+        })
+    }
+
     /// The model's author has allowed event streams.
     pub(crate) fn can_be_watched(&self) -> bool {
         self.schema().is_some_and(|schema| schema.streams)
@@ -104,6 +145,8 @@ impl App {
     /// The setup of a worker has succeeded: predictions may come, if it was the last one.
     pub(crate) fn worker_ready(&self, lane: Lane, worker: Arc<Worker>) {
         self.schema.get_or_init(load_schema);
+        self.secrets
+            .get_or_init(|| self.secret_inputs(&worker.loaded().signature));
         self.pool.put(lane, worker);
         self.health.end_setup(lane);
         self.slots.open(lane);
@@ -111,6 +154,16 @@ impl App {
             self.ready_signal.tell("READY");
             tracing::info!("Setup complete, now accepting requests");
         }
+    }
+
+    /// As the handler's annotations and the document have it.
+    fn secret_inputs(&self, signature: &HashMap<String, Parameter>) -> HashSet<String> {
+        let annotated = signature
+            .iter()
+            .filter(|(_, kind)| **kind == Parameter::Secret)
+            .map(|(name, _)| name.clone());
+        let documented = self.schema().into_iter().flat_map(|schema| &schema.secrets);
+        annotated.chain(documented.cloned()).collect()
     }
 
     pub(crate) fn worker_gone(&self, lane: Lane) {
@@ -151,7 +204,8 @@ impl App {
         webhook: Option<WebhookOrder>,
     ) -> Arc<Prediction> {
         let timeout = order.timeout;
-        let prediction = Arc::new(Prediction::new(self.registry.next_key(), order));
+        let key = self.registry.next_key();
+        let prediction = Arc::new(Prediction::new(key, order, self.settings.log_size));
         if self.can_be_watched() {
             prediction.keep_events(self.settings.replayed_events);
         }
@@ -159,7 +213,7 @@ impl App {
         if let Some(webhook) = webhook {
             prediction.set_webhook(self.webhooks.open(&prediction, webhook));
         }
-        self.limit(&prediction, timeout);
+        self.limit(&prediction, timeout, TimeLimit::OfClient);
         prediction
     }
 
@@ -218,10 +272,14 @@ impl App {
 
     /// Starts a prediction that has its slot.
     fn start(self: &Arc<Self>, worker: Arc<Worker>, prediction: &Arc<Prediction>) {
-        self.limit(prediction, self.settings.predict_timeout);
-        let input = &prediction.order.input;
-        if input.len() <= MAX_INLINE_INPUT && !self.quarantine.may_know(&prediction.order) {
-            let (wanted, rest) = wanted(input, &self.files.signature(&worker.loaded().signature));
+        let limit = self.settings.predict_timeout;
+        self.limit(prediction, limit, TimeLimit::OfOperator);
+        let asked = prediction.order.asked();
+        if asked.input.len() <= MAX_INLINE_INPUT && !self.quarantine.may_know(&asked) {
+            let (wanted, rest) = wanted(
+                &asked.input,
+                &self.files.signature(&worker.loaded().signature),
+            );
             if wanted.is_empty() {
                 let input = Input::Inline(rest);
                 dispatch(&worker, prediction, &input, Vec::new(), &BTreeMap::new());
@@ -237,18 +295,18 @@ impl App {
     }
 
     /// Ends a prediction early, wherever it is.
-    pub(crate) fn cancel(&self, prediction: &Arc<Prediction>) {
+    pub(crate) fn cancel(self: &Arc<Self>, prediction: &Arc<Prediction>) {
         self.stop(prediction, StopReason::Canceled);
     }
 
-    fn stop(&self, prediction: &Arc<Prediction>, reason: StopReason) {
+    fn stop(self: &Arc<Self>, prediction: &Arc<Prediction>, reason: StopReason) {
         match prediction.request_stop(reason) {
             StopStep::End => {
                 self.registry.finish(prediction, Ending::canceled());
             }
             StopStep::Interrupt => {
                 if let Some(worker) = prediction.lane().and_then(|lane| self.pool.get(lane)) {
-                    interrupt(&worker, prediction);
+                    tokio::spawn(Arc::clone(self).interrupt(worker, Arc::clone(prediction)));
                 }
             }
             StopStep::Nothing => {}
@@ -270,26 +328,81 @@ impl App {
         }
     }
 
+    /// Makes the worker stop a prediction: by a frame if it reads them meanwhile, else by a signal to its
+    /// main thread. Repeated until the model has left it: Python and the model can swallow what is raised
+    /// then, and a signal that comes before the handler has begun is ignored.
+    ///
+    /// After the operator's grace the worker is replaced, as soon as that costs no other prediction.
+    async fn interrupt(self: Arc<Self>, worker: Arc<Worker>, prediction: Arc<Prediction>) {
+        let began = Instant::now();
+        let by_frame = worker.loaded().cancel_frames;
+        let (mut pause, longest) = if by_frame {
+            (Duration::from_secs(1), Duration::from_secs(1))
+        } else {
+            (Duration::from_millis(10), Duration::from_millis(500))
+        };
+        while prediction.is_running() && worker.is_alive() {
+            if by_frame {
+                let id = WireId(prediction.key);
+                worker.send(&ToWorker::Cancel { id });
+            } else {
+                worker.interrupt();
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(longest);
+            let grace = self.settings.cancel_grace;
+            if grace.is_some_and(|grace| began.elapsed() >= grace) && self.runs_alone(&prediction) {
+                worker
+                    .kill("killed because a canceled prediction did not stop (`COG_CANCEL_GRACE`)");
+                return;
+            }
+        }
+    }
+
+    fn runs_alone(&self, prediction: &Prediction) -> bool {
+        let alone = prediction
+            .lane()
+            .and_then(|lane| self.registry.only_running(lane));
+        alone.is_some_and(|alone| alone.key == prediction.key)
+    }
+
     /// From now on, the prediction has only so much time.
-    fn limit(self: &Arc<Self>, prediction: &Arc<Prediction>, time: Option<Duration>) {
+    fn limit(
+        self: &Arc<Self>,
+        prediction: &Arc<Prediction>,
+        time: Option<Duration>,
+        whose: TimeLimit,
+    ) {
         let Some(time) = time else {
             return;
         };
-        let task = tokio::spawn(Arc::clone(self).stop_later(Arc::downgrade(prediction), time));
+        let task =
+            tokio::spawn(Arc::clone(self).stop_later(Arc::downgrade(prediction), time, whose));
         prediction.abort_at_end(task.abort_handle());
     }
 
-    /// A model that does not stop is not waited for: others need its place.
-    async fn stop_later(self: Arc<Self>, prediction: Weak<Prediction>, time: Duration) {
+    /// A model that does not stop is not waited for when the operator's time is over: others need its place.
+    /// A client's own limit ends nothing but its own prediction.
+    async fn stop_later(
+        self: Arc<Self>,
+        prediction: Weak<Prediction>,
+        time: Duration,
+        whose: TimeLimit,
+    ) {
         tokio::time::sleep(time).await;
         let Some(prediction) = prediction.upgrade() else {
             return;
         };
         let error = format!("Prediction timed out after {} s", time.as_secs_f64());
         self.stop(&prediction, StopReason::TimedOut(error));
+        if whose == TimeLimit::OfClient {
+            return;
+        }
         tokio::time::sleep(STOP_LIMIT).await;
         if let Some(worker) = prediction.lane().and_then(|lane| self.pool.get(lane)) {
-            worker.kill("killed because a prediction did not stop when its time was over");
+            worker.kill(
+                "killed because a prediction did not stop when its time was over (`COG_PREDICT_TIMEOUT`)",
+            );
         }
     }
 
@@ -315,11 +428,11 @@ impl App {
 
     /// Why the prediction may not run, if its input has crashed the model before.
     async fn refusal(&self, prediction: &Arc<Prediction>) -> Option<String> {
-        if !self.quarantine.may_know(&prediction.order) {
+        let asked = prediction.order.asked();
+        if !self.quarantine.may_know(&asked) {
             return None;
         }
-        let of = Arc::clone(prediction);
-        let digest = run_blocking(move || InputDigest::of(&of.order)).await;
+        let digest = run_blocking(move || InputDigest::of(&asked)).await;
         self.quarantine.refusal(digest)
     }
 
@@ -329,14 +442,11 @@ impl App {
             self.registry.finish(&prediction, Ending::failed(refusal));
             return;
         }
-        let (app, of, model) = (
-            Arc::clone(&self),
-            Arc::clone(&prediction),
-            Arc::clone(&worker),
-        );
+        let (app, model) = (Arc::clone(&self), Arc::clone(&worker));
+        let asked = prediction.order.asked();
         let look = move || {
             let signature = app.files.signature(&model.loaded().signature);
-            wanted(&of.order.input, &signature)
+            wanted(&asked.input, &signature)
         };
         let (wanted, input) = run_blocking(look).await;
         let fetching = (!wanted.is_empty()).then(Instant::now);
@@ -410,36 +520,17 @@ fn dispatch(
     if !prediction.begin_running(files) {
         return;
     }
+    let asked = prediction.order.asked();
+    // It was checked when it came; empty it is only after the end.
+    let context = serde_json::from_slice(&asked.context).unwrap_or(RawValue::NULL);
     let message = |input_file| ToWorker::Predict {
         id: WireId(prediction.key),
         input_file,
-        context: &prediction.order.context,
+        context,
         files: by_input,
     };
     match input {
         Input::Inline(text) => worker.send_with_input(&message(None), text),
         Input::Spilled(path) => worker.send(&message(Some(path))),
     }
-}
-
-/// Makes the worker stop a prediction: by a frame if it reads them meanwhile, else by a signal to its main
-/// thread.
-fn interrupt(worker: &Arc<Worker>, prediction: &Arc<Prediction>) {
-    if worker.loaded().cancel_frames {
-        worker.send(&ToWorker::Cancel {
-            id: WireId(prediction.key),
-        });
-        return;
-    }
-    let (worker, prediction) = (Arc::clone(worker), Arc::clone(prediction));
-    tokio::spawn(async move {
-        // Repeated until it works: a signal that comes before the handler has begun, or while the
-        // worker is busy with itself, is ignored there.
-        let mut pause = Duration::from_millis(10);
-        while prediction.is_running() && worker.is_alive() {
-            worker.interrupt();
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_millis(500));
-        }
-    });
 }

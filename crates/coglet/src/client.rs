@@ -9,6 +9,7 @@ use std::time::Duration;
 use reqwest::{Client, ClientBuilder};
 
 use crate::destinations::Destinations;
+use crate::resolver::Resolver;
 
 /// A client without a limit on the whole request: for downloads of any size. A server that says
 /// nothing for ten seconds is given up.
@@ -48,16 +49,15 @@ fn build(configure: impl Fn(ClientBuilder) -> ClientBuilder) -> Client {
     static CRYPTO: Once = Once::new();
     // An error would mean that somebody else has chosen a provider: any will do.
     CRYPTO.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
-    configure(Client::builder())
-        .build()
-        .unwrap_or_else(|error| {
-            // An image without certificates: plain HTTP has to work all the same.
-            tracing::warn!("No CA certificates found, https will be refused: {error}");
-            configure(Client::builder())
-                .tls_certs_only([])
-                .build()
-                .expect("nothing left that could be missing")
-        })
+    let builder = || configure(Client::builder().dns_resolver(Resolver));
+    builder().build().unwrap_or_else(|error| {
+        // An image without certificates: plain HTTP has to work all the same.
+        tracing::warn!("No CA certificates found, https will be refused: {error}");
+        builder()
+            .tls_certs_only([])
+            .build()
+            .expect("nothing left that could be missing")
+    })
 }
 
 /// An error and its causes on one line: `reqwest` hides the reason behind "error sending request".

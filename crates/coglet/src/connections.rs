@@ -10,16 +10,20 @@ use std::time::Duration;
 use axum::body::Body;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, timeout_at};
 
 /// Between two complaints about having no room.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What every HTTP/2 connection begins with.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const REST_OF_WORD: Duration = Duration::from_millis(5);
 
 /// All connections of the server.
 pub(crate) struct Connections {
@@ -86,20 +90,41 @@ impl Connections {
     {
         // Refused by sockets that are closing already, which then need no speed.
         let _ = socket.set_nodelay(true);
-        let socket = TokioIo::new(Impatient::new(socket, self.client_timeout));
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            // For the head of a request, and for the time until the next one begins.
-            .header_read_timeout(self.client_timeout)
-            .serve_connection(socket, service);
+        let client_timeout = self.client_timeout;
         tokio::spawn(async move {
             let mut room = room;
-            let mut connection = std::pin::pin!(connection);
-            let ended = loop {
-                tokio::select! {
-                    ended = connection.as_mut() => break ended,
-                    // An error would mean that the server has gone.
-                    Ok(()) = room.closing.changed() => connection.as_mut().graceful_shutdown(),
+            let version = tokio::select! {
+                version = version(&socket, client_timeout) => version,
+                // It has not begun to say anything.
+                _ = room.closing.changed() => None,
+            };
+            let socket = TokioIo::new(Impatient::new(socket, client_timeout));
+            let ended = match version {
+                None => return,
+                Some(Version::Http1) => {
+                    let connection = http1::Builder::new()
+                        .timer(TokioTimer::new())
+                        // For the head of a request, and for the time until the next one begins.
+                        .header_read_timeout(client_timeout)
+                        .serve_connection(socket, service);
+                    let mut connection = std::pin::pin!(connection);
+                    loop {
+                        tokio::select! {
+                            ended = connection.as_mut() => break ended,
+                            // An error would mean that the server has gone.
+                            Ok(()) = room.closing.changed() => connection.as_mut().graceful_shutdown(),
+                        }
+                    }
+                }
+                Some(Version::Http2) => {
+                    let connection = http2(client_timeout).serve_connection(socket, service);
+                    let mut connection = std::pin::pin!(connection);
+                    loop {
+                        tokio::select! {
+                            ended = connection.as_mut() => break ended,
+                            Ok(()) = room.closing.changed() => connection.as_mut().graceful_shutdown(),
+                        }
+                    }
                 }
             };
             if let Err(error) = ended {
@@ -115,6 +140,54 @@ impl Connections {
         // Never closed, so it cannot fail.
         let _ = self.room.acquire_many(all).await;
     }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Version {
+    Http1,
+    /// Of a client that knows without asking that we speak it.
+    Http2,
+}
+
+/// What the client speaks, by what it says first; nothing if it says nothing in time. Nothing is taken from
+/// the socket.
+async fn version(socket: &TcpStream, patience: Duration) -> Option<Version> {
+    let deadline = Instant::now() + patience;
+    let mut seen = [0; PREFACE.len()];
+    loop {
+        let length = timeout_at(deadline, socket.peek(&mut seen))
+            .await
+            .ok()?
+            .ok()?;
+        if length == 0 {
+            return None;
+        }
+        if !PREFACE.starts_with(&seen[..length]) {
+            return Some(Version::Http1);
+        }
+        if length == PREFACE.len() {
+            return Some(Version::Http2);
+        }
+        // `P` may become `POST` as well. That the rest of a word comes later is rare, and no socket tells of
+        // more than it had told of before.
+        sleep(REST_OF_WORD).await;
+    }
+}
+
+/// What one connection may make the server keep is little: there may be many.
+fn http2(client_timeout: Duration) -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        // A client that is gone does not answer; one that is idle does.
+        .keep_alive_interval(client_timeout)
+        .keep_alive_timeout(client_timeout)
+        .max_concurrent_streams(128)
+        .max_header_list_size(64 << 10)
+        .initial_stream_window_size(256 << 10)
+        .initial_connection_window_size(1 << 20)
+        .max_send_buf_size(64 << 10);
+    builder
 }
 
 /// A socket whose other end has to take what is written to it, if slowly.

@@ -186,7 +186,7 @@ async fn deliver_opened(
     prediction: &Prediction,
     opened: Result<Opened, OutputError>,
 ) -> Result<Delivered, OutputError> {
-    let deliver = |loaded| deliver(loaded, app.uploads.as_ref(), &prediction.order.id);
+    let deliver = |loaded| deliver(loaded, app.uploads.as_ref(), &prediction.order);
     Ok(match opened? {
         Opened::Item(item) => Delivered::Item(deliver(item).await?),
         Opened::Done {

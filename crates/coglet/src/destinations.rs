@@ -80,7 +80,7 @@ impl Destinations {
         }
     }
 
-    /// Makes a client obey.
+    /// Makes a client obey; the resolver of a client that does not have to stays what it is.
     pub(crate) fn bind(&self, builder: ClientBuilder) -> ClientBuilder {
         let destinations = self.clone();
         let builder = builder.redirect(Policy::custom(move |attempt| destinations.follow(attempt)));
@@ -116,6 +116,15 @@ fn bare(host: &str) -> String {
     host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
 
+/// Whether a host is one of these, or below one of them that begins with a dot.
+pub(crate) fn host_is_among(host: &str, known: &[String]) -> bool {
+    let host = bare(host);
+    known.iter().any(|known| match known.strip_prefix('.') {
+        Some(_) => host.len() > known.len() && host.ends_with(known.as_str()),
+        None => host == bare(known),
+    })
+}
+
 /// Whether an error comes from a refusal.
 pub(crate) fn refusal(error: &reqwest::Error) -> Option<&Refused> {
     let mut cause = error.source();
@@ -136,8 +145,9 @@ impl Resolve for CheckedResolver {
         let host = bare(name.as_str());
         let excepted = self.0.excepts(&host);
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let found = crate::resolver::look_up(name.as_str()).await?;
             let allowed: Vec<SocketAddr> = found
+                .into_iter()
                 .filter(|address| excepted || is_public(address.ip()))
                 .collect();
             if allowed.is_empty() {
@@ -157,10 +167,17 @@ fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// The special-purpose registry of IANA, and multicast.
+/// Addresses that look public, and at which a cloud answers its own machines: what it knows of them, their
+/// credentials included.
+const CLOUD_METADATA: [Ipv4Addr; 1] = [
+    // Azure
+    Ipv4Addr::new(168, 63, 129, 16),
+];
+
+/// The special-purpose registry of IANA, multicast, and what clouds have put elsewhere.
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
-    !matches!(
+    let is_special = matches!(
         (a, b, c),
         (0 | 10 | 127 | 224.., ..)
             | (100, 64..=127, _)
@@ -172,7 +189,8 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
             | (198, 18 | 19, _)
             | (198, 51, 100)
             | (203, 0, 113)
-    )
+    );
+    !is_special && !CLOUD_METADATA.contains(&address)
 }
 
 /// Global unicast is 2000::/3, less its own special blocks. All else (loopback, mapped, unique local,
@@ -207,6 +225,7 @@ mod tests {
     fn public_addresses() {
         for address in [
             "1.1.1.1",
+            "168.63.129.17",
             "8.8.8.8",
             "100.63.255.255",
             "100.128.0.0",
@@ -234,6 +253,8 @@ mod tests {
             "100.127.255.255",
             "127.0.0.1",
             "127.9.9.9",
+            "168.63.129.16",
+            "64:ff9b::a83f:8110",
             "169.254.169.254",
             "172.16.0.1",
             "172.31.255.255",

@@ -21,6 +21,9 @@ pub(crate) const SETUP_TIMEOUT: &str = "COG_SETUP_TIMEOUT";
 /// Seconds that a prediction may take once it has its slot; unset or 0 means no limit. The header
 /// `Cog-Timeout` limits one prediction, from its acceptance.
 pub(crate) const PREDICT_TIMEOUT: &str = "COG_PREDICT_TIMEOUT";
+/// Seconds that a canceled prediction may go on before its worker is replaced, once nothing else runs in
+/// it; default 30, 0 for ever.
+pub(crate) const CANCEL_GRACE: &str = "COG_CANCEL_GRACE";
 /// Seconds that predictions may go on after the server was asked to stop; unset means no limit.
 pub(crate) const DRAIN_TIMEOUT: &str = "COG_DRAIN_TIMEOUT";
 /// `debug`, `info`, `warn` or `error`; used when `RUST_LOG` is unset.
@@ -51,6 +54,22 @@ pub(crate) const RESULTS_AGE: &str = "COG_RESULTS_AGE";
 pub(crate) const RESULTS_MEMORY: &str = "COG_RESULTS_MEMORY";
 /// Token that requests have to carry, all but probes.
 pub(crate) const AUTH_TOKEN: &str = "COG_AUTH_TOKEN";
+/// `1` lets programs on the same machine stop the server without the token.
+pub(crate) const LOCAL_SHUTDOWN: &str = "COG_LOCAL_SHUTDOWN";
+/// Bytes of one request body, like `100M`.
+pub(crate) const MAX_BODY_SIZE: &str = "COG_MAX_BODY_SIZE";
+/// Memory for all request bodies, and the inputs of predictions that have not ended, together.
+pub(crate) const BODY_MEMORY: &str = "COG_BODY_MEMORY";
+/// Elements of a list of files in one input.
+pub(crate) const MAX_FILES: &str = "COG_MAX_INPUT_FILES";
+/// Bytes of log that are kept of one prediction: the beginning and the end.
+pub(crate) const LOG_SIZE: &str = "COG_LOG_SIZE";
+/// The same for setup.
+pub(crate) const SETUP_LOG_SIZE: &str = "COG_SETUP_LOG_SIZE";
+/// Memory for results that webhooks have not delivered yet.
+pub(crate) const WEBHOOK_MEMORY: &str = "COG_WEBHOOK_MEMORY";
+/// Hosts, separated by commas, that get the webhook token; unset, all do.
+pub(crate) const WEBHOOK_TOKEN_HOSTS: &str = "COG_WEBHOOK_TOKEN_HOSTS";
 /// `1` logs a line for each request.
 pub(crate) const ACCESS_LOG: &str = "COG_ACCESS_LOG";
 /// `1` refuses URLs of inputs and webhooks whose address is not public.

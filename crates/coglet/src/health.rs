@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 
 use crate::clock::rfc3339;
+use crate::log_text::LogText;
 use crate::slots::Lane;
 use crate::sync::lock;
 
@@ -28,7 +29,15 @@ pub(crate) struct SetupRecord {
     status: SetupStatus,
     #[serde(skip_serializing_if = "String::is_empty")]
     logs: String,
-    #[serde(skip)]
+}
+
+/// The setup that runs, or the last one.
+#[derive(Debug)]
+struct Setup {
+    started_at: String,
+    completed_at: Option<String>,
+    status: SetupStatus,
+    logs: LogText,
     began: Instant,
 }
 
@@ -52,18 +61,21 @@ struct State {
     lanes: Vec<Phase>,
     /// All workers have been ready at the same time.
     has_started: bool,
-    setup: SetupRecord,
+    setup: Setup,
+    log_size: usize,
     /// How long the last setup that succeeded took.
     setup_duration: Option<Duration>,
 }
 
 impl Health {
-    pub(crate) fn new(workers: usize) -> Self {
+    /// `log_size` bytes of the setup log are kept.
+    pub(crate) fn new(workers: usize, log_size: usize) -> Self {
         Self {
             state: Mutex::new(State {
                 lanes: vec![Phase::Starting; workers],
                 has_started: false,
-                setup: SetupRecord::new(),
+                setup: Setup::new(log_size),
+                log_size,
                 setup_duration: None,
             }),
         }
@@ -75,7 +87,7 @@ impl Health {
     }
 
     pub(crate) fn setup(&self) -> SetupRecord {
-        lock(&self.state).setup.clone()
+        lock(&self.state).setup.record()
     }
 
     pub(crate) fn setup_duration(&self) -> Option<Duration> {
@@ -95,7 +107,7 @@ impl Health {
             == 1;
         let is_closed = state.setup.status != SetupStatus::Starting;
         if state.phase() == Phase::Starting && (is_alone || is_closed) {
-            state.setup = SetupRecord::new();
+            state.setup = Setup::new(state.log_size);
         }
     }
 
@@ -110,10 +122,11 @@ impl Health {
         if state.setup.status != SetupStatus::Starting {
             return;
         }
-        let logs = &mut state.setup.logs;
-        for part in ["[", target, &index, "] ", text.trim_end_matches('\n'), "\n"] {
-            logs.push_str(part);
-        }
+        let text = text.trim_end_matches('\n');
+        state
+            .setup
+            .logs
+            .push(&format!("[{target}{index}] {text}\n"));
     }
 
     /// Setup succeeded: if it was the last one, the log is now fixed.
@@ -165,14 +178,23 @@ impl State {
     }
 }
 
-impl SetupRecord {
-    fn new() -> Self {
+impl Setup {
+    fn new(log_size: usize) -> Self {
         Self {
             started_at: rfc3339(SystemTime::now()),
             completed_at: None,
             status: SetupStatus::Starting,
-            logs: String::new(),
+            logs: LogText::new(log_size),
             began: Instant::now(),
+        }
+    }
+
+    fn record(&self) -> SetupRecord {
+        SetupRecord {
+            started_at: self.started_at.clone(),
+            completed_at: self.completed_at.clone(),
+            status: self.status,
+            logs: self.logs.text().into_owned(),
         }
     }
 }
@@ -183,7 +205,7 @@ mod tests {
 
     #[test]
     fn the_log_is_fixed_once_setup_ended() {
-        let health = Health::new(1);
+        let health = Health::new(1, 1 << 20);
         health.setup_log(Lane(0), "coglet::setup", "loading\n");
         health.end_setup(Lane(0));
         health.setup_log(Lane(0), "coglet", "late");
@@ -193,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_failure_keeps_what_setup_printed() {
-        let health = Health::new(1);
+        let health = Health::new(1, 1 << 20);
         health.setup_log(Lane(0), "coglet::setup", "loading");
         health.fail_setup(Lane(0), "Setup failed: no luck", Phase::SetupFailed);
         assert_eq!(
@@ -204,7 +226,7 @@ mod tests {
 
     #[test]
     fn all_workers_have_to_start_but_one_can_go_on() {
-        let health = Health::new(2);
+        let health = Health::new(2, 1 << 20);
         health.setup_log(Lane(0), "coglet::setup", "loading");
         health.end_setup(Lane(0));
         assert_eq!(health.phase(), Phase::Starting);
@@ -224,7 +246,7 @@ mod tests {
 
     #[test]
     fn one_failed_setup_is_the_end_of_the_start() {
-        let health = Health::new(2);
+        let health = Health::new(2, 1 << 20);
         health.fail_setup(Lane(1), "no luck", Phase::SetupFailed);
         health.end_setup(Lane(0));
         assert_eq!(health.phase(), Phase::SetupFailed);

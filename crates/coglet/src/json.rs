@@ -9,14 +9,14 @@ use serde_json::value::RawValue;
 
 /// How deep arrays and objects may be nested: what `serde_json` itself allows when it builds values.
 const MAX_DEPTH: usize = 127;
-/// Python refuses to read longer integers.
-const MAX_NUMBER_LENGTH: usize = 4300;
+/// With as many digits, and less than 100 in the exponent, a number is one of Python's floats, not its infinity.
+const MAX_NUMBER_LENGTH: usize = 200;
 
 /// Whether a text that is syntactically JSON is also readable by every JSON reader down the line.
 ///
 /// Inputs reach the worker unparsed. What its parser would stumble over (bottomless nesting, endless
 /// digits, half a surrogate pair) has to be refused here, where it is one client's mistake; there it
-/// would be the worker's death.
+/// would be the worker's death. And a number that is too large would silently become infinity.
 pub(crate) fn check_readable(value: &RawValue) -> Result<(), serde_json::Error> {
     if is_suspicious(value.get()) {
         serde_json::from_str::<Read>(value.get()).map(drop)
@@ -217,12 +217,22 @@ fn is_suspicious(text: &str) -> bool {
         } else {
             0
         };
-        if depth > MAX_DEPTH || number_length > MAX_NUMBER_LENGTH {
+        if depth > MAX_DEPTH || number_length > MAX_NUMBER_LENGTH || has_long_exponent(&bytes[at..])
+        {
             return true;
         }
         at += 1;
     }
     false
+}
+
+/// Whether an exponent of three digits or more begins here. No word of JSON has an `e` before a digit.
+fn has_long_exponent(bytes: &[u8]) -> bool {
+    let [b'e' | b'E', rest @ ..] = bytes else {
+        return false;
+    };
+    let digits = rest.strip_prefix(b"+").unwrap_or(rest);
+    digits.len() >= 3 && digits[..3].iter().all(u8::is_ascii_digit)
 }
 
 /// Index after the closing quote of the string that opens at `start`.
@@ -297,6 +307,9 @@ mod tests {
             r#"{"a":[1,2,{"b":"\"\\"}]}"#,
             r#""\ud83d\ude00""#,
             "1e300",
+            "1e-400",
+            "[true,false,1e5]",
+            "1E0000000001",
             r#"["\\ud800"]"#,
             "[]",
         ] {
@@ -331,6 +344,15 @@ mod tests {
                 .contains("out of range")
         );
         assert!(check(r#"{"a":"\ud800"}"#).is_err());
+        let long = "9".repeat(290);
+        for infinite in ["1e400", "[-1E+0400]", "1.5e309", &format!("{long}e50")] {
+            assert!(check(infinite).unwrap_err().contains("out of range"));
+        }
+        assert!(
+            check(&"9".repeat(400))
+                .unwrap_err()
+                .contains("out of range")
+        );
         assert!(check(r#"{"\uDfff":1}"#).is_err());
     }
 

@@ -37,15 +37,30 @@ pub(crate) fn user_lines(prediction: Option<&str>, source: &'static str, text: &
     if !tracing::enabled!(target: USER, tracing::Level::INFO) {
         return;
     }
-    if let Some((sink, format)) = USER_LINES.get() {
-        sink.push(&format_user_lines(
-            *format,
-            &rfc3339(SystemTime::now()),
-            prediction,
-            source,
-            text,
-        ));
+    let Some((sink, format)) = USER_LINES.get() else {
+        return;
+    };
+    let timestamp = rfc3339(SystemTime::now());
+    for piece in pieces(text) {
+        let lines = format_user_lines(*format, &timestamp, prediction, source, piece);
+        sink.push(&lines);
     }
+}
+
+/// Text in pieces of whole lines. A line in the log may be a thousand times as long as what was printed, so
+/// many short ones are not all formatted before the first are seen to have no room.
+fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    const LINES: usize = 200;
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let end = rest.match_indices('\n').nth(LINES - 1);
+        let (piece, after) = rest.split_at(end.map_or(rest.len(), |(newline, _)| newline + 1));
+        rest = after;
+        Some(piece)
+    })
 }
 
 fn format_user_lines(
@@ -282,6 +297,15 @@ mod tests {
         now  INFO user: one prediction_id=p"1 source=stdout
         now  INFO user: two prediction_id=p"1 source=stdout
         "#);
+    }
+
+    #[test]
+    fn many_lines_come_in_pieces() {
+        let text = "x\n".repeat(500) + "y";
+        let lengths: Vec<_> = pieces(&text).map(str::len).collect();
+        assert_eq!(lengths, [400, 400, 201]);
+        assert_eq!(pieces(&text).collect::<String>(), text);
+        assert_eq!(pieces("").count(), 0);
     }
 
     #[test]

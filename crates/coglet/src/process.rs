@@ -81,6 +81,33 @@ pub(crate) fn interrupt_main_thread(process: Pid) {
     unsafe { libc::syscall(libc::SYS_tgkill, id, id, libc::SIGUSR1) };
 }
 
+/// Takes a variable out of the environment, also out of that which others can see: the kernel shows the memory
+/// in which the process got it. For the time before other threads are running.
+pub(crate) fn wipe_variable(name: &str) {
+    // SAFETY: no other thread is running that could read or change the environment. Its strings are this
+    // process's own memory, which it may write to.
+    unsafe {
+        let mut entry = libc::environ;
+        while !entry.is_null() && !(*entry).is_null() {
+            let text = std::ffi::CStr::from_ptr(*entry).to_bytes();
+            let is_it = text.strip_prefix(name.as_bytes());
+            if let Some([b'=', value @ ..]) = is_it {
+                let start = (*entry).add(name.len() + 1);
+                std::ptr::write_bytes(start, b'*', value.len());
+            }
+            entry = entry.add(1);
+        }
+        std::env::remove_var(name);
+    }
+}
+
+/// Hides this process from others of the same user: they can read neither its environment nor its memory,
+/// and so not the token in it. What it starts is not hidden.
+pub(crate) fn hide() {
+    // SAFETY: takes numbers only, and is refused to nobody.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
+}
+
 /// Bytes of memory that a process occupies: a number, or `self`.
 pub(crate) fn resident_memory(process: &str) -> Option<u64> {
     let sizes = fs_err::read_to_string(format!("/proc/{process}/statm")).ok()?;

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::predictions::Order;
+use crate::memory::Asked;
 use crate::sync::lock;
 
 /// The blame for a crash during which nothing else ran.
@@ -50,28 +50,25 @@ struct Suspect {
 }
 
 impl InputDigest {
-    pub(crate) fn of(order: &Order) -> Self {
+    pub(crate) fn of(asked: &Asked) -> Self {
         let mut hash = Sha256::new();
         // Every part is preceded by its length, so that no two different orders look the same.
         let mut add = |bytes: &[u8]| {
             hash.update(bytes.len().to_le_bytes());
             hash.update(bytes);
         };
-        add(&order.input);
-        for (name, value) in &order.context {
-            add(name.as_bytes());
-            add(value.as_bytes());
-        }
+        add(&asked.input);
+        add(&asked.context);
         Self(hash.finalize().into())
     }
 }
 
 impl Quarantine {
-    /// Whether it is worth computing the digest of this order.
-    pub(crate) fn may_know(&self, order: &Order) -> bool {
+    /// Whether it is worth computing the digest of this.
+    pub(crate) fn may_know(&self, asked: &Asked) -> bool {
         lock(&self.suspects)
             .values()
-            .any(|suspect| suspect.length == order.input.len())
+            .any(|suspect| suspect.length == asked.input.len())
     }
 
     /// Why this input is not run, if it is not.
@@ -80,14 +77,14 @@ impl Quarantine {
     }
 
     /// The worker has died while these ran.
-    pub(crate) fn blame<'a>(&self, orders: impl IntoIterator<Item = &'a Order>) {
-        self.blame_at(orders, Instant::now());
+    pub(crate) fn blame<'a>(&self, running: impl IntoIterator<Item = &'a Asked>) {
+        self.blame_at(running, Instant::now());
     }
 
     /// The worker has survived this one.
-    pub(crate) fn clear(&self, order: &Order) {
-        if self.may_know(order) {
-            lock(&self.suspects).remove(&InputDigest::of(order));
+    pub(crate) fn clear(&self, asked: &Asked) {
+        if self.may_know(asked) {
+            lock(&self.suspects).remove(&InputDigest::of(asked));
         }
     }
 
@@ -103,11 +100,11 @@ impl Quarantine {
         ))
     }
 
-    fn blame_at<'a>(&self, orders: impl IntoIterator<Item = &'a Order>, now: Instant) {
+    fn blame_at<'a>(&self, running: impl IntoIterator<Item = &'a Asked>, now: Instant) {
         // Identical inputs that run at the same time are one suspect.
-        let running: HashMap<_, _> = orders
+        let running: HashMap<_, _> = running
             .into_iter()
-            .map(|order| (InputDigest::of(order), order.input.len()))
+            .map(|asked| (InputDigest::of(asked), asked.input.len()))
             .collect();
         let blame = if running.len() == 1 {
             ALONE
@@ -145,27 +142,21 @@ impl Suspect {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
+    use crate::memory::Share;
 
-    fn order(input: &str) -> Order {
-        Order {
-            id: "any".into(),
-            input: input.to_owned().into(),
-            context: BTreeMap::new(),
-            timeout: None,
-        }
+    fn asked(input: &str) -> Asked {
+        Asked::new(input.to_owned().into(), "{}".into(), Share::default())
     }
 
-    fn is_refused(quarantine: &Quarantine, order: &Order) -> bool {
-        quarantine.may_know(order) && quarantine.refusal(InputDigest::of(order)).is_some()
+    fn is_refused(quarantine: &Quarantine, asked: &Asked) -> bool {
+        quarantine.may_know(asked) && quarantine.refusal(InputDigest::of(asked)).is_some()
     }
 
     #[test]
     fn two_crashes_alone() {
         let quarantine = Quarantine::default();
-        let (bad, good) = (order(r#"{"n":1}"#), order(r#"{"n":2}"#));
+        let (bad, good) = (asked(r#"{"n":1}"#), asked(r#"{"n":2}"#));
         quarantine.blame([&bad]);
         assert!(!is_refused(&quarantine, &bad));
         quarantine.blame([&bad]);
@@ -176,19 +167,19 @@ mod tests {
     #[test]
     fn six_crashes_among_others() {
         let quarantine = Quarantine::default();
-        let bad = order(r#"{"n":0}"#);
+        let bad = asked(r#"{"n":0}"#);
         for n in 1..=6 {
             assert!(!is_refused(&quarantine, &bad));
-            quarantine.blame([&bad, &order(&format!("{{\"n\":{n}}}"))]);
+            quarantine.blame([&bad, &asked(&format!("{{\"n\":{n}}}"))]);
         }
         assert!(is_refused(&quarantine, &bad));
-        assert!(!is_refused(&quarantine, &order(r#"{"n":1}"#)));
+        assert!(!is_refused(&quarantine, &asked(r#"{"n":1}"#)));
     }
 
     #[test]
     fn copies_at_the_same_time_are_one() {
         let quarantine = Quarantine::default();
-        let bad = order("{}");
+        let bad = asked("{}");
         quarantine.blame([&bad, &bad]);
         quarantine.blame([&bad, &bad]);
         assert!(is_refused(&quarantine, &bad));
@@ -197,7 +188,7 @@ mod tests {
     #[test]
     fn a_run_that_ends_clears_it() {
         let quarantine = Quarantine::default();
-        let suspect = order("{}");
+        let suspect = asked("{}");
         quarantine.blame([&suspect]);
         quarantine.clear(&suspect);
         quarantine.blame([&suspect]);
@@ -206,10 +197,10 @@ mod tests {
 
     #[test]
     fn the_context_is_part_of_it() {
-        let plain = order("{}");
-        let with = |name: &str, value: &str| Order {
-            context: BTreeMap::from([(name.into(), value.into())]),
-            ..order("{}")
+        let plain = asked("{}");
+        let with = |name: &str, value: &str| {
+            let context = serde_json::json!({ name: value }).to_string();
+            Asked::new("{}".into(), context.into(), Share::default())
         };
         let digests = [
             InputDigest::of(&plain),
@@ -223,7 +214,7 @@ mod tests {
     #[test]
     fn it_is_forgotten_in_time() {
         let quarantine = Quarantine::default();
-        let (bad, start) = (order("{}"), Instant::now());
+        let (bad, start) = (asked("{}"), Instant::now());
         quarantine.blame_at([&bad], start);
         quarantine.blame_at([&bad], start);
         let refusal = |at| quarantine.refusal_at(InputDigest::of(&bad), start + at);
@@ -238,10 +229,10 @@ mod tests {
     #[test]
     fn the_table_is_bounded() {
         let quarantine = Quarantine::default();
-        let bad = order("{}");
+        let bad = asked("{}");
         quarantine.blame([&bad]);
         for n in 0..CAPACITY + 10 {
-            quarantine.blame([&order(&n.to_string())]);
+            quarantine.blame([&asked(&n.to_string())]);
         }
         assert_eq!(lock(&quarantine.suspects).len(), CAPACITY);
         quarantine.blame([&bad]);

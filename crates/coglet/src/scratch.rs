@@ -1,10 +1,13 @@
 //! Directories of our own that go away: by themselves at the end, or with the next server's start if
 //! this one is killed. Some are in memory, where what is left behind costs most.
 
+use std::fs::Permissions;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use fs_err::os::unix::fs::OpenOptionsExt as _;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat, open, stat};
 use tempfile::TempDir;
 
@@ -23,7 +26,10 @@ impl Scratch {
     pub(crate) fn new_in(parent: &Path) -> io::Result<Self> {
         sweep(parent);
         loop {
-            let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
+            let directory = tempfile::Builder::new()
+                .prefix(PREFIX)
+                .permissions(Permissions::from_mode(0o700))
+                .tempdir_in(parent)?;
             let lock = open_directory(directory.path())?;
             flock(&lock, FlockOperation::LockExclusive)?;
             // Another server may have swept it between the two steps.
@@ -39,6 +45,13 @@ impl Scratch {
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
+}
+
+/// Makes a file for what clients send. Nobody else reads it, whatever the umask.
+pub(crate) fn create_private(path: &Path) -> io::Result<fs_err::File> {
+    let mut options = fs_err::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(path)
 }
 
 /// Removes the directories in `parent` that are ours and nobody's.
@@ -88,6 +101,11 @@ mod tests {
         let second = Scratch::new_in(parent.path()).unwrap();
         assert!(alive.path().exists() && second.path().exists() && stranger.exists());
         assert!(!orphan.exists());
+        let mode = |path: &Path| fs_err::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(alive.path()), 0o700);
+        let file = alive.path().join("file");
+        create_private(&file).unwrap();
+        assert_eq!(mode(&file), 0o600);
         let path = alive.path().to_owned();
         drop(alive);
         assert!(!path.exists());

@@ -32,6 +32,10 @@ const TRACE_LIMIT: Duration = Duration::from_secs(5);
 pub fn run(settings: Settings) -> Result<(), Error> {
     // First of all: from here on clients wait instead of being refused.
     let listener = listen(&settings)?;
+    if settings.auth_token.is_some() {
+        crate::process::wipe_variable(crate::env::AUTH_TOKEN);
+        crate::process::hide();
+    }
     return_large_memory();
     crate::descriptors::raise_limit();
     let log = Log::start(&settings.log);
@@ -127,6 +131,7 @@ async fn serve(listener: TcpListener, app: Arc<App>) -> Result<(), Error> {
         Interrupted::No => stop.send_replace(Stop::Gracefully),
         Interrupted::Yes => stop.send_replace(Stop::Now),
     };
+    app.webhooks.report_undelivered();
     if let Interrupted::Yes = interrupted(&mut supervisors, &mut signals).await {
         stop.send_replace(Stop::Now);
         supervisors.await;

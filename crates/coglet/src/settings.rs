@@ -12,6 +12,9 @@ use crate::predictions::HistoryLimits;
 use crate::traces::TraceSettings;
 use crate::{Error, env};
 
+/// Time for a model to clean up after it was canceled.
+const CANCEL_GRACE: Duration = Duration::from_secs(30);
+
 /// Everything that can be chosen from outside.
 #[derive(Debug)]
 pub struct Settings {
@@ -34,6 +37,8 @@ pub struct Settings {
     pub(crate) predict_timeout: Option<Duration>,
     /// For what runs when the server is asked to stop.
     pub(crate) drain_timeout: Option<Duration>,
+    /// What a canceled prediction may take to stop; `None` for ever.
+    pub(crate) cancel_grace: Option<Duration>,
     pub(crate) throttle_interval: Duration,
     pub(crate) client_timeout: Duration,
     /// Events of a prediction that are sent to those who begin to watch it late.
@@ -48,7 +53,21 @@ pub struct Settings {
     pub(crate) downloads: DownloadRules,
     pub(crate) history: HistoryLimits,
     pub(crate) auth_token: Option<AuthToken>,
+    pub(crate) local_shutdown: bool,
     pub(crate) access_log: bool,
+    /// Bytes of one request body.
+    pub(crate) max_body: usize,
+    /// Bytes of all of them, and of the inputs of predictions.
+    pub(crate) body_memory: u64,
+    /// Elements of a list of files.
+    pub(crate) max_files: usize,
+    /// Bytes of a prediction's log, and of setup's.
+    pub(crate) log_size: usize,
+    pub(crate) setup_log_size: usize,
+    /// Bytes of results that webhooks have not delivered.
+    pub(crate) webhook_memory: u64,
+    /// Who gets the webhook token; everybody if nothing is said.
+    pub(crate) webhook_token_hosts: Option<String>,
     pub(crate) tracing: Option<TraceSettings>,
     pub(crate) log: LogSettings,
     /// Values that were not understood and replaced by a default; logged once logging works.
@@ -101,6 +120,8 @@ impl Settings {
             predict_timeout: parse::seconds(lookup, env::PREDICT_TIMEOUT)?
                 .filter(|limit| !limit.is_zero()),
             drain_timeout: parse::seconds(lookup, env::DRAIN_TIMEOUT)?,
+            cancel_grace: Some(parse::seconds(lookup, env::CANCEL_GRACE)?.unwrap_or(CANCEL_GRACE))
+                .filter(|grace| !grace.is_zero()),
             throttle_interval: throttle_interval(lookup),
             client_timeout: client_timeout(lookup)?,
             replayed_events: replayed_events(lookup, &mut warnings),
@@ -113,7 +134,15 @@ impl Settings {
             downloads: downloads(lookup)?,
             history: history(lookup)?,
             auth_token: AuthToken::from_variable(lookup(env::AUTH_TOKEN).as_deref())?,
+            local_shutdown: parse::switch(lookup, env::LOCAL_SHUTDOWN)?,
             access_log: parse::switch(lookup, env::ACCESS_LOG)?,
+            max_body: parse::memory(lookup, env::MAX_BODY_SIZE)?.unwrap_or(100 << 20),
+            body_memory: parse::size(lookup, env::BODY_MEMORY)?.unwrap_or(160 << 20),
+            max_files: parse::number(lookup, env::MAX_FILES)?.unwrap_or(10_000),
+            log_size: parse::memory(lookup, env::LOG_SIZE)?.unwrap_or(16 << 20),
+            setup_log_size: parse::memory(lookup, env::SETUP_LOG_SIZE)?.unwrap_or(1 << 20),
+            webhook_memory: parse::size(lookup, env::WEBHOOK_MEMORY)?.unwrap_or(64 << 20),
+            webhook_token_hosts: non_empty(lookup, env::WEBHOOK_TOKEN_HOSTS),
             tracing: TraceSettings::from_variables(lookup, &mut warnings),
             log: LogSettings {
                 filter: log_filter(lookup),

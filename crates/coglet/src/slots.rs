@@ -108,6 +108,19 @@ impl Slots {
         })
     }
 
+    /// Whether `take_turn` would find something now.
+    pub(crate) fn has_room(&self) -> bool {
+        let mut state = lock(&self.shared.state);
+        let is_free = |lane: &LaneState| lane.is_open && lane.free > 0;
+        if state.lanes.iter().any(is_free) {
+            return true;
+        }
+        if state.waiting.len() >= self.shared.places {
+            state.waiting.retain(|sender| !sender.is_closed());
+        }
+        state.waiting.len() < self.shared.places
+    }
+
     /// The same for one whose turn had come when its worker was lost: it is the next.
     pub(crate) fn retake_turn(&self) -> Turn {
         let mut state = lock(&self.shared.state);
@@ -262,6 +275,7 @@ mod tests {
         let _second = now(slots.take_turn());
         assert!(slots.all_busy());
         assert!(slots.take_turn().is_none());
+        assert!(!slots.has_room());
         assert_eq!(slots.retry_after(), None);
         drop(first);
         assert!(!slots.all_busy());

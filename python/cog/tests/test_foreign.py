@@ -165,9 +165,10 @@ def test_what_becomes_of_an_open_file_does_not_matter(worker: Start, tmp_path: P
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_scope_may_be_taken_apart(worker: Start, mode: str) -> None:
-    started = start(worker, mode, 'current_scope().metrics = None\nreturn "fine"')
+    started = start(worker, mode, 'current_scope().metrics = None\ncurrent_scope().scratch_dir\nreturn "fine"')
     for number in (1, 2):
-        assert started.predict(number)[-1]["output"] == "fine"
+        done = started.predict(number)[-1]
+        assert (done["output"], done["scratch"]) == ("fine", True)
 
 
 @pytest.mark.parametrize("mode", ["serial", "async"])

@@ -1,5 +1,6 @@
 """Inputs of every kind. Most models return what arrived, as text that shows its type."""
 
+import os
 from typing import Any, Optional, TypedDict
 
 from cog import BaseRunner, File, Input, Path, Secret
@@ -67,7 +68,7 @@ class MixedFiles(BaseRunner):
     """A list of which only some elements are URLs."""
 
     def run(self, paths: list[Path]) -> list[str]:
-        return [path if isinstance(path, str) else f"file:{path.read_text()}" for path in paths]
+        return [f"file:{open(path).read()}" if os.path.exists(path) else str(path) for path in paths]
 
 
 class LegacyFile(BaseRunner):

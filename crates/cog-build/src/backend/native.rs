@@ -83,14 +83,9 @@ impl Done<'_> {
         }
     }
 
-    /// The layers so far, with what is there for building only right above the base: what the image has itself
-    /// comes before it.
+    /// The layers so far, with what is there for building only.
     fn with_tools(&self, tools: &BuildTools) -> Result<Vec<Layer>> {
-        let mut layers = self.layers.clone();
-        if let Some(layer) = build_tools::layer(self.native.workshop, tools, &self.plan.base)? {
-            layers.insert(self.plan.base.layers.len(), layer);
-        }
-        Ok(layers)
+        build_tools::beneath(self.native.workshop, tools, &self.plan.base, &self.layers)
     }
 
     fn needs_container(&self, step: &Step) -> Result<()> {

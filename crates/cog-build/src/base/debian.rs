@@ -37,6 +37,11 @@ pub struct DebianRelease {
 }
 
 impl DebianRelease {
+    /// The release's codename.
+    pub(crate) fn codename(&self) -> &'static str {
+        self.suite.codename()
+    }
+
     /// What containers see as the sources of `apt`, for the mirror of this machine.
     pub(crate) fn apt_sources(&self) -> Result<String> {
         let mirror = Mirror::from_environment()?;

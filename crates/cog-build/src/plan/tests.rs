@@ -83,10 +83,12 @@ fn config() -> Config {
     }
 }
 
-fn implied() -> Implied {
-    Implied {
+fn implied() -> ImpliedPackages {
+    ImpliedPackages {
         image: vec!["libgl1".to_owned()],
-        tools: vec!["build-essential".to_owned()],
+        tools: vec!["curl".to_owned()],
+        source_tools: vec!["build-essential".to_owned()],
+        renamed: Vec::new(),
     }
 }
 
@@ -127,8 +129,13 @@ fn a_small_project_needs_two_steps() {
     let mut lock = lock();
     lock.certificates = None;
     lock.python.requirements = Requirements::default();
-    let plan = BuildPlan::new(&Config::default(), &lock, &Implied::default(), SETTINGS)
-        .expect("there are no commands");
+    let plan = BuildPlan::new(
+        &Config::default(),
+        &lock,
+        &ImpliedPackages::default(),
+        SETTINGS,
+    )
+    .expect("there are no commands");
     assert_eq!(titles(&plan), ["python environment", "runtime"]);
 }
 

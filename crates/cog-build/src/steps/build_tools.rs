@@ -16,17 +16,28 @@ use crate::variables::{Variables, build_variables};
 use crate::workshop::Workshop;
 
 /// Raise it whenever the same packages give another layer.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
 /// Where the package manager keeps what is installed.
 const DATABASE: &str = "var/lib/dpkg";
 
-/// The layer with `tools` for containers over `base`, made once for all projects; none if there are no tools.
-pub(crate) fn layer(
+/// `layers`, which begin with those of `base`, with `tools` right above the base: what the image has itself comes
+/// before them.
+pub(crate) fn beneath(
     workshop: &Workshop<'_>,
     tools: &BuildTools,
     base: &LockedBase,
-) -> Result<Option<Layer>> {
+    layers: &[Layer],
+) -> Result<Vec<Layer>> {
+    let mut layers = layers.to_vec();
+    if let Some(layer) = layer(workshop, tools, base)? {
+        layers.insert(base.layers.len(), layer);
+    }
+    Ok(layers)
+}
+
+/// The layer with `tools` for containers over `base`, made once for all projects; none if there are no tools.
+fn layer(workshop: &Workshop<'_>, tools: &BuildTools, base: &LockedBase) -> Result<Option<Layer>> {
     if tools.packages.is_empty() || workshop.engine.is_none() {
         return Ok(None);
     }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use cog_image::Layer;
+use cog_debian::APT_SOURCES_PATH;
+use cog_image::{Layer, Scratch, trust};
 
 use crate::command::Command;
-use crate::container::{Job, Mount};
+use crate::container::{HOST_BUNDLE, Job, Mount};
 use crate::error::{BuildError, Result};
 use crate::plan::RunStep;
 use crate::secrets::SecretValue;
@@ -28,15 +29,16 @@ pub(crate) fn run(
     below: &[Layer],
 ) -> Result<StepOutput> {
     let command = &step.command;
-    let mounts = SecretFiles::write(command, secrets)?;
+    let secrets = SecretFiles::write(command, secrets)?;
+    let apt = AptSurroundings::write(workshop, step)?;
     let job = Job {
         title: command.command.clone(),
         arguments: ["/bin/sh", "-c", &command.command]
             .map(str::to_owned)
             .to_vec(),
-        environment: step.environment.clone(),
+        environment: AptSurroundings::environment(step),
         working_dir: WORKING_DIR.to_owned(),
-        mounts: mounts.mounts(),
+        mounts: secrets.mounts().into_iter().chain(apt.mounts()).collect(),
     };
     let upper = workshop.run_container(below, &job)?;
     let mut options = workshop.command_layer_options(format!("run: {}", command.command));
@@ -45,6 +47,56 @@ pub(crate) fn run(
         .store
         .add_layer_from_upper(upper.path(), &options)?;
     Ok(StepOutput::layer(layer))
+}
+
+/// Where commands find the package manager's settings.
+const APT_CONFIG: &str = "/tmp/.cog-apt.conf";
+
+/// One user exists in the container, so the package manager cannot become another one to download.
+const APT_SETTINGS: &str =
+    "APT::Sandbox::User \"root\";\nAcquire::Retries \"3\";\nDpkg::Use-Pty \"0\";\n";
+
+/// What lets a command use the distribution's package manager, without leaving a trace in its layer.
+struct AptSurroundings {
+    folder: Scratch,
+    has_sources: bool,
+}
+
+impl AptSurroundings {
+    fn write(workshop: &Workshop<'_>, step: &RunStep) -> Result<Self> {
+        let folder = workshop.store.scratch()?;
+        let certificates = format!("Acquire::https::CaInfo \"{HOST_BUNDLE}\";\n");
+        let certificates = trust::host_bundle().map_or(String::new(), |_| certificates);
+        fs_err::write(
+            folder.path().join("apt.conf"),
+            format!("{APT_SETTINGS}{certificates}"),
+        )?;
+        if let Some(release) = &step.tools.release {
+            fs_err::write(folder.path().join("sources"), release.apt_sources()?)?;
+        }
+        Ok(Self {
+            folder,
+            has_sources: step.tools.release.is_some(),
+        })
+    }
+
+    fn environment(step: &RunStep) -> Vec<(String, String)> {
+        let mut environment = step.environment.clone();
+        if !environment.iter().any(|(name, _)| name == "APT_CONFIG") {
+            environment.push(("APT_CONFIG".to_owned(), APT_CONFIG.to_owned()));
+        }
+        environment
+    }
+
+    /// A base made of the archive's packages names no mirror, so commands get this machine's for the time.
+    fn mounts(&self) -> Vec<Mount> {
+        let file = |name: &str| self.folder.path().join(name);
+        let mut mounts = vec![Mount::read_only(file("apt.conf"), APT_CONFIG)];
+        if self.has_sources {
+            mounts.push(Mount::read_only(file("sources"), APT_SOURCES_PATH));
+        }
+        mounts
+    }
 }
 
 /// The secrets of a command as files outside of every layer, gone when dropped.

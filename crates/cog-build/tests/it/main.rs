@@ -3,6 +3,7 @@
 //! Without a network or containers, the tests say that they are skipped, and why.
 
 mod bases;
+mod dockerfile;
 mod environments;
 mod images;
 mod packages;

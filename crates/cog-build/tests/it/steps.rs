@@ -164,3 +164,31 @@ fn secrets_are_seen_by_their_command_alone() {
         "a secret does not decide what is built"
     );
 }
+
+#[test]
+fn packages_that_the_release_lacks_are_named_with_their_successors() {
+    if skipped() {
+        return;
+    }
+    let store = shared_store();
+    let mut project = Project::new();
+    project.build_section().system_packages =
+        vec!["zsh".into(), "libssl1.1".into(), "no-such-thing".into()];
+    let error = project.build(&store).expect_err("two are missing");
+    let BuildError::NoSystemPackages {
+        distribution,
+        missing,
+    } = &error
+    else {
+        panic!("another error: {error}");
+    };
+    assert_eq!(distribution, "Debian GNU/Linux 12 (bookworm)");
+    let found: Vec<_> = missing
+        .iter()
+        .map(|package| (package.name.as_str(), package.instead.as_deref()))
+        .collect();
+    assert_eq!(
+        found,
+        [("libssl1.1", Some("libssl3")), ("no-such-thing", None)]
+    );
+}

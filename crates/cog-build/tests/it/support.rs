@@ -85,6 +85,7 @@ impl Project {
             base: BaseChoice::Debian,
             options: cog_config::Options::default(),
             torch_index: cog_build::TorchIndex::ByCuda,
+            implied: cog_build::ImpliedPolicy::Add,
             cache: self.cache,
             secrets: self.secrets.clone(),
             schema: SchemaSource::Generate,

@@ -11,7 +11,8 @@ mod prebuilt;
 mod rewrite;
 mod torch_index;
 
-use serde::Serialize;
+use cog_errors::redact_url;
+use serde::{Serialize, Serializer};
 
 use crate::config::{Build, Config, PythonVersion};
 use crate::requirements;
@@ -89,8 +90,11 @@ pub struct Completed {
     /// The TensorFlow that the requirements name.
     pub tensorflow: Option<Framework>,
     /// The package index of PyTorch's wheels, where it isn't the default one.
+    #[serde(serialize_with = "shown_url")]
     pub torch_index: Option<String>,
-    /// What is installed: places to look first, then options and packages in the order of the project.
+    /// What is installed: places to look first, then options and packages in the order of the project. Serialised
+    /// without passwords in URLs.
+    #[serde(serialize_with = "shown_lines")]
     pub requirements: Vec<String>,
     /// Images to build on, the best first. Which of those with a reference exist is for others to ask.
     pub bases: Vec<BaseCandidate>,
@@ -237,7 +241,8 @@ struct Found {
 
 impl Found {
     fn in_lines(lines: &[String]) -> Self {
-        let version = |name: &str| requirements::version_of(lines, name).map(str::to_owned);
+        // Of a URL only what identifies the file is used and shown; the rest may be a password.
+        let version = |name: &str| requirements::version_of(lines, name).map(redact_url);
         Self {
             torch: version("torch"),
             tensorflow: version("tensorflow"),
@@ -269,6 +274,26 @@ impl Notes {
     fn warn(&mut self, warning: CompleteWarning) {
         self.warnings.push(warning);
     }
+}
+
+fn shown_lines<S: Serializer>(lines: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+    let words = |line: &String| {
+        let words = line.split(' ').map(|word| match word.split_once("://") {
+            // An option may stand before the URL: `--index-url=https://…`.
+            Some((before, _)) => {
+                let scheme = before.rfind('=').map_or(0, |equals| equals + 1);
+                format!("{}{}", &word[..scheme], redact_url(&word[scheme..]))
+            }
+            None => word.to_owned(),
+        });
+        words.collect::<Vec<_>>().join(" ")
+    };
+    serializer.collect_seq(lines.iter().map(words))
+}
+
+#[expect(clippy::ref_option, reason = "serde calls it so")]
+fn shown_url<S: Serializer>(url: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    url.as_deref().map(redact_url).serialize(serializer)
 }
 
 fn python(version: &PythonVersion, notes: &mut Notes) -> Python {

@@ -56,7 +56,6 @@ fn without_local_version(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::{Build, Config, Options, complete};
 
     #[test]

@@ -4,8 +4,12 @@
 //! chosen by: the text behind the first comparison, whatever it compares. [`exact_pin`] is the strict one, by the
 //! standard for requirement lines. What is installed, staged or refused is decided by whoever installs it.
 
+mod file;
 mod pin;
 
+pub use file::{
+    ExpandError, Expanded, LineKind, RequirementLine, expand, line_kind, numbered_lines,
+};
 pub use pin::exact_pin;
 pub(crate) use pin::{Pin, Rest, Source, split_sources};
 
@@ -19,12 +23,10 @@ const COMPARISONS: [&str; 8] = ["===", "==", ">=", "<=", "~=", "!=", "<", ">"];
 ///
 /// A `#` starts a comment at the beginning of a line or after a blank, so that URL fragments (`#egg=…`) stay.
 pub fn lines(text: &str) -> Vec<String> {
-    let joined = text.replace("\r\n", "\n").replace("\\\n", "");
-    joined
-        .lines()
-        .map(without_comment)
-        .filter(|line| !line.is_empty() && *line != "-e .")
-        .map(str::to_owned)
+    let lines = numbered_lines(text, "").into_iter();
+    lines
+        .map(|line| line.text)
+        .filter(|line| line != "-e .")
         .collect()
 }
 
@@ -101,10 +103,13 @@ pub fn version_of<'lines>(lines: &'lines [String], package: &str) -> Option<&'li
 
 /// Whether a line is the path of a wheel or source archive, whatever package it looks like.
 pub fn is_local_archive(line: &str) -> bool {
-    let lower = line.to_ascii_lowercase();
-    !line.starts_with('-')
-        && !lower.contains("://")
-        && ARCHIVES.iter().any(|ending| lower.ends_with(ending))
+    !line.starts_with('-') && !line.contains("://") && is_archive(line)
+}
+
+/// Whether a path or URL ends like a wheel or source archive.
+pub(crate) fn is_archive(path: &str) -> bool {
+    let lower = path.to_ascii_lowercase();
+    ARCHIVES.iter().any(|ending| lower.ends_with(ending))
 }
 
 fn is_url(line: &str) -> bool {

@@ -1,6 +1,8 @@
 //! What real projects say: all of it is completed, or refused for a Python that is too old.
 
-use cog_config::{Completed, ConfigError, complete, requirements};
+use cog_config::{
+    Completed, ConfigError, Evidence, Stage, complete, implied_packages, requirements,
+};
 use cog_errors::Hint as _;
 use serde_json::Value;
 
@@ -89,4 +91,45 @@ fn real_projects_are_completed_or_too_old() {
     }
     assert_eq!(summary.len(), 47);
     assert_eq!(summary.join("\n"), include_str!("corpus.txt").trim_end());
+}
+
+/// In brackets what only the build needs.
+#[test]
+fn what_real_projects_imply_is_found() {
+    let corpus = include_str!("../../../../tests/corpus/projects.jsonl");
+    let mut summary = Vec::new();
+    for line in corpus.lines() {
+        let project: Value = serde_json::from_str(line).expect("JSON");
+        let texts = |field: &str| -> Vec<String> {
+            let list = project[field].as_array().cloned().unwrap_or_default();
+            let text = |item: &Value| {
+                item["command"]
+                    .as_str()
+                    .or(item.as_str())
+                    .map(str::to_owned)
+            };
+            list.iter().filter_map(text).collect()
+        };
+        let suite = match project["python_version"].as_str() {
+            Some("3.11") => "bookworm",
+            _ => "trixie",
+        };
+        let found = implied_packages(&Evidence {
+            commands: &texts("run"),
+            requirements: &texts("requirements"),
+            present: &texts("system_packages"),
+            suite,
+            ..Evidence::default()
+        });
+        let names: Vec<String> = found
+            .iter()
+            .map(|one| match one.stage {
+                Stage::Run => format!(" {}", one.package),
+                Stage::Build => format!(" ({})", one.package),
+            })
+            .collect();
+        let id = project["id"].as_str().expect("a name");
+        summary.push(format!("{id}:{}", names.concat()));
+    }
+    assert_eq!(summary.join("\n"), include_str!("implied.txt").trim_end());
 }

@@ -208,3 +208,18 @@ fn the_label_has_what_was_completed() {
     let label = project.completed().fill_in(&project.config()).to_label();
     assert!(!label.contains("cuda"), "{label}");
 }
+
+#[test]
+fn passwords_in_urls_are_not_shown() {
+    let line = "torch @ https://user:secret@x/whl/torch-2.1.0%2Bcu118-cp311-cp311-linux_x86_64.whl?sig=secret";
+    let index = "numpy==1.26.4 --extra-index-url=https://user:secret@x/simple";
+    let own = "--index-url=https://user:secret@x/simple";
+    let completed = Project::gpu("", &[own, line, index]).completed();
+    assert_eq!(versions(&completed), "11.8/8");
+    assert!(completed.requirements.contains(&line.to_owned()));
+    let json = serde_json::to_string(&completed).expect("JSON");
+    assert!(!json.contains("secret"), "{json}");
+    assert!(json.contains("--index-url=https://***@x/simple"), "{json}");
+    let error = Project::gpu("", &["torch @ https://user:secret@x/other.whl"]).error();
+    assert!(error.contains("torch==https://***@x/other.whl"), "{error}");
+}

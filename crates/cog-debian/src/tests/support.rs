@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use cog_engine::{
-    Embedded, Engine as _, Exit, KernelProbe, Probe as _, Process, Purpose, Root, Workload,
+    Embedded, Engine as _, Exit, Gpus, KernelProbe, Probe as _, Process, Purpose, Root, Workload,
     Writable,
 };
 use sha2::{Digest as _, Sha256};
@@ -61,9 +61,11 @@ pub(super) fn output(
             stdout: append(log.path())?,
             stderr: append(log.path())?,
             passed_fds: Vec::new(),
+            terminal: None,
         },
         purpose: Purpose::Build,
         ca_bundle: None,
+        gpus: Gpus::default(),
     };
     let mut running = Embedded
         .start(workload)

@@ -6,9 +6,9 @@ use std::os::fd::OwnedFd;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
+use super::init;
 use super::overlay::Directories;
 use super::spec::Spec;
-use super::{init, namespaces};
 use crate::supervisor::{Caller, Failure, Status, fork, let_go, signal_fd, watch};
 
 /// What the init needs of the supervisor.
@@ -19,9 +19,8 @@ pub(super) struct Parent {
     pub(super) status: std::fs::File,
 }
 
-/// Runs a container to its end.
+/// Runs a container to its end. In its namespaces already.
 pub(crate) fn supervise(spec: &Spec, caller: &mut Caller) -> Result<Status, Failure> {
-    namespaces::enter()?;
     let directories = Directories::create(&spec.writable)?;
     let status = run(spec, &directories, caller);
     directories.remove(spec);

@@ -18,11 +18,14 @@ mod driver;
 mod init;
 mod namespaces;
 mod overlay;
+mod protected;
 mod rootfs;
 mod seccomp;
 mod spec;
 
-use crate::helper::{self, CONTAINER_ARGUMENT, HOST_ARGUMENT, PROBE_ARGUMENT, Streams};
+use crate::helper::{
+    self, CONTAINER_ARGUMENT, HOST_ARGUMENT, ISOLATED_ARGUMENT, PROBE_ARGUMENT, Streams,
+};
 use crate::workload::{Process, Root, Workload};
 use crate::{
     Engine, EngineError, Isolation, KernelProbe, Probe as _, Running, supervisor, terminal,
@@ -49,6 +52,8 @@ pub fn run_if_init() {
             .collect()
     };
     if role == CONTAINER_ARGUMENT {
+        protected::begin(&numbers())
+    } else if role == ISOLATED_ARGUMENT {
         supervisor::main(&numbers(), container::supervise)
     } else if role == HOST_ARGUMENT {
         supervisor::main(&numbers(), crate::host::supervise)
@@ -113,7 +118,7 @@ impl Engine for Embedded {
             gpus: workload.gpus,
             terminal: inner,
         };
-        let mut supervisor = helper::sealed_program()?;
+        let mut supervisor = helper::this_program();
         supervisor.env_clear();
         let mut running = helper::start(
             supervisor,

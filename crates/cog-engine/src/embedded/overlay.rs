@@ -5,7 +5,10 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fgetxattr, open, openat, statat, unlinkat};
-use rustix::mount::{MountFlags, mount};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, mount,
+};
 use rustix::process::{chdir, umask};
 
 use super::rootfs;
@@ -139,6 +142,21 @@ impl Directories {
         })
     }
 
+    /// An overlay over a directory of the host, whose changes go to a place of this container's own. Mounted nowhere yet.
+    pub(super) fn layered(&self, index: usize, source: &Path) -> Result<OwnedFd, Failure> {
+        let step = format!("lay a writable layer over `{}`", source.display());
+        let place = self.own.join(format!("layered-{index}"));
+        let (upper, work) = (place.join("upper"), place.join("work"));
+        for directory in [&place, &upper, &work] {
+            fs_err::create_dir(directory).map_err(Failure::at(step.clone()))?;
+        }
+        let opened = [source, &upper, &work]
+            .into_iter()
+            .map(open_directory)
+            .collect::<Result<Vec<_>, _>>()?;
+        overlay(&opened).map_err(Failure::at(step))
+    }
+
     fn explain(&self, error: rustix::io::Errno) -> String {
         let kind = rustix::fs::statfs(&self.upper).map_or(0, |found| found.f_type);
         match UNSUITABLE.iter().find(|(magic, _)| *magic == kind) {
@@ -150,6 +168,24 @@ impl Directories {
             None => error.to_string(),
         }
     }
+}
+
+/// From the directories for reading, for changes and for work, named by their numbers as in [`Directories::mount`].
+fn overlay(opened: &[OwnedFd]) -> rustix::io::Result<OwnedFd> {
+    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (option, directory) in ["lowerdir", "upperdir", "workdir"].into_iter().zip(opened) {
+        let name = format!("/proc/self/fd/{}", directory.as_raw_fd());
+        fsconfig_set_string(&context, option, name)?;
+    }
+    for option in ["userxattr", "volatile"] {
+        fsconfig_set_flag(&context, option)?;
+    }
+    fsconfig_create(&context)?;
+    fsmount(
+        &context,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        MountAttrFlags::empty(),
+    )
 }
 
 fn open_directory(path: &Path) -> Result<OwnedFd, Failure> {

@@ -21,6 +21,7 @@ use super::driver;
 use super::init::HOST_NAME;
 use super::overlay::Directories;
 use super::spec::Spec;
+use crate::Access;
 use crate::gpus::MountOption;
 use crate::supervisor::Failure;
 
@@ -166,13 +167,16 @@ fn open_sources(spec: &Spec, directories: &Directories) -> Result<Vec<Pending>, 
             .fold(0, |all, option| all | attribute(*option));
         add(&mount.source, &mount.target, attributes)?;
     }
-    for mount in &spec.mounts {
-        let attributes = if mount.read_only {
-            READ_ONLY_ATTRIBUTE
-        } else {
-            0
-        };
-        add(&mount.source, &mount.target, attributes)?;
+    for (index, mount) in spec.mounts.iter().enumerate() {
+        pending.push(match mount.access {
+            Access::ReadOnly => open_source(&mount.source, &mount.target, READ_ONLY_ATTRIBUTE)?,
+            Access::ReadWrite => open_source(&mount.source, &mount.target, 0)?,
+            Access::Layered => Pending {
+                tree: directories.layered(index, &mount.source)?,
+                target: mount.target.clone(),
+                directory: true,
+            },
+        });
     }
     Ok(pending)
 }
@@ -238,7 +242,7 @@ fn attribute(option: MountOption) -> u64 {
     }
 }
 
-fn set_attributes(tree: &OwnedFd, attributes: u64) -> io::Result<()> {
+pub(super) fn set_attributes(tree: &OwnedFd, attributes: u64) -> io::Result<()> {
     let attributes = libc::mount_attr {
         attr_set: attributes,
         attr_clr: 0,

@@ -43,7 +43,7 @@ pub(super) enum Writable {
 pub(super) struct Mount {
     pub(super) source: PathBuf,
     pub(super) target: String,
-    pub(super) read_only: bool,
+    pub(super) access: workload::Access,
 }
 
 impl From<workload::Writable> for Writable {
@@ -57,11 +57,10 @@ impl From<workload::Writable> for Writable {
 
 impl From<workload::Mount> for Mount {
     fn from(mount: workload::Mount) -> Self {
-        let read_only = mount.access == workload::Access::ReadOnly;
         Self {
             source: mount.source,
             target: mount.target,
-            read_only,
+            access: mount.access,
         }
     }
 }

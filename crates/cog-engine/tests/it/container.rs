@@ -495,3 +495,25 @@ fn starting_is_quick() {
         times[10], times[0], times[19]
     );
 }
+
+#[test]
+fn a_layered_mount_takes_writes_and_keeps_its_source() {
+    if !containers_work() {
+        return;
+    }
+    let place = Place::new();
+    place.file("project/a,b c/model.py", "original\n");
+    let project = place.path("project/a,b c");
+    let before = tree(&project);
+    let said = place
+        .container()
+        .option("--mount", format!("{}:/src:layered", project.display()))
+        .option("--cwd", "/src")
+        .script("cat model.py; echo more >> model.py; touch new; rm -f gone; cat model.py; ls");
+    assert_eq!(
+        said.text().lines().collect::<Vec<_>>(),
+        ["original", "original", "more", "model.py", "new"]
+    );
+    assert_eq!(tree(&project), before);
+    assert_eq!(fs_err::read_dir(place.path("scratch")).unwrap().count(), 0);
+}

@@ -1,7 +1,11 @@
 //! How far a container is from the kernel and the host.
 
-use crate::job::{Outcome, Place, containers_work, outcome};
-use crate::lifetime::start;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::time::{Duration, Instant};
+
+use crate::job::{Outcome, Place, containers_work, example, outcome};
+use crate::lifetime::PATIENCE;
 
 #[test]
 fn it_is_alone_with_its_processes() {
@@ -239,33 +243,69 @@ fn root_inside_cannot_change_the_hosts_devices() {
 }
 
 #[test]
-fn the_program_that_looks_after_a_container_is_a_sealed_copy() {
+fn the_program_that_looks_after_a_container_cannot_be_written_to() {
     if !containers_work() {
         return;
     }
-    let place = Place::new();
-    let mut child = start(place.container(), "echo ready; exec sleep 1000");
-    let mut helpers = Vec::new();
-    let mut next = children(child.id());
-    while let Some(process) = next.pop() {
-        let program = fs_err::read_link(format!("/proc/{process}/exe")).unwrap();
-        helpers.push((process, program.to_string_lossy().into_owned()));
-        next.extend(children(process));
+    // Also where the file is no longer there when the container is started.
+    for (before, expected) in [("", "/"), ("rm program;", "/memfd:cog")] {
+        let place = Place::new();
+        fs_err::copy(example(), place.path("program")).unwrap();
+        let inner = place
+            .container()
+            .command(&["sh", "-c", "echo ready; exec sleep 1000"]);
+        let mut command = std::process::Command::new("bash");
+        let script = format!("exec 7< program; {before} exec /proc/self/fd/7 \"$@\"");
+        command
+            .args(["-c", &script, "bash"])
+            .args(inner.get_args())
+            .current_dir(place.dir.path())
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let mut programs = Vec::new();
+        let mut next = children(child.id());
+        while let Some(process) = next.pop() {
+            let program_link = format!("/proc/{process}/exe");
+            let name = fs_err::read_link(&program_link).unwrap();
+            if !name.starts_with("/bin") {
+                let flags = rustix::fs::OFlags::PATH;
+                let program =
+                    rustix::fs::open(&program_link, flags, rustix::fs::Mode::empty()).unwrap();
+                programs.push((name.to_string_lossy().into_owned(), program));
+            }
+            next.extend(children(process));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(programs.len(), 2, "the supervisor and process 1");
+        for (name, program) in programs {
+            assert!(name.contains(expected), "{name}");
+            // When nothing runs it any more, only its mount or seals keep it from being written to.
+            let deadline = Instant::now() + PATIENCE;
+            let error = loop {
+                let error = fs_err::OpenOptions::new()
+                    .write(true)
+                    .open(format!("/proc/self/fd/{}", program.as_raw_fd()))
+                    .and_then(|mut file| file.write_all(b"planted"))
+                    .unwrap_err();
+                if error.kind() != std::io::ErrorKind::ExecutableFileBusy {
+                    break error;
+                }
+                assert!(Instant::now() < deadline, "it still runs");
+                std::thread::sleep(Duration::from_millis(5));
+            };
+            let refused = [
+                std::io::ErrorKind::ReadOnlyFilesystem,
+                std::io::ErrorKind::PermissionDenied,
+            ];
+            assert!(refused.contains(&error.kind()), "{error}");
+        }
     }
-    let ours: Vec<_> = helpers
-        .iter()
-        .filter(|(_, program)| !program.starts_with("/bin/"))
-        .collect();
-    assert_eq!(ours.len(), 2, "the supervisor and process 1: {helpers:?}");
-    for (process, program) in ours {
-        assert!(program.starts_with("/memfd:cog"), "{program}");
-        let file = fs_err::OpenOptions::new()
-            .write(true)
-            .open(format!("/proc/{process}/exe"));
-        assert!(file.is_err());
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
 }
 
 /// The processes that a process has started.

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::job::{Job, Place, containers_work};
 
 /// How long processes may take to disappear on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An argument of `sleep` that no other process has.
 pub(crate) fn marker(place: &Place) -> String {

@@ -49,6 +49,39 @@ pub(crate) fn set_owner(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
     }
 }
 
+/// Puts the directory `from` at `to` in one step; what was at `to` is at `from` afterwards. Both are on one
+/// file system.
+pub(crate) fn replace_directory(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{RenameFlags, renameat_with};
+    match fs_err::rename(from, to) {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
+            ) => {}
+        result => return result,
+    }
+    match renameat_with(CWD, from, CWD, to, RenameFlags::EXCHANGE) {
+        Ok(()) => Ok(()),
+        // Network file systems cannot do it: for a moment, nothing is there.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+            let away = from.with_extension("replaced");
+            fs_err::rename(to, &away)?;
+            fs_err::rename(from, to)
+        }
+        Err(errno) => Err(failed("replace", to, errno)),
+    }
+}
+
+/// Forces the names in a directory to disk.
+pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
+    match fs_err::File::open(path)?.sync_all() {
+        // Some file systems have nothing to sync there, and say so.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        result => result,
+    }
+}
+
 /// Sets the permission bits.
 pub(crate) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     fs_err::set_permissions(path, std::fs::Permissions::from_mode(mode))

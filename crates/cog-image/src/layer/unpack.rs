@@ -278,18 +278,18 @@ impl Unpacker {
 
     fn fifo(&mut self, entry: &TarEntry, at: &Spot) -> Result<()> {
         let here = &self.parent().descriptor;
-        rfs::mknodat(
-            here,
-            &*at.name,
-            FileType::Fifo,
-            Mode::from_raw_mode(entry.mode),
-            0,
-        )
-        .map_err(|errno| system::failed("create", &at.path, errno))?;
-        self.settle(entry, at)
+        let mode = Mode::from_raw_mode(entry.mode);
+        rfs::mknodat(here, &*at.name, FileType::Fifo, Mode::RUSR, 0)
+            .map_err(|errno| system::failed("create", &at.path, errno))?;
+        self.settle(entry, at)?;
+        // The umask took its part, and changing the owner clears the set-user-id bit. What was made here a
+        // moment ago is no link.
+        let here = &self.parent().descriptor;
+        rfs::chmodat(here, &*at.name, mode, AtFlags::empty())
+            .map_err(|errno| system::failed("set the permissions of", &at.path, errno).into())
     }
 
-    /// Owner and time of what has no permissions, or whose permissions were set already.
+    /// Owner and time.
     fn settle(&self, entry: &TarEntry, at: &Spot) -> Result<()> {
         let meta = Meta::of(entry);
         if let Some((uid, gid)) = meta.owner().filter(|_| self.change_owners) {

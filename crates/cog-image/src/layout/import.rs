@@ -4,8 +4,9 @@ use std::path::Path;
 
 use super::{ImportSource, LayoutSource};
 use crate::config::ParsedConfig;
+use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::manifest::{Descriptor, Index, Manifest, Platform, REF_NAME, is_index};
+use crate::manifest::{Descriptor, Index, Manifest, Platform, REF_NAME, is_index, is_manifest};
 use crate::reference::ImageRef;
 use crate::store::{Store, StoredImage, read_verified};
 
@@ -45,14 +46,47 @@ pub fn import(store: &Store, source: ImportSource, path: &Path, name: &str) -> R
     }
     store.put_document(&manifest.config.media_type, &config_bytes)?;
     let mut stored = store.put_document(&entry.media_type, &manifest_bytes)?;
-    stored.platform = Some(Platform {
-        architecture: config.config.architecture,
-        os: config.config.os,
-        variant: None,
-    });
+    stored.platform = Some(Platform::new(config.config.os, config.config.architecture));
     let name = reference.familiar();
     store.put_name(&name, stored.clone())?;
+    import_referrers(store, &layout, &index, &stored.digest)?;
     store.load_image(name, &stored)
+}
+
+/// Reads what the layout says about `subject`, and what it says about that.
+fn import_referrers(
+    store: &Store,
+    layout: &LayoutSource,
+    index: &Index,
+    subject: &Digest,
+) -> Result<()> {
+    let mut candidates = Vec::new();
+    for entry in &index.manifests {
+        if is_manifest(&entry.media_type) && entry.digest != *subject {
+            let bytes = read_verified(layout.open_blob(entry)?, entry)?;
+            let what = format!("manifest {} in `{}`", entry.digest, layout.path().display());
+            let manifest = Manifest::parse(&bytes, &what)?;
+            candidates.push((manifest, bytes));
+        }
+    }
+    let mut subjects = vec![*subject];
+    while let Some(subject) = subjects.pop() {
+        let (found, rest) = candidates.into_iter().partition(|(manifest, _)| {
+            let about = manifest.subject.as_ref();
+            about.is_some_and(|about| about.digest == subject)
+        });
+        candidates = rest;
+        let found: Vec<(Manifest, Vec<u8>)> = found;
+        for (manifest, bytes) in found {
+            for blob in manifest.blobs() {
+                if !store.has_blob(blob) {
+                    store.copy_blob_in(layout.open_blob(blob)?, blob)?;
+                }
+            }
+            subjects.push(store.put_artifact_manifest(None, &bytes)?.manifest.digest);
+        }
+    }
+    Ok(())
 }
 
 fn none_fits(layout: &LayoutSource, wanted: &str) -> Error {
@@ -74,10 +108,15 @@ fn pick<'a>(index: &'a Index, wanted: &ImageRef) -> Option<&'a Descriptor> {
             .get(REF_NAME)
             .is_some_and(|name| names.contains(name))
     };
-    match index.manifests.as_slice() {
-        [only] => Some(only),
-        several => several
+    // What is said about an image, and other artifacts, are no images.
+    let is_image = |entry: &&Descriptor| entry.artifact_type.is_none();
+    let mut images = index.manifests.iter().filter(is_image);
+    match (images.next(), images.next()) {
+        (Some(only), None) => Some(only),
+        _ => index
+            .manifests
             .iter()
+            .filter(is_image)
             .find(fits)
             .or_else(|| index.for_platform(&Platform::linux_amd64())),
     }

@@ -18,8 +18,8 @@ use crate::store::{OCI_LAYOUT, Store, StoredImage, copy_verified};
 
 /// What goes into a layout: documents that exist in memory, blobs that are copied from the store.
 struct Contents {
-    /// The image's line in the index.
-    entry: Descriptor,
+    /// The image's line in the index, then those of its referrers.
+    entries: Vec<Descriptor>,
     documents: Vec<(Digest, Vec<u8>)>,
     blobs: Vec<Descriptor>,
 }
@@ -38,19 +38,28 @@ impl Contents {
         let digest = Digest::of(&manifest);
         let mut entry = Descriptor::new(OCI_MANIFEST, digest, manifest.len() as u64);
         entry.annotations = annotations(&image.name);
-        entry.platform = Some(Platform {
-            architecture: image.config.architecture.clone(),
-            os: image.config.os.clone(),
-            variant: None,
-        });
-        let mut seen = HashSet::new();
-        layers.retain(|blob| seen.insert(blob.digest));
-        let documents = vec![(digest, manifest), (image.config_blob.digest, config)];
-        Ok(Self {
-            entry,
-            documents,
+        entry.platform = Some(Platform::new(&image.config.os, &image.config.architecture));
+        let mut contents = Self {
+            entries: vec![entry],
+            documents: vec![(digest, manifest), (image.config_blob.digest, config)],
             blobs: layers,
-        })
+        };
+        // What is said about the image is said about this manifest, not about a converted one.
+        contents.add_referrers(store, &digest)?;
+        let mut seen = HashSet::new();
+        contents.blobs.retain(|blob| seen.insert(blob.digest));
+        Ok(contents)
+    }
+
+    fn add_referrers(&mut self, store: &Store, subject: &Digest) -> Result<()> {
+        for entry in store.all_referrers(subject)? {
+            let bytes = store.read_document(&entry)?;
+            let manifest = Manifest::parse(&bytes, &format!("manifest {}", entry.digest))?;
+            self.documents.push((entry.digest, bytes));
+            self.blobs.extend(manifest.blobs().cloned());
+            self.entries.push(entry);
+        }
+        Ok(())
     }
 }
 
@@ -96,7 +105,7 @@ pub(super) fn write_archive(
     let mut archive = Archive::create(path)?;
     archive.bytes("oci-layout", OCI_LAYOUT.as_bytes())?;
     let index = Index {
-        manifests: vec![contents.entry],
+        manifests: contents.entries,
         ..Index::default()
     };
     archive.bytes("index.json", &to_json(&index))?;
@@ -154,11 +163,18 @@ fn add_to_dir(
     for (digest, document) in &contents.documents {
         write(&blobs.join(digest.hex()), document)?;
     }
-    let tag = contents.entry.annotations.get(REF_NAME);
-    index
-        .manifests
-        .retain(|entry| entry.annotations.get(REF_NAME) != tag);
-    index.manifests.push(contents.entry);
+    let [image, referrers @ ..] = contents.entries.as_slice() else {
+        unreachable!("the image's line is always there");
+    };
+    let tag = image.annotations.get(REF_NAME);
+    index.manifests.retain(|entry| {
+        let replaced = match entry.annotations.get(REF_NAME) {
+            None if tag.is_some() => false,
+            name => name == tag,
+        };
+        !replaced && !referrers.iter().any(|new| new.digest == entry.digest)
+    });
+    index.manifests.extend(contents.entries);
     write(&path.join("index.json"), &to_json(&index))
 }
 

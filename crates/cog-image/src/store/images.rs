@@ -7,7 +7,7 @@ use super::Store;
 use crate::config::{ImageConfig, ParsedConfig};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::layer::Layer;
+use crate::layer::{Layer, system};
 use crate::manifest::{
     Descriptor, Index, Manifest, OCI_CONFIG, OCI_MANIFEST, Platform, REF_NAME, to_json,
 };
@@ -53,19 +53,10 @@ impl Store {
     ) -> Result<StoredImage> {
         let name = canonical(name)?;
         let config_blob = self.put_document(OCI_CONFIG, &config.to_document(layers))?;
-        let manifest = Manifest {
-            schema_version: 2,
-            media_type: OCI_MANIFEST.to_owned(),
-            config: config_blob.clone(),
-            layers: layers.iter().map(|layer| layer.blob.clone()).collect(),
-            annotations: std::collections::BTreeMap::new(),
-        };
+        let blobs = layers.iter().map(|layer| layer.blob.clone()).collect();
+        let manifest = Manifest::new(config_blob.clone(), blobs);
         let manifest = self.put_document(OCI_MANIFEST, &to_json(&manifest))?;
-        let platform = Platform {
-            architecture: config.architecture.clone(),
-            os: config.os.clone(),
-            variant: None,
-        };
+        let platform = Platform::new(&config.os, &config.architecture);
         self.put_name(
             &name,
             Descriptor {
@@ -87,10 +78,28 @@ impl Store {
         manifest
             .annotations
             .insert(REF_NAME.into(), name.to_owned());
-        self.change_index(|index| {
-            index.manifests.retain(|entry| name_of(entry) != Some(name));
-            index.manifests.push(manifest);
-            index.manifests.sort_by(|a, b| name_of(a).cmp(&name_of(b)));
+        let replaced = |entry: &Descriptor| name_of(entry) == Some(name);
+        self.put_entry(&manifest, replaced)
+    }
+
+    /// Adds a line to the index in place of those that are `replaced`.
+    pub(super) fn put_entry(
+        &self,
+        entry: &Descriptor,
+        replaced: impl Fn(&Descriptor) -> bool,
+    ) -> Result<()> {
+        std::thread::scope(|scope| {
+            // The disk takes several orders in the time of one.
+            let on_disk = scope.spawn(|| self.sync_documents(entry));
+            let change = |index: &mut Index| {
+                index.manifests.retain(|known| !replaced(known));
+                index.manifests.push(entry.clone());
+                index.manifests.sort_by(|a, b| name_of(a).cmp(&name_of(b)));
+            };
+            self.change_index(change, || match on_disk.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
         })
     }
 
@@ -116,13 +125,20 @@ impl Store {
         let Some(entry) = self.entry(&name)? else {
             return Ok(None);
         };
+        if let Some(kind) = &entry.artifact_type {
+            return Err(Error::Unsupported {
+                what: format!("`{name}`"),
+                reason: format!("it is no image but a `{kind}`"),
+            });
+        }
         self.load_image(name, &entry).map(Some)
     }
 
     /// All images, by name. One whose documents are damaged is listed without its size and time.
     pub fn images(&self) -> Result<Vec<ImageSummary>> {
         let summary = |entry: &Descriptor| {
-            let name = name_of(entry)?.to_owned();
+            let name = name_of(entry).filter(|_| entry.artifact_type.is_none())?;
+            let name = name.to_owned();
             let (created, size) = match self.load_image(name.clone(), entry) {
                 Ok(image) => (image.config.created, image.size()),
                 Err(_) => (0, 0),
@@ -142,19 +158,36 @@ impl Store {
     pub fn remove_image(&self, name: &str) -> Result<bool> {
         let name = canonical(name)?;
         let mut removed = false;
-        self.change_index(|index| {
+        let change = |index: &mut Index| {
             let before = index.manifests.len();
             index
                 .manifests
                 .retain(|entry| name_of(entry) != Some(&name));
             removed = index.manifests.len() < before;
-        })?;
+        };
+        self.change_index(change, || Ok(()))?;
         Ok(removed)
+    }
+
+    /// Forces a manifest and its config to disk: a name must not outlive what it names.
+    fn sync_documents(&self, manifest: &Descriptor) -> Result<()> {
+        let bytes = self.read_document(manifest)?;
+        let config = Manifest::parse(&bytes, "manifest")?.config;
+        let sync = |blob| -> Result<()> { Ok(self.open_blob(blob)?.sync_data()?) };
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| sync(&config));
+            sync(manifest)?;
+            match other.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })?;
+        Ok(system::sync_directory(&self.path("blobs/sha256"))?)
     }
 
     /// Forgets all names.
     pub(super) fn forget_names(&self) -> Result<()> {
-        self.change_index(|index| index.manifests.clear())
+        self.change_index(|index| index.manifests.clear(), || Ok(()))
     }
 
     /// The index's line for a name in its canonical form.
@@ -189,20 +222,27 @@ impl Store {
         }
     }
 
-    fn change_index(&self, change: impl FnOnce(&mut Index)) -> Result<()> {
+    /// Writes the changed index; `ready` waits until what it names is on disk.
+    pub(super) fn change_index(
+        &self,
+        change: impl FnOnce(&mut Index),
+        ready: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
         let write = || {
             let _lock = self.lock("index")?;
             let mut index = self.index()?;
             let before = index.clone();
             change(&mut index);
             if index == before {
-                return Ok(());
+                return ready();
             }
             let mut temporary = self.temporary_file()?;
             temporary.file.write_all(&to_json(&index))?;
             // Before the rename: afterwards a crash could leave an empty index, and all names be lost.
             temporary.file.sync_data()?;
-            Ok(temporary.rename(&self.path("index.json"))?)
+            ready()?;
+            temporary.rename(&self.path("index.json"))?;
+            Ok(system::sync_directory(self.root())?)
         };
         write().map_err(|error: Error| error.at(self.root()))
     }
@@ -224,6 +264,6 @@ pub(super) fn name_of(entry: &Descriptor) -> Option<&str> {
     entry.annotations.get(REF_NAME).map(String::as_str)
 }
 
-fn canonical(name: &str) -> Result<String> {
+pub(super) fn canonical(name: &str) -> Result<String> {
     Ok(name.parse::<ImageRef>()?.familiar())
 }

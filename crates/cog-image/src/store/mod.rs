@@ -15,10 +15,12 @@
 //! **Invariant:** everything outside `tmp` and `partial` appears by a rename of something complete, so
 //! a process killed at any moment leaves a usable store, and any number of processes may use it at once.
 //!
-//! Only `index.json` is forced to disk: a lost blob, snapshot or step can be made again, a name cannot.
-//! After a crash of the whole machine, truncated blobs are noticed by their size, and snapshots are
-//! checked before their first use in the next session (see `snapshots`).
+//! Only `index.json` and the documents that it names are forced to disk, in this order: documents, index,
+//! and after each its directory. A lost layer, snapshot or step can be made again, a name cannot. After a
+//! crash of the whole machine, truncated blobs are noticed by their size, and snapshots are checked before
+//! their first use in the next session (see `snapshots`).
 
+mod artifacts;
 mod blobs;
 mod fetch;
 mod images;
@@ -38,9 +40,10 @@ use std::sync::{Arc, Mutex};
 use crate::error::{Error, Result};
 use crate::layer::tree::{self, Reading};
 use crate::layer::write::write_layer;
-use crate::layer::{Entry, Layer, LayerOptions};
+use crate::layer::{Entry, Layer, LayerOptions, system};
 use crate::manifest::Descriptor;
 
+pub use artifacts::{Artifact, StoredArtifact};
 pub(crate) use blobs::{copy_verified, open_blob_file, read_verified};
 pub use fetch::{Observer, StoreOptions, Transfer};
 pub use images::{ImageSummary, StoredImage};
@@ -72,6 +75,18 @@ struct Inner {
     staging: Mutex<Option<Arc<Scratch>>>,
     remote: fetch::Remote,
 }
+
+const DIRECTORIES: [&str; 9] = [
+    "blobs",
+    "blobs/sha256",
+    "snapshots",
+    "steps",
+    "origins",
+    "locks",
+    "leases",
+    "tmp",
+    "partial",
+];
 
 impl Store {
     /// Opens the store at `root`, creating it if needed.
@@ -176,35 +191,48 @@ impl Store {
         })
     }
 
+    /// Puts the finished directory `from`, which lies in a [`Scratch`] of this store, at `to` in one step:
+    /// whenever somebody looks, the old one or the new one is there, and whole. The old one goes with the
+    /// scratch directory.
+    pub fn publish(&self, from: &Path, to: &Path) -> Result<()> {
+        system::replace_directory(from, to).map_err(|error| Error::from(error).at(self.root()))
+    }
+
     fn create_directories(&self) -> Result<()> {
-        use std::os::unix::fs::DirBuilderExt;
-        // Others on the machine have no business in here: layers may hold set-user-id files.
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(self.root())
-            .map_err(|error| {
-                let text = format!(
-                    "failed to create directory `{}`: {error}",
-                    self.root().display()
-                );
-                std::io::Error::new(error.kind(), text)
-            })?;
-        for name in [
-            "blobs/sha256",
-            "snapshots",
-            "steps",
-            "origins",
-            "locks",
-            "leases",
-            "tmp",
-            "partial",
-        ] {
-            fs_err::create_dir_all(self.path(name))?;
+        let is_new = create_private(self.root())?;
+        self.secure_root()?;
+        for name in DIRECTORIES {
+            create_private(&self.path(name))?;
         }
         let marker = self.path("oci-layout");
         if fs_err::symlink_metadata(&marker).is_err() {
             self.write_file(&marker, OCI_LAYOUT.as_bytes())?;
+            // Names that are forced to disk later are of no use in directories that are not.
+            system::sync_directory(&self.path("blobs"))?;
+            system::sync_directory(self.root())?;
+        }
+        if let (true, Some(parent)) = (is_new, self.root().parent()) {
+            system::sync_directory(parent)?;
+        }
+        Ok(())
+    }
+
+    /// Others on the machine have no business in here: layers may hold set-user-id files, and whoever can
+    /// write here decides what we run. The root may have been made by somebody else.
+    fn secure_root(&self) -> Result<()> {
+        use std::os::unix::fs::MetadataExt as _;
+        let metadata = fs_err::metadata(self.root())?;
+        let user = rustix::process::geteuid().as_raw();
+        if metadata.uid() != user {
+            return Err(Error::ForeignStore {
+                path: self.root().to_owned(),
+                owner: metadata.uid(),
+                user,
+            });
+        }
+        if metadata.mode() & 0o077 != 0 {
+            // File systems without permissions, such as FAT, refuse.
+            let _ = system::set_mode(self.root(), 0o700);
         }
         Ok(())
     }
@@ -220,4 +248,22 @@ impl Store {
         file.file.write_all(content)?;
         Ok(file.rename(path)?)
     }
+}
+
+/// Makes `path` and its parents for the owner alone, whatever the umask is; whether it was not there.
+fn create_private(path: &Path) -> std::io::Result<bool> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    if path.is_dir() {
+        return Ok(false);
+    }
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| {
+            let text = format!("failed to create directory `{}`: {error}", path.display());
+            std::io::Error::new(error.kind(), text)
+        })?;
+    system::set_mode(path, 0o700)?;
+    Ok(true)
 }

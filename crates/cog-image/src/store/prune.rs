@@ -155,8 +155,10 @@ impl Store {
         Ok(pruning.report)
     }
 
+    /// What names refer to, and what is said about that.
     fn named(&self) -> Result<Kept> {
         let mut kept = Kept::default();
+        self.forget_orphans()?;
         for entry in self.index()?.manifests {
             kept.blobs.insert(entry.digest.hex().into());
             // A damaged image must not keep the others from being pruned around it: its name stays, and
@@ -164,13 +166,8 @@ impl Store {
             if let Ok(bytes) = self.read_document(&entry)
                 && let Ok(manifest) = Manifest::parse(&bytes, "manifest")
             {
-                kept.blobs.insert(manifest.config.digest.hex().into());
-                kept.blobs.extend(
-                    manifest
-                        .layers
-                        .iter()
-                        .map(|layer| layer.digest.hex().into()),
-                );
+                kept.blobs
+                    .extend(manifest.blobs().map(|blob| blob.digest.hex().into()));
             }
             if let Ok(image) = self.load_image(String::new(), &entry) {
                 kept.layers(&image.layers);

@@ -1,11 +1,12 @@
 //! Layers put together for a container.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::Store;
 use super::leases::{Held, Lease};
 use crate::error::Result;
 use crate::layer::Layer;
+use crate::layer::overlay::{self, Mark};
 
 /// The unpacked layers of one root file system, kept from pruning for as long as the value lives.
 #[derive(Debug)]
@@ -21,15 +22,54 @@ impl Rootfs {
         &self.layers
     }
 
-    /// The file at `path` (relative, in the image) in the highest layer that has one. Links of
-    /// directories are not followed.
+    /// What is at `path` (relative, in the image), as a mount would show it: deletions count. No link is
+    /// followed; where one is on the way, there is nothing.
     pub fn find(&self, path: impl AsRef<Path>) -> Option<PathBuf> {
-        self.layers
-            .iter()
-            .rev()
-            .map(|layer| layer.join(path.as_ref()))
-            .find(|file| file.symlink_metadata().is_ok())
+        for layer in self.layers.iter().rev() {
+            match look(layer, path.as_ref()) {
+                Seen::Here(path) => return Some(path),
+                Seen::Hidden => return None,
+                Seen::Nothing => {}
+            }
+        }
+        None
     }
+}
+
+/// What one layer says about a path.
+enum Seen {
+    Here(PathBuf),
+    /// It is deleted, or something else is in its place.
+    Hidden,
+    Nothing,
+}
+
+fn look(layer: &Path, path: &Path) -> Seen {
+    let mut here = layer.to_owned();
+    let mut is_opaque = false;
+    let mut components = path.components().peekable();
+    while let Some(component) = components.next() {
+        let Component::Normal(name) = component else {
+            return Seen::Hidden;
+        };
+        here.push(name);
+        let Ok(metadata) = here.symlink_metadata() else {
+            return if is_opaque {
+                Seen::Hidden
+            } else {
+                Seen::Nothing
+            };
+        };
+        match overlay::mark(&here, &metadata) {
+            Ok(Mark::Whiteout) => return Seen::Hidden,
+            Ok(Mark::Opaque) => is_opaque = true,
+            _ => {}
+        }
+        if components.peek().is_some() && !metadata.is_dir() {
+            return Seen::Hidden;
+        }
+    }
+    Seen::Here(here)
 }
 
 impl Store {

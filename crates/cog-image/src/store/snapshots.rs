@@ -4,6 +4,9 @@
 //! forced to disk, as that would take longer than making them. Instead, `info.json` names the boot that
 //! made the snapshot; in a later one, numbers and sizes of files are compared once before it is used,
 //! because a crash leaves files short. [`crate::validate()`] compares the content itself.
+//!
+//! One that a crash damaged stays until a new one is complete, and both change places in one step: at no
+//! moment is there half a snapshot, or none where there was one.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -11,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::Store;
+use super::{LockGuard, Store};
 use crate::digest::DiffId;
 use crate::error::{Error, Result};
 use crate::layer::limits::Limits;
@@ -47,6 +50,8 @@ struct Totals {
 pub(crate) enum SnapshotState {
     /// Its files are here.
     Present(PathBuf),
+    /// Something is here, but a crash left it incomplete.
+    Stale,
     Missing,
 }
 
@@ -62,8 +67,7 @@ impl Store {
             return Ok(path);
         }
         // One process unpacks, others wait for it: unpacking twice costs more than waiting.
-        // Lock files stay for good, hence few of them.
-        let _lock = self.lock(&format!("snapshot-{}", &layer.diff_id.hex()[..2]))?;
+        let _lock = self.lock_snapshot(&layer.diff_id)?;
         if let SnapshotState::Present(path) = self.snapshot_state(&layer.diff_id)? {
             return Ok(path);
         }
@@ -96,13 +100,10 @@ impl Store {
 
     pub(crate) fn snapshot_state(&self, diff_id: &DiffId) -> Result<SnapshotState> {
         let path = self.snapshot_path(diff_id);
-        let bytes = match fs_err::read(path.join(INFO)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(SnapshotState::Missing);
-            }
-            result => result?,
+        let info: Option<Info> = match fs_err::read(path.join(INFO)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            result => parse(&result?, INFO).ok(),
         };
-        let info: Option<Info> = parse(&bytes, INFO).ok();
         let files = path.join(FILES);
         match info {
             Some(info) if info.boot.is_empty() || Some(&info.boot) == boot_id().as_ref() => {
@@ -116,11 +117,16 @@ impl Store {
                 self.write_file(&path.join(INFO), &to_json(&settled))?;
                 Ok(SnapshotState::Present(files))
             }
-            _ => {
-                self.discard_snapshot(diff_id)?;
-                Ok(SnapshotState::Missing)
-            }
+            // Without a word about it, what is there may be anything.
+            None if fs_err::symlink_metadata(&path).is_err() => Ok(SnapshotState::Missing),
+            _ => Ok(SnapshotState::Stale),
         }
+    }
+
+    /// For whoever is about to make a snapshot: nobody else makes it then. Lock files stay for good, hence
+    /// few of them.
+    fn lock_snapshot(&self, diff_id: &DiffId) -> Result<LockGuard> {
+        self.lock(&format!("snapshot-{}", &diff_id.hex()[..2]))
     }
 
     /// Moves `dir` into place as the snapshot of the layer that `nodes` were written to.
@@ -130,7 +136,12 @@ impl Store {
         dir: &Path,
         nodes: &[Node],
     ) -> Result<()> {
-        if let SnapshotState::Present(_) = self.snapshot_state(diff_id)? {
+        if self.has_snapshot(diff_id) {
+            return Ok(());
+        }
+        // Another process may have been quicker, and may use it already: then it must stay.
+        let _lock = self.lock_snapshot(diff_id)?;
+        if self.has_snapshot(diff_id) {
             return Ok(());
         }
         // Hard links have the size of what they link to, which `totals` counts for each name.
@@ -159,6 +170,8 @@ impl Store {
             },
             _ => error.into(),
         })?;
+        // What the caller made it with is no concern of the layer's: its root is like any other directory.
+        system::set_mode(&ready.join(FILES), 0o755)?;
         self.place_snapshot(&ready, totals, diff_id).map(drop)
     }
 
@@ -211,15 +224,7 @@ impl Store {
             }),
         )?;
         let place = self.snapshot_path(diff_id);
-        match fs_err::rename(ready, &place) {
-            // Another process had it first; theirs is as good.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
-                ) => {}
-            result => result?,
-        }
+        self.publish(ready, &place)?;
         Ok(place.join(FILES))
     }
 

@@ -4,6 +4,7 @@
 //! these kinds, so that pruning sees all of it. A folder that is not listed is somebody else's, and left
 //! alone.
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -12,6 +13,9 @@ use super::Store;
 use super::leases::{Held, Lease};
 use crate::error::Result;
 use crate::layer::system;
+
+/// Beside the tools in `uv`.
+const UV_CACHE: &str = "cache";
 
 /// A kind of things that a store holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +32,9 @@ pub enum Kind {
     Packages,
     /// Indexes and packages of the Debian archive.
     Debian,
+    /// What uv keeps of the packages that it downloaded and built; one thing, since uv alone knows its
+    /// parts.
+    Wheels,
     /// Tools that were installed for want of one on the host.
     Tools,
 }
@@ -53,22 +60,24 @@ pub(super) struct Item {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Blobs,
         Self::Snapshots,
         Self::Steps,
         Self::Environments,
         Self::Packages,
         Self::Debian,
+        Self::Wheels,
         Self::Tools,
     ];
 
     /// Kinds whose things stand for themselves: nothing in the store refers to them, and what was removed
     /// is made or fetched again. Only their last use says whether they are worth keeping.
-    pub(super) const CACHES: [Self; 4] = [
+    pub(super) const CACHES: [Self; 5] = [
         Self::Environments,
         Self::Packages,
         Self::Debian,
+        Self::Wheels,
         Self::Tools,
     ];
 
@@ -81,7 +90,16 @@ impl Kind {
             Self::Environments => &["environments"],
             Self::Packages => &["packages"],
             Self::Debian => &["debian"],
-            Self::Tools => &["uv"],
+            Self::Wheels | Self::Tools => &["uv"],
+        }
+    }
+
+    /// Whether the entry `name` of its folders is of this kind.
+    fn has(self, name: &OsStr) -> bool {
+        match self {
+            Self::Wheels => name == UV_CACHE,
+            Self::Tools => name != UV_CACHE,
+            _ => true,
         }
     }
 
@@ -99,6 +117,7 @@ impl Kind {
             Self::Environments => ("host environment", "host environments"),
             Self::Packages => ("downloaded package file", "downloaded package files"),
             Self::Debian => ("Debian archive file", "Debian archive files"),
+            Self::Wheels => ("cache of Python packages", "caches of Python packages"),
             Self::Tools => ("tool", "tools"),
         };
         if count == 1 { one } else { many }
@@ -168,6 +187,9 @@ fn collect(kind: Kind, folder: &Path, items: &mut Vec<Item>) -> Result<()> {
     };
     for entry in entries {
         let entry = entry?;
+        if !kind.has(&entry.file_name()) {
+            continue;
+        }
         if kind.is_files() && entry.file_type()?.is_dir() {
             collect(kind, &entry.path(), items)?;
             continue;
@@ -188,7 +210,7 @@ fn last_used(kind: Kind, path: &Path) -> SystemTime {
         metadata.modified().ok().max(accessed)
     });
     let inside = match kind {
-        Kind::Tools if path.is_dir() => fs_err::read_dir(path).ok(),
+        Kind::Tools | Kind::Wheels if path.is_dir() => fs_err::read_dir(path).ok(),
         _ => None,
     };
     inside

@@ -120,3 +120,79 @@ fn hold_a_root_file_system() {
         std::thread::park();
     }
 }
+
+#[test]
+#[ignore = "a job for other tests"]
+fn name_an_image() {
+    crate::support::image(&store(), &name());
+}
+
+/// Makes layers in every way under the umask that the name gives, and prints their digests and how their
+/// files came out.
+#[test]
+#[ignore = "a job for other tests"]
+fn print_layers() {
+    let umask = u32::from_str_radix(&name(), 8).unwrap();
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask));
+    let store = store();
+    let scratch = store.scratch().unwrap();
+    let plain = scratch.path().join("plain");
+    fs_err::create_dir_all(plain.join("dir/inner")).unwrap();
+    fs_err::write(plain.join("dir/inner/file"), "content").unwrap();
+    let entries = vec![file("a/b/file", "content")];
+    let layers = [
+        store.add_layer_from_dir(&plain, &options()).unwrap(),
+        store.add_layer_from_entries(entries, &options()).unwrap(),
+        foreign(&store),
+    ];
+    for layer in &layers {
+        println!("made {} {}", layer.diff_id, layer.blob.digest);
+        for _ in 0..2 {
+            let mut lines = Vec::new();
+            modes(&store.snapshot(layer).unwrap(), Path::new(""), &mut lines);
+            for line in lines {
+                println!("made {line}");
+            }
+            // The second time, it is made from the blob.
+            store.discard_snapshot(&layer.diff_id).unwrap();
+        }
+    }
+}
+
+/// A layer that lists no parents, and has what needs system calls of its own.
+fn foreign(store: &Store) -> cog_image::Layer {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (kind, path, mode) in [
+        (tar::EntryType::Regular, "un/listed/file", 0o666),
+        (tar::EntryType::Fifo, "un/fifo", 0o666),
+        (tar::EntryType::Directory, "open", 0o1777),
+        (tar::EntryType::Regular, "open/.wh.gone", 0o644),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_size(0);
+        tar.append_data(&mut header, path, &b""[..]).unwrap();
+    }
+    crate::support::import_layer(store, &tar.into_inner().unwrap())
+}
+
+fn modes(root: &Path, path: &Path, lines: &mut Vec<String>) {
+    use std::os::unix::fs::MetadataExt;
+    let full = root.join(path);
+    let metadata = fs_err::symlink_metadata(&full).unwrap();
+    // A deletion has no permissions that anybody sees.
+    if !path.ends_with("gone") {
+        lines.push(format!("{} {:o}", path.display(), metadata.mode()));
+    }
+    if metadata.is_dir() {
+        let mut names: Vec<_> = fs_err::read_dir(&full)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        names.sort();
+        for name in names {
+            modes(root, &path.join(name), lines);
+        }
+    }
+}

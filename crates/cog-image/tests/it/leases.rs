@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use cog_image::{Kind, Layer, PruneOptions};
 
 use crate::children::start;
-use crate::support::{TestStore, file, image, options, test_store, tree};
+use crate::support::{TestStore, file, image, import_layer, options, test_store, tree};
 
 fn layer(store: &TestStore, name: &str) -> Layer {
     let (_scratch, root) = tree(store, &[(name, name)]);
@@ -38,6 +38,44 @@ fn files_come_from_the_highest_layer() {
     let rootfs = store.rootfs(&[a.clone(), b, a]).unwrap();
     let found = rootfs.find("file").unwrap();
     assert_eq!(fs_err::read_to_string(found).unwrap(), "a");
+}
+
+#[test]
+fn deletions_and_links_hide_what_is_below() {
+    let store = test_store();
+    let (_scratch, root) = tree(&store, &[("a/gone", "1"), ("a/kept", "2"), ("b/file", "3")]);
+    let below = store.add_layer_from_dir(&root, &options()).unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    fs_err::write(outside.path().join("file"), "of the host").unwrap();
+    let link = outside.path().to_str().unwrap();
+    let above = import_layer(
+        &store,
+        &archive_with_link(&["a/.wh.gone", "c/.wh..wh..opq"], "b", link),
+    );
+    let rootfs = store.rootfs(&[below.clone(), above]).unwrap();
+    assert!(rootfs.find("a/gone").is_none());
+    assert!(rootfs.find("b/file").is_none(), "a link is in the way");
+    assert!(rootfs.find("b").unwrap().is_symlink());
+    assert!(rootfs.find("a/kept").is_some());
+    assert!(rootfs.find("../etc").is_none() && rootfs.find("/etc").is_none());
+
+    let opaque = import_layer(&store, &archive_with_link(&["a/.wh..wh..opq"], "l", "x"));
+    let rootfs = store.rootfs(&[below, opaque]).unwrap();
+    assert!(rootfs.find("a/kept").is_none());
+    assert!(rootfs.find("a").is_some() && rootfs.find("b/file").is_some());
+}
+
+fn archive_with_link(files: &[&str], link: &str, target: &str) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(0o644);
+    header.set_size(0);
+    for file in files {
+        tar.append_data(&mut header, file, &b""[..]).unwrap();
+    }
+    header.set_entry_type(tar::EntryType::Symlink);
+    tar.append_link(&mut header, link, target).unwrap();
+    tar.into_inner().unwrap()
 }
 
 #[test]
@@ -112,6 +150,8 @@ fn everything_below_the_root_is_seen() {
     write("debian/files/new", 2);
     write("uv/0.1/bin/uv", 20);
     write("uv/0.2/bin/uv", 2);
+    write("uv/cache/wheels/a/b", 20);
+    write("uv/cache/wheels/new", 2);
     write("somebody/elses", 20);
     fs_err::File::open(store.root().join("uv/0.1"))
         .unwrap()
@@ -133,6 +173,9 @@ fn everything_below_the_root_is_seen() {
             assert_eq!(days, 2, "{kind:?}");
         }
     }
+    let wheels = usage.iter().find(|usage| usage.kind == Kind::Wheels);
+    let wheels = wheels.unwrap();
+    assert_eq!((wheels.count, wheels.bytes), (1, 10));
     // Looking at it is no use of it.
     let report = store.prune(&PruneOptions::default()).unwrap();
     for kind in [
@@ -149,6 +192,8 @@ fn everything_below_the_root_is_seen() {
         "packages/amd64/new.deb",
         "debian/files/new",
         "uv/0.2/bin/uv",
+        // As a whole it was used two days ago.
+        "uv/cache/wheels/a/b",
     ] {
         assert!(store.root().join(left).exists(), "{left}");
     }
@@ -158,6 +203,7 @@ fn everything_below_the_root_is_seen() {
     let report = store.prune(&PruneOptions::everything()).unwrap();
     assert_eq!(report.count(Kind::Environments), 0);
     assert_eq!(report.count(Kind::Tools), 1);
+    assert_eq!(report.count(Kind::Wheels), 1);
     drop(lease);
     store.prune(&PruneOptions::everything()).unwrap();
     assert!(!environment.exists());

@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod artifacts;
 mod children;
 mod crash;
 mod disk_full;
+mod durability;
 mod fetching;
 mod golden;
 mod hostile;

@@ -179,9 +179,17 @@ pub(crate) fn blob_of(compression: Compression, tar: &[u8]) -> Vec<u8> {
 
 /// Puts an image whose only layer is `tar` into the store, the way one from elsewhere gets there.
 pub(crate) fn foreign_layer(store: &TestStore, tar: &[u8], compression: Compression) -> Layer {
-    let blob = blob_of(compression, tar);
-    let layout = tempfile::tempdir_in(store.dir.path()).unwrap();
-    write_layout(layout.path(), &[(&blob, tar)]);
+    import_blob(store, tar, &blob_of(compression, tar))
+}
+
+/// The same for any store.
+pub(crate) fn import_layer(store: &Store, tar: &[u8]) -> Layer {
+    import_blob(store, tar, &blob_of(Compression::Zstd, tar))
+}
+
+fn import_blob(store: &Store, tar: &[u8], blob: &[u8]) -> Layer {
+    let layout = tempfile::tempdir().unwrap();
+    write_layout(layout.path(), &[(blob, tar)]);
     let image = cog_image::import(
         store,
         cog_image::ImportSource::OciDir,

@@ -34,6 +34,66 @@ pub(crate) enum TorchIndexArg {
     Default,
 }
 
+/// Which images are built on.
+#[derive(Debug, Args, Clone)]
+pub(crate) struct BaseFlags {
+    /// Whether a GPU project is built on an image with CUDA; `false`: on Python's own
+    #[arg(long, value_name = "auto|true|false")]
+    pub(crate) use_cuda_base_image: Option<String>,
+
+    /// Whether a prebuilt image is built on; if it isn't said: where there is one that fits
+    #[arg(
+        long,
+        value_name = "true|false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(crate) use_cog_base_image: Option<bool>,
+
+    /// Build this Dockerfile instead of one that is made from cog.yaml
+    #[arg(long, hide = true, value_name = "FILE")]
+    pub(crate) dockerfile: Option<PathBuf>,
+}
+
+impl BaseFlags {
+    /// Refuses flags that contradict each other, where they are given.
+    pub(crate) fn check(&self) -> Result<(), ExclusiveFlags> {
+        let given = [
+            (self.use_cog_base_image.is_some(), "--use-cog-base-image"),
+            (self.use_cuda_base_image.is_some(), "--use-cuda-base-image"),
+            (self.dockerfile.is_some(), "--dockerfile"),
+        ];
+        let given = given.into_iter().filter(|(given, _)| *given);
+        let names: Vec<&str> = given.map(|(_, name)| name).collect();
+        if names.len() > 1 {
+            return Err(ExclusiveFlags(names.join(" and ")));
+        }
+        Ok(())
+    }
+}
+
+/// More than one flag that decides the base.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("The flags {0} are mutually exclusive: you can only set one of them.")]
+pub(crate) struct ExclusiveFlags(String);
+
+/// What the recipe of an image does besides.
+#[derive(Debug, Args, Clone)]
+pub(crate) struct RecipeFlags {
+    /// Compile Python files to bytecode
+    #[arg(long, hide = true)]
+    pub(crate) precompile: bool,
+
+    /// Remove debugging symbols from shared libraries
+    #[arg(long, hide = true)]
+    pub(crate) strip: bool,
+
+    /// Seconds since 1970 that files and the image are dated with
+    #[arg(long, hide = true, default_value_t = -1, allow_negative_numbers = true)]
+    pub(crate) timestamp: i64,
+}
+
 /// Flags shared by build, run, serve and exec.
 #[derive(Debug, Args, Clone)]
 pub(crate) struct BuildFlags {
@@ -52,6 +112,10 @@ pub(crate) struct BuildFlags {
     #[arg(long, value_enum, env = "COG_TORCH_INDEX", default_value = "by-cuda")]
     pub(crate) torch_index: TorchIndexArg,
 
+    /// Add no system packages besides those that cog.yaml names
+    #[arg(long)]
+    pub(crate) no_implied_packages: bool,
+
     /// How progress is shown
     #[arg(
         long,
@@ -62,13 +126,8 @@ pub(crate) struct BuildFlags {
     )]
     pub(crate) progress: ProgressArg,
 
-    /// Accepted for compatibility
-    #[arg(long, hide = true, value_name = "auto|true|false")]
-    pub(crate) use_cuda_base_image: Option<String>,
-
-    /// Accepted for compatibility: the prebuilt base images are never used
-    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    pub(crate) use_cog_base_image: Option<bool>,
+    #[command(flatten)]
+    pub(crate) bases: BaseFlags,
 }
 
 #[derive(Debug, Args)]
@@ -96,7 +155,44 @@ pub(crate) struct BuildArgs {
     #[arg(short, long, value_name = "KIND=PATH")]
     pub(crate) output: Vec<OutputArg>,
 
-    /// Seconds since 1970 that files and the image are dated with
-    #[arg(long, hide = true, default_value_t = -1, allow_negative_numbers = true)]
-    pub(crate) timestamp: i64,
+    #[command(flatten)]
+    pub(crate) recipe: RecipeFlags,
+
+    /// Make an image without the model's OpenAPI document
+    #[arg(long, hide = true)]
+    pub(crate) skip_schema_validation: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_flag_decides_the_base() {
+        let flags = |cog: bool, cuda: bool, dockerfile: bool| BaseFlags {
+            use_cog_base_image: cog.then_some(false),
+            use_cuda_base_image: cuda.then(|| "auto".to_owned()),
+            dockerfile: dockerfile.then(|| "Dockerfile".into()),
+        };
+        let said = |flags: BaseFlags| flags.check().map_err(|error| error.to_string());
+        assert_eq!(said(flags(false, false, false)), Ok(()));
+        assert_eq!(said(flags(true, false, false)), Ok(()));
+        let exclusive = |names: &str| {
+            Err(format!(
+                "The flags {names} are mutually exclusive: you can only set one of them."
+            ))
+        };
+        assert_eq!(
+            said(flags(true, true, false)),
+            exclusive("--use-cog-base-image and --use-cuda-base-image")
+        );
+        assert_eq!(
+            said(flags(true, true, true)),
+            exclusive("--use-cog-base-image and --use-cuda-base-image and --dockerfile")
+        );
+        assert_eq!(
+            said(flags(false, true, true)),
+            exclusive("--use-cuda-base-image and --dockerfile")
+        );
+    }
 }

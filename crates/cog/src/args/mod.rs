@@ -4,6 +4,7 @@
 
 mod base_image;
 mod build;
+mod debug;
 mod run;
 
 use std::path::PathBuf;
@@ -11,7 +12,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use base_image::{BaseImageCommand, MatrixArgs};
-pub(crate) use build::{BuildArgs, BuildFlags, EngineArg, ProgressArg, TorchIndexArg};
+pub(crate) use build::{
+    BaseFlags, BuildArgs, BuildFlags, EngineArg, ProgressArg, RecipeFlags, TorchIndexArg,
+};
+pub(crate) use debug::DebugArgs;
 pub(crate) use run::{ExecArgs, GpuFlags, RunArgs, ServeArgs};
 
 /// Package machine-learning models as production-ready images, and run them.
@@ -64,6 +68,9 @@ pub(crate) enum Command {
     Init,
     /// Build an image from the project
     Build(BuildArgs),
+    /// Print the Dockerfile that the project has
+    #[command(hide = true)]
+    Debug(DebugArgs),
     /// Run one prediction, on the project or on an image
     Run(RunArgs),
     /// Run one prediction (deprecated: use `cog run`)

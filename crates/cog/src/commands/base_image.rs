@@ -7,18 +7,14 @@ use crate::args::{BaseImageCommand, MatrixArgs};
 use crate::outputs::pretty;
 use crate::printer::Printer;
 
-/// The registry, where no flag names it.
-const COG_REGISTRY_HOST: &str = "COG_REGISTRY_HOST";
-
 pub(crate) fn base_image(
     command: &BaseImageCommand,
     registry: Option<&str>,
     printer: &Printer,
 ) -> anyhow::Result<()> {
     let BaseImageCommand::GenerateMatrix(args) = command;
-    let variable = std::env::var(COG_REGISTRY_HOST).ok();
-    let variable = variable.filter(|host| !host.is_empty());
-    let host = registry.or(variable.as_deref()).unwrap_or(DEFAULT_REGISTRY);
+    let host = registry.filter(|host| !host.is_empty());
+    let host = host.unwrap_or(DEFAULT_REGISTRY);
     let text = format!("{}\n", pretty(&matrix(args, host))?);
     Ok(printer.result(&text)?)
 }

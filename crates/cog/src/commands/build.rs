@@ -10,6 +10,7 @@ use crate::reporter::Steps;
 use crate::session::{Project, Session};
 
 pub(crate) fn build(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<()> {
+    args.flags.bases.check()?;
     let project = session.project(&args.flags.project)?;
     let name = image_name(&project, args.tag.as_deref());
     let engine = session.engine(&args.flags)?;
@@ -24,8 +25,14 @@ pub(crate) fn build(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<(
     if args.no_cache {
         request.cache = Cache::Ignore;
     }
-    if args.timestamp >= 0 {
-        request.timestamp = Some(args.timestamp);
+    if args.recipe.timestamp >= 0 {
+        request.timestamp = Some(args.recipe.timestamp);
+    }
+    // Bytecode (`--precompile`) is made in any case.
+    if args.recipe.strip {
+        session
+            .printer
+            .warning("`--strip` is ignored: shared libraries stay as their packages have them");
     }
     request.secrets = Secret::parse_all(args.secret.iter().map(String::as_str))?;
     if let Some(file) = &args.openapi_schema {
@@ -37,6 +44,9 @@ pub(crate) fn build(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<(
             .with_context(|| format!("Failed to read schema file: {}", file.display()))?;
         request.schema = SchemaSource::Text(text);
     }
+    if args.skip_schema_validation {
+        request.schema = SchemaSource::Omit;
+    }
     let built = cog_build::build(&request, &name).context("image build failed")?;
     session
         .printer
@@ -46,7 +56,8 @@ pub(crate) fn build(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<(
         .try_for_each(|output| copy(session, &built.image, output))
 }
 
-fn image_name(project: &Project, tag: Option<&str>) -> String {
+/// What the image is called: by the flag, else by cog.yaml, else by the folder.
+pub(super) fn image_name(project: &Project, tag: Option<&str>) -> String {
     let config = &project.config;
     tag.or(config.image.as_deref())
         .or(config.model.as_deref())

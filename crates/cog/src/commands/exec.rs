@@ -1,6 +1,5 @@
 //! `cog exec`: a command in the project's environment.
 
-use anyhow::bail;
 use cog_build::SchemaSource;
 
 use crate::args::ExecArgs;
@@ -8,8 +7,12 @@ use crate::gpus::{self, Wanted};
 use crate::reporter::Steps;
 use crate::runtime::{Surroundings, environment};
 use crate::session::Session;
+use crate::terminal;
+
+use super::Exited;
 
 pub(crate) fn exec(session: &Session<'_>, args: &ExecArgs) -> anyhow::Result<()> {
+    args.flags.bases.check()?;
     let project = session.project(&args.flags.project)?;
     let mut env = environment(&args.env)?;
     env.push(("LOG_FORMAT".into(), "console".into()));
@@ -32,11 +35,13 @@ pub(crate) fn exec(session: &Session<'_>, args: &ExecArgs) -> anyhow::Result<()>
         args.command.join(" "),
         engine.name(),
     ));
-    let exit = surroundings
-        .start_command(engine.as_ref(), args.command.clone(), &env)?
-        .wait()?;
+    let mut running = surroundings.start_command(engine.as_ref(), args.command.clone(), &env)?;
+    if let Some(terminal) = running.take_terminal() {
+        terminal::connect(terminal)?;
+    }
+    let exit = running.wait()?;
     if !exit.success() {
-        bail!("container exited with status {}", exit.shell_code());
+        return Err(Exited(exit.shell_code()).into());
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod base_image;
 mod build;
+mod debug;
 mod exec;
 mod images;
 mod init;
@@ -11,6 +12,7 @@ mod serve;
 
 pub(crate) use base_image::base_image;
 pub(crate) use build::build;
+pub(crate) use debug::debug;
 pub(crate) use exec::exec;
 pub(crate) use images::{images, prune};
 pub(crate) use init::init;
@@ -18,9 +20,23 @@ pub(crate) use predict::run;
 pub(crate) use schema::schema;
 pub(crate) use serve::serve;
 
+use std::process::ExitCode;
+
 use cog_errors::Hint as _;
 
 use crate::runtime::SetupFailed;
+
+/// A command in a container that failed; we end with its status.
+#[derive(Debug, thiserror::Error)]
+#[error("container exited with status {0}")]
+struct Exited(i32);
+
+/// What this program ends with.
+pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
+    let status = error.downcast_ref::<Exited>().map(|exited| exited.0);
+    let code = status.and_then(|status| u8::try_from(status).ok());
+    code.map_or(ExitCode::FAILURE, ExitCode::from)
+}
 
 /// An error with its causes, and what can be done about it.
 pub(crate) fn render(error: &anyhow::Error, colour: cog_errors::Colour) -> String {
@@ -33,6 +49,13 @@ fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     let config = || error.downcast_ref::<cog_config::ConfigError>()?.hint();
     let build = || error.downcast_ref::<cog_build::BuildError>()?.hint();
     let image = || error.downcast_ref::<cog_image::Error>()?.hint();
+    let complete = || error.downcast_ref::<cog_config::CompleteError>()?.hint();
     let setup = || error.downcast_ref::<SetupFailed>()?.hint();
-    config().or_else(build).or_else(image).or_else(setup)
+    let sdk = || error.downcast_ref::<cog_build::SdkSourceError>()?.hint();
+    config()
+        .or_else(build)
+        .or_else(image)
+        .or_else(complete)
+        .or_else(sdk)
+        .or_else(setup)
 }

@@ -1,6 +1,7 @@
 //! `cog run`: one prediction, on the project or on an image.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -48,7 +49,7 @@ fn run_project(
 ) -> anyhow::Result<()> {
     let project = session.project(&args.flags.project)?;
     let document = document(session, &project)?;
-    let prediction = Prediction::new(session, args, &document)?;
+    let prediction = Prediction::new(session, args, &document, project.directory())?;
     let engine = session.engine(&args.flags)?;
     let gpus = gpus::find(
         session,
@@ -84,7 +85,7 @@ fn run_image(
         .labels
         .get(SCHEMA_LABEL)
         .with_context(|| format!("image {name}: image is not a Cog model"))?;
-    let prediction = Prediction::new(session, args, document)?;
+    let prediction = Prediction::new(session, args, document, session.directory())?;
     let engine = session.engine(&args.flags)?;
     if engine.isolation() == cog_engine::Isolation::None {
         bail!("the host engine cannot run images; use `--engine embedded`");
@@ -117,20 +118,28 @@ fn local_or_pulled(session: &Session<'_>, name: &str) -> anyhow::Result<StoredIm
 /// A checked input and what is to be done with the output.
 struct Prediction {
     inputs: Map<String, Value>,
+    /// Serves those that are not in the request.
+    _files: inputs::Disk,
     context: Map<String, Value>,
     output_schema: Value,
     destination: Destination,
 }
 
 impl Prediction {
-    fn new(session: &Session<'_>, args: &RunArgs, document: &str) -> anyhow::Result<Self> {
+    fn new(
+        session: &Session<'_>,
+        args: &RunArgs,
+        document: &str,
+        writable: &Path,
+    ) -> anyhow::Result<Self> {
         let document: Value =
             serde_json::from_str(document).context("Failed to load model schema JSON")?;
         let given = Given {
             flags: &args.inputs,
             json: args.json.as_deref(),
         };
-        let inputs = inputs::resolve(&given, &document, INPUT, &inputs::Disk)?;
+        let files = inputs::Disk::default();
+        let inputs = inputs::resolve(&given, &document, INPUT, &files)?;
         let mut context = Map::new();
         if args.use_replicate_token {
             let token = std::env::var(TOKEN).with_context(|| {
@@ -142,10 +151,12 @@ impl Prediction {
             args.output.as_deref(),
             args.json.is_some(),
             session.directory(),
+            writable,
         )?;
         let output_schema = document["components"]["schemas"]["Output"].clone();
         Ok(Self {
             inputs,
+            _files: files,
             context,
             output_schema,
             destination,

@@ -4,13 +4,13 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use cog_engine::Signal;
+use cog_engine::{Remote, Signal};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::ServeArgs;
 use crate::gpus::{self, Wanted};
 use crate::reporter::Steps;
-use crate::runtime::{Surroundings, block_on, setup_advice};
+use crate::runtime::{SETUP_FAILED, Server, Surroundings, block_on, read_word, setup_advice};
 use crate::session::Session;
 
 const STOP_GRACE: Duration = Duration::from_secs(30);
@@ -47,58 +47,113 @@ pub(crate) fn serve(session: &Session<'_>, args: &ServeArgs) -> anyhow::Result<(
         engine.name()
     ));
     check_free(address)?;
-    session
-        .printer
-        .info(&format!("Serving at {}", shown_url(address)));
     let server = surroundings.start_server(engine.as_ref(), address, &arguments, &[])?;
-    let ready = server.ready;
-    let mut running = server.running;
+    attend(session, server)
+}
+
+/// Serves until the server ends or is stopped.
+fn attend(session: &Session<'_>, server: Server) -> anyhow::Result<()> {
+    let Server {
+        mut running,
+        address,
+        ready,
+    } = server;
     let remote = running.remote();
-    let (ended, mut has_ended) = tokio::sync::oneshot::channel();
+    let (events, mut happened) = tokio::sync::mpsc::unbounded_channel();
+    let ended = events.clone();
     let waiter = std::thread::spawn(move || {
         let exit = running.wait();
-        // Nobody listens any more after a signal.
-        let _ = ended.send(());
+        let _ = ended.send(Event::Ended);
         exit
     });
-    let signaled = block_on(async {
+    std::thread::spawn(move || {
+        let word = read_word(ready).unwrap_or_default();
+        events.send(Event::Said(word.trim().to_owned()))
+    });
+    let stopped = block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let mut advice = std::pin::pin!(setup_advice(ready, address));
-        let mut is_set_up = false;
+        let mut stop = Stop::NotAsked;
         loop {
             tokio::select! {
-                _ = interrupt.recv() => break,
-                _ = terminate.recv() => break,
-                _ = &mut has_ended => return Ok(false),
-                advice = &mut advice, if !is_set_up => {
-                    is_set_up = true;
-                    if let Some(advice) = advice {
-                        session.printer.warning(&advice);
-                    }
+                _ = interrupt.recv() => stop = stop.asked(session, &remote)?,
+                _ = terminate.recv() => stop = stop.asked(session, &remote)?,
+                () = stop.time_is_up() => {
+                    remote.end();
+                    stop = Stop::Now;
                 }
+                event = happened.recv() => match event {
+                    Some(Event::Said(word)) => announce(session, &word, address).await,
+                    Some(Event::Ended) | None => return Ok(stop),
+                },
             }
         }
-        // The server ignores SIGTERM here, as its arguments say; SIGINT ends it in good order.
-        remote.signal(Signal::INT)?;
-        if tokio::time::timeout(STOP_GRACE, &mut has_ended)
-            .await
-            .is_err()
-        {
-            remote.signal(Signal::KILL)?;
-        }
-        Ok(true)
     })?;
     let exit = waiter
         .join()
         .map_err(|_| anyhow::anyhow!("the thread that waits for the server ended"))??;
-    if !signaled && !exit.success() {
+    if matches!(stopped, Stop::NotAsked) && !exit.success() {
         bail!(
             "Container exited unexpectedly (status {})",
             exit.shell_code()
         );
     }
     Ok(())
+}
+
+enum Event {
+    /// Setup has ended.
+    Said(String),
+    Ended,
+}
+
+async fn announce(session: &Session<'_>, word: &str, address: SocketAddr) {
+    let url = shown_url(address);
+    match word {
+        "READY" => session.printer.info(&format!("Serving at {url}")),
+        SETUP_FAILED => {
+            session.printer.warning(&format!(
+                "Model setup failed; {url}/health-check tells why, Ctrl-C stops the server"
+            ));
+            if let Some(advice) = setup_advice(address).await {
+                session.printer.warning(&advice);
+            }
+        }
+        // It has ended, which is told elsewhere.
+        _ => {}
+    }
+}
+
+/// How far stopping has come.
+#[derive(Clone, Copy)]
+enum Stop {
+    NotAsked,
+    Until(tokio::time::Instant),
+    Now,
+}
+
+impl Stop {
+    /// The first signal asks the server to stop when its predictions are done, the second ends it.
+    fn asked(self, session: &Session<'_>, remote: &Remote) -> anyhow::Result<Self> {
+        if let Self::NotAsked = self {
+            // The server ignores SIGTERM here, as its arguments say; SIGINT ends it in good order.
+            remote.signal(Signal::INT)?;
+            session.printer.info(&format!(
+                "Stopping: waiting up to {} s for predictions to end; stop again to end them",
+                STOP_GRACE.as_secs()
+            ));
+            return Ok(Self::Until(tokio::time::Instant::now() + STOP_GRACE));
+        }
+        remote.end();
+        Ok(Self::Now)
+    }
+
+    async fn time_is_up(self) {
+        match self {
+            Self::Until(time) => tokio::time::sleep_until(time).await,
+            Self::NotAsked | Self::Now => std::future::pending().await,
+        }
+    }
 }
 
 fn address(host: &str, port: u16) -> anyhow::Result<SocketAddr> {

@@ -5,11 +5,15 @@
 mod check;
 mod parse;
 mod schema;
+mod served;
 
+use std::cell::OnceCell;
 use std::io;
 use std::path::PathBuf;
 
 use serde_json::{Map, Value};
+
+use served::Served;
 
 /// What was given on the command line.
 pub(crate) struct Given<'a> {
@@ -19,18 +23,41 @@ pub(crate) struct Given<'a> {
     pub(crate) json: Option<&'a str>,
 }
 
+/// Files up to this size are part of the request, as they always were; larger ones are fetched by the server. Of the
+/// many inputs that a model may have, each can be as large and the request is still one that servers take.
+const MAX_INLINE: u64 = 4 << 20;
+
 /// Where `@file` and `-` come from.
 pub(crate) trait Files {
     fn read(&self, path: &str) -> io::Result<Vec<u8>>;
     fn stdin(&self) -> io::Result<Vec<u8>>;
+    /// A URL from which the model's server gets a file that is too large for a request; `None` for others.
+    fn url(&self, path: &str) -> io::Result<Option<String>>;
 }
 
 /// The real ones; a leading `~` is the user's home.
-pub(crate) struct Disk;
+#[derive(Default)]
+pub(crate) struct Disk {
+    served: OnceCell<Served>,
+}
 
 impl Files for Disk {
     fn read(&self, path: &str) -> io::Result<Vec<u8>> {
         fs_err::read(expanded(path))
+    }
+
+    fn url(&self, path: &str) -> io::Result<Option<String>> {
+        let path = expanded(path);
+        let file = fs_err::File::open(&path)?;
+        let found = file.metadata()?;
+        if !found.is_file() || found.len() <= MAX_INLINE {
+            return Ok(None);
+        }
+        if self.served.get().is_none() {
+            let _ = self.served.set(Served::start()?);
+        }
+        let served = self.served.get();
+        Ok(served.map(|served| served.add(&path, file.into_parts().0)))
     }
 
     fn stdin(&self) -> io::Result<Vec<u8>> {

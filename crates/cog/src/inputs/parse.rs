@@ -55,7 +55,7 @@ fn value(
     files: &dyn Files,
 ) -> std::io::Result<Value> {
     if let Some(path) = text.strip_prefix('@') {
-        let url = Value::from(data_url(path, &files.read(path)?));
+        let url = Value::from(url(path, schema, inputs, files)?);
         return Ok(match inputs.leading_type(schema) {
             Some("array") => Value::Array(vec![url]),
             _ => url,
@@ -83,7 +83,7 @@ fn item(
     files: &dyn Files,
 ) -> std::io::Result<Value> {
     match text.strip_prefix('@') {
-        Some(path) => Ok(data_url(path, &files.read(path)?).into()),
+        Some(path) => Ok(url(path, schema, inputs, files)?.into()),
         None => Ok(scalar(text, schema, inputs)),
     }
 }
@@ -144,16 +144,32 @@ pub(super) fn json(
         else {
             continue;
         };
-        let content = files
-            .read(&path)
+        let property = schema.property(name).unwrap_or(&Value::Null);
+        let url = url(&path, property, schema, files);
+        *value = url
             .map_err(|source| InputError::JsonValueFile {
                 name: name.clone(),
                 file: path.clone(),
                 source,
-            })?;
-        *value = data_url(&path, &content).into();
+            })?
+            .into();
     }
     Ok(inputs)
+}
+
+/// How the model's server gets a file: in the request, or for a large one of an input that takes files, from us.
+fn url(
+    path: &str,
+    schema: &Value,
+    inputs: &Inputs<'_>,
+    files: &dyn Files,
+) -> std::io::Result<String> {
+    if inputs.takes_files(schema)
+        && let Some(url) = files.url(path)?
+    {
+        return Ok(url);
+    }
+    Ok(data_url(path, &files.read(path)?))
 }
 
 fn data_url(path: &str, content: &[u8]) -> String {

@@ -49,6 +49,22 @@ impl<'a> Inputs<'a> {
             .filter_map(Value::as_str)
     }
 
+    /// Whether values, or the elements of a list, are files.
+    pub(super) fn takes_files(&self, schema: &'a Value) -> bool {
+        let schema = self.resolved(schema);
+        let members = ["anyOf", "allOf"]
+            .iter()
+            .filter_map(|name| schema[name].as_array())
+            .flatten();
+        schema["format"] == "uri"
+            || self
+                .items(schema)
+                .is_some_and(|items| self.resolved(items)["format"] == "uri")
+            || members
+                .clone()
+                .any(|member| self.resolved(member)["format"] == "uri")
+    }
+
     /// The schema itself, or what it refers to.
     pub(super) fn resolved(&self, schema: &'a Value) -> &'a Value {
         match schema["$ref"]

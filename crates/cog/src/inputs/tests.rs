@@ -9,7 +9,7 @@ struct Fake;
 impl Files for Fake {
     fn read(&self, path: &str) -> io::Result<Vec<u8>> {
         match path {
-            "a.txt" => Ok(b"hi".to_vec()),
+            "a.txt" | "large.bin" => Ok(b"hi".to_vec()),
             "in.json" => Ok(br#"{"s": "from file"}"#.to_vec()),
             _ => Err(io::Error::new(io::ErrorKind::NotFound, "no such file")),
         }
@@ -17,6 +17,11 @@ impl Files for Fake {
 
     fn stdin(&self) -> io::Result<Vec<u8>> {
         Ok(br#"{"s": "from stdin"}"#.to_vec())
+    }
+
+    fn url(&self, path: &str) -> io::Result<Option<String>> {
+        self.read(path)?;
+        Ok((path == "large.bin").then(|| "http://here/large.bin".to_owned()))
     }
 }
 
@@ -36,6 +41,8 @@ fn document() -> Value {
                 "u": { "anyOf": [{ "type": "string" }, { "type": "number" }] },
                 "p": { "type": "string", "format": "uri" },
                 "r": { "type": "string", "pattern": "^a" },
+                "lp": { "type": "array", "items": { "type": "string", "format": "uri" } },
+                "op": { "anyOf": [{ "type": "string", "format": "uri" }, { "type": "integer" }] },
             },
             "required": [],
         },
@@ -105,7 +112,7 @@ fn mistakes_are_told_in_known_words() {
         ),
         (
             vec!["nope=1"],
-            "unknown input \"nope\"; valid inputs are: b, f, l, li, n, o, p, r, s, size, u",
+            "unknown input \"nope\"; valid inputs are: b, f, l, li, lp, n, o, op, p, r, s, size, u",
         ),
         (vec!["x=1", "y=1"], "unknown inputs \"x\", \"y\"; "),
         (
@@ -190,4 +197,25 @@ fn required_inputs_must_be_there() {
     };
     let error = resolve(&given, &document, "Input", &Fake).unwrap_err();
     assert_eq!(error.to_string(), "missing required input \"s\"");
+}
+
+#[test]
+fn large_files_are_fetched_where_files_are_taken() {
+    let here = "http://here/large.bin";
+    let inline = "data:application/octet-stream;base64,aGk=";
+    let large = "@large.bin";
+    for (given, expected) in [
+        (vec!["p=@large.bin"], json!({ "p": here })),
+        (vec!["op=@large.bin"], json!({ "op": here })),
+        (vec!["lp=@large.bin"], json!({ "lp": [here] })),
+        (
+            vec!["lp=@large.bin", "lp=@a.txt"],
+            json!({ "lp": [here, "data:text/plain;base64,aGk="] }),
+        ),
+        (vec!["l=@large.bin"], json!({ "l": [inline] })),
+    ] {
+        assert_eq!(flags(&given), Ok(expected), "{given:?}");
+    }
+    let text = json!({ "p": large, "u": large }).to_string();
+    assert_eq!(json_text(&text), Ok(json!({ "p": here, "u": inline })));
 }

@@ -1,5 +1,7 @@
 //! What becomes of a prediction's output: text on stdout, files on disk.
 
+mod folder;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +11,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::inputs::expanded;
+
+use folder::Folder;
 
 const MODE: u32 = 0o755;
 
@@ -22,6 +26,8 @@ pub(crate) fn pretty(value: &impl Serialize) -> serde_json::Result<String> {
 pub(crate) enum OutputError {
     #[error("Output directory is not writable: {}", .0.display())]
     Directory(PathBuf),
+    #[error("Output path is not writable: {}: {source}", path.display())]
+    Path { path: PathBuf, source: io::Error },
     #[error("Default output name \"{0}\" conflicts with directory, provide --output")]
     DefaultIsDirectory(String),
     #[error("Failed to write output to {}: {source}", path.display())]
@@ -36,7 +42,18 @@ pub(crate) enum OutputError {
 #[derive(Debug)]
 pub(crate) struct Destination {
     path: PathBuf,
+    folder: Folder,
     named: bool,
+    form: Form,
+}
+
+/// What there is at a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// A file, or nothing yet.
+    File,
+    /// Something that is written to as it is, such as `/dev/null` or a named pipe.
+    Device,
 }
 
 /// What was written, and what is to be said.
@@ -47,37 +64,52 @@ pub(crate) struct Written {
     pub(crate) warnings: Vec<String>,
 }
 
-/// Finds the destination, before the model has done its work for nothing.
+/// Finds the destination and opens its folder, before the model has done its work for nothing. What is in `project` may
+/// have been put there by a model.
 pub(crate) fn destination(
     output: Option<&str>,
     json_mode: bool,
     cwd: &Path,
+    project: &Path,
 ) -> Result<Destination, OutputError> {
     let fallback = if json_mode { "output.json" } else { "output" };
-    let destination = match output {
-        None => {
-            let path = cwd.join(fallback);
-            if path.is_dir() {
-                return Err(OutputError::DefaultIsDirectory(fallback.to_owned()));
-            }
-            // Nothing may have to be written at all, so a folder that can't be written to is no mistake yet.
-            return Ok(Destination { path, named: false });
-        }
-        Some(output) => {
-            let path = cwd.join(expanded(output.strip_prefix('@').unwrap_or(output)));
-            let path = if path.is_dir() {
-                path.join(fallback)
-            } else {
-                path
-            };
-            Destination { path, named: true }
-        }
+    let path = match output {
+        None => cwd.join(fallback),
+        Some(output) => cwd.join(expanded(output.strip_prefix('@').unwrap_or(output))),
     };
-    let parent = destination.path.parent().unwrap_or(cwd);
-    if rustix::fs::access(parent, rustix::fs::Access::WRITE_OK).is_err() || !parent.is_dir() {
+    let path = match (output, path.is_dir()) {
+        (None, true) => return Err(OutputError::DefaultIsDirectory(fallback.to_owned())),
+        (Some(_), true) => path.join(fallback),
+        (_, false) => path,
+    };
+    let parent = path.parent().unwrap_or(cwd);
+    let named = output.is_some();
+    // Without a name nothing may have to be written at all, so a folder that can't be written to is no mistake yet.
+    let unwritable = named && rustix::fs::access(parent, rustix::fs::Access::WRITE_OK).is_err();
+    let form = form(&path, project);
+    if !parent.is_dir() || (unwritable && form == Form::File) {
         return Err(OutputError::Directory(parent.to_owned()));
     }
-    Ok(destination)
+    let folder = Folder::open(parent, project).map_err(|source| OutputError::Path {
+        path: path.clone(),
+        source,
+    })?;
+    Ok(Destination {
+        path,
+        folder,
+        named,
+        form,
+    })
+}
+
+/// Devices are for places outside the project: in there a model could have put one.
+fn form(path: &Path, project: &Path) -> Form {
+    let special = fs_err::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir());
+    if special && folder::inside(path, project).is_none() {
+        Form::Device
+    } else {
+        Form::File
+    }
 }
 
 /// Output for people: files where the schema says so, text or JSON otherwise.
@@ -95,7 +127,7 @@ pub(crate) fn write_plain(
     let mut written = Written::default();
     if let Some(files) = files(output, schema) {
         for (index, url) in files {
-            let path = write_file(url, &destination.path, index)?;
+            let path = destination.write_file(url, &destination.path, index)?;
             written
                 .messages
                 .push(format!("Written output to: {}", shown(&path)));
@@ -109,7 +141,7 @@ pub(crate) fn write_plain(
         other => pretty(other)?,
     };
     if destination.named {
-        store(&destination.path, text.as_bytes())?;
+        destination.store(&destination.path, text.as_bytes())?;
         written
             .messages
             .push(format!("Written output to: {}", shown(&destination.path)));
@@ -131,7 +163,11 @@ pub(crate) fn write_json(
         let stem = destination.path.with_extension("");
         let paths = urls
             .into_iter()
-            .map(|(index, url)| Ok(Value::from(shown(&write_file(url, &stem, index)?))))
+            .map(|(index, url)| {
+                Ok(Value::from(shown(
+                    &destination.write_file(url, &stem, index)?,
+                )))
+            })
             .collect::<Result<Vec<_>, OutputError>>()?;
         output = match (output, paths) {
             (Value::Array(_), paths) => Value::Array(paths),
@@ -163,7 +199,7 @@ pub(crate) fn write_json(
             "--output value does not have a .json suffix: {name}"
         ));
     }
-    store(&destination.path, text.as_bytes())?;
+    destination.store(&destination.path, text.as_bytes())?;
     written
         .messages
         .push(format!("Written output to: {}", shown(&destination.path)));
@@ -191,17 +227,43 @@ fn files<'a>(output: &'a Value, schema: Option<&Value>) -> Option<Vec<(Option<us
         .collect()
 }
 
-fn write_file(url: &str, destination: &Path, index: Option<usize>) -> Result<PathBuf, OutputError> {
-    let invalid = || OutputError::DataUrl(url.chars().take(40).collect());
-    let (header, data) = url
-        .strip_prefix("data:")
-        .and_then(|rest| rest.split_once(','))
-        .ok_or_else(invalid)?;
-    let mime = header.split(';').next().unwrap_or_default();
-    let content = STANDARD.decode(data).map_err(|_| invalid())?;
-    let path = file_name(destination, index, mime);
-    store(&path, &content)?;
-    Ok(path)
+impl Destination {
+    fn write_file(
+        &self,
+        url: &str,
+        destination: &Path,
+        index: Option<usize>,
+    ) -> Result<PathBuf, OutputError> {
+        let invalid = || OutputError::DataUrl(url.chars().take(40).collect());
+        let (header, data) = url
+            .strip_prefix("data:")
+            .and_then(|rest| rest.split_once(','))
+            .ok_or_else(invalid)?;
+        let mime = header.split(';').next().unwrap_or_default();
+        let content = STANDARD.decode(data).map_err(|_| invalid())?;
+        let path = match self.form {
+            Form::File => file_name(destination, index, mime),
+            Form::Device => destination.to_owned(),
+        };
+        self.store(&path, &content)?;
+        Ok(path)
+    }
+
+    /// Writes a file that is in the destination's folder.
+    fn store(&self, path: &Path, content: &[u8]) -> Result<(), OutputError> {
+        let name = path.file_name().unwrap_or_default();
+        let written = match self.form {
+            Form::File => self.folder.write(name, content, MODE),
+            Form::Device => fs_err::OpenOptions::new()
+                .write(true)
+                .open(path)
+                .and_then(|mut device| io::Write::write_all(&mut device, content)),
+        };
+        written.map_err(|source| OutputError::Write {
+            path: path.to_owned(),
+            source,
+        })
+    }
 }
 
 /// The destination's own extension stays whatever the content; one that is missing, or only a number, comes from the
@@ -257,22 +319,6 @@ fn extension_of(mime: &str) -> Option<&'static str> {
     })
 }
 
-fn store(path: &Path, content: &[u8]) -> Result<(), OutputError> {
-    let failed = |source| OutputError::Write {
-        path: path.to_owned(),
-        source,
-    };
-    let mut options = fs_err::OpenOptions::new();
-    std::os::unix::fs::OpenOptionsExt::mode(options.options_mut(), MODE);
-    let mut file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(path)
-        .map_err(failed)?;
-    io::Write::write_all(&mut file, content).map_err(failed)
-}
-
 /// Relative to the current directory where it is below it, as the user would write it.
 fn shown(path: &Path) -> String {
     let current = std::env::current_dir().unwrap_or_default();
@@ -291,7 +337,7 @@ mod tests {
     #[test]
     fn text_and_json_go_to_stdout() {
         let directory = tempfile::tempdir().unwrap();
-        let destination = destination(None, false, directory.path()).unwrap();
+        let destination = destination(None, false, directory.path(), directory.path()).unwrap();
         for (output, schema, text) in [
             (json!("a b"), json!({ "type": "string" }), "a b\n"),
             (
@@ -334,7 +380,7 @@ mod tests {
             ),
             (json!([text]), &many, Some("out.bmp"), vec!["out.0.bmp"]),
         ] {
-            let destination = destination(name, false, directory.path()).unwrap();
+            let destination = destination(name, false, directory.path(), directory.path()).unwrap();
             let written = write_plain(&output, Some(schema), &destination).unwrap();
             assert_eq!(written.messages.len(), files.len());
             for file in files {
@@ -350,7 +396,7 @@ mod tests {
     #[test]
     fn the_json_document_names_the_files() {
         let directory = tempfile::tempdir().unwrap();
-        let destination = destination(None, true, directory.path()).unwrap();
+        let destination = destination(None, true, directory.path(), directory.path()).unwrap();
         let response = json!({ "status": "succeeded", "output": "data:text/plain;base64,aGk=", "metrics": { "a": 1 } });
         let schema = json!({ "type": "string", "format": "uri" });
         let written = write_json(&response, Some(&schema), &destination).unwrap();
@@ -366,13 +412,58 @@ mod tests {
     fn a_folder_that_is_missing_is_found_before_the_model_runs() {
         let directory = tempfile::tempdir().unwrap();
         assert!(matches!(
-            destination(Some("no/such/out.txt"), false, directory.path()),
+            destination(
+                Some("no/such/out.txt"),
+                false,
+                directory.path(),
+                directory.path()
+            ),
             Err(OutputError::Directory(_))
         ));
         fs_err::create_dir(directory.path().join("output")).unwrap();
         assert!(matches!(
-            destination(None, false, directory.path()),
+            destination(None, false, directory.path(), directory.path()),
             Err(OutputError::DefaultIsDirectory(_))
         ));
+    }
+
+    #[test]
+    fn devices_outside_the_project_are_written_to_as_they_are() {
+        let directory = tempfile::tempdir().unwrap();
+        let written = |name: &str| {
+            let destination =
+                destination(Some(name), false, directory.path(), directory.path()).unwrap();
+            write_plain(&json!("text"), None, &destination).unwrap();
+        };
+        written("/dev/null");
+        assert!(!fs_err::metadata("/dev/null").unwrap().is_file());
+        let pipe = directory.path().join("pipe");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+            0,
+        )
+        .unwrap();
+        // Nobody reads it: a model put it there so that we wait.
+        written("pipe");
+        assert_eq!(fs_err::read_to_string(&pipe).unwrap(), "text");
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_output_is_replaced() {
+        let outside = tempfile::tempdir().unwrap();
+        let victim = outside.path().join("victim");
+        fs_err::write(&victim, "kept").unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let destination = destination(None, false, directory.path(), directory.path()).unwrap();
+        std::os::unix::fs::symlink(&victim, directory.path().join("output.txt")).unwrap();
+        let file = json!("data:text/plain;base64,aGk=");
+        let schema = json!({ "type": "string", "format": "uri" });
+        write_plain(&file, Some(&schema), &destination).unwrap();
+        assert_eq!(fs_err::read_to_string(&victim).unwrap(), "kept");
+        let output = fs_err::read_to_string(directory.path().join("output.txt")).unwrap();
+        assert_eq!(output, "hi");
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use base64_simd::{Out, STANDARD, STANDARD_NO_PAD, forgiving_decode};
 
 use super::FetchError;
-use super::name::{Plus, decode, from_mime};
+use super::name::{Plus, decode, encoded, from_client, from_mime};
 use super::temp::{TempFile, numbered};
 
 /// Decodes a data URL, given as a JSON string, into a file in `directory`.
@@ -23,8 +23,9 @@ pub(super) fn store(
         .ok_or(FetchError::DataUrl("there is no comma before the data"))?;
     let mime = head.split(';').next().unwrap_or_default();
     let mime = if mime.is_empty() { "text/plain" } else { mime };
-    let file = TempFile::at(directory.join(numbered(number, &from_mime(mime))));
-    let mut content = fs_err::File::create(file.path())?;
+    let name = given_name(head).unwrap_or_else(|| from_mime(mime));
+    let file = TempFile::at(directory.join(numbered(number, &name)));
+    let mut content = crate::scratch::create_private(file.path())?;
     let is_base64 = head
         .rsplit(';')
         .next()
@@ -35,6 +36,19 @@ pub(super) fn store(
         content.write_all(&decode(data, Plus::IsPlus))?;
     }
     Ok(file)
+}
+
+/// The name of the file, which browsers and others put beside its type: `data:audio/mp4;name=a.m4a;base64,…`.
+fn given_name(head: &str) -> Option<String> {
+    let parameters = head
+        .split(';')
+        .skip(1)
+        .filter_map(|part| part.split_once('='));
+    let mut names = parameters.filter(|(key, _)| {
+        let key = key.trim();
+        key.eq_ignore_ascii_case("name") || key.eq_ignore_ascii_case("filename")
+    });
+    from_client(names.next()?.1.trim().trim_matches('"'))
 }
 
 fn decode_base64(data: &str, file: &mut fs_err::File) -> Result<(), FetchError> {
@@ -98,10 +112,11 @@ fn unquote(json_string: &[u8]) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Writes a file as a data URL, as a JSON string, at the end of `text`.
+/// Writes a file as a data URL, as a JSON string, at the end of `text`; with its name, if there is one.
 pub(super) fn append(
     text: &mut Vec<u8>,
     mime: &str,
+    name: Option<&str>,
     file: &mut dyn Read,
     size: usize,
 ) -> io::Result<()> {
@@ -109,7 +124,8 @@ pub(super) fn append(
     const PIECE: usize = 192 << 10;
     text.reserve(size.div_ceil(3) * 4 + mime.len() + 32);
     // As a JSON value for the sake of odd types, without its closing quote.
-    let head = serde_json::Value::from(format!("data:{mime};base64,")).to_string();
+    let name = name.map_or_else(String::new, |name| format!(";name={}", encoded(name)));
+    let head = serde_json::Value::from(format!("data:{mime}{name};base64,")).to_string();
     text.extend_from_slice(&head.as_bytes()[..head.len() - 1]);
     let mut piece = vec![0; PIECE];
     loop {
@@ -180,6 +196,18 @@ mod tests {
         check(&format!("data:;base64,{whole_pieces}"), "7-file.txt", &text);
         check("data:,a%20b+c", "7-file.txt", "a b+c");
         check("data:x-odd/type,", "7-file", "");
+        check(
+            "data:audio/mp4;name=a%20b.m4a;base64,QQ==",
+            "7-a b.m4a",
+            "A",
+        );
+        check("data:;filename=\"x.tar.gz\";base64,QQ==", "7-x.tar.gz", "A");
+        check(
+            "data:text/plain;charset=utf-8;name=../x.py,A",
+            "7-.._x.py",
+            "A",
+        );
+        check("data:text/plain;name=,A", "7-file.txt", "A");
     }
 
     #[test]
@@ -205,7 +233,7 @@ mod tests {
         #[test]
         fn out_and_in_again(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
             let mut text = Vec::new();
-            append(&mut text, "text/plain", &mut bytes.as_slice(), bytes.len()).unwrap();
+            append(&mut text, "text/plain", Some("a b.txt"), &mut bytes.as_slice(), bytes.len()).unwrap();
             let url: String = serde_json::from_slice(&text).unwrap();
             prop_assert_eq!(stored(&url).unwrap().1, bytes);
         }
@@ -215,7 +243,14 @@ mod tests {
     fn pieces_join_without_padding_between() {
         let bytes = vec![7; 500_000];
         let mut text = Vec::new();
-        append(&mut text, "image/png", &mut bytes.as_slice(), bytes.len()).unwrap();
+        append(
+            &mut text,
+            "image/png",
+            None,
+            &mut bytes.as_slice(),
+            bytes.len(),
+        )
+        .unwrap();
         let url: String = serde_json::from_slice(&text).unwrap();
         assert_eq!(
             url,

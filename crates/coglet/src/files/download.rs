@@ -1,21 +1,18 @@
 //! Downloads, straight to files.
 
-use std::io::{self, Write};
 use std::path::Path;
 
-use flate2::write::{GzDecoder, ZlibDecoder};
 use reqwest::{Client, Response, Url, header};
 use tokio::io::{AsyncWriteExt as _, BufWriter};
 
+use super::decoder::Decoder;
 use super::temp::{TempFile, Workspace};
 use super::{DownloadRules, FetchError, name};
 use crate::destinations::{Refused, refusal};
+use crate::scratch::create_private;
 
 /// Written to disk in pieces of this size: fewer trips to the thread that may block.
 const WRITE_SIZE: usize = 512 << 10;
-
-/// What is decompressed at once: it may become a thousand times as much.
-const DECODE_SIZE: usize = 16 << 10;
 
 /// Downloads one file. Redirects are followed; a status that is no success is an error.
 pub(super) async fn download(
@@ -66,11 +63,12 @@ impl Download<'_> {
         let request = self.client.get(url).send();
         let mut response = request.await.map_err(|error| self.failed(error))?;
         check_status(&response)?;
-        let mut decoder = Decoder::for_response(&response);
-        if matches!(decoder, Decoder::Identity) {
+        let encoding = response.headers().get(header::CONTENT_ENCODING);
+        let mut decoder = Decoder::new(encoding.and_then(|value| value.to_str().ok()));
+        if decoder.changes_nothing() {
             self.check_size(response.content_length().unwrap_or(0))?;
         }
-        let file = fs_err::tokio::File::create(path).await?;
+        let file = fs_err::tokio::File::from_std(create_private(path)?);
         let mut writer = BufWriter::with_capacity(WRITE_SIZE, file);
         let mut size = 0;
         while let Some(chunk) = response.chunk().await.map_err(|error| self.failed(error))? {
@@ -152,58 +150,6 @@ fn without_secrets(text: &str) -> String {
         .rsplit_once('@')
         .map_or(authority, |(_, host)| host);
     format!("{scheme}://{host}{path}")
-}
-
-/// Undoes `Content-Encoding`. We do not ask for any, but some stores keep files compressed.
-enum Decoder {
-    Identity,
-    Gzip(GzDecoder<Vec<u8>>, Vec<u8>),
-    Deflate(ZlibDecoder<Vec<u8>>, Vec<u8>),
-}
-
-impl Decoder {
-    fn for_response(response: &Response) -> Self {
-        let encoding = response
-            .headers()
-            .get(header::CONTENT_ENCODING)
-            .and_then(|value| value.to_str().ok());
-        match encoding.map(str::trim) {
-            Some("gzip" | "x-gzip") => Self::Gzip(GzDecoder::new(Vec::new()), Vec::new()),
-            Some("deflate") => Self::Deflate(ZlibDecoder::new(Vec::new()), Vec::new()),
-            _ => Self::Identity,
-        }
-    }
-
-    fn piece_size(&self) -> usize {
-        match self {
-            Self::Identity => usize::MAX,
-            Self::Gzip(..) | Self::Deflate(..) => DECODE_SIZE,
-        }
-    }
-
-    fn decode<'a>(&'a mut self, chunk: &'a [u8]) -> io::Result<&'a [u8]> {
-        match self {
-            Self::Identity => Ok(chunk),
-            Self::Gzip(decoder, output) => {
-                decoder.write_all(chunk)?;
-                *output = std::mem::take(decoder.get_mut());
-                Ok(output)
-            }
-            Self::Deflate(decoder, output) => {
-                decoder.write_all(chunk)?;
-                *output = std::mem::take(decoder.get_mut());
-                Ok(output)
-            }
-        }
-    }
-
-    fn finish(self) -> io::Result<Vec<u8>> {
-        match self {
-            Self::Identity => Ok(Vec::new()),
-            Self::Gzip(decoder, _) => decoder.finish(),
-            Self::Deflate(decoder, _) => decoder.finish(),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -8,16 +8,20 @@
 //! Output files become data URLs, or are uploaded.
 
 mod data_url;
+mod decoder;
 mod download;
 mod name;
 mod output;
+mod secrets;
 mod temp;
 mod upload;
+mod violations;
 mod wanted;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::io;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -26,11 +30,13 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use reqwest::Client;
 
 pub(crate) use output::{Loaded, Names, OutputError, deliver, discard, load};
+pub(crate) use secrets::masked;
 pub(crate) use temp::TempFile;
 pub(crate) use upload::Uploads;
 pub(crate) use wanted::{Wanted, wanted};
 
 use crate::destinations::{Destinations, Refused};
+use crate::validate::Violation;
 use crate::worker::protocol::{LocalFile, Parameter};
 use temp::Workspace;
 use wanted::Origin;
@@ -62,6 +68,15 @@ pub(crate) struct Fetched {
     /// Keeps the files in place.
     pub(crate) files: Vec<TempFile>,
     pub(crate) by_input: BTreeMap<String, LocalFile>,
+}
+
+/// Where a file is.
+enum Place {
+    /// Nowhere: the value stays what it is.
+    None,
+    /// Where the client says.
+    Local(PathBuf),
+    Fetched(TempFile),
 }
 
 /// Why an input file could not be had. The text goes to the client.
@@ -122,22 +137,42 @@ impl Files {
         )
     }
 
+    /// What is wrong with the files that an input names.
+    pub(crate) fn violations(
+        &self,
+        input: &Bytes,
+        signature: &HashMap<String, Parameter>,
+        max_files: usize,
+    ) -> Vec<Violation> {
+        let allows_local = !self.rules.destinations.are_restricted();
+        violations::violations(input, signature, max_files, allows_local)
+    }
+
     /// Fetches everything, several at a time. The first failure ends it; what was fetched by then is
     /// removed.
     pub(crate) async fn fetch(&self, wanted: Vec<Wanted>) -> Result<Fetched, FetchError> {
         let jobs: Vec<_> = wanted.into_iter().flat_map(Wanted::into_jobs).collect();
         let results = futures_util::stream::iter(jobs).map(async |job| {
             let file = match job.origin {
-                Some(origin) => Some(self.fetch_one(origin).await?),
-                None => None,
+                None => Place::None,
+                Some(Origin::Local(path)) => Place::Local(path),
+                Some(Origin::Url(url)) => Place::Fetched(self.fetch_url(&url).await?),
+                Some(Origin::Data(text)) => Place::Fetched(self.store_data(text).await?),
             };
             Ok::<_, FetchError>((job.input, job.shape, file))
         });
         let mut results: Vec<_> = results.buffered(PARALLEL).try_collect().await?;
         let mut fetched = Fetched::default();
         for (input, shape, file) in results.drain(..) {
-            let path = file.as_ref().map(|file| file.path().to_owned());
-            fetched.files.extend(file);
+            let path = match file {
+                Place::None => None,
+                Place::Local(path) => Some(path),
+                Place::Fetched(file) => {
+                    let path = file.path().to_owned();
+                    fetched.files.push(file);
+                    Some(path)
+                }
+            };
             match shape {
                 wanted::Shape::One => {
                     fetched.by_input.insert(input, LocalFile::One(path));
@@ -165,28 +200,25 @@ impl Files {
         let path = directory.join(self.workspace.next_name("input.json"));
         run_blocking(move || {
             let file = TempFile::at(path);
-            fs_err::write(file.path(), &input)?;
+            crate::scratch::create_private(file.path())?.write_all(&input)?;
             Ok(file)
         })
         .await
     }
 
-    async fn fetch_one(&self, origin: Origin) -> Result<TempFile, FetchError> {
-        match origin {
-            Origin::Url(url) => {
-                let client = self.client.get_or_init(|| {
-                    let destinations = &self.rules.destinations;
-                    crate::client::for_downloads(self.user_agent.as_deref(), destinations)
-                });
-                let rules = &self.rules;
-                download::download(client, rules, &self.workspace, &url).await
-            }
-            Origin::Data(json_string) => {
-                let directory = self.workspace.directory()?.to_owned();
-                let number = self.workspace.next_number();
-                run_blocking(move || data_url::store(&json_string, &directory, number)).await
-            }
-        }
+    async fn fetch_url(&self, url: &str) -> Result<TempFile, FetchError> {
+        let client = self.client.get_or_init(|| {
+            let destinations = &self.rules.destinations;
+            crate::client::for_downloads(self.user_agent.as_deref(), destinations)
+        });
+        let rules = &self.rules;
+        download::download(client, rules, &self.workspace, url).await
+    }
+
+    async fn store_data(&self, json_string: Bytes) -> Result<TempFile, FetchError> {
+        let directory = self.workspace.directory()?.to_owned();
+        let number = self.workspace.next_number();
+        run_blocking(move || data_url::store(&json_string, &directory, number)).await
     }
 }
 

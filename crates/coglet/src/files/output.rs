@@ -12,9 +12,11 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 use serde_json::value::RawValue;
 
+use super::name::media_type;
 use super::upload::{UploadError, Uploads};
 use super::{TempFile, data_url, run_blocking};
 use crate::json::{close_string, elements};
+use crate::predictions::{FileNames, Order};
 use crate::worker::protocol::{Content, FileMarker, FileMarkers, MarkedFile, Payload};
 
 /// Why an output could not be delivered. The text goes to the client.
@@ -52,6 +54,8 @@ pub(crate) struct OutputFile {
     pub(super) path: PathBuf,
     pub(super) name: String,
     pub(super) mime: String,
+    /// By the model, not by us.
+    is_named: bool,
     /// A copy made by the worker for this purpose, which goes with this.
     _spooled: Option<TempFile>,
 }
@@ -92,11 +96,12 @@ pub(crate) async fn load(payload: Payload, names: &Names) -> Result<Loaded, Outp
 pub(crate) async fn deliver(
     loaded: Loaded,
     uploads: Option<&Uploads>,
-    prediction_id: &str,
+    order: &Order,
 ) -> Result<Bytes, OutputError> {
+    let (prediction_id, names) = (&order.id, order.file_names);
     match (loaded, uploads) {
         (Loaded::One(Part::Text(text)), _) => Ok(text),
-        (loaded, None) => run_blocking(move || inlined(loaded)).await,
+        (loaded, None) => run_blocking(move || inlined(loaded, names)).await,
         (Loaded::One(part), Some(uploads)) => uploaded(part, uploads, prediction_id).await,
         (Loaded::List(parts), Some(uploads)) => {
             let texts = parts
@@ -126,10 +131,13 @@ impl Names {
         let number = delete.then(|| self.open_files.fetch_add(1, Ordering::Relaxed));
         let name = name.filter(|name| is_file_name(name));
         Ok(OutputFile {
+            mime: name
+                .as_deref()
+                .map_or_else(|| mime.clone(), |name| media_type(name, &mime)),
+            is_named: name.is_some(),
             name: name.unwrap_or_else(|| format!("{}.bin", number.unwrap_or_default())),
             _spooled: number.map(|_| TempFile::at(path.clone())),
             path,
-            mime,
         })
     }
 }
@@ -183,17 +191,17 @@ fn list(texts: &[Bytes]) -> Bytes {
 }
 
 /// Files become data URLs, read piece by piece into the text.
-fn inlined(loaded: Loaded) -> Result<Bytes, OutputError> {
+fn inlined(loaded: Loaded, names: FileNames) -> Result<Bytes, OutputError> {
     let mut text = Vec::new();
     match loaded {
-        Loaded::One(part) => append(&mut text, part)?,
+        Loaded::One(part) => append(&mut text, part, names)?,
         Loaded::List(parts) => {
             text.push(b'[');
             for (index, part) in parts.into_iter().enumerate() {
                 if index > 0 {
                     text.push(b',');
                 }
-                append(&mut text, part)?;
+                append(&mut text, part, names)?;
             }
             text.push(b']');
         }
@@ -201,14 +209,17 @@ fn inlined(loaded: Loaded) -> Result<Bytes, OutputError> {
     Ok(text.into())
 }
 
-fn append(text: &mut Vec<u8>, part: Part) -> Result<(), OutputError> {
+fn append(text: &mut Vec<u8>, part: Part, names: FileNames) -> Result<(), OutputError> {
     match part {
         Part::Text(part) => text.extend_from_slice(&part),
         Part::File(file) => {
             let mut content = fs_err::File::open(&file.path).map_err(OutputError::File)?;
             let size = content.metadata().map_err(OutputError::File)?.len();
             let size = usize::try_from(size).unwrap_or_default();
-            data_url::append(text, &file.mime, &mut content, size).map_err(OutputError::File)?;
+            let name = Some(file.name.as_str());
+            let name = name.filter(|_| file.is_named && names == FileNames::InUrls);
+            data_url::append(text, &file.mime, name, &mut content, size)
+                .map_err(OutputError::File)?;
         }
     }
     Ok(())
@@ -219,6 +230,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::memory::Asked;
 
     fn marker(path: &Path, delete: bool) -> Value {
         json!({"__cog_file__": {"path": path, "name": "a.txt", "mime": "text/plain", "delete": delete}})
@@ -228,7 +240,10 @@ mod tests {
         tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap()
-            .block_on(async { deliver(load(payload, &Names::default()).await?, None, "a").await })
+            .block_on(async {
+                let order = Order::new("a".into(), Asked::default(), None);
+                deliver(load(payload, &Names::default()).await?, None, &order).await
+            })
     }
 
     fn resolved(value: &Value, files: FileMarkers) -> Result<Value, String> {

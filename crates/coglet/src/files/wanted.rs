@@ -1,6 +1,7 @@
 //! Which inputs have to be fetched.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use bytes::Bytes;
 
@@ -26,8 +27,17 @@ enum WantedFiles {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     Url(String),
+    /// Where the client says that it is, on this machine.
+    Local(PathBuf),
     /// A data URL, still as JSON text: it may be most of the request.
     Data(Bytes),
+}
+
+/// What a string says of a file.
+pub(super) enum Named {
+    Data,
+    Url(String),
+    Local(PathBuf),
 }
 
 /// One thing to fetch, or to leave.
@@ -124,21 +134,32 @@ fn files(kind: Parameter, value: &Bytes) -> Option<WantedFiles> {
 }
 
 fn origin(kind: Parameter, json_string: &Bytes) -> Option<Origin> {
-    if json_string.starts_with(b"\"data:") {
-        return Some(Origin::Data(json_string.clone()));
-    }
-    // A string that hides its beginning behind escapes is rare and still means the same.
-    let may_be_url = json_string.starts_with(b"\"http") || json_string.starts_with(b"\"\\");
-    let text: String = may_be_url
-        .then(|| serde_json::from_slice(json_string).ok())
-        .flatten()?;
     let is_lazy = matches!(kind, Parameter::File | Parameter::FileList);
+    match named(std::str::from_utf8(json_string).ok()?)? {
+        Named::Data => Some(Origin::Data(json_string.clone())),
+        Named::Url(_) if is_lazy => None,
+        Named::Url(url) => Some(Origin::Url(url)),
+        Named::Local(path) => Some(Origin::Local(path)),
+    }
+}
+
+/// What a JSON string names, as the value of a file parameter. Other values, and the empty string, name
+/// nothing.
+pub(super) fn named(json_string: &str) -> Option<Named> {
+    if json_string.starts_with("\"data:") {
+        return Some(Named::Data);
+    }
+    // Not before the quick look: a data URL may be most of the request.
+    let text: String = serde_json::from_str(json_string).ok()?;
+    // One that hides its beginning behind escapes is rare and still means the same.
     if text.starts_with("data:") {
-        Some(Origin::Data(json_string.clone()))
-    } else if (text.starts_with("http://") || text.starts_with("https://")) && !is_lazy {
-        Some(Origin::Url(text))
-    } else {
+        Some(Named::Data)
+    } else if text.starts_with("http://") || text.starts_with("https://") {
+        Some(Named::Url(text))
+    } else if text.is_empty() {
         None
+    } else {
+        Some(Named::Local(text.into()))
     }
 }
 
@@ -183,14 +204,11 @@ mod tests {
         for url in ["http://h/a", "https://h/a", "data:,a"] {
             check(Parameter::Path, &json!(url), &json!(null));
         }
-        for other in [
-            json!("a/b.txt"),
-            json!("ftp://h/a"),
-            json!("httpx"),
-            json!(null),
-            json!(3),
-            json!("HTTP://h/a"),
-        ] {
+        for local in ["a/b.txt", "ftp://h/a", "httpx", "HTTP://h/a"] {
+            check(Parameter::Path, &json!(local), &json!(null));
+            check(Parameter::File, &json!(local), &json!(null));
+        }
+        for other in [json!(null), json!(3), json!("")] {
             check(Parameter::Path, &other, &other);
         }
     }
@@ -205,10 +223,10 @@ mod tests {
     fn mixed_lists_are_fetched_in_part() {
         check(
             Parameter::PathList,
-            &json!(["http://h/a", "b", "data:,c"]),
-            &json!([null, "b", null]),
+            &json!(["http://h/a", "b", "data:,c", 1]),
+            &json!([null, null, null, 1]),
         );
-        check(Parameter::PathList, &json!(["b"]), &json!(["b"]));
+        check(Parameter::PathList, &json!([1]), &json!([1]));
         check(Parameter::PathList, &json!(null), &json!(null));
     }
 

@@ -37,7 +37,8 @@ impl IdNote {
             Route::Prediction | Route::PredictionCancel | Route::Training | Route::TrainingCancel
         );
         if has_id && let Some(id) = path.split('/').nth(2) {
-            note.set(id);
+            // As it is in the URL, so at most three bytes for one; longer ones are refused.
+            note.set(&id[..id.floor_char_boundary(3 << 10)]);
         }
         note
     }

@@ -1,33 +1,42 @@
-//! Request bodies, read up to a limit, from clients that send them in reasonable time.
+//! Request bodies, read up to a limit, from clients that send them in reasonable time, as long as there is
+//! memory for them.
 
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::{self, Refusal};
-
-/// 100 MiB.
-const MAX_BODY: usize = 100 << 20;
+use crate::app::App;
+use crate::env;
+use crate::memory::{SMALL, Share};
 
 /// A client that sends less than these bytes a second, after the time it may be silent, holds its
 /// connection rather than using it.
 const MIN_RATE: u64 = 1 << 10;
 
-/// The whole body, or the answer that refuses it. The client may be silent for `patience`.
+/// A body, and the right to keep it.
+pub(super) struct Received {
+    pub(super) bytes: Bytes,
+    pub(super) share: Share,
+}
+
+/// The whole body, or the answer that refuses it. Before a large one is read, `objection` is asked.
 pub(super) async fn read(
+    app: &App,
     head: &Parts,
     mut body: Body,
-    patience: Duration,
-) -> Result<Bytes, Refusal> {
-    let announced = announced_length(head);
-    if announced.is_some_and(|length| length > MAX_BODY) {
-        return Err(refuse(head, body).await);
-    }
+    objection: impl Fn() -> Option<Refusal>,
+) -> Result<Received, Refusal> {
+    let patience = app.settings.client_timeout;
+    let limit = app.settings.max_body;
+    let announced = announced_length(&head.headers);
+    let mut share = Share::default();
+    reserve(app, &mut share, announced.unwrap_or(0), &objection).await?;
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     let start = Instant::now();
@@ -48,29 +57,62 @@ pub(super) async fn read(
         let Ok(data) = frame.into_data() else {
             continue;
         };
-        if rest.len() + data.len() > MAX_BODY {
-            return Err(refuse(head, body).await);
+        let length = first.len().max(rest.len()) + data.len();
+        if length > limit {
+            return Err(too_large(limit));
         }
-        // Small bodies come in one piece, which then need not be copied.
+        // Of no effect where the length was announced.
+        reserve(app, &mut share, length, &objection).await?;
+        // Small bodies come in one piece, which then need not be gathered.
         if first.is_empty() && rest.is_empty() {
             first = data;
             continue;
         }
         if rest.is_empty() {
-            rest.reserve(announced.unwrap_or(first.len() + data.len()));
+            rest.reserve(announced.unwrap_or(length));
             rest.extend_from_slice(&first);
         }
         rest.extend_from_slice(&data);
     }
-    Ok(if rest.is_empty() {
-        first
-    } else {
+    let bytes = if !rest.is_empty() {
         rest.freeze()
-    })
+    } else if first.len() <= SMALL {
+        // Else it would keep the buffer of its connection, which may be far larger.
+        Bytes::copy_from_slice(&first)
+    } else {
+        first
+    };
+    Ok(Received { bytes, share })
 }
 
-fn announced_length(head: &Parts) -> Option<usize> {
-    head.headers
+/// Makes the share large enough, or says why that is not done.
+async fn reserve(
+    app: &App,
+    share: &mut Share,
+    length: usize,
+    objection: &impl Fn() -> Option<Refusal>,
+) -> Result<(), Refusal> {
+    if length > app.settings.max_body {
+        return Err(too_large(app.settings.max_body));
+    }
+    if share.covers(length) {
+        return Ok(());
+    }
+    if length > SMALL
+        && let Some(refusal) = objection()
+    {
+        return Err(refusal);
+    }
+    let patience = app.settings.client_timeout;
+    if app.body_memory.grow(share, length, patience).await {
+        return Ok(());
+    }
+    Err(no_memory())
+}
+
+/// What the client says of the length of its body. One that it does not tell is none.
+pub(super) fn announced_length(headers: &HeaderMap) -> Option<usize> {
+    headers
         .get(header::CONTENT_LENGTH)?
         .to_str()
         .ok()?
@@ -83,25 +125,17 @@ fn too_slow() -> Refusal {
     Refusal::from(answer::text(StatusCode::REQUEST_TIMEOUT, message))
 }
 
-/// Answers 413, after taking what the client is still sending: a client that is cut off while it
-/// writes sees a broken connection instead of the answer.
-async fn refuse(head: &Parts, mut body: Body) -> Refusal {
-    const PATIENCE: Duration = Duration::from_secs(30);
-    const MAX_DISCARDED: usize = 1 << 30;
-    // Such a client waits for our word before it sends anything.
-    if !head.headers.contains_key(header::EXPECT) {
-        let discard = async {
-            let mut discarded = 0;
-            while let Some(Ok(frame)) = body.frame().await {
-                discarded += frame.data_ref().map_or(0, Bytes::len);
-                if discarded > MAX_DISCARDED {
-                    return;
-                }
-            }
-        };
-        // Whether it ended or not, the answer is the same.
-        let _ = tokio::time::timeout(PATIENCE, discard).await;
-    }
-    let message = format!("Request body exceeds the limit of {MAX_BODY} bytes");
+fn too_large(limit: usize) -> Refusal {
+    let variable = env::MAX_BODY_SIZE;
+    let message = format!(
+        "Request body exceeds the limit of {limit} bytes, which the server's operator sets with `{variable}`"
+    );
     Refusal::from(answer::text(StatusCode::PAYLOAD_TOO_LARGE, message))
+}
+
+fn no_memory() -> Refusal {
+    let message = "The server has no memory left for large requests: try again later";
+    let mut response = answer::failed(StatusCode::SERVICE_UNAVAILABLE, message);
+    response.headers_mut().insert(header::RETRY_AFTER, 1.into());
+    Refusal::from(response)
 }

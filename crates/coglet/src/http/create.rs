@@ -17,7 +17,9 @@ use super::events;
 use super::route::Route;
 use crate::app::App;
 use crate::files::run_blocking;
-use crate::predictions::{Order, Prediction, View};
+use crate::health::Phase;
+use crate::memory::Asked;
+use crate::predictions::{FileNames, Order, Prediction, View};
 use crate::traces::ServerSpan;
 use crate::validate::{Kind, Violation, accept_any_object};
 use crate::webhooks::WebhookOrder;
@@ -25,8 +27,18 @@ use crate::webhooks::WebhookOrder;
 /// Larger requests are read and checked beside the event loop, so that they hold up nobody else.
 const MAX_INLINE_WORK: usize = 1 << 20;
 
+/// Bytes of an id, which is repeated in every line of a prediction's log.
+const MAX_ID: usize = 1 << 10;
+/// Bytes of a context, which travels to the model with every frame of its prediction.
+const MAX_CONTEXT: usize = 1 << 20;
+/// Bytes of a webhook's URL.
+const MAX_WEBHOOK: usize = 16 << 10;
+
 /// Seconds, with or without a fraction.
 const TIMEOUT: &str = "cog-timeout";
+
+/// `1` asks for the names of output files.
+const OUTPUT_NAMES: &str = "cog-output-names";
 
 /// What the URL of a create request says.
 pub(super) struct Target {
@@ -61,18 +73,17 @@ pub(super) async fn show(State(app): State<Arc<App>>, Path(id): Path<String>) ->
 
 /// `POST /predictions/{id}/cancel`.
 pub(super) async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
-    let found = app.registry.by_id(&id);
-    if let Some(prediction) = &found {
-        app.cancel(prediction);
+    let is_known = app.registry.knows(&id);
+    if let Some(prediction) = app.registry.by_id(&id) {
+        app.cancel(&prediction);
     }
-    answer::json(
-        if found.is_some() {
-            StatusCode::OK
-        } else {
-            StatusCode::NOT_FOUND
-        },
-        &json!({}),
-    )
+    // Who cancels twice, or what has just ended, has what it wants.
+    let status = if is_known {
+        StatusCode::OK
+    } else {
+        StatusCode::NOT_FOUND
+    };
+    answer::json(status, &json!({}))
 }
 
 async fn accept(
@@ -82,8 +93,9 @@ async fn accept(
     span: &mut Option<ServerSpan>,
 ) -> Result<Response, Refusal> {
     let (head, body) = request.into_parts();
-    let body = body::read(&head, body, app.settings.client_timeout).await?;
+    let received = body::read(app, &head, body, || objection(app, &target)).await?;
     let content_type = head.headers.get(header::CONTENT_TYPE).cloned();
+    let (body, share) = (received.bytes, received.share);
     let envelope = offload(body.len(), move || {
         Envelope::parse(content_type.as_ref(), &body)
     })
@@ -95,30 +107,28 @@ async fn accept(
         ));
     }
     let id = chosen_id(app, &target, envelope.id)?;
+    check_lengths(&envelope.context, envelope.webhook.as_deref())?;
     if let Some(note) = head.extensions.get::<IdNote>() {
         note.set(&id);
     }
     if let Some(span) = span {
         span.set_prediction(&id);
     }
-    if let Some(url_id) = &target.id
-        && let Some(existing) = app.registry.by_id(url_id)
-    {
-        return if wants_events {
-            check_streaming(app)?;
-            events::observe(app, &existing)
-        } else {
-            let progress = existing.render(View::Progress);
-            Ok(answer::json_parts(StatusCode::ACCEPTED, progress))
-        };
+    if let Some(existing) = in_flight(app, &target) {
+        return join(app, &existing, wants_events);
     }
     if wants_events {
         check_streaming(app)?;
     }
     let timeout = timeout(&head.headers)?;
     let input = validated(app, target.kind, envelope.input).await?;
-    if !app.is_ready() {
-        return Err(not_ready());
+    // Another request may have been quicker in the meantime. From here on nothing is waited for until the
+    // id is taken, so that it runs once.
+    if let Some(existing) = in_flight(app, &target) {
+        return join(app, &existing, wants_events);
+    }
+    if let Some(refusal) = not_ready(app) {
+        return Err(refusal);
     }
     let turn = app.slots.take_turn().ok_or_else(|| at_capacity(app))?;
     let webhook = envelope
@@ -130,12 +140,15 @@ async fn accept(
             trace: trace_headers(&head.headers),
             span: span.as_ref().map(|span| span.trace.webhook()),
         });
-    let order = Order {
-        id,
-        input,
-        context: envelope.context,
-        timeout,
-    };
+    let asked = Asked::new(input, envelope.context, share);
+    let mut order = Order::new(id, asked, timeout);
+    if head
+        .headers
+        .get(OUTPUT_NAMES)
+        .is_some_and(|value| value == "1")
+    {
+        order.file_names = FileNames::InUrls;
+    }
     let prediction = app.admit(order, webhook);
     if let Some(span) = span {
         prediction.set_trace(span.trace.clone());
@@ -157,6 +170,34 @@ async fn accept(
         return Ok(answer::json(StatusCode::ACCEPTED, &accepted));
     }
     Ok(wait(app, prediction).await)
+}
+
+/// The prediction that a repeated PUT means.
+fn in_flight(app: &App, target: &Target) -> Option<Arc<Prediction>> {
+    app.registry.by_id(target.id.as_ref()?)
+}
+
+/// Shows a prediction that runs already.
+fn join(
+    app: &Arc<App>,
+    existing: &Arc<Prediction>,
+    wants_events: bool,
+) -> Result<Response, Refusal> {
+    if wants_events {
+        check_streaming(app)?;
+        return events::observe(app, existing);
+    }
+    let progress = app.progress(existing);
+    Ok(answer::json_parts(StatusCode::ACCEPTED, progress))
+}
+
+/// Why a large body is not even read: nothing could come of it.
+fn objection(app: &App, target: &Target) -> Option<Refusal> {
+    if in_flight(app, target).is_some() {
+        return None;
+    }
+    let refusal = not_ready(app);
+    refusal.or_else(|| (!app.slots.has_room()).then(|| at_capacity(app)))
 }
 
 /// Waits for the end. If the client leaves before, this is dropped and the prediction canceled.
@@ -195,9 +236,17 @@ fn check_streaming(app: &App) -> Result<(), Refusal> {
 /// Strips and checks an input.
 async fn validated(app: &Arc<App>, kind: Kind, input: Bytes) -> Result<Bytes, Refusal> {
     let (app, length) = (Arc::clone(app), input.len());
-    let accept = move || match app.schema().and_then(|schema| schema.input(kind)) {
-        Some(schema) => schema.accept(&input),
-        None => accept_any_object(input),
+    let accept = move || {
+        let accepted = match app.schema().and_then(|schema| schema.input(kind)) {
+            Some(schema) => schema.accept(&input),
+            None => accept_any_object(input),
+        }?;
+        let violations = app.file_violations(&accepted.input);
+        if violations.is_empty() {
+            Ok(accepted)
+        } else {
+            Err(violations)
+        }
     };
     match offload(length, accept).await {
         Ok(accepted) => {
@@ -230,9 +279,45 @@ fn chosen_id(app: &App, target: &Target, in_body: Option<String>) -> Result<Stri
             let message = format!("{what} ID must match the ID supplied in the URL");
             Err(unprocessable(&[Violation::in_body("id", message)]))
         }
-        (Some(in_url), _) => Ok(in_url.clone()),
-        (None, Some(in_body)) => Ok(in_body),
+        (Some(in_url), _) => match id_problem(in_url) {
+            Some(problem) => Err(unprocessable(&[Violation::in_path("id", problem)])),
+            None => Ok(in_url.clone()),
+        },
+        (None, Some(in_body)) => match id_problem(&in_body) {
+            Some(problem) => Err(unprocessable(&[Violation::in_body("id", problem)])),
+            None => Ok(in_body),
+        },
         (None, None) => Ok(app.registry.generate_id()),
+    }
+}
+
+/// An id is in every line of the log that is about its prediction.
+fn id_problem(id: &str) -> Option<String> {
+    if id.len() > MAX_ID {
+        return Some(format!("must not be longer than {MAX_ID} bytes"));
+    }
+    let has_control = id.chars().any(char::is_control);
+    has_control.then(|| "must not contain control characters".into())
+}
+
+/// What is kept beside the input, and longer.
+fn check_lengths(context: &Bytes, webhook: Option<&str>) -> Result<(), Refusal> {
+    let lengths = [
+        ("context", context.len(), MAX_CONTEXT),
+        ("webhook", webhook.map_or(0, str::len), MAX_WEBHOOK),
+    ];
+    let too_long = lengths
+        .into_iter()
+        .filter(|(_, length, limit)| length > limit);
+    let violations: Vec<_> = too_long
+        .map(|(name, _, limit)| {
+            Violation::in_body(name, format!("must not be longer than {limit} bytes"))
+        })
+        .collect();
+    if violations.is_empty() {
+        Ok(())
+    } else {
+        Err(unprocessable(&violations))
     }
 }
 
@@ -292,10 +377,22 @@ fn not_acceptable(message: &str) -> Refusal {
     Refusal::from(answer::error(StatusCode::NOT_ACCEPTABLE, message))
 }
 
-fn not_ready() -> Refusal {
-    let message =
-        "Setup has not finished yet. Wait until it has finished, or GET /health-check for status.";
-    Refusal::from(answer::failed(StatusCode::SERVICE_UNAVAILABLE, message))
+/// Why no prediction is taken now, and what to do.
+fn not_ready(app: &App) -> Option<Refusal> {
+    let message = match app.health.phase() {
+        Phase::Ready => return None,
+        Phase::Starting => {
+            "Setup has not finished yet. Wait until it has finished, or GET /health-check for status."
+        }
+        Phase::SetupFailed => {
+            "Setup failed, and is not tried again. GET /health-check has its log; mend the cause and restart the server."
+        }
+        Phase::Defunct => {
+            "The model's process died again and again, and is not started any more. The server's log says why; mend the cause and restart the server."
+        }
+    };
+    let answer = answer::failed(StatusCode::SERVICE_UNAVAILABLE, message);
+    Some(Refusal::from(answer))
 }
 
 fn at_capacity(app: &App) -> Refusal {

@@ -1,15 +1,17 @@
 //! The JSON around an input.
 
-use std::collections::BTreeMap;
+use std::fmt;
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde_json::value::RawValue;
 
 use super::answer::{self, Refusal};
 use crate::json::{check_readable, slice_of};
-use crate::webhooks::EventKind;
+use crate::webhooks::{EventKind, EventKinds};
 
 /// What a create request says, the input unread.
 #[derive(Debug)]
@@ -17,9 +19,10 @@ pub(super) struct Envelope {
     pub(super) id: Option<String>,
     /// JSON text of any type.
     pub(super) input: Bytes,
-    pub(super) context: BTreeMap<String, String>,
+    /// A JSON object of strings, as text: in memory it takes no more room than it took in the body.
+    pub(super) context: Bytes,
     pub(super) webhook: Option<String>,
-    pub(super) events: Vec<EventKind>,
+    pub(super) events: EventKinds,
 }
 
 #[derive(Deserialize)]
@@ -28,22 +31,23 @@ struct Wire<'a> {
     id: Option<String>,
     #[serde(borrow, default)]
     input: Option<&'a RawValue>,
-    #[serde(default)]
-    context: BTreeMap<String, String>,
+    #[serde(borrow, default)]
+    context: Strings<'a>,
     #[serde(default)]
     webhook: Option<String>,
-    #[serde(default = "all_events")]
-    webhook_events_filter: Vec<EventKind>,
+    #[serde(default)]
+    webhook_events_filter: Filter,
 }
 
-fn all_events() -> Vec<EventKind> {
-    vec![
-        EventKind::Start,
-        EventKind::Output,
-        EventKind::Logs,
-        EventKind::Completed,
-    ]
-}
+/// The body has to be an object: what is derived would take a list for one, in the order of its members.
+struct Body<'a>(Wire<'a>);
+
+/// The text of an object whose values are strings; none if it is absent.
+#[derive(Default)]
+struct Strings<'a>(Option<&'a RawValue>);
+
+/// A list of events, in any order, of any length.
+struct Filter(EventKinds);
 
 impl Envelope {
     /// Reads a body, or gives the answer that refuses it. No body is an empty envelope.
@@ -56,7 +60,7 @@ impl Envelope {
             let refusal = answer::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, message.into());
             return Err(Refusal::from(refusal));
         }
-        let wire: Wire<'_> = serde_json::from_slice(body).map_err(|error| refuse(&error))?;
+        let Body(wire) = serde_json::from_slice(body).map_err(|error| refuse(&error))?;
         if let Some(input) = wire.input {
             check_readable(input).map_err(|error| malformed(&error))?;
         }
@@ -64,21 +68,130 @@ impl Envelope {
             id: wire.id,
             input: wire
                 .input
-                .map_or_else(|| Bytes::from_static(b"{}"), |input| slice_of(body, input)),
-            context: wire.context,
+                .map_or_else(empty_object, |input| slice_of(body, input)),
+            context: wire
+                .context
+                .0
+                .map_or_else(empty_object, |context| slice_of(body, context)),
             webhook: wire.webhook,
-            events: wire.webhook_events_filter,
+            events: wire.webhook_events_filter.0,
         })
     }
 
     fn empty() -> Self {
         Self {
             id: None,
-            input: Bytes::from_static(b"{}"),
-            context: BTreeMap::new(),
+            input: empty_object(),
+            context: empty_object(),
             webhook: None,
-            events: all_events(),
+            events: EventKinds::all(),
         }
+    }
+}
+
+fn empty_object() -> Bytes {
+    Bytes::from_static(b"{}")
+}
+
+impl<'de> Deserialize<'de> for Body<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Body<'de>;
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                // Whether it is JSON at all comes first.
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                Err(A::Error::invalid_type(Unexpected::Seq, &self))
+            }
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Self::Value, A::Error> {
+                Wire::deserialize(MapAccessDeserializer::new(members)).map(Body)
+            }
+        }
+        deserializer.deserialize_any(Object)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Strings<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <&RawValue>::deserialize(deserializer)?;
+        serde_json::from_str::<OfStrings>(text.get()).map_err(D::Error::custom)?;
+        Ok(Self(Some(text)))
+    }
+}
+
+/// Proves that a text is an object of strings.
+struct OfStrings;
+
+impl<'de> Deserialize<'de> for OfStrings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for OfStrings {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of strings")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self, A::Error> {
+        while let Some((AString, AString)) = members.next_entry()? {}
+        Ok(self)
+    }
+}
+
+struct AString;
+
+impl<'de> Deserialize<'de> for AString {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Self)
+    }
+}
+
+impl Visitor<'_> for AString {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self(EventKinds::all())
+    }
+}
+
+impl<'de> Deserialize<'de> for Filter {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Events;
+        impl<'de> Visitor<'de> for Events {
+            type Value = Filter;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of events")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Filter, A::Error> {
+                let mut kinds = EventKinds::none();
+                while let Some(kind) = list.next_element::<EventKind>()? {
+                    kinds.add(kind);
+                }
+                Ok(Filter(kinds))
+            }
+        }
+        deserializer.deserialize_seq(Events)
     }
 }
 
@@ -142,7 +255,21 @@ mod tests {
             (envelope.id.as_deref(), envelope.input.as_ref()),
             (Some("a"), r#"{"s" : 1}"#.as_bytes())
         );
-        assert_eq!(envelope.events, all_events());
+        assert_eq!(envelope.events, EventKinds::all());
+    }
+
+    #[test]
+    fn the_context_is_a_slice_too_and_events_are_a_set() {
+        let envelope = parse(
+            None,
+            r#"{"context": {"k": "v"}, "webhook_events_filter": ["logs", "logs", "start"]}"#,
+        )
+        .unwrap();
+        assert_eq!(envelope.context, r#"{"k": "v"}"#);
+        assert!(envelope.events.contains(EventKind::Start));
+        assert!(!envelope.events.contains(EventKind::Completed));
+        let none = parse(None, r#"{"webhook_events_filter": []}"#).unwrap();
+        assert!(none.events.is_empty());
     }
 
     #[test]
@@ -176,6 +303,19 @@ mod tests {
                 StatusCode::UNPROCESSABLE_ENTITY,
             ),
             (json, "3", StatusCode::UNPROCESSABLE_ENTITY),
+            (json, "[]", StatusCode::UNPROCESSABLE_ENTITY),
+            (json, r#"["a",{}]"#, StatusCode::UNPROCESSABLE_ENTITY),
+            (json, "[", StatusCode::BAD_REQUEST),
+            (
+                json,
+                r#"{"context":["a"]}"#,
+                StatusCode::UNPROCESSABLE_ENTITY,
+            ),
+            (
+                json,
+                r#"{"context":{"a":"\ud800"}}"#,
+                StatusCode::UNPROCESSABLE_ENTITY,
+            ),
         ];
         for (content_type, body, status) in table {
             assert_eq!(parse(content_type, body).unwrap_err(), status, "{body}");

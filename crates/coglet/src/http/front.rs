@@ -15,6 +15,7 @@ use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 
 use super::access_log::{Entry, IdNote};
+use super::leftover::Leftover;
 use super::route::Route;
 use super::{answer, router};
 use crate::app::App;
@@ -44,11 +45,17 @@ impl Front {
         mut request: Request<Incoming>,
     ) -> Result<Response<Body>, Infallible> {
         let mut exchange = Exchange::begin(&self.app, &mut request);
-        let response = if self.lets_in(exchange.route, peer, &request) {
+        let is_welcome = self.lets_in(exchange.route, peer, &request);
+        let (request, leftover) = Leftover::lend(request);
+        let response = if is_welcome {
             self.routes.call(request).await?
         } else {
+            drop(request);
             unauthorized()
         };
+        if let Some(leftover) = leftover {
+            leftover.discard(response.status()).await;
+        }
         Ok(exchange.answer(response))
     }
 
@@ -58,7 +65,9 @@ impl Front {
         };
         route.is_probe()
             || token.is_in(request.headers())
-            || (route == Route::Shutdown && auth::is_local(peer, request.headers()))
+            || (route == Route::Shutdown
+                && self.app.settings.local_shutdown
+                && auth::is_local(peer, request.headers()))
     }
 }
 

@@ -5,10 +5,12 @@ mod answer;
 mod body;
 mod create;
 mod discovery;
+mod docs;
 mod envelope;
 mod events;
 mod front;
 mod health;
+mod leftover;
 mod metrics;
 mod probes;
 mod route;
@@ -34,6 +36,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/health/live", get(probes::live))
         .route("/health/ready", get(probes::ready))
         .route("/health/startup", get(probes::startup))
+        .route("/docs", get(docs::docs))
         .route("/openapi.json", get(discovery::schema))
         .route("/metrics", get(metrics::metrics))
         .route("/shutdown", post(discovery::shutdown))

@@ -20,9 +20,15 @@ struct Probe<'a> {
     reason: Option<&'a str>,
 }
 
-/// 200 as long as this process serves, whatever has become of the worker.
-pub(super) async fn live() -> Response {
-    answer::json_text(StatusCode::OK, r#"{"status":"LIVE"}"#)
+/// 200 as long as this process can be of use: one whose worker is not started again has to be restarted.
+/// After a failed setup a restart would change nothing, and that is for the startup probe to tell.
+pub(super) async fn live(State(app): State<Arc<App>>) -> Response {
+    match app.health.phase() {
+        Phase::Defunct => unavailable(Status::Defunct, reason(Status::Defunct)),
+        Phase::Starting | Phase::Ready | Phase::SetupFailed => {
+            answer::json_text(StatusCode::OK, r#"{"status":"LIVE"}"#)
+        }
+    }
 }
 
 /// 200 if a prediction that is sent now is accepted, or is refused only because others are running.

@@ -12,12 +12,10 @@ mod snapshot;
 mod timeline;
 mod watch;
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -33,6 +31,8 @@ pub(crate) use watch::WatchError;
 
 use crate::delivery::Delivery;
 use crate::files::TempFile;
+use crate::log_text::LogText;
+use crate::memory::Asked;
 use crate::slots::{Lane, SlotPermit};
 use crate::sync::lock;
 use crate::traces::Trace;
@@ -64,11 +64,20 @@ pub(crate) enum Status {
 #[derive(Debug)]
 pub(crate) struct Order {
     pub(crate) id: String,
-    /// A JSON object as text, validated and stripped.
-    pub(crate) input: Bytes,
-    pub(crate) context: BTreeMap<String, String>,
     /// How long the client waits for it.
     pub(crate) timeout: Option<Duration>,
+    pub(crate) file_names: FileNames,
+    /// Given back at the end, however long somebody may still hold on to the prediction.
+    asked: Mutex<Arc<Asked>>,
+}
+
+/// Whether data URLs of output files say how the model has named them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum FileNames {
+    #[default]
+    LeftOut,
+    /// As the parameter `name`, for clients that ask for it: others may not expect any.
+    InUrls,
 }
 
 /// One prediction, from its acceptance to its end.
@@ -112,7 +121,7 @@ struct State {
     status: Status,
     marks: Marks,
     stage: Stage,
-    logs: String,
+    logs: LogText,
     metrics: Metrics,
     output: Output,
     error: Option<String>,
@@ -144,13 +153,34 @@ enum Stage {
     Ended,
 }
 
+impl Order {
+    pub(crate) fn new(id: String, asked: Asked, timeout: Option<Duration>) -> Self {
+        Self {
+            id,
+            timeout,
+            file_names: FileNames::default(),
+            asked: Mutex::new(Arc::new(asked)),
+        }
+    }
+
+    /// Input and context; empty once the prediction has ended.
+    pub(crate) fn asked(&self) -> Arc<Asked> {
+        Arc::clone(&lock(&self.asked))
+    }
+
+    fn release(&self) {
+        *lock(&self.asked) = Arc::default();
+    }
+}
+
 impl Prediction {
-    pub(crate) fn new(key: Key, order: Order) -> Self {
+    /// Of its log, `log_size` bytes are kept.
+    pub(crate) fn new(key: Key, order: Order, log_size: usize) -> Self {
         let state = State {
             status: Status::Starting,
             marks: Marks::new(),
             stage: Stage::Preparing(None),
-            logs: String::new(),
+            logs: LogText::new(log_size),
             metrics: Metrics::default(),
             output: Output::Nothing,
             error: None,
@@ -279,10 +309,6 @@ impl Prediction {
         }
     }
 
-    pub(crate) fn has_ended(&self) -> bool {
-        matches!(lock(&self.state).stage, Stage::Ended)
-    }
-
     pub(crate) fn is_running(&self) -> bool {
         matches!(lock(&self.state).stage, Stage::Running)
     }
@@ -325,32 +351,29 @@ impl Prediction {
     /// Adds whole lines to the log.
     pub(crate) fn append_log(&self, source: Source, text: &str) {
         let mut state = lock(&self.state);
-        let start = state.logs.len();
-        if text.len() <= MAX_LOG_ITEM {
-            state.logs.push_str(text);
-        } else {
-            state
-                .logs
-                .push_str(&text[..text.floor_char_boundary(MAX_LOG_ITEM)]);
-            state.logs.push_str(LOG_CUT_MARK);
+        let mut place = state
+            .logs
+            .push(&text[..text.floor_char_boundary(MAX_LOG_ITEM)]);
+        if text.len() > MAX_LOG_ITEM {
+            place.end = state.logs.push(LOG_CUT_MARK).end;
         }
-        state.keep(text.len(), |state| Record::Log {
+        state.keep(place.len(), |_| Record::Log {
             source,
-            text: start..state.logs.len(),
+            text: place,
         });
         state.announce(EventKind::Logs);
     }
 
     pub(crate) fn record_metric(&self, name: &str, value: serde_json::Value, mode: MetricMode) {
         let mut state = lock(&self.state);
-        state.keep(name.len(), |_| {
+        state.keep_with(|_| {
             let event = MetricEvent {
                 name,
                 value: &value,
                 mode,
             };
             let text = serde_json::to_vec(&event).expect("plain values always serialise");
-            Record::Metric(text.into())
+            (text.len(), Record::Metric(text.into()))
         });
         state.metrics.record(name, value, mode);
     }
@@ -412,6 +435,7 @@ impl Prediction {
         state.predict_time = Some(state.marks.total().as_secs_f64());
         state.permit = None;
         state.files = Vec::new();
+        self.order.release();
         // If this is the delivery's own doing, it has nothing left to wait for.
         if let Some(delivery) = state.delivery.take() {
             delivery.task.abort();
@@ -429,8 +453,15 @@ impl Prediction {
             let _ = ended.send(());
         }
         state.keep(0, |_| Record::Completed);
-        state.announce(EventKind::Completed);
-        state.webhook = None;
+        if let Some(webhook) = state.webhook.take() {
+            let text = || {
+                state
+                    .render(&self.order, View::Final)
+                    .into_pieces()
+                    .concat()
+            };
+            webhook.complete(&self.order.id, text);
+        }
         if let Some(trace) = state.trace.take() {
             trace.prediction_ended(&self.order.id, state.status, &state.marks);
         }
@@ -457,8 +488,13 @@ impl State {
 
     /// Adds to the timeline, if there is one. Else the record is not even made.
     fn keep(&mut self, length: usize, record: impl FnOnce(&Self) -> Record) {
+        self.keep_with(|state| (length, record(state)));
+    }
+
+    /// The same for one whose length is known only when it is made.
+    fn keep_with(&mut self, record: impl FnOnce(&Self) -> (usize, Record)) {
         if self.timeline.is_some() {
-            let record = record(self);
+            let (length, record) = record(self);
             if let Some(timeline) = &mut self.timeline {
                 timeline.push(record, length);
             }

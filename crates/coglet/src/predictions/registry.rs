@@ -57,6 +57,11 @@ impl Registry {
         }
     }
 
+    /// Whether it runs, or its result is still known.
+    pub(crate) fn knows(&self, id: &str) -> bool {
+        self.by_id(id).is_some() || self.history.snapshot(id).is_some()
+    }
+
     pub(crate) fn next_key(&self) -> Key {
         Key(self.next_key.fetch_add(1, Ordering::Relaxed))
     }
@@ -199,6 +204,7 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::Asked;
     use crate::predictions::{Order, Output, Status, StopReason, StopStep};
     use crate::slots::{Slots, Turn};
 
@@ -211,16 +217,11 @@ mod tests {
     }
 
     fn prediction(registry: &Registry, id: &str, slots: &Slots) -> Arc<Prediction> {
-        let order = Order {
-            id: id.into(),
-            input: "{}".into(),
-            context: std::collections::BTreeMap::new(),
-            timeout: None,
-        };
+        let order = Order::new(id.into(), Asked::default(), None);
         let Some(Turn::Now(permit)) = slots.take_turn() else {
             panic!("no slot is free");
         };
-        let prediction = Arc::new(Prediction::new(registry.next_key(), order));
+        let prediction = Arc::new(Prediction::new(registry.next_key(), order, 1 << 20));
         prediction.occupy(permit);
         registry.insert(Arc::clone(&prediction));
         prediction

@@ -22,12 +22,10 @@ struct Fields<'a> {
 pub(crate) enum View {
     /// The request that waited for the end.
     Answer,
-    /// A repeated PUT: everything so far, and what was asked.
-    Progress,
     /// A webhook while it runs: with as many items as there were at the time, even if more have come or
     /// it has ended since.
     Interim { items: usize },
-    /// A webhook at the end: everything but the input.
+    /// A webhook at the end, and who asks for the result: everything but the input.
     Final,
 }
 
@@ -41,10 +39,20 @@ impl Prediction {
     pub(crate) fn render(&self, view: View) -> Parts {
         lock(&self.state).render(&self.order, view)
     }
+
+    /// The same for a repeated PUT: everything so far, and what was asked.
+    pub(crate) fn render_with_input(&self, input: Bytes) -> Parts {
+        let state = lock(&self.state);
+        state.render_members(&self.order, View::Final, Some(input))
+    }
 }
 
 impl State {
     pub(super) fn render(&self, order: &Order, view: View) -> Parts {
+        self.render_members(order, view, None)
+    }
+
+    fn render_members(&self, order: &Order, view: View, input: Option<Bytes>) -> Parts {
         let is_interim = matches!(view, View::Interim { .. });
         let fields = Fields {
             id: &order.id,
@@ -54,44 +62,38 @@ impl State {
                 self.status
             },
             error: self.error.as_deref().filter(|_| !is_interim),
-            logs: &self.logs,
+            logs: &self.logs.text(),
             metrics: self
                 .metrics
                 .with_predict_time(self.predict_time.filter(|_| !is_interim)),
         };
         let output = match view {
+            View::Answer if self.status == Status::Canceled => self.output.to_json(),
             View::Answer if self.status != Status::Succeeded => None,
             View::Answer => Some(self.output.to_json().unwrap_or(Bytes::from_static(b"null"))),
-            View::Progress | View::Final => self.output.to_json(),
+            View::Final => self.output.to_json(),
             View::Interim { items: 0 } => None,
             View::Interim { items } => self.output.first_items(items),
         };
         let mut members: Vec<_> = output.map(|text| ("output", text)).into_iter().collect();
-        if matches!(view, View::Progress) {
-            members.push(("input", order.input.clone()));
-        }
+        members.extend(input.map(|text| ("input", text)));
         object_with(&fields, &members)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::memory::{Asked, Share};
     use crate::predictions::{Ending, Key, Order, Output};
     use crate::worker::protocol::Source;
 
     fn prediction() -> Prediction {
-        let order = Order {
-            id: "p".into(),
-            input: r#"{"s":"x"}"#.into(),
-            context: BTreeMap::new(),
-            timeout: None,
-        };
-        Prediction::new(Key(1), order)
+        let asked = Asked::new(r#"{"s":"x"}"#.into(), "{}".into(), Share::default());
+        let order = Order::new("p".into(), asked, None);
+        Prediction::new(Key(1), order, 16 << 20)
     }
 
     fn parsed(parts: Parts) -> Value {
@@ -127,6 +129,16 @@ mod tests {
     }
 
     #[test]
+    fn a_canceled_one_shows_what_it_had() {
+        let prediction = prediction();
+        assert!(prediction.begin_running(Vec::new()));
+        prediction.push_output(b"1");
+        assert!(prediction.end(Ending::canceled()));
+        let expected = json!({"id": "p", "status": "canceled", "output": [1], "logs": "", "metrics": {"predict_time": "time"}});
+        assert_eq!(parsed(prediction.render(View::Answer)), expected);
+    }
+
+    #[test]
     fn an_interim_report_is_of_its_moment() {
         let prediction = prediction();
         assert!(prediction.begin_running(Vec::new()));
@@ -150,14 +162,15 @@ mod tests {
         let prediction = prediction();
         assert!(prediction.begin_running(Vec::new()));
         let expected = json!({"id": "p", "status": "processing", "logs": "", "metrics": {}, "input": {"s": "x"}});
-        assert_eq!(parsed(prediction.render(View::Progress)), expected);
+        let input = prediction.order.asked().input.clone();
+        assert_eq!(parsed(prediction.render_with_input(input)), expected);
     }
 
     #[test]
     fn an_endless_log_line_is_cut() {
         let prediction = prediction();
         prediction.append_log(Source::Stdout, &"é".repeat(3 << 20));
-        let logs = parsed(prediction.render(View::Progress))["logs"]
+        let logs = parsed(prediction.render(View::Final))["logs"]
             .as_str()
             .unwrap()
             .to_owned();

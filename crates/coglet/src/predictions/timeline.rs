@@ -19,6 +19,8 @@ const MAX_LAG_EVENTS: usize = 1024;
 /// and more of them as long as their text is not larger: some 600,000 tokens. One that is further behind
 /// has stopped reading, and misses what is dropped.
 const MAX_LAG_BYTES: usize = 32 << 20;
+/// What is replayed to those who come late, and is kept for nothing else, may be so large.
+const MAX_REPLAY_BYTES: usize = 16 << 20;
 /// About what an event is beside its content, as text or as a record.
 const EVENT_OVERHEAD: usize = 50;
 
@@ -68,6 +70,8 @@ pub(super) struct Timeline {
     records: VecDeque<Entry>,
     /// The size of all `records`.
     bytes: usize,
+    /// The size of what only they keep.
+    own_bytes: usize,
     /// The number of the first record in `records`, counted from the beginning.
     first: usize,
     limits: Limits,
@@ -85,6 +89,7 @@ struct Limits {
     replayed: usize,
     lag_events: usize,
     lag_bytes: usize,
+    own_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -115,17 +120,29 @@ pub(super) enum Missed {
     WhileReading(usize),
 }
 
+impl Record {
+    /// What is in memory for it alone: the others point to the output, and to the log.
+    fn own_bytes(&self) -> usize {
+        match self {
+            Self::Metric(text) => text.len(),
+            _ => 0,
+        }
+    }
+}
+
 impl Timeline {
     /// Keeps at least the last `replayed` records for those who come late.
     pub(super) fn new(replayed: usize) -> Self {
         Self {
             records: VecDeque::new(),
             bytes: 0,
+            own_bytes: 0,
             first: 0,
             limits: Limits {
                 replayed,
                 lag_events: MAX_LAG_EVENTS,
                 lag_bytes: MAX_LAG_BYTES,
+                own_bytes: MAX_REPLAY_BYTES,
             },
             purpose: Purpose::Result,
             watchers: BTreeMap::new(),
@@ -139,6 +156,7 @@ impl Timeline {
     pub(super) fn push(&mut self, record: Record, length: usize) {
         let bytes = length + EVENT_OVERHEAD;
         self.bytes += bytes;
+        self.own_bytes += record.own_bytes();
         self.records.push_back(Entry { record, bytes });
         self.trim();
         if self.has_sleepers {
@@ -156,7 +174,8 @@ impl Timeline {
         if self.watchers.len() >= MAX_WATCHERS {
             return None;
         }
-        let next = self.end().saturating_sub(self.limits.replayed);
+        let replayed = self.limits.replayed.min(self.records.len());
+        let next = self.end() - replayed;
         // Who asks for no replay misses nothing.
         let truncated = if self.limits.replayed == 0 { 0 } else { next };
         let id = WatcherId(self.next_watcher);
@@ -225,17 +244,21 @@ impl Timeline {
 
     /// Drops what nobody will read: neither a watcher nor, as replay, one who comes late.
     fn trim(&mut self) {
-        while self.records.len() > self.limits.replayed {
+        while self.records.len() > self.limits.replayed
+            || self.own_bytes > self.limits.own_bytes && self.records.len() > 1
+        {
             let is_needed = self.first >= self.needed && self.first >= self.slowest();
             let is_bearable =
                 self.records.len() <= self.limits.lag_events || self.bytes <= self.limits.lag_bytes;
             // The end is told to everybody who still comes to look.
             let is_end = self.records.len() == 1 && self.is_complete();
-            if is_needed && is_bearable || is_end {
+            let is_small = self.own_bytes <= self.limits.own_bytes;
+            if is_needed && is_bearable && is_small || is_end {
                 return;
             }
             if let Some(dropped) = self.records.pop_front() {
                 self.bytes -= dropped.bytes;
+                self.own_bytes -= dropped.record.own_bytes();
                 self.first += 1;
             }
         }
@@ -340,6 +363,22 @@ mod tests {
             timeline.push(Record::Output(index), 1000);
         }
         assert_eq!(read(&mut timeline, id), ((20..30).collect(), None));
+    }
+
+    #[test]
+    fn large_metrics_are_replayed_up_to_a_size() {
+        let mut timeline = timeline(1000, 100);
+        timeline.limits.own_bytes = 5000;
+        for _ in 0..1000 {
+            let text = Bytes::from(vec![b'x'; 1000]);
+            timeline.push(Record::Metric(text), 1000);
+        }
+        assert_eq!((timeline.records.len(), timeline.own_bytes), (5, 5000));
+        let late = timeline.join().unwrap();
+        assert_eq!(
+            read(&mut timeline, late).1,
+            Some(Missed::BeforeJoining(995))
+        );
     }
 
     #[test]

@@ -17,6 +17,9 @@ use crate::sync::lock;
 /// Events that are there are sent together up to about this size.
 const BATCH: usize = 64 << 10;
 
+/// In place of a part of the log that is not kept any more.
+const LOG_LEFT_OUT: &str = "[**** LEFT OUT ****]\n";
+
 /// What a metric event says: the value that was recorded, not the total.
 #[derive(Serialize)]
 pub(super) struct MetricEvent<'a> {
@@ -121,7 +124,8 @@ impl Batch {
             }
             Record::Returned { index, text } => self.output(*index, text),
             Record::Log { source, text } => {
-                let data = state.logs.get(text.clone()).unwrap_or_default();
+                // One who reads so late that the middle of the log has been dropped.
+                let data = state.logs.get(text.clone()).unwrap_or(LOG_LEFT_OUT);
                 self.event("log", &json!({"source": source.name(), "data": data}));
             }
             Record::Metric(text) => {

@@ -57,6 +57,12 @@ pub(super) fn size(lookup: Lookup<'_>, variable: &'static str) -> Result<Option<
     })
 }
 
+/// The same for what has to fit into memory.
+pub(super) fn memory(lookup: Lookup<'_>, variable: &'static str) -> Result<Option<usize>, Error> {
+    let size = size(lookup, variable)?;
+    Ok(size.map(|size| usize::try_from(size).unwrap_or(usize::MAX)))
+}
+
 fn value<T>(
     lookup: Lookup<'_>,
     variable: &'static str,

@@ -6,7 +6,6 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 
@@ -144,9 +143,11 @@ impl<'a> Checker<'a> {
     }
 
     fn check_string(&mut self, rule: &Rule, text: &str, place: &Place<'_>) {
-        let string: Cow<'_, str> = {
-            let mut deserializer = serde_json::Deserializer::from_str(text);
-            String::deserialize(&mut deserializer).map_or_else(|_| Cow::Borrowed(text), Cow::Owned)
+        let inner = text.trim_matches('"');
+        let string: Cow<'_, str> = if inner.contains('\\') {
+            serde_json::from_str(text).map_or(Cow::Borrowed(inner), Cow::Owned)
+        } else {
+            Cow::Borrowed(inner)
         };
         let length = string.chars().count();
         if let Some(minimum) = rule.min_length.filter(|minimum| length < *minimum) {
@@ -381,7 +382,7 @@ fn quote(text: &str) -> String {
     let mut quoted = compact_start(text, MAX_QUOTE + 1);
     if quoted.len() > MAX_QUOTE {
         quoted.truncate(quoted.floor_char_boundary(MAX_QUOTE));
-        quoted.push_str(&format!("… ({} bytes)", text.len()));
+        return format!("{quoted}… ({} bytes)", text.len());
     }
     quoted
 }

@@ -29,6 +29,8 @@ pub(crate) struct ModelSchema {
     training_input: Option<InputSchema>,
     /// The model may be watched as an event stream.
     pub(crate) streams: bool,
+    /// Inputs that the document marks as secret.
+    pub(crate) secrets: Vec<String>,
     output_is_array: bool,
     training_output_is_array: bool,
 }
@@ -68,6 +70,11 @@ impl ModelSchema {
             training_input: input("TrainingInput"),
             streams: parsed.pointer("/paths/~1predictions/post/x-cog-streaming")
                 == Some(&Value::Bool(true)),
+            secrets: ["Input", "TrainingInput"]
+                .into_iter()
+                .filter_map(component)
+                .flat_map(secrets)
+                .collect(),
             output_is_array: is_array("Output"),
             training_output_is_array: is_array("TrainingOutput"),
             document,
@@ -95,11 +102,42 @@ impl ModelSchema {
     }
 }
 
+/// The properties of a schema that hold a secret, anywhere in them.
+fn secrets(schema: &Value) -> Vec<String> {
+    let properties = schema.get("properties").and_then(Value::as_object);
+    let secret = properties
+        .into_iter()
+        .flatten()
+        .filter(|(_, property)| is_secret(property));
+    secret.map(|(name, _)| name.clone()).collect()
+}
+
+fn is_secret(schema: &Value) -> bool {
+    match schema {
+        Value::Object(members) => {
+            members.get("x-cog-secret") == Some(&Value::Bool(true))
+                || members.get("format").and_then(Value::as_str) == Some("password")
+                || members.values().any(is_secret)
+        }
+        Value::Array(elements) => elements.iter().any(is_secret),
+        _ => false,
+    }
+}
+
 impl Violation {
     /// Something is wrong with a member of the envelope.
     pub(crate) fn in_body(member: &str, msg: impl Into<String>) -> Self {
         Self {
             loc: vec!["body".into(), member.into()],
+            msg: msg.into(),
+            kind: "value_error",
+        }
+    }
+
+    /// Something is wrong with the URL.
+    pub(crate) fn in_path(name: &str, msg: impl Into<String>) -> Self {
+        Self {
+            loc: vec!["path".into(), name.into()],
             msg: msg.into(),
             kind: "value_error",
         }
@@ -115,7 +153,7 @@ impl Violation {
     }
 
     /// Something is wrong with a field of the input.
-    fn in_input(field: impl Into<String>, msg: impl Into<String>) -> Self {
+    pub(crate) fn in_input(field: impl Into<String>, msg: impl Into<String>) -> Self {
         Self {
             loc: vec!["body".into(), "input".into(), field.into()],
             msg: msg.into(),

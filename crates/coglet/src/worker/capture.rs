@@ -9,8 +9,8 @@ use tokio::net::unix::pipe;
 
 /// A longer line is given out in pieces.
 const MAX_LINE: usize = 1 << 20;
-/// Upper limit for one `drain`: children of the model may write faster than we read.
-const MAX_DRAIN: usize = 4 << 20;
+/// What a pipe holds if it does not tell.
+const USUAL_CAPACITY: usize = 64 << 10;
 
 /// One of the two pipes.
 pub(super) struct Capture {
@@ -49,22 +49,33 @@ impl Capture {
     /// Takes everything that has been written until now, the unfinished line included.
     ///
     /// It asks the pipe itself: the event loop may not have heard yet of what was written just before
-    /// the worker said that it is done.
+    /// the worker said that it is done. More than the pipe holds was written later, by a child that may
+    /// never stop.
     pub(super) fn drain(&mut self) -> Option<String> {
         let mut text = String::new();
         let mut buffer = [0; 16 << 10];
+        let mut rest = self.capacity();
         while let Some(pipe) = &self.pipe
-            && text.len() < MAX_DRAIN
+            && rest > 0
         {
             match rustix::io::read(pipe, &mut buffer) {
                 Ok(0) => text.extend(self.close()),
-                Ok(length) => text.extend(self.lines.push(&buffer[..length])),
+                Ok(length) => {
+                    rest = rest.saturating_sub(length);
+                    text.extend(self.lines.push(&buffer[..length]));
+                }
                 Err(rustix::io::Errno::INTR) => {}
                 Err(_) => break,
             }
         }
         text.extend(self.lines.finish());
         Some(text).filter(|text| !text.is_empty())
+    }
+
+    fn capacity(&self) -> usize {
+        let pipe = self.pipe.as_ref();
+        pipe.and_then(|pipe| rustix::pipe::fcntl_getpipe_size(pipe).ok())
+            .unwrap_or(USUAL_CAPACITY)
     }
 
     fn close(&mut self) -> Option<String> {
@@ -82,10 +93,13 @@ struct LineBuffer {
 impl LineBuffer {
     /// The lines that are whole now, as one text.
     fn push(&mut self, bytes: &[u8]) -> Option<String> {
+        // What is there already has no end: progress bars may write a little of a line very often.
+        let newline = bytes.iter().rposition(|byte| *byte == b'\n');
+        let before = self.unfinished.len();
         self.unfinished.extend_from_slice(bytes);
-        let end = match self.unfinished.iter().rposition(|byte| *byte == b'\n') {
-            Some(newline) => newline + 1,
-            None if self.unfinished.len() >= MAX_LINE => self.unfinished.len(),
+        let end = match newline {
+            Some(newline) => before + newline + 1,
+            None if self.unfinished.len() >= MAX_LINE => whole_characters(&self.unfinished),
             None => return None,
         };
         let rest = self.unfinished.split_off(end);
@@ -102,6 +116,24 @@ impl LineBuffer {
         line.push('\n');
         Some(line)
     }
+}
+
+/// How many of the bytes come before a character that is not here as a whole.
+fn whole_characters(bytes: &[u8]) -> usize {
+    for (back, byte) in bytes.iter().rev().take(3).enumerate() {
+        let length = match byte {
+            0x80..=0xbf => continue,
+            0xc0..=0xdf => 2,
+            0xe0..=0xef => 3,
+            0xf0.. => 4,
+            _ => 1,
+        };
+        if length > back + 1 {
+            return bytes.len() - back - 1;
+        }
+        break;
+    }
+    bytes.len()
 }
 
 #[cfg(test)]
@@ -125,6 +157,63 @@ mod tests {
             out.extend(unfinished);
             prop_assert_eq!(out.trim_end_matches('\n'), text.trim_end_matches('\n'));
         }
+    }
+
+    #[tokio::test]
+    async fn what_comes_without_end_is_not_waited_for() {
+        let (read, write) = std::io::pipe().unwrap();
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let stopped = std::sync::Arc::clone(&stop);
+        let flood = std::thread::spawn(move || {
+            use std::io::Write as _;
+            let mut write = write;
+            while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+                if write.write_all(&[b'\n'; 4096]).is_err() {
+                    return;
+                }
+            }
+        });
+        rustix::io::ioctl_fionbio(&read, true).unwrap();
+        let mut capture = Capture::new(pipe::Receiver::from_owned_fd(read.into()).unwrap());
+        capture.readable().await;
+        for _ in 0..20 {
+            let text = capture.drain().unwrap_or_default();
+            assert!(text.len() < 2 << 20, "{}", text.len());
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        drop(capture);
+        flood.join().unwrap();
+    }
+
+    #[test]
+    fn a_line_that_is_given_out_in_pieces_is_cut_between_characters() {
+        for character in ["x", "é", "€", "😀"] {
+            for offset in 0..4 {
+                let mut lines = LineBuffer::default();
+                let text = "y".repeat(offset) + &character.repeat(MAX_LINE);
+                let mut out = String::new();
+                for piece in text.as_bytes().chunks(MAX_LINE / 2 + 1) {
+                    out.extend(lines.push(piece));
+                }
+                out.extend(lines.finish());
+                assert!(out.trim_end() == text, "{character} {offset}");
+            }
+        }
+        assert_eq!(whole_characters(b""), 0);
+        assert_eq!(whole_characters(b"a\xff"), 1);
+        assert_eq!(whole_characters(b"\x80\x80\x80\x80\x80"), 5);
+    }
+
+    #[test]
+    fn a_line_in_many_pieces_is_not_searched_again_and_again() {
+        let mut lines = LineBuffer::default();
+        let began = std::time::Instant::now();
+        for _ in 0..MAX_LINE - 1 {
+            assert_eq!(lines.push(b"x"), None);
+        }
+        assert_eq!(lines.push(b"\n").map(|line| line.len()), Some(MAX_LINE));
+        // Searching all of it each time would take minutes.
+        assert!(began.elapsed() < std::time::Duration::from_secs(10));
     }
 
     #[test]

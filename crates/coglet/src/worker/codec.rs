@@ -115,12 +115,13 @@ mod tests {
             input in prop::option::of(prop::collection::hash_map(".{0,10}", any::<i64>(), 0..5)),
             cut in 1_usize..30,
         ) {
-            let context = names.into_iter().collect();
+            let context: BTreeMap<String, String> = names.into_iter().collect();
+            let raw = serde_json::value::to_raw_value(&context).unwrap();
             let input = input.map(|input| serde_json::to_value(input).unwrap());
             let message = ToWorker::Predict {
                 id: WireId(Key(id)),
                 input_file: None,
-                context: &context,
+                context: &raw,
                 files: &BTreeMap::new(),
             };
             let text = input.as_ref().map(|input| Bytes::from(input.to_string()));

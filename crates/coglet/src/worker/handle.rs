@@ -37,6 +37,9 @@ pub(crate) struct Worker {
 #[derive(Debug, Default)]
 struct Probe {
     seq: u64,
+    /// The worker has not answered yet. It is not asked again before: a check that hangs is begun once.
+    is_open: bool,
+    /// Those that have given up are still in it.
     waiting: Vec<oneshot::Sender<Result<(), String>>>,
 }
 
@@ -127,6 +130,10 @@ impl Worker {
 
     /// Runs the user's health check; callers at the same time share one run. `Ok` if there is none.
     pub(crate) async fn check_health(&self) -> Result<(), String> {
+        self.check_health_within(Self::PROBE_TIMEOUT).await
+    }
+
+    async fn check_health_within(&self, limit: Duration) -> Result<(), String> {
         if crate::process::is_stopped(self.pid) {
             return Err("the worker process is stopped: SIGCONT lets it go on".into());
         }
@@ -134,19 +141,17 @@ impl Worker {
             return Ok(());
         }
         let answer = self.join_probe();
-        match tokio::time::timeout(Self::PROBE_TIMEOUT, answer).await {
+        match tokio::time::timeout(limit, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err("Worker crashed".into()),
-            Err(_) => {
-                *lock(&self.probe) = Probe::default();
-                Err("healthcheck timed out".into())
-            }
+            Err(_) => Err("healthcheck timed out".into()),
         }
     }
 
     pub(super) fn health_answer(&self, seq: u64, result: &Result<(), String>) {
         let mut probe = lock(&self.probe);
         if probe.seq == seq {
+            probe.is_open = false;
             for waiting in std::mem::take(&mut probe.waiting) {
                 // A client that has left does not matter.
                 let _ = waiting.send(result.clone());
@@ -162,10 +167,12 @@ impl Worker {
     fn join_probe(&self) -> oneshot::Receiver<Result<(), String>> {
         let (sender, receiver) = oneshot::channel();
         let mut probe = lock(&self.probe);
-        if probe.waiting.is_empty() {
+        if !probe.is_open {
             probe.seq = self.next_probe.fetch_add(1, Ordering::Relaxed);
+            probe.is_open = true;
             self.send(&ToWorker::Healthcheck { seq: probe.seq });
         }
+        probe.waiting.retain(|waiting| !waiting.is_closed());
         probe.waiting.push(sender);
         receiver
     }
@@ -219,5 +226,82 @@ impl Outbox {
             }
             self.has_pending.notified().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::pipes::{Theirs, pipes};
+    use super::*;
+
+    /// A worker that is this process, and what it would read.
+    fn worker() -> (Arc<Worker>, Theirs) {
+        let (_, outgoing, theirs) = pipes().unwrap();
+        rustix::io::ioctl_fionbio(&theirs.incoming, true).unwrap();
+        let directories = Directories::make().unwrap();
+        let worker = Worker::new(rustix::process::getpid(), outgoing, directories);
+        worker.set_loaded(Loaded {
+            has_healthcheck: true,
+            ..Loaded::default()
+        });
+        (Arc::new(worker), theirs)
+    }
+
+    fn probes(theirs: &Theirs) -> usize {
+        let mut buffer = [0; 4096];
+        let length = rustix::io::read(&theirs.incoming, &mut buffer).unwrap_or(0);
+        String::from_utf8_lossy(&buffer[..length])
+            .matches("healthcheck")
+            .count()
+    }
+
+    /// Asks beside others, and returns when the question is on its way.
+    async fn ask(
+        worker: &Arc<Worker>,
+        limit: Duration,
+    ) -> tokio::task::JoinHandle<Result<(), String>> {
+        let before = lock(&worker.probe).waiting.len();
+        let asking = Arc::clone(worker);
+        let asked = tokio::spawn(async move { asking.check_health_within(limit).await });
+        while lock(&worker.probe).waiting.len() == before {
+            tokio::task::yield_now().await;
+        }
+        asked
+    }
+
+    const SOON: Duration = Duration::from_millis(20);
+    const LATE: Duration = Duration::from_mins(1);
+
+    #[tokio::test]
+    async fn who_gives_up_tells_nobody_else_to() {
+        let (worker, theirs) = worker();
+        let later = ask(&worker, LATE).await;
+        let impatient = ask(&worker, SOON).await;
+        let timed_out = Err("healthcheck timed out".into());
+        assert_eq!(impatient.await.unwrap(), timed_out);
+        assert_eq!(probes(&theirs), 1, "one check for both");
+        worker.health_answer(1, &Ok(()));
+        assert_eq!(later.await.unwrap(), Ok(()));
+        let lost = ask(&worker, LATE).await;
+        assert_eq!(probes(&theirs), 1);
+        worker.health_answer(1, &Ok(()));
+        worker.set_dead();
+        assert_eq!(lost.await.unwrap(), Err("Worker crashed".into()));
+    }
+
+    #[tokio::test]
+    async fn a_check_that_hangs_is_begun_once() {
+        let (worker, theirs) = worker();
+        for _ in 0..5 {
+            assert!(worker.check_health_within(SOON).await.is_err());
+        }
+        assert_eq!(probes(&theirs), 1);
+        assert_eq!(
+            lock(&worker.probe).waiting.len(),
+            1,
+            "who has given up is forgotten"
+        );
     }
 }

@@ -13,7 +13,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// Asked for, since the usual 64 KiB take a large frame in many turns; what is granted is up to the system.
-const CAPACITY: usize = 1 << 20;
+pub(super) const CAPACITY: usize = 1 << 20;
 
 /// Where frames of the worker arrive.
 pub(super) struct Incoming {

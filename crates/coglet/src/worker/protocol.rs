@@ -39,7 +39,8 @@ pub(crate) enum ToWorker<'a> {
         id: WireId,
         #[serde(skip_serializing_if = "Option::is_none")]
         input_file: Option<&'a Path>,
-        context: &'a BTreeMap<String, String>,
+        /// An object of strings.
+        context: &'a RawValue,
         files: &'a BTreeMap<String, LocalFile>,
     },
     /// Interrupt a prediction. Only for workers that run several at once; others get a signal.

@@ -18,7 +18,7 @@ use super::codec::FrameReader;
 use super::directories::Directories;
 use super::exit::{self, OutOfMemoryKills};
 use super::last_words::LastWords;
-use super::pipes::Incoming;
+use super::pipes::{self, Incoming};
 use super::protocol::{self, DoneStatus, FromWorker, Source, ToWorker};
 use super::spawn::{Place, Spawned, spawn};
 use super::{Stop, Worker};
@@ -153,12 +153,14 @@ impl Session {
             tokio::select! {
                 status = &mut exited => break status,
                 read = self.incoming.read(self.frames.space()), if self.incoming_open => self.on_read(&read),
-                () = self.stdout.readable() => self.on_captured(Source::Stdout),
-                () = self.stderr.readable() => self.on_captured(Source::Stderr),
+                () = self.stdout.readable() => self.on_captured(Source::Stdout).await,
+                () = self.stderr.readable() => self.on_captured(Source::Stderr).await,
                 () = passed(self.deadline) => self.on_overdue(),
                 Ok(()) = stop.changed() => self.on_stop(*stop.borrow_and_update()),
                 () = worker.flush() => {}
             }
+            // One that says something without end must not keep everybody else waiting.
+            tokio::task::coop::consume_budget().await;
         };
         // The reaper ends only with the event loop, which runs this.
         self.on_exit(status.unwrap_or_default())
@@ -274,16 +276,18 @@ impl Session {
         }
         self.last_words.forget();
         if done.status != DoneStatus::Canceled {
-            self.app.quarantine.clear(&prediction.order);
+            self.app.quarantine.clear(&prediction.order.asked());
         }
         deliver_end(&self.app, &self.worker, &prediction, done);
     }
 
-    fn on_captured(&mut self, source: Source) {
+    async fn on_captured(&mut self, source: Source) {
         let capture = self.capture(source);
         if let Some(text) = capture.read() {
             self.log_captured(source, &text);
         }
+        // Short lines are much work, and a child may print them without end: first it is everybody else's turn.
+        tokio::task::yield_now().await;
     }
 
     fn drain_captured(&mut self) {
@@ -387,8 +391,11 @@ impl Session {
                 let reason = format!("Worker crashed: {cause}");
                 let running = self.app.registry.running(self.lane);
                 if stage != Stage::Stopping && killed.is_none() {
-                    let orders = running.iter().map(|prediction| &prediction.order);
-                    self.app.quarantine.blame(orders);
+                    let asked: Vec<_> = running
+                        .iter()
+                        .map(|prediction| prediction.order.asked())
+                        .collect();
+                    self.app.quarantine.blame(asked.iter().map(Arc::as_ref));
                 }
                 let words = self.last_words.about(status, running.len() == 1);
                 self.app.fail_running(&running, &(reason.clone() + &words));
@@ -408,7 +415,14 @@ impl Session {
     /// What the process had written before it died is still in the pipe. Asking the pipe itself ends
     /// where the data ends, even if a child of the worker keeps the other end open.
     fn read_remaining_frames(&mut self) {
-        while self.incoming_open && matches!(self.incoming.read_now(self.frames.space()), Ok(1..)) {
+        // Twice what a pipe holds: a child that goes on writing is not waited for.
+        let mut rest = 2 * pipes::CAPACITY;
+        while self.incoming_open
+            && rest > 0
+            && let Ok(length @ 1..) = self.incoming.read_now(self.frames.space())
+        {
+            rest = rest.saturating_sub(length);
+            self.handle_frames();
         }
         self.handle_frames();
     }

@@ -8,12 +8,15 @@ use crate::server::{Model, Server};
 const TOKEN: &str = "s3cret-token";
 
 fn guarded() -> Server {
+    model().ready()
+}
+
+fn model() -> Model {
     Model::run(
         "def run(self) -> str",
         "return os.environ.get('COG_AUTH_TOKEN', 'unknown')",
     )
     .env("COG_AUTH_TOKEN", TOKEN)
-    .ready()
 }
 
 fn ask(server: &Server, method: &str, path: &str, headers: &[(&str, &str)]) -> Response {
@@ -85,8 +88,13 @@ fn the_token_opens_and_is_not_passed_on() {
 }
 
 #[test]
-fn shutdown_is_for_neighbours_and_those_with_the_token() {
-    let mut server = guarded();
+fn shutdown_is_for_those_with_the_token_and_neighbours_if_they_are_let() {
+    let server = guarded();
+    // It may come from a proxy on this machine, which nobody can tell.
+    assert_eq!(ask(&server, "POST", "/shutdown", &[]).status, 401);
+    assert_eq!(server.status(), "READY");
+
+    let mut server = model().env("COG_LOCAL_SHUTDOWN", 1).ready();
     for elsewhere in ["X-Forwarded-For", "Forwarded", "Origin"] {
         let response = ask(
             &server,
@@ -115,6 +123,32 @@ fn without_a_token_everybody_may() {
     let headers = [("X-Forwarded-For", "203.0.113.9")];
     assert_eq!(ask(&server, "POST", "/shutdown", &headers).status, 200);
     assert!(server.exit().success());
+}
+
+#[test]
+fn the_model_cannot_look_it_up() {
+    // Whoever may read any process is not asked: the model gives that right up, if it has it.
+    let look = "import ctypes\n\
+         libc = ctypes.CDLL(None)\n\
+         class Head(ctypes.Structure): _fields_ = [('version', ctypes.c_uint32), ('pid', ctypes.c_int)]\n\
+         sets = (ctypes.c_uint32 * 6)()\n\
+         head = Head(0x20080522, 0)\n\
+         assert libc.capget(ctypes.byref(head), sets) == 0\n\
+         for cap in (19, 21, 38):\n    sets[cap // 32 * 3] &= ~(1 << cap % 32)\n\
+         for cap in (19, 21, 38):\n    sets[cap // 32 * 3 + 1] &= ~(1 << cap % 32)\n\
+         assert libc.capset(ctypes.byref(head), sets) == 0\n\
+         try:\n    return open(f'/proc/{os.getppid()}/environ').read()\n\
+         except PermissionError:\n    return 'hidden'";
+    let server = Model::run("def run(self) -> str", look)
+        .env("COG_AUTH_TOKEN", TOKEN)
+        .without_tracing_rights()
+        .ready();
+    let authorization = format!("Bearer {TOKEN}");
+    let right = [("Authorization", authorization.as_str())];
+    let answer = ask(&server, "POST", "/predictions", &right).json();
+    assert_eq!(answer["output"], "hidden", "{answer}");
+    // Not even those who may look find it where it was given.
+    assert!(!server.environment().contains(TOKEN));
 }
 
 #[test]

@@ -23,7 +23,11 @@ fn canceled_report(server: &Server) -> Value {
     assert_eq!(cancel(server, "a"), (200, json!({})));
     let report = receiver.until_completed().pop().unwrap();
     server.until_status("READY");
-    assert_eq!(cancel(server, "a"), (404, json!({})));
+    assert_eq!(
+        cancel(server, "a"),
+        (200, json!({})),
+        "canceled is what it is"
+    );
     report
 }
 
@@ -33,6 +37,23 @@ fn case_41_nobody_to_cancel() {
     assert_eq!(cancel(&server, "nobody"), (404, json!({})));
     let response = server.post("/trainings/nobody/cancel", &json!({}));
     assert_eq!((response.status, response.json()), (404, json!({})));
+}
+
+#[test]
+fn a_canceled_generator_shows_what_it_had() {
+    let server = Model::run(
+        "def run(self) -> Iterator[int]",
+        "yield 1\nyield 2\nopen('running', 'w').close()\nwhile True: pass",
+    )
+    .ready();
+    let running = server.begin("a", json!({}));
+    server.until_file("running");
+    assert_eq!(cancel(&server, "a"), (200, json!({})));
+    let answer = running.answer().json();
+    assert_eq!(answer["status"], "canceled");
+    assert_eq!(answer["output"], json!([1, 2]));
+    // Its client has the result: nothing of it is kept.
+    assert_eq!(cancel(&server, "a"), (404, json!({})));
 }
 
 #[test]

@@ -99,3 +99,78 @@ fn the_model_gets_the_descriptor_limit_that_the_server_was_given() {
     let expected = format!("({}, {})", ours.current.unwrap(), ours.maximum.unwrap());
     assert_eq!(server.output(json!({"size": -1})), expected);
 }
+
+/// Speaks HTTP/2 without asking first.
+async fn over_http2(
+    port: u16,
+    path: &'static str,
+    body: &'static str,
+    count: usize,
+) -> Vec<String> {
+    use http_body_util::{BodyExt as _, Full};
+    let socket = tokio::net::TcpStream::connect(("127.0.0.1", port))
+        .await
+        .unwrap();
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let io = hyper_util::rt::TokioIo::new(socket);
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake::<_, _, Full<bytes::Bytes>>(executor, io)
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    let answers = (0..count).map(|_| {
+        let mut sender = sender.clone();
+        async move {
+            let request = hyper::Request::post(format!("http://x{path}"))
+                .header("content-type", "application/json")
+                .body(Full::from(body))
+                .unwrap();
+            let response = sender.send_request(request).await.unwrap();
+            assert_eq!(response.status(), 200);
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            String::from_utf8(body.to_vec()).unwrap()
+        }
+    });
+    futures_util::future::join_all(answers).await
+}
+
+#[test]
+fn http2_with_prior_knowledge() {
+    let server = Model::run(
+        "async def run(self, s: str) -> str",
+        "await asyncio.sleep(0.05)\nreturn 'hello ' + s",
+    )
+    .env("COG_MAX_CONCURRENCY", 20)
+    .ready();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let body = r#"{"input": {"s": "x"}}"#;
+    let answers = runtime.block_on(over_http2(server.port, "/predictions", body, 20));
+    assert!(
+        answers.iter().all(|answer| answer.contains("\"hello x\"")),
+        "{answers:?}"
+    );
+    // The client is still there, and idle: it does not hold up the end.
+    server.stop();
+}
+
+#[test]
+fn a_method_may_come_in_two_parts() {
+    use std::io::{Read as _, Write as _};
+    let server = Model::echo().ready();
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    for part in [
+        "P",
+        "OST /predic",
+        "tions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 23\r\n\r\n{\"input\": {\"s\": \"abc\"}}",
+    ] {
+        stream.write_all(part.as_bytes()).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("hello abc"), "{answer}");
+}

@@ -143,11 +143,17 @@ fn a_model_that_keeps_dying_is_given_up() {
         crash(&server, &format!("kill {n}"));
     }
     server.until_status("DEFUNCT");
+    let refused = server.post("/predictions", &json!({"input": {"how": ""}}));
+    assert_eq!(refused.status, 503);
+    let error = refused.json()["error"].to_string();
+    assert!(
+        error.contains("died again and again") && error.contains("restart"),
+        "{error}"
+    );
+    let probe = server.get("/health/live");
     assert_eq!(
-        server
-            .post("/predictions", &json!({"input": {"how": ""}}))
-            .status,
-        503
+        (probe.status, &probe.json()["status"]),
+        (503, &json!("DEFUNCT"))
     );
     assert_eq!(server.get("/openapi.json").status, 503);
     server.stop();

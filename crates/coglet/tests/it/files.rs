@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::http::Request;
 use crate::receiver::{Receiver, response};
 use crate::server::{Model, Server};
 
@@ -130,7 +131,7 @@ fn case_37_file_inputs() {
 }
 
 #[test]
-fn case_38_strings_stay_strings() {
+fn case_38_strings_stay_strings_and_paths_are_paths() {
     let server = Model::run(
         "def run(self, s: str, p: Path) -> list",
         "return [s, type(s).__name__, str(p), type(p).__name__]",
@@ -139,7 +140,7 @@ fn case_38_strings_stay_strings() {
     let url = "https://example.com/a.png";
     assert_eq!(
         server.output(json!({"s": url, "p": "a/b.txt"})),
-        json!([url, "str", "a/b.txt", "str"])
+        json!([url, "str", "a/b.txt", "Path"])
     );
     let server = Model::run("def run(self, s: List[str]) -> list", "return s").ready();
     assert_eq!(server.output(json!({"s": [HELLO]})), json!([HELLO]));
@@ -177,11 +178,53 @@ fn a_mixed_list_is_fetched_in_part() {
     let receiver = files();
     let server = Model::run(
         "def run(self, ps: List[Path]) -> list",
-        "return [type(p).__name__ for p in ps]",
+        "return [f'{type(p).__name__} {p.name[-9:]}' for p in ps]",
     )
     .ready();
     let input = json!({"ps": [receiver.url("/a/image.jpg?size=2"), "local.txt", HELLO]});
-    assert_eq!(server.output(input), json!(["Path", "str", "Path"]));
+    let expected = json!(["Path image.jpg", "Path local.txt", "Path -file.txt"]);
+    assert_eq!(server.output(input), expected);
+}
+
+#[test]
+fn a_path_is_a_path() {
+    let server = Model::run(
+        "def run(self, p: Path, f: File = None) -> str",
+        "return f'{type(p).__name__} {p.read_text()} {f and f.read()}'",
+    )
+    .file("local.txt", "here")
+    .ready();
+    assert_eq!(server.output(json!({"p": "local.txt"})), "Path here None");
+    let both = json!({"p": "./local.txt", "f": "local.txt"});
+    assert_eq!(server.output(both), "Path here b'here'");
+    // What is the author's stays.
+    assert!(server.directory.path().join("local.txt").exists());
+}
+
+#[test]
+fn names_are_kept() {
+    let server = Model::run(
+        "def run(self, p: Path) -> list[Path]",
+        "open('x.tar.gz', 'w').close()\nreturn [p, Path('x.tar.gz')]",
+    )
+    .ready();
+    let body = json!({"input": {"p": "data:audio/mp4;name=a%20b.m4a;base64,QQ=="}});
+    let plain = server.post("/predictions", &body).json();
+    assert_eq!(
+        plain["output"],
+        json!([
+            "data:audio/mp4;base64,QQ==",
+            "data:application/gzip;base64,"
+        ])
+    );
+    let request = Request::json("POST", "/predictions", &body).header("Cog-Output-Names", "1");
+    let named = server.send(request).answer().json();
+    let first = named["output"][0].as_str().unwrap();
+    assert!(first.ends_with("-a%20b.m4a;base64,QQ=="), "{first}");
+    assert_eq!(
+        named["output"][1],
+        "data:application/gzip;name=x.tar.gz;base64,"
+    );
 }
 
 #[test]

@@ -72,6 +72,12 @@ impl<'a> Request<'a> {
     }
 }
 
+impl From<TcpStream> for Pending {
+    fn from(stream: TcpStream) -> Self {
+        Self { stream }
+    }
+}
+
 impl Pending {
     /// The connection, for answers that are read as they come.
     pub(crate) fn into_stream(self) -> TcpStream {

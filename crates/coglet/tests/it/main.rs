@@ -12,6 +12,7 @@
 mod access_log;
 mod auth;
 mod bad_input;
+mod bounds;
 mod cancel;
 mod clients;
 mod concurrency;

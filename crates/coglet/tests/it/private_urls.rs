@@ -97,6 +97,32 @@ fn files_that_are_opened_late_are_no_way_around() {
 }
 
 #[test]
+fn paths_on_this_machine_are_no_way_around() {
+    let server = Model::run(
+        "def run(self, p: Path = None, f: File = None, ps: List[Path] = []) -> str",
+        "return repr((p, f, ps))",
+    )
+    .env("COG_DENY_PRIVATE_URLS", 1)
+    .ready();
+    for (input, place) in [
+        (json!({"p": "/etc/passwd"}), "p"),
+        (json!({"p": "file:///etc/passwd"}), "p"),
+        (json!({"f": "\\u002fetc\\u002fpasswd"}), "f"),
+        (json!({"ps": ["data:,x", "/etc/passwd"]}), "ps/1"),
+    ] {
+        let refused = server.post("/predictions", &json!({"input": input}));
+        assert_eq!(refused.status, 422, "{input}");
+        let detail = &refused.json()["detail"][0];
+        assert_eq!(detail["loc"], json!(["body", "input", place]));
+        assert!(
+            detail["msg"].as_str().unwrap().contains("is not accepted"),
+            "{detail}"
+        );
+    }
+    assert_eq!(server.output(json!({"p": null})), "(None, None, [])");
+}
+
+#[test]
 fn webhooks_obey() {
     let receiver = Receiver::accepting();
     let server = Model::echo().env("COG_DENY_PRIVATE_URLS", 1).ready();

@@ -50,6 +50,25 @@ fn case_09_ids() {
 }
 
 #[test]
+fn case_20_a_repeated_put_shows_no_secret() {
+    let server = Model::run(
+        "def run(self, key: Secret, s: str, other: Secret = None) -> str",
+        "open('running', 'w').close()\nwhile not os.path.exists('go'): time.sleep(0.01)\nreturn key.get_secret_value()",
+    )
+    .ready();
+    let body = json!({"input": {"key": "s3cret", "s": "x", "other": null}});
+    let running = server.send(Request::json("PUT", "/predictions/a", &body));
+    server.until_file("running");
+    let joined = server.put("/predictions/a", &body).json();
+    assert_eq!(
+        joined["input"],
+        json!({"key": "**********", "s": "x", "other": null})
+    );
+    fs_err::write(server.directory.path().join("go"), "").unwrap();
+    assert_eq!(running.answer().json()["output"], "s3cret");
+}
+
+#[test]
 fn case_10_bodies_without_input() {
     let server = Model::run(
         "def run(self, n: int = Input(default=3)) -> int",

@@ -25,6 +25,8 @@ pub(crate) struct Model {
     schema: Option<Value>,
     variables: HashMap<String, String>,
     arguments: Vec<String>,
+    /// As in a container: nobody in it may read other processes against their will.
+    may_trace: bool,
 }
 
 /// A running server. Killed when dropped; then nothing of it may be left.
@@ -54,6 +56,7 @@ impl Model {
                 "predict.py:Runner".into(),
             )]),
             arguments: Vec::new(),
+            may_trace: true,
         }
     }
 
@@ -106,6 +109,11 @@ impl Model {
 
     pub(crate) fn env(mut self, name: &str, value: impl ToString) -> Self {
         self.variables.insert(name.into(), value.to_string());
+        self
+    }
+
+    pub(crate) fn without_tracing_rights(mut self) -> Self {
+        self.may_trace = false;
         self
     }
 
@@ -165,9 +173,17 @@ impl Model {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        // SAFETY: only makes a system call between fork and exec.
+        let may_trace = self.may_trace;
+        // SAFETY: only makes system calls between fork and exec.
         unsafe {
             command.pre_exec(move || {
+                if !may_trace {
+                    // Refused to those who do not have the right anyway.
+                    // CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_PERFMON
+                    for capability in [19, 21, 38] {
+                        libc::prctl(libc::PR_CAPBSET_DROP, capability);
+                    }
+                }
                 let fd = rustix::fd::BorrowedFd::borrow_raw(fd);
                 Ok(rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?)
             });
@@ -305,6 +321,12 @@ impl Server {
     pub(crate) fn stop(mut self) {
         assert_eq!(self.post("/shutdown", &json!({})).text(), "{}");
         assert!(self.exit().success());
+    }
+
+    /// The environment that it was started with, as the system shows it.
+    pub(crate) fn environment(&self) -> String {
+        let file = format!("/proc/{}/environ", self.child.id());
+        String::from_utf8_lossy(&fs_err::read(file).unwrap_or_default()).into_owned()
     }
 
     /// How many sockets the server has open.

@@ -114,7 +114,14 @@ fn case_06_a_setup_that_raises() {
             .ends_with("Setup failed: setup failed: ValueError: no weights"),
         "{logs}"
     );
-    assert_eq!(server.post("/predictions", &json!({})).status, 503);
+    let refused = server.post("/predictions", &json!({}));
+    assert_eq!(refused.status, 503);
+    assert_eq!(refused.json()["status"], "failed");
+    let error = refused.json()["error"].to_string();
+    assert!(
+        error.contains("Setup failed") && error.contains("/health-check"),
+        "{error}"
+    );
     assert_eq!(server.get("/openapi.json").status, 503);
     server.stop();
 }
@@ -179,6 +186,30 @@ fn case_08_the_index() {
     let index = server.get("/").json();
     assert_eq!(index.as_object().unwrap().len(), 11, "{index}");
     assert_eq!(index["trainings_url"], "/trainings");
+}
+
+#[test]
+fn the_document_as_a_page() {
+    let server = Model::echo().ready();
+    let page = server.get("/docs");
+    assert_eq!(page.status, 200);
+    assert!(
+        page.headers.contains("content-type: text/html"),
+        "{}",
+        page.headers
+    );
+    assert!(
+        page.headers
+            .contains("content-security-policy: default-src 'none'")
+    );
+    assert!(
+        page.text()
+            .contains("<code>s</code></td><td>string</td><td>required"),
+        "{}",
+        page.text()
+    );
+    let bare = Model::run("def run(self) -> str", "return ''").ready();
+    assert!(bare.get("/docs").text().contains("no document"));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Webhooks.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::http::Request;
@@ -130,4 +132,101 @@ fn everything_in_order() {
     );
     assert_eq!(reports[2]["output"], json!([1, 2]));
     assert!(reports[2].get("input").is_none());
+}
+
+#[test]
+fn a_slow_receiver_gets_the_newest_and_the_end_in_time() {
+    let receiver = Receiver::start(|_, _| {
+        std::thread::sleep(Duration::from_millis(150));
+        response(200, b"")
+    });
+    let server = Model::run(
+        "def run(self) -> Iterator[int]",
+        "for n in range(300):\n    time.sleep(0.002)\n    yield n",
+    )
+    .ready();
+    let body = json!({"webhook": receiver.url("/")});
+    assert_eq!(server.begin_async(&body).status, 202);
+    server.until_status("READY");
+    let ended = Instant::now();
+    let reports = receiver.until_completed();
+    // The call under way, and its own.
+    assert!(
+        ended.elapsed() < Duration::from_millis(1500),
+        "{:?}",
+        ended.elapsed()
+    );
+    let (last, interim) = reports.split_last().unwrap();
+    assert_eq!(last["output"].as_array().unwrap().len(), 300);
+    assert!(interim.len() < 30, "{}", interim.len());
+    let lengths: Vec<_> = interim
+        .iter()
+        .map(|report| report["output"].as_array().map_or(0, Vec::len))
+        .collect();
+    assert!(
+        lengths.is_sorted() && *lengths.last().unwrap() > 50,
+        "{lengths:?}"
+    );
+    server.stop();
+}
+
+#[test]
+fn the_end_is_told_when_the_server_is_stopped() {
+    let receiver = Receiver::start(|_, _| {
+        std::thread::sleep(Duration::from_millis(150));
+        response(200, b"")
+    });
+    let mut server = Model::run(
+        "def run(self) -> Iterator[int]",
+        "for n in range(300):\n    time.sleep(0.002)\n    yield n",
+    )
+    .ready();
+    let body = json!({"webhook": receiver.url("/")});
+    assert_eq!(server.begin_async(&body).status, 202);
+    receiver.next();
+    server.signal(rustix::process::Signal::TERM);
+    assert_eq!(
+        receiver.until_completed().pop().unwrap()["status"],
+        "succeeded"
+    );
+    assert!(server.exit().success());
+}
+
+#[test]
+fn what_is_lost_by_a_quick_end_is_named() {
+    // Accepts connections, and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut server = Model::echo().ready();
+    let url = format!("http://{}/", silent.local_addr().unwrap());
+    let body = json!({"id": "lost", "input": {"s": "x"}, "webhook": url, "webhook_events_filter": ["completed"]});
+    assert_eq!(server.begin_async(&body).status, 202);
+    let _call = silent.accept().unwrap();
+    server.signal(rustix::process::Signal::TERM);
+    server.until_logged("Shutting down: SIGTERM");
+    server.signal(rustix::process::Signal::TERM);
+    server.until_logged("1 terminal webhooks were not delivered before the end: lost");
+    assert!(server.exit().success());
+}
+
+#[test]
+fn undelivered_results_are_bounded() {
+    let server = Model::run("def run(self, n: int) -> str", "return 'x' * 1000000")
+        .env("COG_WEBHOOK_MEMORY", "5M")
+        .ready();
+    for n in 0..8 {
+        let body = json!({
+            "id": format!("p{n}"), "input": {"n": n},
+            "webhook": "http://127.0.0.1:1/", "webhook_events_filter": ["completed"],
+        });
+        assert_eq!(server.begin_async(&body).status, 202);
+        server.until_status("READY");
+    }
+    for n in 0..3 {
+        let line = server.until_logged(&format!("\"prediction_id\":\"p{n}\""));
+        assert!(
+            line.contains("was given up: more than 5242880 bytes wait"),
+            "{line}"
+        );
+    }
+    assert!(!server.log_text().contains("\"prediction_id\":\"p3\""));
 }

@@ -101,7 +101,8 @@ class Scope:
         self, context: dict[str, str] | None = None, sink: Sink | None = None, scratch: str | None = None
     ) -> None:
         self.context: dict[str, str] = context or {}
-        self.metrics = MetricRecorder(sink)
+        #: The model may put something else in its place.
+        self.metrics = self._recorder = MetricRecorder(sink)
         self._scratch = scratch
         self._scratch_made = False
 
@@ -122,7 +123,7 @@ class Scope:
 
     def close(self) -> bool:
         """Makes it inactive: its prediction has ended. Returns whether there is a scratch directory to remove."""
-        self.metrics.close()
+        self._recorder.close()
         self._scratch = None
         return self._scratch_made
 

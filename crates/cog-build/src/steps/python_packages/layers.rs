@@ -1,6 +1,8 @@
 //! The layers of an environment. Each is remembered by what is in it, so that a changed requirement
 //! neither reads nor compresses again what stayed.
 
+use std::collections::HashSet;
+
 use cog_image::{Entry, EntryKind, Layer, StepKey, StepRecord};
 
 use super::compile::{CompileJob, Compiled, compile};
@@ -89,8 +91,12 @@ impl Slot<'_> {
         }
         let mut entries = self.extra;
         for distribution in &self.group {
-            entries.extend(distribution.files.iter().cloned().map(entry));
-            entries.extend(compiled.of(&distribution.files)?.into_iter().map(entry));
+            let compiled = compiled.of(&distribution.files)?;
+            // Some wheels bring compiled files, made for other times and places of their sources.
+            let replaced: HashSet<&str> = compiled.iter().map(|file| file.path.as_str()).collect();
+            let own = distribution.files.iter();
+            let kept = own.filter(|file| !replaced.contains(&*file.path)).cloned();
+            entries.extend(kept.chain(compiled.iter().cloned()).map(entry));
         }
         let title = match self.group.as_slice() {
             [one] if one.size >= groups::LARGE => {

@@ -36,7 +36,7 @@ fn init() {
 
 #[test]
 fn predict() {
-    let context = BTreeMap::from([("user".to_owned(), "ann".to_owned())]);
+    let context = serde_json::from_str(r#"{"user":"ann"}"#).unwrap();
     let files = BTreeMap::from([
         (
             "image".to_owned(),
@@ -50,7 +50,7 @@ fn predict() {
     let message = ToWorker::Predict {
         id: WireId(Key(7)),
         input_file: None,
-        context: &context,
+        context,
         files: &files,
     };
     assert_snapshot!(sent(&message, Some(r#"{"s": "x"}"#)), @r#"{"input":{"s": "x"},"type":"predict","id":"7","context":{"user":"ann"},"files":{"image":"/tmp/0-a.png","more":["/tmp/1-b.png",null]}}"#);
@@ -61,7 +61,7 @@ fn predict_with_a_large_input() {
     let message = ToWorker::Predict {
         id: WireId(Key(7)),
         input_file: Some(Path::new("/dev/shm/x/0.json")),
-        context: &BTreeMap::new(),
+        context: serde_json::from_str("{}").unwrap(),
         files: &BTreeMap::new(),
     };
     assert_snapshot!(sent(&message, None), @r#"{"type":"predict","id":"7","input_file":"/dev/shm/x/0.json","context":{},"files":{}}"#);
@@ -283,7 +283,7 @@ fn the_shared_examples() {
     for (name, frame) in examples["from_worker"].as_object().unwrap() {
         assert!(received(frame).is_ok(), "{name}: {:?}", received(frame));
     }
-    let context = BTreeMap::from([("k".to_owned(), "v".to_owned())]);
+    let context = serde_json::from_str(r#"{"k":"v"}"#).unwrap();
     let sendable = [
         ToWorker::Init {
             version: VERSION,
@@ -295,7 +295,7 @@ fn the_shared_examples() {
         ToWorker::Predict {
             id: WireId(Key(7)),
             input_file: None,
-            context: &context,
+            context,
             files: &BTreeMap::new(),
         },
         ToWorker::Cancel { id: WireId(Key(7)) },

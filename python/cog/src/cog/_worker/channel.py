@@ -11,6 +11,8 @@ import os
 import struct
 import threading
 
+from .unsent import discard, reserve
+
 TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,8 +55,7 @@ class Channel:
         self._spill_directory = spill_directory
         self._spilled = 0
         self._lock = threading.RLock()
-        self._is_writing = False
-        #: Frames of the thread that writes just now.
+        #: Frames that came while their thread was writing another one.
         self._waiting: list[bytes] = []
         self._buffer = bytearray()
         self.owner = os.getpid()
@@ -97,7 +98,7 @@ class Channel:
         if len(text) > SPILL_BYTES // 4 and self._spill_directory:
             data = text.encode("utf-8", "surrogatepass")
             if len(data) > SPILL_BYTES:
-                self._send_spilled(message, key, data)
+                self.send({**message, f"{key}_file": self._spill(data)})
                 return
         head = ",".join(
             [
@@ -109,26 +110,19 @@ class Channel:
 
     def send_raw(self, message: dict[str, Any], key: str, text: str) -> None:
         """Writes a frame with a large string as its last member."""
-        self._send_spilled({**message, "raw": True}, key, text.encode("utf-8", "surrogatepass"))
-
-    def _send_spilled(self, message: dict[str, Any], key: str, data: bytes) -> None:
-        self.enter()
-        try:
-            self.send({**message, f"{key}_file": self._spill(data)})
-        finally:
-            self.leave()
+        path = self._spill(text.encode("utf-8", "surrogatepass"))
+        self.send({**message, f"{key}_file": path, "raw": True})
 
     def _spill(self, data: bytes) -> str:
         with self._lock:
             self._spilled += 1
             name = f"worker-{os.getpid()}-{self._spilled}.json"
-        path = os.path.join(self._spill_directory or "/tmp", name)
+        path = reserve(os.path.join(self._spill_directory or "/tmp", name))
         try:
             with open(path, "wb", opener=_private) as file:
                 file.write(data)
         except OSError as error:
-            if os.path.exists(path):
-                os.unlink(path)
+            discard()
             raise NoRoom(f"a large output could not be stored: {error}") from None
         return path
 
@@ -137,17 +131,14 @@ class Channel:
             return
         self.enter()
         try:
+            if self._lock._is_owned():  # type: ignore[attr-defined]
+                # By a signal handler or a finalizer, while this thread writes.
+                self._waiting.append(frame)
+                return
             with self._lock:
-                if self._is_writing:
-                    self._waiting.append(frame)
-                    return
-                self._is_writing = True
                 self._write_whole(frame)
-                self._is_writing = False
                 while self._waiting:
-                    self._is_writing = True
                     self._write_whole(self._waiting.pop(0))
-                    self._is_writing = False
         except OSError:
             os._exit(1)  # the server is gone, or the model has closed the pipe: nobody is left to tell
         finally:

@@ -186,7 +186,8 @@ class Concurrent:
             else:
                 for item in output:
                     self._send_item(prediction, item)
-        except BaseException:
+        except BaseException as error:
+            leave_if_forked(error)
             # Now, rather than when its prediction is over.
             await _close(output)
             raise

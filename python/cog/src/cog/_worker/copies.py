@@ -6,7 +6,7 @@ import os
 import threading
 
 from .channel import NoRoom
-from .foreign import quietly
+from .unsent import reserve
 
 TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ PIECE_BYTES = 1024 * 1024
 #: Of Linux: a file shares the blocks of another one until either is written.
 _FICLONE = 0x40049409
 
-#: Those that each thread has made and the server has not been told of. A cancelation may come between.
-_unsent: dict[int, list[str]] = {}
 _made = 0
 
 
@@ -57,26 +55,11 @@ def read_into(target: Any, file: Any) -> None:
         target.write(piece.encode() if isinstance(piece, str) else piece)
 
 
-def sent() -> None:
-    """This thread's copies are the server's now."""
-    if _unsent:
-        _unsent.pop(threading.get_ident(), None)
-
-
-def discard() -> None:
-    """Nobody will hear of this thread's copies."""
-    if _unsent:
-        for path in _unsent.pop(threading.get_ident(), ()):
-            quietly(os.unlink, path)
-
-
 def _reserve(directory: str) -> str:
     global _made
     thread = threading.get_ident()
     _made += 1
-    path = os.path.join(directory, f"file-{os.getpid()}-{thread}-{_made}")
-    _unsent.setdefault(thread, []).append(path)
-    return path
+    return reserve(os.path.join(directory, f"file-{os.getpid()}-{thread}-{_made}"))
 
 
 def _create(path: str) -> int:

@@ -9,6 +9,7 @@ import sys
 
 from . import copies
 from .channel import SPILL_BYTES
+from .unsent import discard
 
 TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def _encoded(value: Any, spill_directory: str | None, marker: Marker) -> Encoded
     try:
         return _with_files(value, spill_directory, marker)
     except BaseException:
-        copies.discard()
+        discard()
         raise
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..exceptions import CancelationException
-from . import copies, foreign
+from . import foreign, unsent
 from .channel import Channel, NoRoom
 from .encode import Encoded, OutputError, encode, encode_item
 from .errors import described, print_traceback
@@ -48,7 +48,8 @@ def _run(model: Model, channel: Channel, prediction: str, arguments: dict[str, A
                 if foreign.is_forked:
                     leave_if_forked()
                 send_chunk(channel, prediction, encode_item(item, spill))
-        except BaseException:
+        except BaseException as error:
+            leave_if_forked(error)
             # Now, rather than when nobody can interrupt it any more.
             quietly(_close, output)
             raise
@@ -86,7 +87,7 @@ def conclude(prediction: str, end: End, scope: Scope, opened: list[Any], logs: L
         quietly(file.close)
     quietly(logs.flush, prediction)
     if end[1] is None:
-        copies.discard()
+        unsent.discard()
     return ({**end[0], "scratch": True}, end[1]) if has_scratch else end
 
 
@@ -100,7 +101,7 @@ def finish(channel: Channel, prediction: str, end: End) -> None:
     try:
         _send(channel, dict(frame), "output", output)
     except (NoRoom, MemoryError) as error:
-        copies.discard()
+        unsent.discard()
         channel.send({**frame, **failure(error)[0]})
 
 
@@ -122,14 +123,8 @@ def send_chunk(channel: Channel, prediction: str, item: Encoded) -> None:
 def _send(channel: Channel, frame: dict[str, Any], key: str, output: Encoded) -> None:
     if output.raw:
         channel.send_raw(frame, key, output.text)
-        return
-    if not output.files:
+    else:
+        if output.files:
+            frame["files"] = output.files
         channel.send_value(frame, key, output.text)
-        return
-    frame["files"] = output.files
-    channel.enter()
-    try:
-        channel.send_value(frame, key, output.text)
-        copies.sent()
-    finally:
-        channel.leave()
+    unsent.sent()

@@ -158,6 +158,8 @@ class Prediction:
         """This thread runs it."""
         if self.is_canceled:
             raise CancelationException
+        # The one before may have been interrupted where it counts.
+        protection.depth, protection.after = 0, None
         self._protection = protection
         self._thread = threading.get_ident()
 

@@ -1,0 +1,213 @@
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::*;
+
+fn git(folder: &Path, arguments: &[&str]) {
+    let status = Command::new("git")
+        .args(["-c", "user.name=t", "-c", "user.email=t@example.com"])
+        .args(["-c", "protocol.file.allow=always"])
+        .args(arguments)
+        .current_dir(folder)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .expect("git runs");
+    assert!(status.success(), "git {arguments:?}");
+}
+
+fn read(folder: &Path) -> Revision {
+    Revision::read(folder, |_| None)
+}
+
+/// A repository with a commit of two files and a tag.
+fn repository() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    git(folder.path(), &["init", "-b", "main"]);
+    for name in ["model.py", "weights.bin"] {
+        fs_err::write(folder.path().join(name), "one\n").expect("written");
+    }
+    git(folder.path(), &["add", "."]);
+    git(folder.path(), &["commit", "-m", "x"]);
+    git(folder.path(), &["tag", "v1"]);
+    folder
+}
+
+#[test]
+fn the_environment_wins() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let read = Revision::read(folder.path(), |name| match name {
+        "GITHUB_SHA" => Some("fafafaf".to_owned()),
+        _ => Some(String::new()),
+    });
+    assert_eq!(
+        read,
+        Revision {
+            revision: Some("fafafaf".to_owned()),
+            version: None
+        }
+    );
+}
+
+#[test]
+fn git_is_asked_in_a_repository() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let project = folder.path().join("models/one");
+    fs_err::create_dir_all(&project).expect("created");
+    git(folder.path(), &["init"]);
+    assert_eq!(read(&project), Revision::default(), "no commit yet");
+    git(folder.path(), &["commit", "--allow-empty", "-m", "x"]);
+    git(folder.path(), &["tag", "v1"]);
+    let found = read(&project);
+    assert_eq!(found.revision.expect("there is a commit").len(), 40);
+    assert_eq!(found.version.as_deref(), Some("v1"));
+}
+
+#[test]
+fn changes_and_later_commits_show() {
+    let folder = repository();
+    let version = || read(folder.path()).version.expect("there is a tag");
+    fs_err::write(folder.path().join("untracked"), "x").expect("written");
+    assert_eq!(version(), "v1");
+    fs_err::write(folder.path().join("model.py"), "two\n").expect("written");
+    assert_eq!(version(), "v1-dirty");
+    git(folder.path(), &["commit", "-am", "y"]);
+    assert!(version().starts_with("v1-1-g"), "{}", version());
+    fs_err::remove_file(folder.path().join("model.py")).expect("removed");
+    assert!(version().ends_with("-dirty"), "{}", version());
+}
+
+#[test]
+fn every_form_of_a_repository_is_read() {
+    let folder = repository();
+    let expected = read(folder.path());
+    assert_eq!(expected.version.as_deref(), Some("v1"));
+    // Packed, as after `git gc`.
+    git(folder.path(), &["pack-refs", "--all"]);
+    git(folder.path(), &["repack", "-ad"]);
+    assert_eq!(read(folder.path()), expected);
+    // A second work tree, whose `.git` is a file.
+    let second = folder.path().join("second");
+    git(
+        folder.path(),
+        &["worktree", "add", "--detach", "second", "v1"],
+    );
+    assert_eq!(read(&second), expected);
+    // An index in two parts.
+    git(folder.path(), &["update-index", "--split-index"]);
+    assert_eq!(read(folder.path()), expected);
+    // A shallow clone, which cannot know the tag's history.
+    git(folder.path(), &["commit", "--allow-empty", "-m", "y"]);
+    let url = format!("file://{}", folder.path().display());
+    let clones = tempfile::tempdir().expect("a temporary folder");
+    git(clones.path(), &["clone", "--depth", "1", &url, "shallow"]);
+    let shallow = read(&clones.path().join("shallow"));
+    assert_eq!(shallow.revision.map(|id| id.len()), Some(40));
+    assert_eq!(shallow.version, None);
+}
+
+#[test]
+fn hashes_may_be_longer() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    git(folder.path(), &["init", "--object-format=sha256"]);
+    git(folder.path(), &["commit", "--allow-empty", "-m", "x"]);
+    assert_eq!(read(folder.path()).revision.map(|id| id.len()), Some(64));
+}
+
+/// Everything in a repository that can make Git run a program.
+#[test]
+fn nothing_of_the_repository_is_executed() {
+    let submodule = repository();
+    let folder = repository();
+    let root = folder.path();
+    let url = submodule.path().to_str().expect("UTF-8").to_owned();
+    git(root, &["submodule", "add", &url, "sub"]);
+    git(root, &["commit", "-m", "y"]);
+    let marker = root.join("executed");
+    let script = root.join(".git/planted");
+    let program = format!("#!/bin/sh\necho \"$0 $*\" >> {}\ncat\n", marker.display());
+    let plant = |path: &Path| {
+        fs_err::write(path, &program).expect("written");
+        let mode = std::fs::Permissions::from_mode(0o755);
+        fs_err::set_permissions(path, mode).expect("changed");
+    };
+    plant(&script);
+    let planted = script.to_str().expect("UTF-8");
+    for repository in [".git", ".git/modules/sub"] {
+        let hooks = root.join(repository).join("hooks");
+        fs_err::create_dir_all(&hooks).expect("created");
+        for hook in [
+            "post-index-change",
+            "fsmonitor-watchman",
+            "reference-transaction",
+            "pre-auto-gc",
+        ] {
+            plant(&hooks.join(hook));
+        }
+        let config = format!(
+            "\n[core]\n\tfsmonitor = {planted}\n\thooksPath = {hooks}\n\tsshCommand = {planted}\n\tpager = {planted}\n\
+             \teditor = {planted}\n\taskPass = {planted}\n\talternateRefsCommand = {planted}\n\tgitProxy = {planted}\n\
+             [filter \"x\"]\n\tclean = {planted}\n\tsmudge = {planted}\n\tprocess = {planted}\n\trequired = true\n\
+             [diff]\n\texternal = {planted}\n[diff \"x\"]\n\ttextconv = {planted}\n\tcommand = {planted}\n\
+             [alias]\n\tdescribe = !{planted}\n\tstatus = !{planted}\n\trev-parse = !{planted}\n\
+             [gpg]\n\tprogram = {planted}\n[credential]\n\thelper = {planted}\n[pager]\n\tstatus = {planted}\n\
+             [extensions]\n\tpartialClone = origin\n[remote \"origin\"]\n\turl = ext::{planted}\n\tpromisor = true\n\
+             \tuploadpack = {planted}\n[include]\n\tpath = more\n[submodule]\n\trecurse = true\n[status]\n\
+             \tsubmoduleSummary = true\n",
+            hooks = hooks.display(),
+        );
+        let file = root.join(repository).join("config");
+        let own = fs_err::read_to_string(&file).expect("readable");
+        fs_err::write(&file, own + &config).expect("written");
+        let more = format!("[core]\n\tfsmonitor = {planted}\n");
+        fs_err::write(root.join(repository).join("more"), more).expect("written");
+    }
+    for tree in [root.to_owned(), root.join("sub")] {
+        fs_err::write(tree.join(".gitattributes"), "* filter=x diff=x\n").expect("written");
+        // With the same size and another time, it has to be read to be compared.
+        fs_err::write(tree.join("model.py"), "two\n").expect("written");
+        fs_err::write(tree.join("weights.bin"), "one\n").expect("written");
+    }
+    // The trap works: an ordinary call runs what was planted.
+    let _ = Command::new("git")
+        .args(["status", "--porcelain"])
+        .current_dir(root)
+        .output();
+    assert!(
+        marker.exists(),
+        "the planted programs are run by Git itself"
+    );
+    fs_err::remove_file(&marker).expect("removed");
+    let found = read(root);
+    let said = fs_err::read_to_string(&marker).unwrap_or_default();
+    assert_eq!(said, "", "something was executed");
+    assert_eq!(found.revision.map(|id| id.len()), Some(40));
+    assert!(found.version.expect("there is a tag").ends_with("-dirty"));
+    // Missing objects are not fetched.
+    let objects = root.join(".git/objects");
+    fs_err::rename(&objects, root.join(".git/gone")).expect("renamed");
+    fs_err::create_dir(&objects).expect("created");
+    read(root);
+    assert!(!marker.exists());
+}
+
+#[test]
+fn a_repository_that_is_nonsense_says_nothing() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let git = folder.path().join(".git");
+    fs_err::write(&git, "gitdir: /proc/self/root").expect("written");
+    assert_eq!(read(folder.path()), Revision::default());
+    fs_err::write(&git, "gitdir: nowhere").expect("written");
+    assert_eq!(read(folder.path()), Revision::default());
+    fs_err::remove_file(&git).expect("removed");
+    fs_err::create_dir(&git).expect("created");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        git.join("HEAD"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR,
+        0,
+    )
+    .expect("made");
+    assert_eq!(read(folder.path()), Revision::default());
+}

@@ -1,0 +1,210 @@
+//! What a project needs of the distribution without naming it: collects what `cog_config` judges by, and says what is
+//! added.
+
+use std::path::Path;
+
+use cog_config::{Config, Evidence, Implied, Stage, implied_packages, renamed_packages};
+use cog_python::resolution::Resolution;
+
+use crate::base::LockedBase;
+use crate::error::Result;
+use crate::plan::ImpliedPackages;
+use crate::workshop::Workshop;
+
+/// Whether packages that a project implies are added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ImpliedPolicy {
+    /// Yes.
+    #[default]
+    Add,
+    /// No: the image has what cog.yaml names.
+    Ignore,
+}
+
+/// The release whose package names are taken for a base that is not ours: they hold for the ones before and after too.
+const USUAL_SUITE: &str = "bookworm";
+
+/// What builds of source distributions commonly need.
+const SOURCE_BUILDS: [&str; 3] = ["build-essential", "git", "pkg-config"];
+
+/// The headers of Debian's own Python; others have theirs with them.
+const PYTHON_HEADERS: &str = "python3-dev";
+
+/// A project's own words and files.
+pub(crate) struct Project<'a> {
+    config: &'a Config,
+    commands: Vec<String>,
+    requirements: &'a [String],
+    sources: Vec<(String, String)>,
+}
+
+impl<'a> Project<'a> {
+    /// Reads the source of the project in `folder`, which asks for `requirements`.
+    pub(crate) fn read(
+        folder: &Path,
+        config: &'a Config,
+        requirements: &'a [String],
+    ) -> Result<Self> {
+        let commands = config.commands().into_iter().map(|one| one.command);
+        Ok(Self {
+            config,
+            commands: commands.collect(),
+            requirements,
+            sources: sources(folder)?,
+        })
+    }
+
+    /// What the project implies on `base`, with the packages of `resolution` where they are known.
+    pub(crate) fn on(
+        &self,
+        base: &LockedBase,
+        resolution: Option<&Resolution>,
+        policy: ImpliedPolicy,
+    ) -> (ImpliedPackages, Vec<Implied>) {
+        let suite = base
+            .debian
+            .as_ref()
+            .map_or(USUAL_SUITE, |debian| debian.codename());
+        let renamed = match base.debian {
+            Some(_) => renamed_packages(self.config.system_packages(), suite),
+            None => Vec::new(),
+        };
+        let mut packages = ImpliedPackages {
+            renamed: renamed
+                .into_iter()
+                .map(|one| (one.named, one.package))
+                .collect(),
+            ..ImpliedPackages::default()
+        };
+        if policy == ImpliedPolicy::Ignore || base.has_common_packages() {
+            return (packages, Vec::new());
+        }
+        let distributions: Vec<(String, String)> = resolution
+            .iter()
+            .flat_map(|resolution| &resolution.distributions)
+            .map(|one| (one.name.clone(), one.version.clone().unwrap_or_default()))
+            .collect();
+        let mut present = self.config.system_packages().to_vec();
+        let headers = base.interpreter.path.starts_with("/usr/bin/");
+        if !headers {
+            present.push(PYTHON_HEADERS.to_owned());
+        }
+        let found = implied_packages(&Evidence {
+            commands: &self.commands,
+            requirements: self.requirements,
+            distributions: &distributions,
+            built_from_source: &[],
+            sources: &self.sources,
+            present: &present,
+            suite,
+        });
+        let of = |stage: Stage| {
+            let these = found.iter().filter(move |one| one.stage == stage);
+            these.map(|one| one.package.clone())
+        };
+        packages.image = sorted(of(Stage::Run));
+        packages.tools = sorted(of(Stage::Build));
+        let always = SOURCE_BUILDS
+            .iter()
+            .chain(headers.then_some(&PYTHON_HEADERS));
+        packages.source_tools = sorted(of(Stage::Build).chain(always.map(|&name| name.to_owned())));
+        (packages, found)
+    }
+}
+
+fn sorted(packages: impl Iterator<Item = String>) -> Vec<String> {
+    let mut packages: Vec<String> = packages.collect();
+    packages.sort();
+    packages.dedup();
+    packages
+}
+
+/// Says in one line what is added to the image, why, and what can be done about it.
+pub(crate) fn tell(workshop: &Workshop<'_>, found: &[Implied], renamed: &[(String, String)]) {
+    let of_image: Vec<String> = found
+        .iter()
+        .filter(|one| one.stage == Stage::Run)
+        .map(|one| format!("`{}` ({})", one.package, one.because))
+        .collect();
+    if !of_image.is_empty() {
+        workshop.notice(&format!(
+            "adding {} to the image: name what is needed in `build.system_packages`, or use `--no-implied-packages`",
+            of_image.join(", ")
+        ));
+    }
+    for (named, package) in renamed {
+        workshop.notice(&format!(
+            "installing `{package}`, which is what this release of Debian has for `{named}`"
+        ));
+    }
+}
+
+/// Bounds on what is read: a project that is larger says elsewhere what it needs.
+const MAX_FILES: usize = 200;
+const MAX_FILE: u64 = 512 * 1024;
+const MAX_DEPTH: usize = 5;
+
+/// Names of folders that hold no source of the model.
+const FOREIGN: [&str; 4] = ["node_modules", "site-packages", "venv", "__pycache__"];
+
+/// The Python files of the project with their names, in order. Links and hidden folders are left out.
+fn sources(folder: &Path) -> Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    collect(folder, "", MAX_DEPTH, &mut found)?;
+    Ok(found)
+}
+
+fn collect(
+    folder: &Path,
+    prefix: &str,
+    depth: usize,
+    found: &mut Vec<(String, String)>,
+) -> Result<()> {
+    let mut entries = fs_err::read_dir(folder)?.collect::<std::io::Result<Vec<_>>>()?;
+    entries.sort_by_key(fs_err::DirEntry::file_name);
+    for entry in entries {
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        if found.len() == MAX_FILES || name.starts_with('.') || FOREIGN.contains(&&*name) {
+            continue;
+        }
+        let kind = entry.file_type()?;
+        let path = format!("{prefix}{name}");
+        if kind.is_dir() && depth > 0 {
+            collect(&entry.path(), &format!("{path}/"), depth - 1, found)?;
+        } else if kind.is_file() && is_python(&name) && entry.metadata()?.len() <= MAX_FILE {
+            let text = fs_err::read(entry.path())?;
+            found.push((path, String::from_utf8_lossy(&text).into_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn is_python(name: &str) -> bool {
+    Path::new(name)
+        .extension()
+        .is_some_and(|suffix| suffix == "py")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_the_projects_own() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let write = |path: &str| {
+            let path = folder.path().join(path);
+            fs_err::create_dir_all(path.parent().expect("it has one")).expect("created");
+            fs_err::write(path, "x").expect("written");
+        };
+        for path in ["run.py", "a/b.py", "venv/c.py", ".git/d.py", "e.txt"] {
+            write(path);
+        }
+        fs_err::os::unix::fs::symlink("/", folder.path().join("f.py")).expect("linked");
+        let found = sources(folder.path()).expect("readable");
+        let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["a/b.py", "run.py"]);
+    }
+}

@@ -1,0 +1,195 @@
+//! Installs packages with `apt`, in two containers over one upper folder: the first finds out which package files are
+//! needed, the second installs.
+//!
+//! What is in a container may lie: a base is foreign, and a project's variables reach `apt` too. So no container sees
+//! the cache of downloads. It gets a copy of the files that it names by checksum, and what it downloaded itself goes
+//! into the cache only under the checksum that it really has.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use cog_debian::{APT_SOURCES_PATH, Downloads, PackageFile, REPRODUCIBLE};
+use cog_image::{Layer, Scratch};
+use rustix::fs::{Mode, OFlags};
+
+use super::missing;
+use crate::container::{Job, Mount, Upper};
+use crate::error::{BuildError, Result};
+use crate::plan::SystemPackages;
+use crate::workshop::Workshop;
+
+/// Where containers see the folder that they share with us. Not where `apt` has its cache: official images clear that
+/// after each use.
+const SHARED: &str = "/tmp/.cog-apt";
+
+/// Of what a container writes for us; a list of all packages has some 2 MiB.
+const MAX_NOTE: u64 = 32 * 1024 * 1024;
+
+/// One user exists in the container, so the package manager cannot become another one to download.
+const OPTIONS: &str = r#"set -e
+shared=/tmp/.cog-apt
+options="-o APT::Sandbox::User=root -o Dpkg::Use-Pty=0 -o Acquire::Retries=3"
+options="$options -o Acquire::https::CaInfo=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}"
+options="$options -o Dir::Cache::archives=$shared/archives -o APT::Keep-Downloaded-Packages=true"
+mkdir -p /var/lib/apt/lists/partial
+"#;
+
+/// `$@` are the packages; recommended ones are installed too, as projects expect. If that is not possible, it leaves
+/// what helps to say why: which distribution this is, and what it has.
+const CHOOSE: &str = r#"export LC_ALL=C.UTF-8
+apt-get $options -o APT::Update::Error-Mode=any update -qq
+if apt-get $options install -qq --print-uris -- "$@" > $shared/files; then exit; fi
+cat /etc/os-release > $shared/release || true
+apt-get indextargets --format '$(FILENAME)' 'Created-By: Packages' | while read -r list; do
+    /usr/lib/apt/apt-helper cat-file "$list"
+done | sed -n 's/^Package: //p' > $shared/names || true
+exit 100
+"#;
+
+const INSTALL: &str = r#"apt-get $options install -qqy -- "$@"
+"#;
+
+/// A package manager at work.
+pub(super) struct Apt<'a> {
+    workshop: &'a Workshop<'a>,
+    step: &'a SystemPackages,
+    below: &'a [Layer],
+    downloads: Downloads,
+    scratch: Scratch,
+}
+
+impl<'a> Apt<'a> {
+    pub(super) fn new(
+        workshop: &'a Workshop<'a>,
+        step: &'a SystemPackages,
+        below: &'a [Layer],
+    ) -> Result<Self> {
+        let scratch = workshop.store.scratch()?;
+        let shared = scratch.path().join("shared");
+        fs_err::create_dir_all(shared.join("archives/partial"))?;
+        if let Some(debian) = &step.release {
+            fs_err::write(scratch.path().join("sources"), debian.apt_sources()?)?;
+        }
+        Ok(Self {
+            workshop,
+            step,
+            below,
+            downloads: Downloads::open(&workshop.store.root().join("debian"))?,
+            scratch,
+        })
+    }
+
+    /// The package files that `apt` wants to install.
+    pub(super) fn choose(&self, upper: &Upper) -> Result<Vec<PackageFile>> {
+        match self.run(upper, CHOOSE) {
+            Ok(()) => Ok(self
+                .note("files")?
+                .lines()
+                .filter_map(PackageFile::from_apt)
+                .collect()),
+            Err(BuildError::CommandFailed { output, .. })
+                if !missing::names(&output).is_empty() =>
+            {
+                let (release, names) = (self.note("release")?, self.note("names")?);
+                Err(missing::explain(&missing::names(&output), &release, &names))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Installs the packages, whose files are taken from the cache or go there.
+    pub(super) fn install(&self, upper: &Upper, files: &[PackageFile]) -> Result<()> {
+        let archives = self.shared().join("archives");
+        let mut fetched = Vec::new();
+        for file in files {
+            if !self.downloads.copy_out(file, &archives)? {
+                fetched.push(file);
+            }
+        }
+        self.run(upper, INSTALL)?;
+        for file in fetched {
+            self.downloads.keep(file, &archives)?;
+        }
+        Ok(())
+    }
+
+    fn run(&self, upper: &Upper, script: &str) -> Result<()> {
+        let packages = &self.step.packages;
+        let script = [OPTIONS, script].concat();
+        let shell = ["/bin/sh", "-c", &script, "apt-get"].map(str::to_owned);
+        // A base made of the archive's packages names no mirror, so it gets this machine's for the time.
+        let mut mounts = vec![Mount::writable(self.shared(), SHARED)];
+        if self.step.release.is_some() {
+            let sources = self.scratch.path().join("sources");
+            mounts.push(Mount::read_only(sources, APT_SOURCES_PATH));
+        }
+        let mut environment = self.step.environment.clone();
+        for (name, value) in REPRODUCIBLE {
+            if !environment.iter().any(|(known, _)| known == name) {
+                environment.push((name.to_owned(), value.to_owned()));
+            }
+        }
+        let job = Job {
+            title: format!("apt-get install {}", packages.join(" ")),
+            arguments: shell.into_iter().chain(packages.iter().cloned()).collect(),
+            environment,
+            working_dir: "/".to_owned(),
+            mounts,
+        };
+        self.workshop.run_container_in(upper, self.below, &job)
+    }
+
+    fn shared(&self) -> std::path::PathBuf {
+        self.scratch.path().join("shared")
+    }
+
+    /// What the container wrote into a file of the shared folder; nothing if that is no file.
+    fn note(&self, name: &str) -> Result<String> {
+        Ok(read_note(&self.shared().join(name))?)
+    }
+}
+
+fn read_note(path: &Path) -> std::io::Result<String> {
+    // Neither a link to elsewhere nor a pipe that nobody writes to.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(descriptor) = rustix::fs::open(path, flags, Mode::empty()) else {
+        return Ok(String::new());
+    };
+    let file = std::fs::File::from(descriptor);
+    let mut bytes = Vec::new();
+    if file.metadata()?.is_file() {
+        file.take(MAX_NOTE).read_to_end(&mut bytes)?;
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_are_files_or_nothing() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let at = |name: &str| folder.path().join(name);
+        fs_err::write(at("note"), b"a\xffb").expect("written");
+        std::os::unix::fs::symlink(at("note"), at("link")).expect("made");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            at("pipe"),
+            rustix::fs::FileType::Fifo,
+            Mode::from_raw_mode(0o600),
+            0,
+        )
+        .expect("made");
+        let read = |name: &str| read_note(&at(name)).expect("readable");
+        assert_eq!(read("note"), "a\u{fffd}b");
+        for nothing in ["link", "pipe", "none", ""] {
+            assert_eq!(read(nothing), "", "{nothing}");
+        }
+    }
+
+    #[test]
+    fn scripts_name_the_shared_folder() {
+        assert!(OPTIONS.contains(&format!("shared={SHARED}\n")));
+    }
+}
