@@ -7,6 +7,7 @@ use cog_errors::Hint;
 use crate::certificate::CertificateError;
 use crate::command::CommandError;
 use crate::context::ContextError;
+use crate::missing_library;
 use crate::sdk_source::SdkSourceError;
 use crate::secrets::SecretError;
 use crate::steps::system_packages::MissingPackage;
@@ -219,6 +220,9 @@ impl Hint for BuildError {
                 "allow user namespaces, or run as root; `cog run --engine host` needs no container"
             }
             Self::NoSystemPackages { missing, .. } => return Some(instead(missing)),
+            Self::CommandFailed { output, .. } => {
+                return missing_library::advice(&output.join("\n"));
+            }
             Self::MissingSecret { id } => {
                 return Some(format!("pass it with `--secret id={id},src=FILE`"));
             }

@@ -11,6 +11,7 @@ pub mod distribution;
 pub mod freeze;
 pub mod groups;
 pub mod record;
+pub mod reproducible;
 pub mod requirements;
 pub mod resolution;
 mod script;

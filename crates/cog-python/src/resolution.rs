@@ -110,6 +110,11 @@ impl Resolution {
         found.ok().map(|at| &self.distributions[at])
     }
 
+    /// The first distribution of which there is no wheel.
+    pub fn without_wheel(&self) -> Option<&Pinned> {
+        self.distributions.iter().find(|one| !one.has_wheel())
+    }
+
     /// The requirements file to install from, with the files of the project below the folder `artifacts`.
     pub fn requirements(&self, artifacts: &Path, credentials: &Credentials) -> String {
         let options = self
@@ -158,6 +163,19 @@ impl Pinned {
             let _ = write!(text, " {hash}");
         }
         text
+    }
+
+    fn has_wheel(&self) -> bool {
+        let is_wheel = |path: &str| {
+            let path = path.split(['?', '#']).next().unwrap_or_default();
+            path.to_ascii_lowercase().ends_with(".whl")
+        };
+        match &self.origin {
+            Origin::Index { files } => files.iter().any(|file| is_wheel(&file.url)),
+            Origin::Archive { url, .. } => is_wheel(url),
+            Origin::Local { path, .. } => is_wheel(path),
+            Origin::Git { .. } => false,
+        }
     }
 
     /// All hashes that a file of it may have, sorted.

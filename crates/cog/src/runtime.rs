@@ -13,6 +13,7 @@ use cog_engine::{
     Access, Engine, Gpus, Isolation, Mount, PassedFd, Process, Purpose, Root, Running, Workload,
     Writable,
 };
+use cog_errors::Hint;
 use cog_image::{Lease, Rootfs, Scratch, Store, StoredImage, trust};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
@@ -275,7 +276,10 @@ impl Server {
         let line = read_word(self.ready.try_clone()?)?;
         match line.trim() {
             "READY" => Ok(()),
-            "SETUP_FAILED" => bail!("Model setup failed{}", self.setup_logs()),
+            SETUP_FAILED => {
+                let logs = block_on(async { Ok(setup_logs(self.address).await) })?;
+                Err(SetupFailed { logs }.into())
+            }
             _ => {
                 let exit = self.running.stop(STOP_GRACE)?;
                 bail!(
@@ -286,22 +290,45 @@ impl Server {
         }
     }
 
-    /// What setup printed, for a message: indented, after a colon.
-    fn setup_logs(&self) -> String {
-        let logs = block_on(client::get(self.address, "/health-check"))
-            .and_then(|response| Ok(serde_json::from_slice::<Value>(&response.body)?))
-            .ok()
-            .and_then(|health| Some(health["setup"]["logs"].as_str()?.trim().to_owned()));
-        match logs {
-            Some(logs) if !logs.is_empty() => format!(":\n{logs}"),
-            _ => String::new(),
-        }
-    }
-
     pub(crate) fn stop(mut self) -> anyhow::Result<()> {
         self.running.stop(STOP_GRACE)?;
         Ok(())
     }
+}
+
+/// What the server says when setup has failed.
+pub(crate) const SETUP_FAILED: &str = "SETUP_FAILED";
+
+/// The model cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("Model setup failed{}{logs}", if logs.is_empty() { "" } else { ":\n" })]
+pub(crate) struct SetupFailed {
+    /// What setup printed.
+    logs: String,
+}
+
+impl Hint for SetupFailed {
+    fn hint(&self) -> Option<String> {
+        cog_build::missing_library::advice(&self.logs)
+    }
+}
+
+/// What setup printed; nothing if the server does not say, or not soon.
+async fn setup_logs(address: SocketAddr) -> String {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let logs = async {
+        let response = client::get(address, "/health-check").await.ok()?;
+        let health: Value = serde_json::from_slice(&response.body).ok()?;
+        Some(health["setup"]["logs"].as_str()?.trim().to_owned())
+    };
+    let logs = tokio::time::timeout(PATIENCE, logs).await;
+    logs.ok().flatten().unwrap_or_default()
+}
+
+/// What can be done about a setup that has failed.
+pub(crate) async fn setup_advice(address: SocketAddr) -> Option<String> {
+    let logs = setup_logs(address).await;
+    SetupFailed { logs }.hint()
 }
 
 /// What the server says when setup has ended; nothing if it is gone.

@@ -146,6 +146,69 @@ fn a_resolution_is_remembered_until_the_cache_is_ignored() {
     assert_eq!(first.image.layers, third.image.layers);
 }
 
+#[test]
+fn what_the_requirements_name_in_the_project_is_built_and_installed() {
+    if skipped() {
+        return;
+    }
+    let store = shared_store();
+    let mut project = Project::new();
+    let wheel = |name: &str| wheel(name, "1.0");
+    project.write(
+        "wheels/fromwheels-1.0-py3-none-any.whl",
+        wheel("fromwheels"),
+    );
+    project.write(
+        "parts/more.txt",
+        "-e ../packages/own\n-f ../wheels\nfromwheels\n-c limits.txt\n",
+    );
+    project.write("parts/limits.txt", "iniconfig<2\n");
+    project.write(
+        "packages/own/pyproject.toml",
+        "[build-system]\nrequires = [\"setuptools<81\"]\nbuild-backend = \"setuptools.build_meta\"\n\
+         [project]\nname = \"own\"\nversion = \"3\"\n[tool.setuptools]\npy-modules = [\"own\"]\n",
+    );
+    project.write("packages/own/own.py", "ANSWER = 41\n");
+    requirements(&mut project, &["-r parts/more.txt", "iniconfig", "-e ."]);
+    let built = project.build(&store).expect("it builds");
+    let site = "opt/venv/lib/python3.11/site-packages";
+    let own = |built: &cog_build::BuiltImage| text(&store, built, &format!("{site}/own.py"));
+    assert_eq!(own(&built), "ANSWER = 41\n");
+    assert!(file(&store, &built, &format!("{site}/fromwheels.py")).is_some());
+    let freeze = &built.image.config.labels["run.cog.pip_freeze"];
+    assert!(freeze.contains("iniconfig==1."), "{freeze}");
+    assert!(
+        freeze.contains("own @ file:///tmp/local_package_artifacts/packages/own\n"),
+        "{freeze}"
+    );
+    let warnings = project.events.warnings();
+    let left_out = |text: &&String| text.starts_with("`-e .` is left out");
+    assert_eq!(warnings.iter().filter(left_out).count(), 1, "{warnings:?}");
+
+    project.write("packages/own/own.py", "ANSWER = 42\n");
+    let changed = project.build(&store).expect("it builds");
+    assert_eq!(own(&changed), "ANSWER = 42\n");
+}
+
+#[test]
+fn a_source_distribution_has_the_hash_that_is_asked_for() {
+    if skipped() {
+        return;
+    }
+    let store = shared_store();
+    let mut project = Project::new();
+    let wrong = "0".repeat(64);
+    let line = format!("docopt==0.6.2 --hash=sha256:{wrong}");
+    requirements(&mut project, &[&line]);
+    let error = project.build(&store).expect_err("the hash is wrong");
+    assert!(matches!(error, BuildError::Uv(UvError::Hash(_))), "{error}");
+    assert!(error.to_string().contains("`docopt` 0.6.2"), "{error}");
+    let right = "49b3a825280bd66b3aa83585ef59c4a8c82f2c8a522dbe754a8bc8d08c85c491";
+    let line = format!("docopt==0.6.2 --hash=sha256:{right}");
+    requirements(&mut project, &[&line]);
+    project.build(&store).expect("it builds");
+}
+
 /// A wheel with one module, written with Python's own archive module.
 fn wheel(name: &str, version: &str) -> Vec<u8> {
     let folder = tempfile::tempdir().expect("a temporary folder");

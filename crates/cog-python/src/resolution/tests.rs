@@ -141,6 +141,31 @@ fn layers_do_not_depend_on_the_mirror() {
 }
 
 #[test]
+fn what_has_to_be_built_is_known() {
+    let origins = [
+        ("wheels = [{ url = \"https://e.com/a.WHL?x=1\" }]", false),
+        ("sdist = { url = \"https://e.com/a-1.tar.gz\" }", true),
+        (
+            "archive = { url = \"https://e.com/a.whl#sha256=0\" }",
+            false,
+        ),
+        ("archive = { url = \"https://e.com/a.zip\" }", true),
+        ("archive = { path = \"artifacts/a.whl\" }", false),
+        ("archive = { path = \"artifacts/a.tar.gz\" }", true),
+        ("directory = { path = \"artifacts/a\" }", true),
+        (
+            "vcs = { type = \"git\", url = \"https://e.com/a\", commit-id = \"0\" }",
+            true,
+        ),
+    ];
+    for (origin, expected) in origins {
+        let text = format!("lock-version = \"1.0\"\n[[packages]]\nname = \"a\"\n{origin}\n");
+        let resolution = resolution(&text).unwrap();
+        assert_eq!(resolution.without_wheel().is_some(), expected, "{origin}");
+    }
+}
+
+#[test]
 fn what_is_not_of_the_project_is_refused() {
     let outside = PYLOCK.replace("/s/artifacts/pkg", "/home/me/pkg");
     assert_eq!(

@@ -179,7 +179,14 @@ impl<'a> Uv<'a> {
         command.arg(staged.write_input(&target.python, staged.artifacts)?);
         let finished = self.run(&mut command, "resolving Python packages")?;
         if finished.status.success() {
-            return staged.read_answer(&finished.answer, staged.artifacts);
+            let resolution = staged.read_answer(&finished.answer, staged.artifacts)?;
+            // Where the metadata of a source is written down, uv needs no wheel to resolve it.
+            return match resolution.without_wheel() {
+                Some(one) if builds == Builds::Never => {
+                    Err(UvError::NeedsBuild(format!("`{}` has no wheel", one.name)))
+                }
+                _ => Ok(resolution),
+            };
         }
         Err(UvError::resolving(&messages(&finished), &staged.context()))
     }
@@ -197,7 +204,7 @@ impl<'a> Uv<'a> {
     ) -> Result<(), UvError> {
         let mut command = self.command(staged.folder());
         command
-            .args(install_arguments())
+            .args(install_arguments(Linking::Hard))
             .args(["--only-binary", ":all:"])
             .arg("--prefix")
             .arg(prefix);
@@ -229,7 +236,7 @@ impl<'a> Uv<'a> {
     ) -> Result<(), UvError> {
         let mut command = self.command(staged.folder());
         command
-            .args(install_arguments())
+            .args(install_arguments(Linking::Hard))
             .arg("--python")
             .arg(python);
         self.install_pins(&mut command, staged, resolution)
@@ -355,8 +362,17 @@ pub fn prerelease_arguments(requirements: &Requirements) -> &'static [&'static s
     }
 }
 
+/// How files get from the cache to where they are installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Linking {
+    /// They are the same files.
+    Hard,
+    /// They are copied: the two places are different mounts.
+    Copy,
+}
+
 /// What installing pins always takes.
-pub fn install_arguments() -> Vec<&'static str> {
+pub fn install_arguments(linking: Linking) -> Vec<&'static str> {
     vec![
         "pip",
         "install",
@@ -364,7 +380,10 @@ pub fn install_arguments() -> Vec<&'static str> {
         "--index-strategy",
         "unsafe-best-match",
         "--link-mode",
-        "hardlink",
+        match linking {
+            Linking::Hard => "hardlink",
+            Linking::Copy => "copy",
+        },
     ]
 }
 

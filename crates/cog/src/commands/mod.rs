@@ -24,6 +24,8 @@ use std::process::ExitCode;
 
 use cog_errors::Hint as _;
 
+use crate::runtime::SetupFailed;
+
 /// A command in a container that failed; we end with its status.
 #[derive(Debug, thiserror::Error)]
 #[error("container exited with status {0}")]
@@ -48,10 +50,12 @@ fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     let build = || error.downcast_ref::<cog_build::BuildError>()?.hint();
     let image = || error.downcast_ref::<cog_image::Error>()?.hint();
     let complete = || error.downcast_ref::<cog_config::CompleteError>()?.hint();
+    let setup = || error.downcast_ref::<SetupFailed>()?.hint();
     let sdk = || error.downcast_ref::<cog_build::SdkSourceError>()?.hint();
     config()
         .or_else(build)
         .or_else(image)
         .or_else(complete)
         .or_else(sdk)
+        .or_else(setup)
 }

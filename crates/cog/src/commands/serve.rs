@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::args::ServeArgs;
 use crate::gpus::{self, Wanted};
 use crate::reporter::Steps;
-use crate::runtime::{Server, Surroundings, block_on, read_word};
+use crate::runtime::{SETUP_FAILED, Server, Surroundings, block_on, read_word, setup_advice};
 use crate::session::Session;
 
 const STOP_GRACE: Duration = Duration::from_secs(30);
@@ -83,7 +83,7 @@ fn attend(session: &Session<'_>, server: Server) -> anyhow::Result<()> {
                     stop = Stop::Now;
                 }
                 event = happened.recv() => match event {
-                    Some(Event::Said(word)) => announce(session, &word, address),
+                    Some(Event::Said(word)) => announce(session, &word, address).await,
                     Some(Event::Ended) | None => return Ok(stop),
                 },
             }
@@ -107,13 +107,18 @@ enum Event {
     Ended,
 }
 
-fn announce(session: &Session<'_>, word: &str, address: SocketAddr) {
+async fn announce(session: &Session<'_>, word: &str, address: SocketAddr) {
     let url = shown_url(address);
     match word {
         "READY" => session.printer.info(&format!("Serving at {url}")),
-        "SETUP_FAILED" => session.printer.warning(&format!(
-            "Model setup failed; {url}/health-check tells why, Ctrl-C stops the server"
-        )),
+        SETUP_FAILED => {
+            session.printer.warning(&format!(
+                "Model setup failed; {url}/health-check tells why, Ctrl-C stops the server"
+            ));
+            if let Some(advice) = setup_advice(address).await {
+                session.printer.warning(&advice);
+            }
+        }
         // It has ended, which is told elsewhere.
         _ => {}
     }

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use cog_image::Layer;
+use cog_python::reproducible;
 use cog_python::requirements::Requirements;
 use cog_python::resolution::Resolution;
 use cog_python::tree::Tree;
 use cog_python::uv::{
-    Context, Staged, Target, Uv, UvError, install_arguments, passed_on, prerelease_arguments,
-    resolve_arguments,
+    Context, Linking, Staged, Target, Uv, UvError, install_arguments, passed_on,
+    prerelease_arguments, resolve_arguments,
 };
 
 use super::{Staging, target};
@@ -20,6 +21,7 @@ use crate::workshop::Workshop;
 /// Where the staging folder is in a container that builds.
 const WORK_DIR: &str = "/tmp/cog-build";
 const ANSWER: &str = "pylock.toml";
+const COMPILERS: &str = "/tmp/cog-build-compilers";
 const CACHE_DIR: &str = "/tmp/cog-build-cache";
 const UV_PROGRAM: &str = "/tmp/cog-build-uv";
 
@@ -71,7 +73,7 @@ pub(super) fn install(
     let script = format!(
         "{UV_PROGRAM} {} --python {} --prefix {WORK_DIR}/prefix -r {pins}\n\
          chmod -R a+rX {WORK_DIR}/prefix\n",
-        install_arguments().join(" "),
+        install_arguments(Linking::Copy).join(" "),
         step.interpreter.path,
     );
     let cache = build_cache(workshop, &target(step), &step.python.requirements);
@@ -102,7 +104,8 @@ fn run(
     below: &[Layer],
 ) -> Result<()> {
     fs_err::create_dir_all(cache)?;
-    let script = format!("set -e\ncd {WORK_DIR}\n{script}");
+    let prelude = reproducible::prelude(COMPILERS, CACHE_DIR);
+    let script = format!("set -e\n{prelude}cd {WORK_DIR}\n{script}");
     let own = [
         ("HOME", "/root"),
         ("UV_CACHE_DIR", CACHE_DIR),
@@ -114,7 +117,11 @@ fn run(
     let job = Job {
         title: "building Python packages from source".to_owned(),
         arguments: ["/bin/sh", "-c", &script].map(str::to_owned).to_vec(),
-        environment: passed_on().into_iter().chain(own).collect(),
+        environment: passed_on()
+            .into_iter()
+            .chain(reproducible::environment(workshop.timestamp))
+            .chain(own)
+            .collect(),
         working_dir: "/".to_owned(),
         mounts: vec![
             Mount::writable(staging.root(), WORK_DIR),
