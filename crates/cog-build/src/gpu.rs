@@ -156,7 +156,14 @@ mod tests {
 
     #[test]
     fn what_could_not_see_the_gpu_is_told_with_the_fix() {
-        let table: [(&str, &[(&str, &str)], BaseCuda, &str, &[&str]); 7] = [
+        type Case<'a> = (
+            &'a str,
+            &'a [(&'a str, &'a str)],
+            BaseCuda,
+            &'a str,
+            &'a [&'a str],
+        );
+        let table: [Case<'_>; 7] = [
             ("12.1", &[("torch", "2.3.1")], BaseCuda::No, "", &[]),
             (
                 "12.1",
