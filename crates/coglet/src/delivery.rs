@@ -109,10 +109,15 @@ pub(crate) fn deliver_end(
 
 fn start(app: &Arc<App>, worker: &Arc<Worker>, prediction: &Arc<Prediction>) -> Delivery {
     let (queue, arriving) = mpsc::unbounded_channel();
+    // Made here: the task may be aborted before it has begun.
+    let parcels = Parcels {
+        queue: arriving,
+        done: false,
+    };
     let (app, of) = (Arc::clone(app), Arc::clone(prediction));
     let worker = Arc::clone(worker);
     let task = tokio::spawn(async move {
-        let work = run(&app, &of, arriving);
+        let work = run(&app, &of, parcels);
         app.registry.fail_if_it_panics(&of, work).await;
         // It keeps its spill directory in place until here.
         drop(worker);
@@ -125,14 +130,13 @@ fn start(app: &Arc<App>, worker: &Arc<Worker>, prediction: &Arc<Prediction>) -> 
     delivery
 }
 
-async fn run(app: &App, prediction: &Prediction, queue: mpsc::UnboundedReceiver<Parcel>) {
+async fn run(app: &App, prediction: &Prediction, mut parcels: Parcels) {
     let names = Names::default();
     let parallel = if app.uploads.is_some() {
         PARALLEL_UPLOADS
     } else {
         1
     };
-    let mut parcels = Parcels { queue, done: false };
     let mut on_the_way = FuturesOrdered::new();
     let failure = loop {
         let has_room = !parcels.done && on_the_way.len() < parallel;
