@@ -51,8 +51,8 @@ impl<'a> Heartbeat<'a> {
     }
 
     fn tell(&self) {
-        let started = Instant::now();
         let mut state = self.state();
+        let started = state.spoken;
         while !state.ended {
             let left = EVERY.saturating_sub(state.spoken.elapsed());
             if left.is_zero() {
