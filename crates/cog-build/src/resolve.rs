@@ -110,7 +110,9 @@ fn tell_of_gpu(
     };
     let driver = GpuHost::of_this_machine().driver();
     for warning in gpu::warnings(completed, &python.resolution, has_cuda, driver.as_ref()) {
+        let project = workshop.project_dir.as_os_str().as_encoded_bytes();
         let key = key("told of the gpu", 1)
+            .field("project", project)
             .field("warning", &warning)
             .finish();
         workshop.warn_once(&key, &warning)?;

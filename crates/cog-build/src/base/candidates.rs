@@ -71,7 +71,9 @@ fn must_be_prebuilt(completed: &Completed) -> bool {
 
 /// Says once for each choice what is used instead.
 fn tell_of_debian(workshop: &Workshop<'_>, completed: &Completed, tried: &[String]) -> Result<()> {
-    let key = list(key("told of the debian base", 1), "reference", tried).finish();
+    let project = workshop.project_dir.as_os_str().as_encoded_bytes();
+    let key = key("told of the debian base", 1).field("project", project);
+    let key = list(key, "reference", tried).finish();
     let cuda = if completed.gpu {
         "; CUDA comes with the Python packages"
     } else {

@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::plan::{BuildTools, SystemPackages, key, list};
 use crate::step_output::StepOutput;
 use crate::variables::{Variables, build_variables};
-use crate::workshop::Workshop;
+use crate::workshop::{Cache, Workshop};
 
 /// Raise it whenever the same packages give another layer.
 const RECIPE: u32 = 2;
@@ -41,6 +41,11 @@ fn layer(workshop: &Workshop<'_>, tools: &BuildTools, base: &LockedBase) -> Resu
     if tools.packages.is_empty() || workshop.engine.is_none() {
         return Ok(None);
     }
+    // They are no part of the image: a build that ignores the cache takes them from there all the same.
+    let workshop = &Workshop {
+        cache: Cache::Use,
+        ..*workshop
+    };
     let key = key("build tools", RECIPE)
         .field("base", base.id())
         .field("timestamp", workshop.timestamp.to_string());

@@ -78,8 +78,10 @@ pub(super) fn install(
     );
     let cache = build_cache(workshop, &target(step), &step.python.requirements);
     run(workshop, uv, staging, &wanted, &cache, &script, below)?;
-    // What was built is installed now, and the layers are remembered.
-    Ok(fs_err::remove_dir_all(cache)?)
+    // What was built is installed now. It goes out of the way at once: half of it, left by a build that was killed
+    // here, would break the next one.
+    let spent = workshop.store.scratch()?;
+    Ok(fs_err::rename(cache, spent.path().join("cache"))?)
 }
 
 /// Where uv keeps what it builds for these requirements, and for no others: built code could leave there what it likes.
