@@ -76,7 +76,7 @@ fn case_04_setup_has_no_limit_unless_asked() {
 #[test]
 fn case_05_a_setup_that_takes_too_long() {
     let server = Model::new(WAITS_FOR_FILE)
-        .env("COG_SETUP_TIMEOUT", 1)
+        .env("COG_SETUP_TIMEOUT", 3)
         .setup_failed();
     let health = server.health();
     assert_eq!(
