@@ -164,7 +164,7 @@ def test_canceled_prediction_that_goes_on_is_ended_when_it_is_alone(serve: Serve
     server.cancel("deaf")
     assert other.answer().expect(200)["output"] == "other"
     assert pending.answer().expect(200)["status"] == "canceled"
-    assert "COG_CANCEL_GRACE" in str(server.log)
+    eventually("the reason in the log", lambda: "COG_CANCEL_GRACE" in str(server.log))
     server.until_ready()
 
 

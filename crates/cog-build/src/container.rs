@@ -10,6 +10,7 @@ use cog_image::{Layer, Scratch, trust};
 
 pub(crate) use self::mount::Mount;
 use crate::error::{BuildError, Result};
+use crate::heartbeat::Heartbeat;
 use crate::reporter::{Event, Silent};
 use crate::workshop::Workshop;
 use cog_debian::RunInRoot;
@@ -92,7 +93,11 @@ impl<'a> InPlace<'a> {
             reporter: &Silent,
             ..*self.workshop
         };
-        quiet.execute(self.engine, vec![nothing], root.to_owned(), job)
+        Heartbeat::during(
+            self.workshop.reporter,
+            "setting up the base's packages",
+            |_| quiet.execute(self.engine, vec![nothing], root.to_owned(), job),
+        )
     }
 }
 
@@ -211,7 +216,8 @@ impl Workshop<'_> {
             gpus: Gpus::default(),
         };
         let mut running = engine.start(workload)?;
-        let output = self.pass_on(reader)?;
+        let what = format!("still at it: {}", job.title);
+        let output = Heartbeat::during(self.reporter, &what, |beat| self.pass_on(reader, beat))?;
         let status = match running.wait()? {
             Exit::Code(0) => return Ok(()),
             Exit::Code(code) => format!("exit status {code}"),
@@ -225,7 +231,7 @@ impl Workshop<'_> {
     }
 
     /// Reports what comes out of `reader` until it ends, and gives the last lines.
-    fn pass_on(&self, reader: PipeReader) -> Result<Vec<String>> {
+    fn pass_on(&self, reader: PipeReader, beat: &Heartbeat<'_>) -> Result<Vec<String>> {
         let mut reader = BufReader::new(reader);
         let mut tail = VecDeque::new();
         let mut bytes = Vec::new();
@@ -239,6 +245,7 @@ impl Workshop<'_> {
             // Of a line that was drawn over and over, the last state counts.
             let line = text.trim_end().rsplit('\r').next().unwrap_or_default();
             self.reporter.report(Event::Output { line });
+            beat.spoken();
             if tail.len() == TAIL {
                 tail.pop_front();
             }

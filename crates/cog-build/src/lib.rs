@@ -17,6 +17,7 @@ mod environment;
 mod error;
 mod git;
 mod gpu;
+mod heartbeat;
 mod host;
 mod image;
 mod implied;

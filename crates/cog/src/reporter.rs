@@ -22,20 +22,17 @@ pub(crate) struct Steps<'a> {
     silence: Mutex<Silence>,
 }
 
-/// Where there are no bars, lines that only say that something goes on come less and less often.
+/// Where there are no bars, lines that only say that something goes on come when nothing else was said for a while.
 struct Silence {
     since: Instant,
-    limit: Duration,
 }
 
 impl Silence {
-    const FIRST: Duration = Duration::from_secs(2);
-    const LONGEST: Duration = Duration::from_secs(30);
+    const LONGEST: Duration = Duration::from_secs(2);
 
     fn new() -> Self {
         Self {
             since: Instant::now(),
-            limit: Self::FIRST,
         }
     }
 
@@ -43,10 +40,9 @@ impl Silence {
     fn is_over(&mut self) -> bool {
         // The one who waits counts seconds less exactly than we do.
         const SLACK: Duration = Duration::from_millis(500);
-        let over = self.since.elapsed() + SLACK >= self.limit;
+        let over = self.since.elapsed() + SLACK >= Self::LONGEST;
         if over {
             self.since = Instant::now();
-            self.limit = (self.limit * 2).min(Self::LONGEST);
         }
         over
     }
@@ -84,7 +80,18 @@ impl<'a> Steps<'a> {
     }
 
     fn progress(&self, label: &str, done: u64, total: Option<u64>, unit: Unit) {
-        if self.printer.progress() != Progress::Bars || unit == Unit::Items {
+        if self.printer.progress() != Progress::Bars {
+            let what = match (unit, total) {
+                (Unit::Bytes, Some(total)) => {
+                    format!("{label}: {} of {}", human_size(done), human_size(total))
+                }
+                (Unit::Bytes, None) => format!("{label}: {}", human_size(done)),
+                (Unit::Items, Some(total)) => format!("{label}: {done} of {total}"),
+                (Unit::Items, None) => format!("{label}: {done}"),
+            };
+            return self.waiting(&what);
+        }
+        if unit == Unit::Items {
             return;
         }
         let mut bars = self.bars();

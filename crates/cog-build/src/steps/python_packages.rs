@@ -20,6 +20,7 @@ pub(crate) use resolution::{lock_for_host, lock_for_image};
 
 use crate::base::LockedBase;
 use crate::error::Result;
+use crate::heartbeat::Heartbeat;
 use crate::lock::PackageSource;
 use crate::plan::PythonPackages;
 use crate::step_output::StepOutput;
@@ -59,7 +60,9 @@ pub(crate) fn run(
         }
     };
     let prefix = Prefix::open(&staging.prefix(), &artifacts, &step.interpreter)?;
-    let distributions = prefix.distributions()?;
+    let distributions = Heartbeat::during(workshop.reporter, "reading the packages", |_| {
+        prefix.distributions()
+    })?;
     Ok(StepOutput {
         layers: layers::make(workshop, &packages, &staging, &distributions)?,
         packages: distributions.iter().map(|one| one.freeze.clone()).collect(),

@@ -10,6 +10,7 @@ use super::skeleton::skeleton;
 use super::{Packages, Staging};
 use crate::context::{self, directory};
 use crate::error::Result;
+use crate::heartbeat::Heartbeat;
 use crate::plan::{Bytecode, KeyBuilder, key, list};
 use crate::workshop::Workshop;
 use cog_python::distribution::{Distribution, File, Source};
@@ -70,10 +71,12 @@ pub(super) fn make(
         workshop.notice("no container can run here: Python packages are not compiled ahead");
     }
     let compiled = compile(workshop, &job)?;
-    slots
-        .into_iter()
-        .map(|slot| slot.fill(workshop, &compiled))
-        .collect()
+    let total = slots.len();
+    let filled = slots.into_iter().enumerate().map(|(number, slot)| {
+        let what = format!("layer {} of {total}: {}", number + 1, slot.title());
+        Heartbeat::during(workshop.reporter, &what, |_| slot.fill(workshop, &compiled))
+    });
+    filled.collect()
 }
 
 /// A layer that is there or to be made.
@@ -85,10 +88,20 @@ struct Slot<'a> {
 }
 
 impl Slot<'_> {
+    fn title(&self) -> String {
+        match self.group.as_slice() {
+            [one] if one.size >= groups::LARGE => {
+                format!("{} {}", one.freeze.name, one.freeze.version)
+            }
+            _ => "python packages".to_owned(),
+        }
+    }
+
     fn fill(self, workshop: &Workshop<'_>, compiled: &Compiled) -> Result<Layer> {
         if let Some(layer) = self.layer {
             return Ok(layer);
         }
+        let title = format!("cog: {}", self.title());
         let mut entries = self.extra;
         for distribution in &self.group {
             let compiled = compiled.of(&distribution.files)?;
@@ -98,12 +111,6 @@ impl Slot<'_> {
             let kept = own.filter(|file| !replaced.contains(&*file.path)).cloned();
             entries.extend(kept.chain(compiled.iter().cloned()).map(entry));
         }
-        let title = match self.group.as_slice() {
-            [one] if one.size >= groups::LARGE => {
-                format!("cog: {} {}", one.freeze.name, one.freeze.version)
-            }
-            _ => "cog: python packages".to_owned(),
-        };
         let layer = workshop
             .store
             .add_layer_from_entries(entries, &workshop.layer_options(title))?;
