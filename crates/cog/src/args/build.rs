@@ -8,9 +8,9 @@ use super::{OutputArg, ProjectArgs};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum EngineArg {
-    /// Docker if it answers, else embedded if the kernel allows it, else host
+    /// Embedded if the kernel allows it, else host
     Auto,
-    /// A Docker or Podman socket
+    /// A Docker or Podman socket: not supported yet
     Docker,
     /// Containers of our own: no daemon, no root
     Embedded,

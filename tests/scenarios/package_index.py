@@ -1,0 +1,60 @@
+"""A package index on this machine, with small wheels that stand for large ones."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import threading
+import zipfile
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def add_wheel(
+    root: Path, name: str, version: str, requires: tuple[str, ...] = (), extra: str = "", **modules: str
+) -> None:
+    """A wheel for any platform, and its page."""
+    folder = root / name.lower().replace("_", "-")
+    folder.mkdir(parents=True, exist_ok=True)
+    file_name = name.lower().replace("-", "_")
+    metadata = [f"Name: {name}", f"Version: {version}", *(f"Requires-Dist: {one}" for one in requires)]
+    if extra:
+        metadata.append(f"Provides-Extra: {extra}")
+    info = f"{file_name}-{version}.dist-info"
+    files = {f"{module}/__init__.py": text for module, text in modules.items()}
+    files[f"{info}/METADATA"] = "\n".join(["Metadata-Version: 2.1", *metadata, ""])
+    files[f"{info}/WHEEL"] = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    files[f"{info}/RECORD"] = "".join(record(path, text) for path, text in files.items()) + f"{info}/RECORD,,\n"
+    with zipfile.ZipFile(folder / f"{file_name}-{version}-py3-none-any.whl", "w") as wheel:
+        for path, text in files.items():
+            wheel.writestr(path, text)
+    links = (f'<a href="{one.name}">{one.name}</a>' for one in sorted(folder.glob("*.whl")))
+    (folder / "index.html").write_text("<!DOCTYPE html><html><body>" + "".join(links) + "</body></html>")
+
+
+def record(path: str, text: str) -> str:
+    digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+    return f"{path},sha256={digest},{len(text.encode())}\n"
+
+
+@contextmanager
+def serve(root: Path) -> Iterator[str]:
+    """The index's address, as long as it is served."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(root)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
