@@ -8,6 +8,7 @@ use cog_python::freeze;
 use crate::backend::{Backend as _, Native};
 use crate::base::LockedBase;
 use crate::error::Result;
+use crate::lock::Lock;
 use crate::model::Model;
 use crate::plan::BuildPlan;
 use crate::project_lock::ProjectLock;
@@ -65,12 +66,19 @@ pub(crate) fn open_project(request: &BuildRequest<'_>) -> Result<(ProjectLock, M
     Ok((lock, model))
 }
 
-/// Does the steps below the source.
-pub(crate) fn make(
-    request: &BuildRequest<'_>,
+/// A build that is ready to be carried out.
+pub(crate) struct Planned<'a> {
+    pub(crate) native: Native<'a>,
+    pub(crate) lock: Lock,
+    pub(crate) plan: BuildPlan,
+}
+
+/// Asks for all that a build depends on, and plans it.
+pub(crate) fn plan<'a>(
+    request: &'a BuildRequest<'a>,
     completed: &Completed,
-    workshop: &Workshop<'_>,
-) -> Result<Environment> {
+    workshop: &'a Workshop<'a>,
+) -> Result<Planned<'a>> {
     let native = Native {
         request,
         workshop,
@@ -78,6 +86,16 @@ pub(crate) fn make(
     };
     let (lock, implied) = resolve(request, completed, &native)?;
     let plan = BuildPlan::new(request.config, &lock, &implied, workshop.plan_settings())?;
+    Ok(Planned { native, lock, plan })
+}
+
+/// Does the steps below the source.
+pub(crate) fn make(
+    request: &BuildRequest<'_>,
+    completed: &Completed,
+    workshop: &Workshop<'_>,
+) -> Result<Environment> {
+    let Planned { native, plan, .. } = plan(request, completed, workshop)?;
     let outputs = native.execute(&plan)?;
     let runtime = runtime::installed();
     let packages = outputs.iter().flat_map(|output| &output.packages);

@@ -54,6 +54,18 @@ impl<'a> Project<'a> {
         })
     }
 
+    /// What the project implies on a base that has none of it, as far as its own words and files tell.
+    pub(crate) fn on_the_usual_release(&self) -> Vec<Implied> {
+        implied_packages(&Evidence {
+            commands: &self.commands,
+            requirements: self.requirements,
+            sources: &self.sources,
+            present: self.config.system_packages(),
+            suite: USUAL_SUITE,
+            ..Evidence::default()
+        })
+    }
+
     /// What the project implies on `base`, with the packages of `resolution` where they are known.
     pub(crate) fn on(
         &self,

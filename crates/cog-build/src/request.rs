@@ -127,10 +127,7 @@ impl BuildRequest<'_> {
         completed: &Completed,
         workshop: &Workshop<'_>,
     ) -> Result<Requirements> {
-        let lines = match self.torch_index {
-            TorchIndex::ByCuda => completed.requirements.clone(),
-            TorchIndex::Default => completed.requirements_on_default_index(),
-        };
+        let lines = self.chosen_lines(completed);
         let requirements = self.read_requirements(&lines)?;
         let asks_for_itself = |line: &&str| line.trim() == "-e .";
         let text = self.requirements_text();
@@ -149,6 +146,14 @@ impl BuildRequest<'_> {
             ));
         }
         Ok(requirements)
+    }
+
+    /// The requirement lines that are resolved.
+    pub(crate) fn chosen_lines(&self, completed: &Completed) -> Vec<String> {
+        match self.torch_index {
+            TorchIndex::ByCuda => completed.requirements.clone(),
+            TorchIndex::Default => completed.requirements_on_default_index(),
+        }
     }
 
     pub(crate) fn read_requirements(&self, lines: &[String]) -> Result<Requirements> {

@@ -105,7 +105,7 @@ impl<'a> Session<'a> {
         &self,
         project: &'b Project,
         store: &'b Store,
-        engine: &'b dyn Engine,
+        engine: Option<&'b dyn Engine>,
         flags: &BuildFlags,
         reporter: &'b Steps<'b>,
     ) -> anyhow::Result<BuildRequest<'b>> {
@@ -118,7 +118,7 @@ impl<'a> Session<'a> {
             config_file_name: &project.file.file_name,
             config: &project.config,
             store,
-            engine: Some(engine),
+            engine,
             base,
             options: self.options(&flags.bases),
             torch_index: match flags.torch_index {

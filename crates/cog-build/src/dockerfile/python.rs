@@ -73,6 +73,9 @@ impl Packages<'_> {
                 Line::Folder { path, .. } => {
                     return Err(RequirementError::UnsupportedPath(path).into());
                 }
+                Line::Artifact { hashes, .. } if !hashes.is_empty() => {
+                    return Err(RequirementError::InlineOptions(line.clone()).into());
+                }
                 Line::Artifact { path: written, .. } => {
                     let path = self.project_path(&written)?;
                     let line = format!("{ARTIFACTS_DIR}/{}", path.display());

@@ -2,12 +2,20 @@
 
 use clap::Args;
 
-use super::{BaseFlags, ProjectArgs, RecipeFlags};
+use super::{BuildFlags, RecipeFlags};
 
 #[derive(Debug, Args)]
 pub(crate) struct DebugArgs {
     #[command(flatten)]
-    pub(crate) project: ProjectArgs,
+    pub(crate) flags: BuildFlags,
+
+    /// Print what a build would do, as JSON: the completed project and its steps
+    #[arg(long)]
+    pub(crate) plan: bool,
+
+    /// With `--plan`: ask registries and package indexes too, and print the lock and the whole plan
+    #[arg(long, requires = "plan")]
+    pub(crate) resolve: bool,
 
     /// Name of the image that large files are separated from
     #[arg(long, value_name = "NAME")]
@@ -16,9 +24,6 @@ pub(crate) struct DebugArgs {
     /// Print two Dockerfiles: one for an image with the large files, one for the rest
     #[arg(long)]
     pub(crate) separate_weights: bool,
-
-    #[command(flatten)]
-    pub(crate) bases: BaseFlags,
 
     #[command(flatten)]
     pub(crate) recipe: RecipeFlags,

@@ -20,8 +20,13 @@ pub(crate) fn build(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<(
     ));
     let reporter = Steps::new(session.printer);
     let store = session.store()?;
-    let mut request =
-        session.build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
+    let mut request = session.build_request(
+        &project,
+        store,
+        Some(engine.as_ref()),
+        &args.flags,
+        &reporter,
+    )?;
     if args.no_cache {
         request.cache = Cache::Ignore;
     }

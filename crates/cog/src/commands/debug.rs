@@ -1,4 +1,5 @@
-//! `cog debug`: the Dockerfile that the published tool would have generated for the project. Nothing is built.
+//! `cog debug`: the Dockerfile that the published tool would have generated for the project, or what a build of ours
+//! would do. Nothing is built.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -7,15 +8,18 @@ use anyhow::Context as _;
 use cog_build::dockerfile::{
     Dockerfile, DockerfileOptions, SeparatedWeights, dockerfile, weights_dockerfile,
 };
-use cog_build::{COG_CA_CERT, Certificates, SdkSources};
+use cog_build::{BuildRequest, COG_CA_CERT, Certificates, SdkSources};
 use cog_config::{
     BaseCandidate, BaseKind, CogBase, CompleteError, CompleteWarning, Completed, Options, complete,
 };
+use cog_engine::Engine;
 use cog_image::Platform;
 use cog_image::registry::Memory;
+use serde::Serialize;
 
 use super::build::image_name;
 use crate::args::DebugArgs;
+use crate::reporter::Steps;
 use crate::session::{Project, Session};
 
 /// What is printed.
@@ -26,11 +30,17 @@ enum Wanted<'a> {
     Recipe,
     /// Two of them, and what the source is copied without.
     SeparatedRecipes,
+    /// What a build does, as far as the project alone tells.
+    Outline,
+    /// The same with the answers of registries and indexes.
+    ResolvedOutline,
 }
 
 impl<'a> Wanted<'a> {
     fn by(args: &'a DebugArgs) -> Self {
-        match &args.bases.dockerfile {
+        match &args.flags.bases.dockerfile {
+            _ if args.resolve => Self::ResolvedOutline,
+            _ if args.plan => Self::Outline,
             Some(file) => Self::Given(file),
             None if args.separate_weights => Self::SeparatedRecipes,
             None => Self::Recipe,
@@ -39,13 +49,39 @@ impl<'a> Wanted<'a> {
 }
 
 pub(crate) fn debug(session: &Session<'_>, args: &DebugArgs) -> anyhow::Result<()> {
-    let project = session.project(&args.project)?;
+    let project = session.project(&args.flags.project)?;
     let text = match Wanted::by(args) {
         Wanted::Given(file) => given(&project, file)?,
         Wanted::Recipe => recipe(session, &project, args, None)?.text,
         Wanted::SeparatedRecipes => separated(session, &project, args)?,
+        Wanted::Outline => with_request(session, &project, args, None, cog_build::outline)?,
+        Wanted::ResolvedOutline => {
+            let engine = session.engine(&args.flags)?;
+            with_request(
+                session,
+                &project,
+                args,
+                Some(&*engine),
+                cog_build::resolved_outline,
+            )?
+        }
     };
     Ok(session.printer.result(&text)?)
+}
+
+/// The JSON of what `outline` finds out about the project's build. Without an engine, nothing can be run for it.
+fn with_request<T: Serialize>(
+    session: &Session<'_>,
+    project: &Project,
+    args: &DebugArgs,
+    engine: Option<&dyn Engine>,
+    outline: impl FnOnce(&BuildRequest<'_>) -> cog_build::Result<T>,
+) -> anyhow::Result<String> {
+    let reporter = Steps::new(session.printer);
+    let store = session.store()?;
+    let request = session.build_request(project, store, engine, &args.flags, &reporter)?;
+    let json = serde_json::to_string_pretty(&outline(&request)?)?;
+    Ok(json + "\n")
 }
 
 /// The user's Dockerfile, with the one variable that the server can't do without.
@@ -126,7 +162,7 @@ fn completed(
     let (lines, _) = project.config.requirement_lines(project.directory())?;
     let options = Options {
         decorated_concurrency: decorated_concurrency(project),
-        ..session.options(&args.bases)
+        ..session.options(&args.flags.bases)
     };
     let mut completed = complete(&project.config, &lines, &options)?;
     let mut warnings = std::mem::take(&mut completed.warnings);

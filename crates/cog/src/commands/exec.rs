@@ -25,8 +25,13 @@ pub(crate) fn exec(session: &Session<'_>, args: &ExecArgs) -> anyhow::Result<()>
     )?;
     let reporter = Steps::new(session.printer);
     let store = session.store()?;
-    let mut request =
-        session.build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
+    let mut request = session.build_request(
+        &project,
+        store,
+        Some(engine.as_ref()),
+        &args.flags,
+        &reporter,
+    )?;
     request.schema = SchemaSource::Omit;
     let surroundings =
         Surroundings::of_project(&request, &project, engine.as_ref())?.with_gpus(gpus);

@@ -63,8 +63,13 @@ fn run_project(
     ));
     let reporter = Steps::new(session.printer);
     let store = session.store()?;
-    let request =
-        session.build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
+    let request = session.build_request(
+        &project,
+        store,
+        Some(engine.as_ref()),
+        &args.flags,
+        &reporter,
+    )?;
     let surroundings =
         Surroundings::of_project(&request, &project, engine.as_ref())?.with_gpus(gpus);
     prediction.run(session, args, engine.as_ref(), &surroundings, env)

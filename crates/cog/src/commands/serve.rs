@@ -32,8 +32,13 @@ pub(crate) fn serve(session: &Session<'_>, args: &ServeArgs) -> anyhow::Result<(
     ));
     let reporter = Steps::new(session.printer);
     let store = session.store()?;
-    let request =
-        session.build_request(&project, store, engine.as_ref(), &args.flags, &reporter)?;
+    let request = session.build_request(
+        &project,
+        store,
+        Some(engine.as_ref()),
+        &args.flags,
+        &reporter,
+    )?;
     let surroundings =
         Surroundings::of_project(&request, &project, engine.as_ref())?.with_gpus(gpus);
     let mut arguments = vec!["--await-explicit-shutdown".to_owned(), "true".to_owned()];
