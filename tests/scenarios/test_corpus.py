@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,6 +49,41 @@ def test_a_project_has_a_dockerfile_or_is_refused_for_its_python(tmp_path: Path,
     installed = {word for line in instructions if "apt-get install" in line for word in line.split()}
     assert set(facts["system_packages"]) <= installed, done
     assert instructions[-1] == "COPY . /src"
+
+
+@each_project
+def test_a_project_has_a_plan_or_is_refused_for_its_python(tmp_path: Path, name: str) -> None:
+    facts = PROJECTS[name]
+    done = facts.project(tmp_path / name).cog("debug", "--plan")
+    if facts.refused:
+        done.fails_with(facts.refused)
+        return
+    outline = json.loads(done.works().stdout)
+    steps = outline["steps"]
+    assert steps[0]["step"] == "base"
+    assert [one["command"] for one in steps if one["step"] == "command"] == [one.strip() for one in facts.commands]
+    named = [one["packages"] for one in steps if one["step"] == "system_packages"]
+    assert named == ([facts["system_packages"]] if facts["system_packages"] else [])
+    completed = outline["completed"]
+    assert completed["gpu"] == facts["gpu"]
+    assert completed["python"]["version"] == facts.python
+    assert (completed["cuda"] is not None) == facts["gpu"]
+    assert [one["requirements"] for one in steps if one["step"] == "python_packages"] == [completed["requirements"]]
+
+
+def test_a_plan_has_all_answers_where_they_are_asked_for(tmp_path: Path) -> None:
+    name = "p12"
+    row = next(row for row in read_table() if row.id == name)
+    done = PROJECTS[name].project(tmp_path / name).cog("debug", "--plan", "--resolve", COG_TORCH_INDEX="default")
+    if "cannot be reached" in done.stderr:
+        pytest.skip(f"an index or archive cannot be reached: {done.stderr}")
+    resolved = json.loads(done.works().stdout)
+    assert {"completed", "steps", "lock", "plan"} <= set(resolved)
+    found = {one["name"]: one["version"] for one in resolved["lock"]["python"]["resolution"]["distributions"]}
+    assert f"torch=={found['torch']}" == row.detail
+    for line in PROJECTS[name].requirements:
+        package, version = line.lower().split("==")
+        assert found[package] == version
 
 
 @each_project
