@@ -50,6 +50,12 @@ conformance: setup ## Check our server, or the one that SERVER="COMMAND" starts,
 	scripts/collect debug
 	$(VENV)/bin/python -m pytest -q -rfEx -n 4 --dist loadfile tests/conformance $(if $(SERVER),--server "$(SERVER)")
 
+.PHONY: corpus
+corpus: setup ## Resolve the packages of public projects, and compare with the table (ARGS=--write makes it anew)
+	$(CARGO) build --locked -p cog -p coglet
+	scripts/collect debug
+	scripts/corpus-table $(ARGS)
+
 .PHONY: setup
 setup: ## Install what the tests need into .venv (and Debian packages, as root)
 	scripts/setup
