@@ -74,7 +74,7 @@ def test_torch_for_another_cuda_is_told(tmp_path: Path, index: TorchIndex) -> No
     assert "completed for CUDA 11.8" in warnings
 
 
-def test_torch_that_sees_no_gpu_is_told_once(tmp_path: Path, index: TorchIndex) -> None:
+def test_torch_that_sees_no_gpu_is_told_each_project_once(tmp_path: Path, index: TorchIndex) -> None:
     line = f"torch=={index.version} --extra-index-url {index.url('cpu')}\n"
     warning = f"torch {index.version}+cpu is built for the CPU alone"
     model = project(tmp_path / "model", line)
@@ -84,6 +84,8 @@ def test_torch_that_sees_no_gpu_is_told_once(tmp_path: Path, index: TorchIndex) 
     assert "indexes that end in `/cpu`" in warnings
     _, again = imported(model)
     assert warning not in again
+    _, other = imported(project(tmp_path / "other", line))
+    assert other.count(warning) == 1
 
 
 def test_an_index_that_refuses_is_named_with_its_line(tmp_path: Path) -> None:

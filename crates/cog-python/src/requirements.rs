@@ -98,7 +98,8 @@ impl Requirements {
     ) -> Result<Self, RequirementError> {
         let project = Project::open(base_dir, project_dir)?;
         let mut requirements = Self::default();
-        for line in nested::all(lines, &project, reader)? {
+        let lines = nested::all(lines, &project, reader)?;
+        for line in lines.iter().flat_map(|line| classify::options(line)) {
             match classify(&line)? {
                 // uv has no such option in a file; we check it ourselves.
                 Line::Option(option) if option == "--require-hashes" => {

@@ -167,6 +167,32 @@ fn folder(line: &str) -> Result<Line, RequirementError> {
     })
 }
 
+/// The options of a line that has several, as pip allows: `--pre -f URL`. All else is one line as it is.
+pub(super) fn options(line: &str) -> Vec<String> {
+    let line = line.trim();
+    let mut parts: Vec<String> = Vec::new();
+    if line.starts_with('-') {
+        for word in line.split_whitespace() {
+            match parts.last_mut() {
+                Some(part) if !word.starts_with('-') || is_editable(part) => {
+                    part.push(' ');
+                    part.push_str(word);
+                }
+                _ => parts.push(word.to_owned()),
+            }
+        }
+    }
+    match parts.len() {
+        0 | 1 => vec![line.to_owned()],
+        _ => parts,
+    }
+}
+
+/// A package, which may have options of its own.
+fn is_editable(option: &str) -> bool {
+    matches!(file_option(option), Some(("-e", ..)))
+}
+
 /// Options that read files. With a remote value they pass.
 const FILE_OPTIONS: [(&str, &str); 4] = [
     ("-r", "--requirement"),

@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::artifact::{Project, open_beneath};
-use super::classify::{Line, classify};
+use super::classify::{self, Line, classify};
 use super::{RequirementError, artifact};
 
 /// Makes lines of the text of a requirements file: how to read comments and continued lines is known elsewhere.
@@ -83,9 +83,9 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// Takes `lines` of a file in the folder that `place` starts at.
     fn lines(&mut self, lines: &[String], place: &Project) -> Result<(), RequirementError> {
-        for line in lines {
-            let Ok(Line::File(written)) = classify(line) else {
-                self.found.push(self.seen_from_top(line, place));
+        for line in lines.iter().flat_map(|line| with_files_alone(line)) {
+            let Ok(Line::File(written)) = classify(&line) else {
+                self.found.push(self.seen_from_top(&line, place));
                 continue;
             };
             let file = place.locate(&written)?;
@@ -127,6 +127,17 @@ impl Walk<'_> {
             Ok(Line::Links(path)) => format!("-f {}", moved(&path)),
             _ => line.to_owned(),
         }
+    }
+}
+
+/// `line` as it is, or its options apart where one of them names something in the project.
+fn with_files_alone(line: &str) -> Vec<String> {
+    let parts = classify::options(line);
+    let names_path = |part: &String| !matches!(classify(part), Ok(Line::Option(_)));
+    if parts.iter().any(names_path) {
+        parts
+    } else {
+        vec![line.to_owned()]
     }
 }
 

@@ -177,6 +177,43 @@ fn the_sdk_is_left_to_the_image() {
 }
 
 #[test]
+fn several_options_in_one_line_all_count() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let project = folder.path();
+    fs_err::create_dir(project.join("wheels")).expect("created");
+    fs_err::write(project.join("more.txt"), "six==1.16.0\n").expect("written");
+    let input = lines(&[
+        "--pre -f https://example.com/wheels",
+        "--no-index --find-links=./wheels --require-hashes",
+        "--prefer-binary  -r more.txt",
+        "-e git+https://example.com/a.git#egg=a --config-settings x=y",
+    ]);
+    let read = Requirements::read(&input, project, project, reader).expect("valid");
+    assert_eq!(
+        read.options,
+        [
+            "--pre",
+            "-f https://example.com/wheels",
+            "--no-index",
+            "--find-links file:///tmp/local_package_artifacts/wheels",
+            "--prefer-binary",
+        ]
+    );
+    assert!(read.require_hashes);
+    assert_eq!(
+        read.packages,
+        [
+            "six==1.16.0",
+            "-e git+https://example.com/a.git#egg=a --config-settings x=y"
+        ]
+    );
+    // Where nothing in the project is named, the line stays as it was written.
+    let flat = flatten(&input, project, project, reader).expect("valid");
+    assert_eq!(flat[0], "--pre -f https://example.com/wheels");
+    assert!(flat.contains(&"six==1.16.0".to_owned()), "{flat:?}");
+}
+
+#[test]
 fn artifacts_are_staged_under_the_name_as_written() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let project = folder.path();
