@@ -537,7 +537,9 @@ def test_a_health_check_that_hangs_keeps_one_thread(worker: Start, run: str) -> 
         started.send(type="healthcheck", seq=number)
         answer = started.until("health")[-1]
         assert "timed out after 5.0 seconds" in answer["error"]
-        threads.append(started.predict(number)[-1]["output"])
+        # The thread that answered may take a moment to end.
+        counts = [started.predict(10 * number + again)[-1]["output"] for again in range(10)]
+        threads.append(min(counts))
     assert threads[1] <= threads[0]
 
 
