@@ -458,6 +458,19 @@ fn case_38_annotations_are_needed() {
 }
 
 #[test]
+fn a_parameter_that_is_no_input_is_told() {
+    let schema = run("class Runner:\n    def run(self, bare, s: str) -> str: ...\n").unwrap();
+    assert!(!schema.json.contains("bare"));
+    assert_eq!(
+        schema.warnings,
+        [
+            "parameter 'bare' on run is no input, because it has no type annotation, and predictions will fail without \
+             it: write for example `bare: str`"
+        ]
+    );
+}
+
+#[test]
 fn case_39_lists_and_dictionaries_as_outputs() {
     assert_eq!(
         output("list[Path]")["items"],

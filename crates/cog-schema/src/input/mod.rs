@@ -54,7 +54,14 @@ impl Inputs<'_, '_> {
                     );
                     return Err(SchemaError::new(ErrorKind::MissingTypeAnnotation, message));
                 }
-                (None, None) => {}
+                // The object that a method is called on.
+                (None, None) if parameter.name == "self" => {}
+                (None, None) => self.project.warnings.borrow_mut().push(format!(
+                    "parameter '{name}' on {} is no input, because it has no type annotation, and predictions will \
+                     fail without it: write for example `{name}: str`",
+                    function.name,
+                    name = parameter.name,
+                )),
             }
         }
         Ok(properties)
