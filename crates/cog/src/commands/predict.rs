@@ -48,7 +48,7 @@ fn run_project(
     env: &[(String, String)],
 ) -> anyhow::Result<()> {
     let project = session.project(&args.flags.project)?;
-    let document = document(session, &project)?;
+    let document = document(&project)?.text;
     let prediction = Prediction::new(session, args, &document, project.directory())?;
     let engine = session.engine(&args.flags)?;
     let gpus = gpus::find(

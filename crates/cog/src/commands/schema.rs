@@ -25,15 +25,31 @@ pub(crate) fn schema(session: &Session<'_>, args: &SchemaArgs) -> anyhow::Result
                 .cloned()
                 .with_context(|| format!("image {name}: image is not a Cog model"))?
         }
-        None => document(session, &session.project(&args.project)?)?,
+        None => of_project(session, &session.project(&args.project)?)?,
     };
     let value: Value = serde_json::from_str(&text).context("the document is no JSON")?;
     Ok(session.printer.result(&format!("{}\n", pretty(&value)?))?)
 }
 
+fn of_project(session: &Session<'_>, project: &Project) -> anyhow::Result<String> {
+    let Document { text, warnings } = document(project)?;
+    for warning in &warnings {
+        session.printer.warning(warning);
+    }
+    Ok(text)
+}
+
+/// A project's document.
+pub(super) struct Document {
+    pub(super) text: String,
+    /// What is odd about the source. Builds tell it themselves.
+    warnings: Vec<String>,
+}
+
 /// The project's document: the one that `COG_OPENAPI_SCHEMA` names, else from its source.
-pub(super) fn document(session: &Session<'_>, project: &Project) -> anyhow::Result<String> {
+pub(super) fn document(project: &Project) -> anyhow::Result<Document> {
     let given = std::env::var("COG_OPENAPI_SCHEMA").ok();
+    let mut warnings = Vec::new();
     let text = if let Some(path) = given.filter(|path| !path.is_empty()) {
         fs_err::read_to_string(&path)
             .with_context(|| format!("COG_OPENAPI_SCHEMA: failed to read {path}"))?
@@ -47,11 +63,9 @@ pub(super) fn document(session: &Session<'_>, project: &Project) -> anyhow::Resu
         if let Some(error) = generated.syntax_error {
             return Err(error.into());
         }
-        for warning in &generated.warnings {
-            session.printer.warning(warning);
-        }
+        warnings = generated.warnings;
         generated.json
     };
     validate_document(&text)?;
-    Ok(text)
+    Ok(Document { text, warnings })
 }

@@ -18,7 +18,7 @@ const STOP_GRACE: Duration = Duration::from_secs(30);
 pub(crate) fn serve(session: &Session<'_>, args: &ServeArgs) -> anyhow::Result<()> {
     let project = session.project(&args.flags.project)?;
     let address = address(&args.host, args.port)?;
-    super::schema::document(session, &project).context("image build failed")?;
+    super::schema::document(&project).context("image build failed")?;
     let engine = session.engine(&args.flags)?;
     let gpus = gpus::find(
         session,
