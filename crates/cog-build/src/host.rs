@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use cog_config::Config;
 use cog_image::{StepKey, StepRecord};
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +35,7 @@ pub struct HostEnvironment {
 /// The environment for the project of `request`, made if it is not there yet.
 ///
 /// The host's Python of the configured version is used, else the nearest one, with a warning.
-/// System packages and commands of `build.run` are left out: they are for images.
+/// System packages and commands of `build.run` are left out, with a warning: they are for images.
 pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
     request.check()?;
     let (_project, model) = open_project(request)?;
@@ -43,6 +44,9 @@ pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
     request.model_variables(&model).add(&mut env);
     let workshop = request.workshop();
     let coglet = server_program()?;
+    if let Some(message) = not_applied(request.config) {
+        workshop.warn(&message);
+    }
     let completed = request.complete()?;
     let requirements = request.requirements(&completed, &workshop)?;
     let python = HostPython::find(&workshop, &completed.python.version)?;
@@ -92,6 +96,28 @@ pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
         Ok(request.store.publish(&venv, &environment.path)?)
     })?;
     Ok(environment)
+}
+
+/// What of cog.yaml changes an image and nothing on this machine.
+fn not_applied(config: &Config) -> Option<String> {
+    let mut parts = Vec::new();
+    if !config.system_packages().is_empty() {
+        let names = config.system_packages().join(", ");
+        parts.push(format!(
+            "`build.system_packages` ({names}) is not installed"
+        ));
+    }
+    match config.commands().len() {
+        0 => {}
+        1 => parts.push("the command of `build.run` is not run".to_owned()),
+        count => parts.push(format!("the {count} commands of `build.run` are not run")),
+    }
+    (!parts.is_empty()).then(|| {
+        format!(
+            "{} without a container: do on this machine what the model needs of it, or use `--engine embedded`",
+            parts.join(", and ")
+        )
+    })
 }
 
 /// A Python of this machine.
@@ -188,5 +214,40 @@ fn python_version(python: &Path) -> Result<String> {
         Ok(version)
     } else {
         Err(BuildError::NoHostPython)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cog_config::{Build, RunCommand};
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_applied_is_named() {
+        let config = |packages: &[&str], commands: &[&str]| Config {
+            build: Some(Build {
+                system_packages: packages.iter().map(|&name| name.to_owned()).collect(),
+                run: commands
+                    .iter()
+                    .map(|&command| RunCommand {
+                        command: command.to_owned(),
+                        mounts: Vec::new(),
+                    })
+                    .collect(),
+                ..Build::default()
+            }),
+            ..Config::default()
+        };
+        assert_eq!(not_applied(&config(&[], &[])), None);
+        let message = not_applied(&config(&["ffmpeg", "sox"], &["echo a"])).expect("two parts");
+        assert!(
+            message.starts_with(
+                "`build.system_packages` (ffmpeg, sox) is not installed, and the command of `build.run` is not run"
+            ),
+            "{message}"
+        );
+        let message = not_applied(&config(&[], &["echo a", "echo b"])).expect("one part");
+        assert!(message.starts_with("the 2 commands"), "{message}");
     }
 }
