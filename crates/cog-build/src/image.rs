@@ -1,7 +1,7 @@
 //! From project to image: the environment, the source on top, and the image's configuration.
 
 use cog_config::Completed;
-use cog_image::{ImageConfig, Layer, StoredImage};
+use cog_image::{ImageConfig, ImageRef, Layer, StoredImage};
 
 use crate::environment::{self, Environment};
 use crate::error::{BuildError, Result};
@@ -26,6 +26,8 @@ pub struct BuiltImage {
 /// Builds the project of `request` into the image called `name`.
 pub fn build(request: &BuildRequest<'_>, name: &str) -> Result<BuiltImage> {
     request.check()?;
+    // A name that is none should not cost a build.
+    let _: ImageRef = name.parse()?;
     if !request.has_model() {
         return Err(BuildError::NoModel);
     }
