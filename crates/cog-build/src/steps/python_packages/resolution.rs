@@ -17,6 +17,18 @@ use crate::workshop::Workshop;
 
 const RECIPE: u32 = 3;
 
+/// Variables that say where packages come from.
+const INDEX_VARIABLES: [&str; 8] = [
+    "UV_DEFAULT_INDEX",
+    "UV_INDEX",
+    "UV_INDEX_URL",
+    "UV_EXTRA_INDEX_URL",
+    "UV_FIND_LINKS",
+    "UV_NO_INDEX",
+    "UV_EXCLUDE_NEWER",
+    "PIP_INDEX_URL",
+];
+
 /// Locks `requirements` for the Python and platform of `base`. Where that takes source distributions, these are
 /// built over the layers that `foundation` gives.
 pub(crate) fn lock_for_image(
@@ -80,6 +92,11 @@ fn remembered(
         .field("python", &target.python)
         .field("platform", target.platform.as_deref().unwrap_or_default())
         .field("strict", requirements.require_hashes.to_string());
+    // Another index has other packages. What is in these variables is only hashed.
+    let key = INDEX_VARIABLES.iter().fold(key, |key, name| {
+        let value = std::env::var_os(name).unwrap_or_default();
+        key.field(name, value.as_encoded_bytes())
+    });
     let key = list(key, "constraint", &requirements.constraints);
     let key = list(key, "artifact", requirements.content()).finish();
     let known = workshop.recorded(&key)?;
