@@ -18,7 +18,7 @@
 //! Only `index.json` and the documents that it names are forced to disk, in this order: documents, index,
 //! and after each its directory. A lost layer, snapshot or step can be made again, a name cannot. After a
 //! crash of the whole machine, truncated blobs are noticed by their size, and snapshots are checked before
-//! their first use in the next session (see `snapshots`).
+//! their first use after a restart (see `snapshots`).
 
 mod artifacts;
 mod blobs;
