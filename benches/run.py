@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import torch_models
 from docker import Docker, Unavailable
 from harness import COG, COGLET, REPOSITORY, Row, medians, run, seconds
 
@@ -42,6 +43,7 @@ class Bench:
             "COG_CACHE_DIR": str(work / "store"),
             "COG_ENGINE": "embedded",
             "COG_BASE": "debian",
+            "COG_TORCH_INDEX": "default",
             "COG_NO_UPDATE_CHECK": "1",
         }
         self.docker: Docker | None = None
@@ -80,22 +82,23 @@ class Bench:
         self.docker("load", "-i", archive)
         archive.unlink()
         for name, project in self.projects.items():
-            has_requirements = (project / "requirements.txt").exists()
-            install = (
-                "COPY requirements.txt /tmp/requirements.txt\n"
-                "RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=ca,target=/tmp/ca.crt "
-                "--mount=type=secret,id=pip,target=/etc/pip.conf "
-                "PIP_CERT=/tmp/ca.crt pip install -r /tmp/requirements.txt\n"
-            )
             # Each example with its own document, instead of that of the base.
             schema = base64.b64encode(self.cog("schema", project=name).encode()).decode()
             document = f"RUN echo {schema} | base64 -d > /src/.cog/openapi_schema.json\n"
-            layers = [document, install if has_requirements else "", "COPY . /src\n"]
-            dockerfile = "FROM bench-base:latest\n" + "".join(layers)
-            (self.work / f"{name}.Dockerfile").write_text(dockerfile)
+            self.write_dockerfile(project, document)
         (self.work / "pip.conf").write_text(pip_conf())
 
-    def docker_build(self, name: str, *flags: str) -> None:
+    def write_dockerfile(self, project: Path, document: str = "") -> None:
+        install = (
+            "COPY requirements.txt /tmp/requirements.txt\n"
+            "RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=ca,target=/tmp/ca.crt "
+            "--mount=type=secret,id=pip,target=/etc/pip.conf "
+            "PIP_CERT=/tmp/ca.crt pip install -r /tmp/requirements.txt\n"
+        )
+        layers = [document, install if (project / "requirements.txt").exists() else "", "COPY . /src\n"]
+        (self.work / f"{project.name}.Dockerfile").write_text("FROM bench-base:latest\n" + "".join(layers))
+
+    def docker_build(self, project: Path, *flags: str) -> None:
         assert self.docker is not None
         self.docker(
             "build",
@@ -103,11 +106,11 @@ class Bench:
             "--progress=plain",
             f"--secret=id=ca,src={CA_BUNDLE}",
             f"--secret=id=pip,src={self.work / 'pip.conf'}",
-            f"--file={self.work / f'{name}.Dockerfile'}",
-            f"--tag=peer-{name}",
+            f"--file={self.work / f'{project.name}.Dockerfile'}",
+            f"--tag=peer-{project.name}",
             *flags,
             ".",
-            cwd=self.projects[name],
+            cwd=project,
         )
 
     def docker_predict(self, name: str) -> None:
@@ -140,8 +143,8 @@ class Bench:
                 self.cog("build", "-t", f"bench-{name}:latest", project=name),
             )
             if self.docker:
-                self.docker_build(name)
-                theirs = lambda: (touch(), self.docker_build(name))
+                self.docker_build(project)
+                theirs = lambda: (touch(), self.docker_build(project))
                 mine, peer = medians(self.rounds, ours, theirs)
                 yield Row(
                     f"rebuild {name} after a one-line change",
@@ -159,7 +162,7 @@ class Bench:
             flags = [f"-i{key}={value}" for key, value in inputs.items()]
             ours = lambda: self.cog("run", *flags, project=name)
             times: list[float] = []
-            bare = lambda: times.append(self.import_seconds(name, imports))
+            bare = lambda: times.append(self.import_seconds(self.projects[name], imports))
             ours(), bare()
             times.clear()
             mine, _ = medians(self.rounds, ours, bare)
@@ -172,25 +175,38 @@ class Bench:
                 1.0,
             )
             if self.docker:
-                self.docker_build(name)
+                self.docker_build(self.projects[name])
                 theirs = lambda: self.docker_predict(name)
                 mine, peer = medians(self.rounds, ours, theirs)
                 yield Row(f"cog run {name}", mine, peer, "docker run + request", 0.25)
 
-    def import_seconds(self, name: str, imports: str) -> float:
+    def import_seconds(self, project: Path, imports: str) -> float:
         """What a fresh interpreter of the model's environment needs to import its modules."""
         script = (
             "import subprocess, sys, time; started = time.perf_counter(); "
             f"subprocess.run([sys.executable, '-c', {imports!r}], check=True); print(time.perf_counter() - started)"
         )
-        return float(self.cog("exec", "python", "-c", script, project=name))
+        return float(run([COG, "exec", "python", "-c", script], cwd=project, env=self.env))
+
+    def torch(self) -> Iterator[Row]:
+        def docker_build(project: Path) -> None:
+            self.write_dockerfile(project)
+            self.docker_build(project, "--no-cache")
+
+        yield from torch_models.rows(
+            self.work, self.env, docker_build if self.docker else None, self.import_seconds
+        )
+
+    def planning(self) -> Iterator[Row]:
+        yield from torch_models.planning(self.work, self.env)
 
     def first_build(self) -> Iterator[Row]:
         """Everything but downloads and the base is done anew: our steps are forgotten, Docker has `--no-cache`."""
         ours = lambda: self.cog("build", "--no-cache", "-t", "bench-classifier:latest", project="classifier")
         if self.docker:
-            self.docker_build("classifier")
-            theirs = lambda: self.docker_build("classifier", "--no-cache")
+            classifier = self.projects["classifier"]
+            self.docker_build(classifier)
+            theirs = lambda: self.docker_build(classifier, "--no-cache")
             mine, peer = medians(self.rounds, ours, theirs)
             yield Row(
                 "first build of classifier, downloads cached",
@@ -391,6 +407,8 @@ def main() -> None:
                 bench.rebuild,
                 bench.warm_run,
                 bench.first_build,
+                bench.planning,
+                bench.torch,
                 bench.debian,
                 bench.digests,
             )
