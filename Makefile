@@ -25,7 +25,7 @@ test: test-rust test-python test-scenarios conformance test-faults ## Run every 
 test-rust: setup
 	$(CARGO) build --locked -p cog -p coglet
 	scripts/collect debug
-	$(CARGO) test --locked --workspace
+	CARGO="$(CARGO)" scripts/test-rust
 
 .PHONY: test-python
 test-python: setup
@@ -35,7 +35,7 @@ test-python: setup
 test-scenarios: setup
 	$(CARGO) build --locked -p cog -p coglet
 	scripts/collect debug
-	$(VENV)/bin/python -m pytest -q tests/scenarios
+	$(VENV)/bin/python -m pytest -q -rs tests/scenarios
 
 .PHONY: test-faults
 test-faults: setup
@@ -48,7 +48,7 @@ test-faults: setup
 conformance: setup ## Check our server, or the one that SERVER="COMMAND" starts, against the HTTP specification
 	$(CARGO) build --locked -p cog -p coglet
 	scripts/collect debug
-	$(VENV)/bin/python -m pytest -q -rfEx -n 4 --dist loadfile tests/conformance $(if $(SERVER),--server "$(SERVER)")
+	$(VENV)/bin/python -m pytest -q -rfExs -n 4 --dist loadfile tests/conformance $(if $(SERVER),--server "$(SERVER)")
 
 .PHONY: corpus
 corpus: setup ## Resolve the packages of public projects, and compare with the table (ARGS=--write makes it anew)

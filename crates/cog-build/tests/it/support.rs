@@ -10,6 +10,7 @@ use cog_config::{Build, Config, PythonVersion};
 use cog_engine::{Embedded, Engine, KernelProbe, Probe as _};
 use cog_image::{Compression, Store};
 use cog_python::uv::UvError;
+use cog_testing::skip;
 
 pub(crate) const MODEL: &str = "from cog import BaseRunner\n\n\nclass Runner(BaseRunner):\n    \
     def run(self, text: str) -> str:\n        return \"hello \" + text\n";
@@ -174,17 +175,16 @@ pub(crate) fn server() {
         let temporary = path.with_extension(std::process::id().to_string());
         fs_err::write(&temporary, "#!/bin/sh\n").expect("written");
         fs_err::rename(&temporary, &path).expect("renamed");
-        // SAFETY: nextest runs each test in a process of its own, before it has started threads that
-        // read the environment.
+        // SAFETY: once, before the first test that waits here builds anything; what reads the environment meanwhile does so
+        // through std, which locks it.
         unsafe { std::env::set_var(cog_build::COG_COGLET_BINARY, &path) };
     });
 }
 
 /// Whether the test cannot run here: no containers, or no network. Says so.
-#[expect(clippy::print_stdout, reason = "a test that cannot run says so")]
 pub(crate) fn skipped() -> bool {
     if let Err(reason) = KernelProbe.containers() {
-        println!("skipped: {reason}");
+        skip(reason);
         return true;
     }
     let project = Project::new();
@@ -194,7 +194,6 @@ pub(crate) fn skipped() -> bool {
 }
 
 /// Whether a build failed because nothing can be downloaded here. Says so.
-#[expect(clippy::print_stdout, reason = "a test that cannot run says so")]
 pub(crate) fn network_is_missing(error: &BuildError) -> bool {
     let missing = match error {
         BuildError::Uv(UvError::Unreachable(_)) => true,
@@ -202,7 +201,7 @@ pub(crate) fn network_is_missing(error: &BuildError) -> bool {
         _ => false,
     };
     if missing {
-        println!("skipped: {error}");
+        skip(error);
     }
     missing
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support::{Project, skipped, store_at};
+use cog_testing::skip;
 
 /// Tells the test below where it is to build, when it runs as another user.
 const CHILD_STORE: &str = "COG_TEST_CHILD_STORE";
@@ -49,7 +50,7 @@ fn digests_depend_on_neither_user_nor_threads() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let first = digests(&folder.path().join("one"), 1);
     if !rustix::process::geteuid().is_root() {
-        println!("skipped in part: only root can become another user");
+        skip("a part, only root can become another user");
         assert_eq!(first, digests(&folder.path().join("two"), 2));
         return;
     }

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use cog_testing::skip;
 use sha2::{Digest as _, Sha256};
 
 use super::support::{Container, contents, no_containers, output, silent};
@@ -46,7 +47,7 @@ fn lock(request: &Request<'_>) -> Option<Lock> {
     }
     match resolve(request) {
         Err(error) if error.is_unreachable() => {
-            println!("skipped: {error}");
+            skip(error);
             None
         }
         lock => Some(lock.expect("the archive is usable")),

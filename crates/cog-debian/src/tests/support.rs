@@ -10,6 +10,7 @@ use cog_engine::{
     Embedded, Engine as _, Exit, Gpus, KernelProbe, Probe as _, Process, Purpose, Root, Workload,
     Writable,
 };
+use cog_testing::skip;
 use sha2::{Digest as _, Sha256};
 
 use crate::{Progress, RunInRoot};
@@ -90,7 +91,7 @@ pub(super) fn no_containers() -> bool {
     match KernelProbe.containers() {
         Ok(()) => false,
         Err(reason) => {
-            println!("skipped: {reason}");
+            skip(reason);
             true
         }
     }

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
+use cog_testing::skip;
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, mknodat, setxattr};
 
 use crate::job::{Place, containers_work, outcome, tree};
@@ -173,7 +174,7 @@ fn layers_hide_and_delete_what_is_below() {
     )
     .is_err()
     {
-        println!("skipped: whiteouts cannot be made here");
+        skip("whiteouts cannot be made here");
         return;
     }
     setxattr(

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use cog_testing::skip;
 use tempfile::TempDir;
 
 use crate::rootfs;
@@ -229,10 +230,7 @@ impl Outcome {
 pub(crate) fn containers_work() -> bool {
     let output = Command::new(example()).arg("--probe").output().unwrap();
     if !output.status.success() {
-        println!(
-            "skipped: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        skip(String::from_utf8_lossy(&output.stderr).trim());
     }
     output.status.success()
 }
@@ -251,14 +249,11 @@ pub(crate) fn ordinary_user() -> Option<User> {
     match output {
         Ok(output) if output.status.success() => Some(User::Nobody),
         Ok(output) => {
-            println!(
-                "skipped: {}",
-                String::from_utf8_lossy(&output.stderr).trim()
-            );
+            skip(String::from_utf8_lossy(&output.stderr).trim());
             None
         }
         Err(error) => {
-            println!("skipped: `setpriv` does not run: {error}");
+            skip(format!("`setpriv` does not run: {error}"));
             None
         }
     }

@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 
 use crate::job::{Place, User, containers_work, example, ordinary_user, outcome, tree};
 use crate::lifetime::{assert_gone, family, marker, start};
+use cog_testing::skip;
 
 const BUILD: &str = "umask; id -u; mkdir -p /opt/app; echo text > /opt/app/file; chmod 640 /opt/app/file
     chown -R 33:33 /opt/app; rm /data/lower; mknod /dev/x c 1 3; mknod /opt/null c 1 3; ln -s file /opt/app/link
@@ -72,7 +73,7 @@ fn an_ordinary_users_processes_end_with_the_parent() {
 #[test]
 fn root_reaches_the_files_of_others() {
     if ordinary_user() != Some(User::Nobody) {
-        println!("skipped: needs root");
+        skip("needs root");
         return;
     }
     let place = Place::of(User::Nobody);

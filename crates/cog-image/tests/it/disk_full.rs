@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use cog_image::{Error, Store};
+use cog_testing::skip;
 
-use crate::support::{file, files_below, noise, options, skip};
+use crate::support::{file, files_below, noise, options};
 
 /// A small file system in memory, unmounted on drop.
 struct SmallDisk(tempfile::TempDir);

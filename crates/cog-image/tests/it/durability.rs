@@ -6,9 +6,10 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use cog_image::{Error, Store};
+use cog_testing::skip;
 
 use crate::children;
-use crate::support::{image, is_root, skip, test_store};
+use crate::support::{image, is_root, test_store};
 
 /// Makes a snapshot look as if an earlier session of the machine had made it, with a file cut short.
 fn crash(snapshot: &Path) {

@@ -4,10 +4,11 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use cog_image::{Compression, Entry, EntryKind, Error, LayerOptions, Modes, Owner};
+use cog_testing::skip;
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, mknodat};
 
 use crate::support::{
-    decompressed, file, is_root, listing, names, noise, options, skip, test_store, tree,
+    decompressed, file, is_root, listing, names, noise, options, test_store, tree,
 };
 
 fn chmod(path: &Path, mode: u32) {

@@ -8,8 +8,9 @@ use cog_image::{
     Compression, Digest, Error, ExportOptions, ExportTarget, ImportSource, export, import,
     validate, validate_layout,
 };
+use cog_testing::skip;
 
-use crate::support::{TestStore, flip_byte, have, image, plain, skip, test_store, write_layout};
+use crate::support::{TestStore, flip_byte, have, image, plain, test_store, write_layout};
 
 fn export_to(store: &TestStore, name: &str, target: ExportTarget, to: &str) -> std::path::PathBuf {
     let image = store.image(name).unwrap().unwrap();

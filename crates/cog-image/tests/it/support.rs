@@ -263,12 +263,6 @@ pub(crate) fn files_below(dir: &Path) -> Vec<String> {
     found
 }
 
-/// Says why a test does not run here.
-#[expect(clippy::print_stderr, reason = "the only way for a test to say it")]
-pub(crate) fn skip(reason: &str) {
-    eprintln!("skipped: {reason}");
-}
-
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }

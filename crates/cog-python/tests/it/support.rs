@@ -6,18 +6,18 @@ use std::sync::Mutex;
 use cog_python::requirements::{RequirementError, Requirements};
 use cog_python::resolution::Resolution;
 use cog_python::uv::{Builds, Progress, Staged, Target, Uv, UvError};
+use cog_testing::skip;
 
 /// What uv told.
 pub(crate) static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// uv, whose packages are kept in `cache`. None, and that is said, if it cannot be had here.
-#[expect(clippy::print_stdout, reason = "a test that cannot run says so")]
 pub(crate) fn uv(cache: &Path) -> Option<Uv<'static>> {
     // It is downloaded once for all runs.
     let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("uv-store");
     fs_err::create_dir_all(&shared).unwrap();
     if let Err(error) = Uv::find(&shared, |_| {}) {
-        println!("skipped: {error}");
+        skip(error);
         return None;
     }
     let programs = shared.join("uv");

@@ -1,4 +1,4 @@
-//! One snapshot per message. The Python side reads the same examples.
+//! One snapshot per message.
 
 use insta::assert_snapshot;
 use serde_json::json;
