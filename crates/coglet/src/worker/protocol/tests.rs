@@ -77,8 +77,8 @@ fn the_short_ones() {
 #[test]
 fn loaded() {
     let message = json!({
-        "type": "loaded", "sdk": "0.30.0", "python": "3.11.2", "cancel_frames": true, "is_train": false,
-        "has_healthcheck": true, "has_setup": true, "signature": {"image": "path", "key": "secret", "l": "file_list"},
+        "type": "loaded", "sdk": "0.30.0", "python": "3.11.2", "cancel_frames": true,
+        "has_healthcheck": true, "signature": {"image": "path", "key": "secret", "l": "file_list"},
     });
     let signature = [
         ("image", Parameter::Path),

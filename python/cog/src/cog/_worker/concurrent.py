@@ -15,8 +15,8 @@ from .encode import encode, encode_item
 from .ending import CANCELED, metric_sink, send_chunk
 from .foreign import leave_if_forked, quietly
 from .logs import Logs, task_prediction
-from .main import fail_setup
 from .model import Model, scratch_directory, spill_directory
+from .setup import fail_setup
 
 TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
 if TYPE_CHECKING:

@@ -63,9 +63,7 @@ def _exit_code(error: BaseException | None) -> int:
             return (error.code or 0) & 0xFF
         print(error.code, file=sys.stderr)
         return 1
-    from .errors import print_traceback
-
-    print_traceback(error)
+    sys.excepthook(type(error), error, error.__traceback__)
     return 1
 
 

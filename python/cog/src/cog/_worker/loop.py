@@ -28,13 +28,15 @@ if TYPE_CHECKING:
 _FD_SETSIZE = 1024
 
 
-class _ExactSelector(selectors.EpollSelector):
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        leave_if_forked()
-        if timeout is not None and timeout > 0:
-            select.select([self.fileno()], [], [], timeout)  # counts in microseconds
-            timeout = 0
-        return super().select(timeout)
+if hasattr(selectors, "EpollSelector"):
+
+    class _ExactSelector(selectors.EpollSelector):
+        def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+            leave_if_forked()
+            if timeout is not None and timeout > 0:
+                select.select([self.fileno()], [], [], timeout)  # counts in microseconds
+                timeout = 0
+            return super().select(timeout)
 
 
 def new() -> asyncio.AbstractEventLoop:
@@ -46,7 +48,7 @@ def new() -> asyncio.AbstractEventLoop:
 
 def _new() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
-    if type(loop) is not asyncio.SelectorEventLoop:
+    if not hasattr(selectors, "EpollSelector") or type(loop) is not asyncio.SelectorEventLoop:
         return loop
     selector = _ExactSelector()
     if selector.fileno() >= _FD_SETSIZE:

@@ -8,12 +8,12 @@ import sys
 
 from .. import _scope
 from .._version import __version__
-from . import errors, signals
+from . import signals
 from .channel import Channel
-from .errors import described, print_traceback
-from .foreign import leave_if_forked, quietly
+from .foreign import quietly
 from .logs import Logs
 from .model import Model, python_version, spill_directory
+from .setup import fail, fail_setup
 
 TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def main() -> None:
     if first is None:
         return
     if first.get("version") != PROTOCOL_VERSION:
-        _fail(
+        fail(
             channel,
             f"the server speaks version {first.get('version')} of the protocol, the SDK {PROTOCOL_VERSION}",
         )
@@ -52,9 +52,7 @@ def main() -> None:
             "sdk": __version__,
             "python": python_version(),
             "cancel_frames": model.is_async or first["slots"] > 1,
-            "is_train": model.is_train,
             "has_healthcheck": model.healthcheck is not None,
-            "has_setup": model.setup is not None,
             "signature": model.inputs.kinds,
         }
     )
@@ -74,27 +72,6 @@ def _load(channel: Channel, first: dict[str, Any]) -> Model:
     except BaseException as error:
         fail_setup(channel, "failed to load predictor", error)
         raise AssertionError("unreachable") from error
-
-
-def fail_setup(channel: Channel, what: str, error: BaseException) -> None:
-    """Tells the server and ends the process."""
-    from .model import ConcurrencyError
-
-    leave_if_forked(error)
-    quietly(print_traceback, error)
-    text = str(error) if type(error) is ConcurrencyError else f"{what}: {described(error)}"
-    _fail(channel, text)
-
-
-def _fail(channel: Channel, text: str) -> None:
-    for stream in (sys.stdout, sys.stderr, errors.last_resort):
-        quietly(_flush, stream)
-    channel.send({"type": "setup_failed", "error": text})
-    os._exit(1)
-
-
-def _flush(stream: Any) -> None:
-    stream.flush()
 
 
 def _end_children() -> None:

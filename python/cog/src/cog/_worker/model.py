@@ -29,18 +29,16 @@ class Model:
     def __init__(self, reference: str, mode: str, slots: int) -> None:
         self.instance = load_predictor_from_ref(reference)
         leave_if_forked()
-        self.is_train = mode == "train"
-        self.handler = _handler(self.instance, self.is_train)
+        self.handler = _handler(self.instance, mode == "train")
         flags = _flags(self.handler)
         self.is_async = bool(flags & (_COROUTINE | _ASYNC_GENERATOR))
-        self.is_async_generator = bool(flags & _ASYNC_GENERATOR)
         self.inputs = Inputs(self.handler)
         #: Its ``setup`` and ``healthcheck``, if it is an object that has them.
         self.setup = self._method("setup")
         self.healthcheck = self._method("healthcheck")
-        #: Several threads may call it at the same time, as its author says.
-        self.is_thread_safe = hasattr(unwrapped(self.handler), "__cog_concurrent_threads__")
-        if slots > 1 and not self.is_async and not self.is_thread_safe:
+        # Several threads may call it at the same time, as its author says.
+        is_thread_safe = hasattr(unwrapped(self.handler), "__cog_concurrent_threads__")
+        if slots > 1 and not self.is_async and not is_thread_safe:
             raise ConcurrencyError("COG_MAX_CONCURRENCY > 1 requires an async run() or predict() method")
 
     def _method(self, name: str) -> Callable[..., Any] | None:

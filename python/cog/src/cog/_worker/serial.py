@@ -15,13 +15,13 @@ from .. import _scope
 from .._scope import Scope
 from ..exceptions import CancelationException
 from . import ending, signals
+from .canceling import AGAIN_SECONDS, is_handled
 from .channel import Channel
 from .ending import CANCELED, attempt, metric_sink
-from .foreign import leave_if_forked
 from .health import Checks
 from .logs import Logs
-from .main import fail_setup
 from .model import Model, scratch_directory, spill_directory
+from .setup import set_up
 
 TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .ending import End
-
-#: A cancelation that has got lost is raised again after so long.
-AGAIN_SECONDS = 1.0
 
 
 def serve(model: Model, channel: Channel, logs: Logs) -> None:
@@ -46,31 +43,6 @@ def serve(model: Model, channel: Channel, logs: Logs) -> None:
             return
         if message["type"] == "predict":
             runner.predict(message)
-
-
-def set_up(model: Model, channel: Channel, logs: Logs) -> None:
-    """Runs ``setup``; if it fails, this is the end of the process. From here on, the main thread is ours."""
-    try:
-        waiting = model.call_setup()
-        if hasattr(waiting, "__await__"):
-            _complete(waiting)
-            leave_if_forked()
-    except BaseException as error:
-        fail_setup(channel, "setup failed", error)
-    protection = channel.protect()
-    protection.inside = False
-    protection.depth = 1
-    logs.flush(None)
-    signals.outlive_termination()
-
-
-def _complete(waiting: Any) -> None:
-    """The loop of an async ``setup`` stays open, since what it made may belong to it."""
-    import asyncio
-
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    loop.run_until_complete(waiting)
 
 
 class Serial:
@@ -142,20 +114,6 @@ class Serial:
             protection.depth = 1
             protection.inside = False
             return ending.failure(error)
-
-
-def is_handled(error: BaseException | None) -> bool:
-    """Whether a cancelation, or what was raised because of one, is being handled."""
-    for _ in range(100):
-        if error is None:
-            return False
-        if issubclass(type(error), CancelationException):
-            return True
-        error = _context_of(error)
-    return True
-
-
-_context_of = BaseException.__dict__["__context__"].__get__
 
 
 class _Reader:

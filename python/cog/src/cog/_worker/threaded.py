@@ -16,12 +16,13 @@ from .. import _scope
 from .._scope import Scope
 from ..exceptions import CancelationException
 from . import ending
+from .canceling import AGAIN_SECONDS, is_handled
 from .channel import Channel, Protection
 from .ending import CANCELED, attempt, metric_sink
 from .health import Checks
 from .logs import Logs, task_prediction
 from .model import Model, scratch_directory, spill_directory
-from .serial import AGAIN_SECONDS, is_handled, set_up
+from .setup import set_up
 
 TYPE_CHECKING = False  # `typing` would be the slowest import of a small model
 if TYPE_CHECKING:
