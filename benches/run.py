@@ -193,9 +193,7 @@ class Bench:
             self.write_dockerfile(project)
             self.docker_build(project, "--no-cache")
 
-        yield from torch_models.rows(
-            self.work, self.env, docker_build if self.docker else None, self.import_seconds
-        )
+        yield from torch_models.rows(self.work, self.env, docker_build if self.docker else None, self.import_seconds)
 
     def planning(self) -> Iterator[Row]:
         yield from torch_models.planning(self.work, self.env)

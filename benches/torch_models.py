@@ -112,7 +112,11 @@ def rows(
     run(build, cwd=first, env=env)
 
     found: list[Watched] = []
-    ours = lambda: found.append(watched([*build, "--no-cache"], first, env))
+
+    def ours() -> None:
+        found.append(watched([*build, "--no-cache"], first, env))
+        print(f"  built in {found[-1].seconds:.1f} s", flush=True)
+
     name = "first build with torch and CUDA wheels, downloads cached"
     if docker_build:
         docker_build(first)

@@ -97,8 +97,9 @@ async fn serve(listener: TcpListener, app: Arc<App>) -> Result<(), Error> {
     let reaper = Reaper::start().map_err(Error::EventLoop)?;
     let (stop, stop_receiver) = watch::channel(Stop::No);
     let supervisors = (0..app.settings.workers).map(|lane| {
-        let (app, reaper, stop) = (Arc::clone(&app), reaper.clone(), stop_receiver.clone());
-        tokio::spawn(Supervisor::new(app, Lane(lane), reaper, stop).run())
+        let settings = Arc::clone(&app.settings);
+        let (owner, reaper, stop) = (Arc::clone(&app), reaper.clone(), stop_receiver.clone());
+        tokio::spawn(Supervisor::new(owner, settings, Lane(lane), reaper, stop).run())
     });
     // It can only fail by a bug of ours, and then its worker is gone anyway.
     let mut supervisors = join_all(supervisors);

@@ -8,7 +8,7 @@ use base64_simd::{Out, STANDARD, STANDARD_NO_PAD, forgiving_decode};
 
 use super::FetchError;
 use super::name::{Plus, decode, encoded, from_client, from_mime};
-use super::temp::{TempFile, numbered};
+use crate::temp::{TempFile, numbered};
 
 /// Decodes a data URL, given as a JSON string, into a file in `directory`.
 pub(super) fn store(

@@ -6,10 +6,10 @@ use reqwest::{Client, Response, Url, header};
 use tokio::io::{AsyncWriteExt as _, BufWriter};
 
 use super::decoder::Decoder;
-use super::temp::{TempFile, Workspace};
 use super::{DownloadRules, FetchError, name};
 use crate::destinations::{Refused, refusal};
 use crate::scratch::create_private;
+use crate::temp::{TempFile, Workspace};
 
 /// Written to disk in pieces of this size: fewer trips to the thread that may block.
 const WRITE_SIZE: usize = 512 << 10;

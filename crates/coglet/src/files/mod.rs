@@ -13,7 +13,6 @@ mod download;
 mod name;
 mod output;
 mod secrets;
-mod temp;
 mod upload;
 mod violations;
 mod wanted;
@@ -31,14 +30,13 @@ use reqwest::Client;
 
 pub(crate) use output::{Loaded, Names, OutputError, deliver, discard, load};
 pub(crate) use secrets::masked;
-pub(crate) use temp::TempFile;
 pub(crate) use upload::Uploads;
 pub(crate) use wanted::{Wanted, wanted};
 
 use crate::destinations::{Destinations, Refused};
+use crate::protocol::{LocalFile, Parameter};
+use crate::temp::{TempFile, Workspace};
 use crate::validate::Violation;
-use crate::worker::protocol::{LocalFile, Parameter};
-use temp::Workspace;
 use wanted::Origin;
 
 /// Downloads at the same time for one prediction.

@@ -14,10 +14,11 @@ use serde_json::value::RawValue;
 
 use super::name::media_type;
 use super::upload::{UploadError, Uploads};
-use super::{TempFile, data_url, run_blocking};
+use super::{data_url, run_blocking};
 use crate::json::{close_string, elements};
 use crate::predictions::{FileNames, Order};
-use crate::worker::protocol::{Content, FileMarker, FileMarkers, MarkedFile, Payload};
+use crate::protocol::{Content, FileMarker, FileMarkers, MarkedFile, Payload};
+use crate::temp::TempFile;
 
 /// Why an output could not be delivered. The text goes to the client.
 #[derive(Debug, thiserror::Error)]

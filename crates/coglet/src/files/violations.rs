@@ -6,8 +6,8 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::wanted::{Named, named};
+use crate::protocol::Parameter;
 use crate::validate::{Violation, each_element, each_member};
-use crate::worker::protocol::Parameter;
 
 /// Finds what cannot be had: at most one for each input.
 pub(super) fn violations(

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use bytes::Bytes;
 
 use crate::json::{elements, slice_of};
+use crate::protocol::Parameter;
 use crate::validate::{each_member, members};
-use crate::worker::protocol::Parameter;
 
 /// An input whose value names files.
 #[derive(Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{Method, Response};
 use hyper::body::{Frame, SizeHint};
 
-use super::route::Route;
+use crate::route::Route;
 
 /// Where the prediction's id is noted once it is known.
 #[derive(Debug, Clone, Default)]

@@ -14,12 +14,13 @@ use super::answer::{self, Refusal};
 use super::body;
 use super::envelope::Envelope;
 use super::events;
-use super::route::Route;
 use crate::app::App;
 use crate::files::run_blocking;
 use crate::health::Phase;
 use crate::memory::Asked;
+use crate::model::Model;
 use crate::predictions::{FileNames, Order, Prediction, View};
+use crate::route::Route;
 use crate::traces::ServerSpan;
 use crate::validate::{Kind, Violation, accept_any_object};
 use crate::webhooks::WebhookOrder;
@@ -237,7 +238,9 @@ fn check_streaming(app: &App) -> Result<(), Refusal> {
 async fn validated(app: &Arc<App>, kind: Kind, input: Bytes) -> Result<Bytes, Refusal> {
     let (app, length) = (Arc::clone(app), input.len());
     let accept = move || {
-        let accepted = match app.schema().and_then(|schema| schema.input(kind)) {
+        let model = app.model();
+        let schema = model.as_deref().and_then(Model::schema);
+        let accepted = match schema.and_then(|schema| schema.input(kind)) {
             Some(schema) => schema.accept(&input),
             None => accept_any_object(input),
         }?;

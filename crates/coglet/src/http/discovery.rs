@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::answer;
 use crate::app::App;
+use crate::model::Model;
 use crate::validate::ModelSchema;
 
 /// `GET /`: where everything is.
@@ -28,7 +29,9 @@ pub(super) async fn index(State(app): State<Arc<App>>) -> Response {
         "predictions_idempotent_url": "/predictions/{prediction_id}",
         "predictions_cancel_url": "/predictions/{prediction_id}/cancel",
     });
-    if app.schema().is_some_and(ModelSchema::supports_training) {
+    let model = app.model();
+    let schema = model.as_deref().and_then(Model::schema);
+    if schema.is_some_and(ModelSchema::supports_training) {
         index["trainings_url"] = json!("/trainings");
         index["trainings_idempotent_url"] = json!("/trainings/{training_id}");
         index["trainings_cancel_url"] = json!("/trainings/{training_id}/cancel");
@@ -38,7 +41,8 @@ pub(super) async fn index(State(app): State<Arc<App>>) -> Response {
 
 /// `GET /openapi.json`: the model's document as it was built.
 pub(super) async fn schema(State(app): State<Arc<App>>) -> Response {
-    match app.schema() {
+    let model = app.model();
+    match model.as_deref().and_then(Model::schema) {
         Some(schema) => answer::json_text(StatusCode::OK, schema.document.clone()),
         None => answer::error(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::answer;
 use crate::app::App;
+use crate::model::Model;
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:50rem;margin:2rem auto;padding:0 1rem}\
 table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid #ccc;padding:.3rem .6rem;text-align:left;vertical-align:top}\
@@ -38,7 +39,9 @@ const ROUTES: &[(&str, &str)] = &[
 ];
 
 pub(super) async fn docs(State(app): State<Arc<App>>) -> Response {
-    let document = app.schema().map(|schema| schema.document.clone());
+    let model = app.model();
+    let schema = model.as_deref().and_then(Model::schema);
+    let document = schema.map(|schema| schema.document.clone());
     let page = match document.and_then(|text| serde_json::from_slice(&text).ok()) {
         Some(document) => page(&document),
         None => frame(

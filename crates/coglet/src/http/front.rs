@@ -16,10 +16,10 @@ use hyper_util::service::TowerToHyperService;
 
 use super::access_log::{Entry, IdNote};
 use super::leftover::Leftover;
-use super::route::Route;
 use super::{answer, router};
 use crate::app::App;
 use crate::auth;
+use crate::route::Route;
 
 /// Counted and logged where the client left before it was answered. Nobody gets to see it.
 const CLIENT_LEFT: u16 = 499;

@@ -13,7 +13,6 @@ mod health;
 mod leftover;
 mod metrics;
 mod probes;
-mod route;
 
 use std::sync::Arc;
 
@@ -22,7 +21,6 @@ use axum::extract::{Path, Request, State};
 use axum::routing::{get, post, put};
 
 pub(crate) use front::Front;
-pub(crate) use route::Route;
 
 use crate::app::App;
 use crate::validate::Kind;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::Method;
 
-use crate::http::Route;
+use crate::route::Route;
 
 /// A number that grows.
 #[derive(Debug, Default)]

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub(crate) use exposition::Page;
 pub(crate) use instruments::{Counter, Histogram, Requests};
 
-use crate::predictions::{Marks, Status};
+use crate::marks::{Marks, Status};
 
 /// Boundaries for durations from a millisecond to half an hour, in nanoseconds.
 const DURATIONS: &[u64] = &[

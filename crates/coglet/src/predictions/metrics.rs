@@ -1,16 +1,8 @@
 //! Metrics that user code records: dotted names become nested objects.
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
-/// How a recorded value combines with what is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum MetricMode {
-    Replace,
-    Increment,
-    Append,
-}
+use crate::protocol::MetricMode;
 
 /// The metrics of one prediction.
 #[derive(Debug, Clone, Default)]

@@ -9,9 +9,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use futures_util::FutureExt as _;
 use tokio::sync::Notify;
 
-use super::{Ending, History, Key, Prediction, View};
+use super::{Ending, History, Prediction, View};
 use crate::json::Parts;
 use crate::measures::Measures;
+use crate::protocol::Key;
 use crate::slots::Lane;
 use crate::sync::lock;
 

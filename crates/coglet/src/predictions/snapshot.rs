@@ -3,9 +3,12 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{Order, Prediction, State, Status};
+use super::state::State;
+use super::{Order, Prediction};
 use crate::json::{Parts, object_with};
+use crate::marks::Status;
 use crate::sync::lock;
+use crate::webhooks::Subject;
 
 #[derive(Serialize)]
 struct Fields<'a> {
@@ -32,7 +35,7 @@ pub(crate) enum View {
 impl Prediction {
     #[cfg(test)]
     pub(crate) fn status(&self) -> Status {
-        lock(&self.state).status
+        lock(&self.state).life.status
     }
 
     /// The prediction as it is now.
@@ -44,6 +47,15 @@ impl Prediction {
     pub(crate) fn render_with_input(&self, input: Bytes) -> Parts {
         let state = lock(&self.state);
         state.render_members(&self.order, View::Final, Some(input))
+    }
+}
+
+impl Subject for Prediction {
+    fn with_items(&self, items: usize) -> Bytes {
+        self.render(View::Interim { items })
+            .into_pieces()
+            .concat()
+            .into()
     }
 }
 
@@ -59,21 +71,27 @@ impl State {
             status: if is_interim {
                 Status::Processing
             } else {
-                self.status
+                self.life.status
             },
-            error: self.error.as_deref().filter(|_| !is_interim),
-            logs: &self.logs.text(),
+            error: self.product.error.as_deref().filter(|_| !is_interim),
+            logs: &self.product.logs.text(),
             metrics: self
+                .product
                 .metrics
-                .with_predict_time(self.predict_time.filter(|_| !is_interim)),
+                .with_predict_time(self.product.predict_time.filter(|_| !is_interim)),
         };
         let output = match view {
-            View::Answer if self.status == Status::Canceled => self.output.to_json(),
-            View::Answer if self.status != Status::Succeeded => None,
-            View::Answer => Some(self.output.to_json().unwrap_or(Bytes::from_static(b"null"))),
-            View::Final => self.output.to_json(),
+            View::Answer if self.life.status == Status::Canceled => self.product.output.to_json(),
+            View::Answer if self.life.status != Status::Succeeded => None,
+            View::Answer => Some(
+                self.product
+                    .output
+                    .to_json()
+                    .unwrap_or(Bytes::from_static(b"null")),
+            ),
+            View::Final => self.product.output.to_json(),
             View::Interim { items: 0 } => None,
-            View::Interim { items } => self.output.first_items(items),
+            View::Interim { items } => self.product.output.first_items(items),
         };
         let mut members: Vec<_> = output.map(|text| ("output", text)).into_iter().collect();
         members.extend(input.map(|text| ("input", text)));
@@ -88,7 +106,7 @@ mod tests {
     use super::*;
     use crate::memory::{Asked, Share};
     use crate::predictions::{Ending, Key, Order, Output};
-    use crate::worker::protocol::Source;
+    use crate::protocol::Source;
 
     fn prediction() -> Prediction {
         let asked = Asked::new(r#"{"s":"x"}"#.into(), "{}".into(), Share::default());

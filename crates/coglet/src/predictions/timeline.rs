@@ -10,7 +10,7 @@ use std::task::Waker;
 
 use bytes::Bytes;
 
-use crate::worker::protocol::Source;
+use crate::protocol::Source;
 
 /// On one prediction at a time.
 const MAX_WATCHERS: usize = 1024;

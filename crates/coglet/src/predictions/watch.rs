@@ -9,9 +9,11 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::json;
 
+use super::state::State;
 use super::timeline::{Missed, Next, Purpose, Record};
-use super::{MetricMode, Order, Prediction, State, View, WatcherId};
+use super::{Order, Prediction, View, WatcherId};
 use crate::json::elements;
+use crate::protocol::MetricMode;
 use crate::sync::lock;
 
 /// Events that are there are sent together up to about this size.
@@ -40,13 +42,17 @@ impl Prediction {
     /// Adds a watcher. It first gets what has happened so far.
     pub(crate) fn watch(&self) -> Result<WatcherId, WatchError> {
         let mut state = lock(&self.state);
-        let timeline = state.timeline.as_mut().ok_or(WatchError::NotKept)?;
+        let timeline = state
+            .audience
+            .timeline
+            .as_mut()
+            .ok_or(WatchError::NotKept)?;
         timeline.join().ok_or(WatchError::TooMany)
     }
 
     /// From now on it is canceled when nobody watches it any more.
     pub(crate) fn runs_for_watchers(&self) {
-        if let Some(timeline) = &mut lock(&self.state).timeline {
+        if let Some(timeline) = &mut lock(&self.state).audience.timeline {
             timeline.purpose = Purpose::Events;
         }
     }
@@ -55,6 +61,7 @@ impl Prediction {
     pub(crate) fn unwatch(&self, watcher: WatcherId) -> bool {
         let mut state = lock(&self.state);
         state
+            .audience
             .timeline
             .as_mut()
             .is_some_and(|timeline| timeline.leave(watcher))
@@ -67,7 +74,7 @@ impl Prediction {
         context: &Context<'_>,
     ) -> Poll<Option<Vec<Bytes>>> {
         let mut state = lock(&self.state);
-        let Some(mut timeline) = state.timeline.take() else {
+        let Some(mut timeline) = state.audience.timeline.take() else {
             return Poll::Ready(None);
         };
         let mut batch = Batch::default();
@@ -86,7 +93,7 @@ impl Prediction {
         if pieces.is_empty() && !is_over {
             timeline.wake_later(watcher, context.waker());
         }
-        state.timeline = Some(timeline);
+        state.audience.timeline = Some(timeline);
         match (pieces.is_empty(), is_over) {
             (false, _) => Poll::Ready(Some(pieces)),
             (true, true) => Poll::Ready(None),
@@ -120,12 +127,12 @@ impl Batch {
                 self.event("start", &json!({"id": order.id, "status": "processing"}));
             }
             Record::Output(index) => {
-                self.output(*index, state.output.item(*index).unwrap_or(b"null"));
+                self.output(*index, state.product.output.item(*index).unwrap_or(b"null"));
             }
             Record::Returned { index, text } => self.output(*index, text),
             Record::Log { source, text } => {
                 // One who reads so late that the middle of the log has been dropped.
-                let data = state.logs.get(text.clone()).unwrap_or(LOG_LEFT_OUT);
+                let data = state.product.logs.get(text.clone()).unwrap_or(LOG_LEFT_OUT);
                 self.event("log", &json!({"source": source.name(), "data": data}));
             }
             Record::Metric(text) => {

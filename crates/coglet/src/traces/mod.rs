@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 pub(crate) use export::Exporter;
 pub(crate) use settings::TraceSettings;
 
-use crate::predictions::{Marks, Status};
+use crate::marks::{Marks, Status};
 use context::{Parent, SpanId, TraceId};
 use sampler::Sampler;
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
-use crate::predictions::Prediction;
+use super::Subject;
 use crate::sync::lock;
 
 /// A receiver that needs longer for a call is slow.
@@ -28,7 +28,7 @@ const MAX_WAITING: usize = 4096;
 
 #[derive(Debug)]
 pub(super) struct Mailbox {
-    prediction: Weak<Prediction>,
+    prediction: Weak<dyn Subject>,
     mail: Mutex<Mail>,
     changed: Notify,
     /// Among the undelivered results.
@@ -55,7 +55,7 @@ struct Letter {
 struct End {
     at: Instant,
     /// Kept only as long as there are letters.
-    prediction: Option<Arc<Prediction>>,
+    prediction: Option<Arc<dyn Subject>>,
     text: Option<Bytes>,
 }
 
@@ -63,15 +63,15 @@ struct End {
 #[derive(Debug)]
 pub(super) enum Next {
     /// The prediction as it was with so many items.
-    Interim(Arc<Prediction>, usize),
+    Interim(Arc<dyn Subject>, usize),
     Completed,
     Nothing,
 }
 
 impl Mailbox {
-    pub(super) fn new(prediction: &Arc<Prediction>) -> Self {
+    pub(super) fn new(prediction: Weak<dyn Subject>) -> Self {
         Self {
-            prediction: Arc::downgrade(prediction),
+            prediction,
             mail: Mutex::default(),
             changed: Notify::new(),
             number: OnceLock::new(),
@@ -165,7 +165,7 @@ impl Mailbox {
 }
 
 impl Mail {
-    fn take(&mut self, prediction: &Weak<Prediction>) -> Option<Next> {
+    fn take(&mut self, prediction: &Weak<dyn Subject>) -> Option<Next> {
         let now = Instant::now();
         if let Some(end) = &self.end
             && now.duration_since(end.at) > AFTER_END

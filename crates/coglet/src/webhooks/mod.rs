@@ -10,9 +10,11 @@ mod mailbox;
 mod sender;
 mod undelivered;
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use reqwest::{Client, Url};
 use tokio::sync::{Semaphore, mpsc};
@@ -20,7 +22,6 @@ use tokio::sync::{Semaphore, mpsc};
 pub(crate) use events::{Event, EventKind, EventKinds};
 
 use crate::destinations::{Destinations, host_is_among};
-use crate::predictions::Prediction;
 use crate::sync::lock;
 use crate::traces::WebhookSpan;
 use mailbox::Mailbox;
@@ -36,6 +37,12 @@ pub(crate) struct WebhookOrder {
     pub(crate) trace: HeaderMap,
     /// If the request is traced by this server too.
     pub(crate) span: Option<WebhookSpan>,
+}
+
+/// What is told of: a prediction.
+pub(crate) trait Subject: fmt::Debug + Send + Sync {
+    /// As it was when it ran and had so many items, as JSON.
+    fn with_items(&self, items: usize) -> Bytes;
 }
 
 /// How webhooks are called.
@@ -110,7 +117,7 @@ impl Webhooks {
     }
 
     /// Starts the task that sends a prediction's events.
-    pub(crate) fn open(&self, prediction: &Arc<Prediction>, order: WebhookOrder) -> Webhook {
+    pub(crate) fn open(&self, prediction: Weak<dyn Subject>, order: WebhookOrder) -> Webhook {
         const TIMEOUT: Duration = Duration::from_secs(30);
         let url = order.url.parse().ok();
         let mailbox = Arc::new(Mailbox::new(prediction));

@@ -8,10 +8,10 @@ use http::{HeaderMap, StatusCode};
 use reqwest::{Client, Url};
 use tokio::sync::Semaphore;
 
+use super::Subject;
 use super::mailbox::{Mailbox, Next};
 use super::undelivered::Undelivered;
 use crate::destinations::{Destinations, Refused, refusal};
-use crate::predictions::{Prediction, View};
 use crate::traces::WebhookSpan;
 
 /// Sends the events of one prediction.
@@ -55,13 +55,8 @@ impl Sender {
     }
 
     /// One call while the prediction runs: there is no second try.
-    async fn tell(&self, prediction: Arc<Prediction>, items: usize) {
-        let body = Bytes::from(
-            prediction
-                .render(View::Interim { items })
-                .into_pieces()
-                .concat(),
-        );
+    async fn tell(&self, prediction: Arc<dyn Subject>, items: usize) {
+        let body = prediction.with_items(items);
         // Whether the prediction stays in memory is not for this call to decide.
         drop(prediction);
         let length = u32::try_from(body.len()).unwrap_or(u32::MAX);

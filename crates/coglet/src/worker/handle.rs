@@ -2,20 +2,21 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{LazyLock, Mutex, OnceLock};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::process::{Pid, Signal};
 use tokio::sync::{Notify, oneshot};
 
-use super::codec::encode;
 use super::directories::Directories;
 use super::pipes::Outgoing;
-use super::protocol::{Done, Loaded, ToWorker};
-use crate::files::TempFile;
+use crate::model::Model;
 use crate::process::signal_group;
+use crate::protocol::codec::encode;
+use crate::protocol::{Done, Loaded, ToWorker};
 use crate::sync::lock;
+use crate::temp::TempFile;
 
 /// A worker that has been set up.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub(crate) struct Worker {
     /// Why the server has killed it.
     killed: OnceLock<&'static str>,
     loaded: OnceLock<Loaded>,
+    model: OnceLock<Arc<Model>>,
     /// Removed with the last owner of the handle: a delivery may still read from it after the process is
     /// gone.
     directories: Directories,
@@ -55,6 +57,7 @@ impl Worker {
             alive: AtomicBool::new(true),
             killed: OnceLock::new(),
             loaded: OnceLock::new(),
+            model: OnceLock::new(),
             directories,
             probe: Mutex::default(),
             next_probe: AtomicU64::new(1),
@@ -70,6 +73,17 @@ impl Worker {
     pub(super) fn set_loaded(&self, loaded: Loaded) {
         // A worker that says it twice is ignored the second time.
         let _ = self.loaded.set(loaded);
+    }
+
+    /// The model that it serves, once it is set up.
+    pub(crate) fn model(&self) -> Option<&Arc<Model>> {
+        self.model.get()
+    }
+
+    /// It is set up, with this.
+    pub(crate) fn set_model(&self, model: Arc<Model>) {
+        // It is set up once.
+        let _ = self.model.set(model);
     }
 
     /// Where values go that are too large for a frame.
@@ -231,8 +245,6 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::super::pipes::{Theirs, pipes};
     use super::*;
 

@@ -14,19 +14,17 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::capture::Capture;
-use super::codec::FrameReader;
 use super::directories::Directories;
 use super::exit::{self, OutOfMemoryKills};
 use super::last_words::LastWords;
 use super::pipes::{self, Incoming};
-use super::protocol::{self, DoneStatus, FromWorker, Source, ToWorker};
 use super::spawn::{Place, Spawned, spawn};
-use super::{Stop, Worker};
-use crate::app::App;
-use crate::delivery::{deliver_end, deliver_item, discard_late};
+use super::{Owner, Stop, Worker};
+use crate::Settings;
 use crate::logging::user_lines;
-use crate::predictions::{Key, Prediction};
 use crate::process::{Reaper, signal_group};
+use crate::protocol::codec::FrameReader;
+use crate::protocol::{self, Done, FromWorker, Key, Source, ToWorker};
 use crate::slots::Lane;
 
 /// What a worker may take to end by itself after it was asked to.
@@ -61,7 +59,7 @@ impl End {
 }
 
 pub(super) struct Session {
-    app: Arc<App>,
+    owner: Arc<dyn Owner>,
     lane: Lane,
     worker: Arc<Worker>,
     incoming: Incoming,
@@ -97,13 +95,13 @@ enum Overdue {
 impl Session {
     /// Starts a worker process.
     pub(super) fn start(
-        app: Arc<App>,
+        owner: Arc<dyn Owner>,
+        settings: &Settings,
         lane: Lane,
         reaper: &Reaper,
         directories: Directories,
     ) -> io::Result<Self> {
-        app.health
-            .setup_log(lane, "coglet", "Spawning worker subprocess");
+        owner.setup_log(lane, "coglet", "Spawning worker subprocess");
         let Spawned {
             pid,
             exited,
@@ -111,10 +109,8 @@ impl Session {
             outgoing,
             stdout,
             stderr,
-        } = spawn(reaper, &directories, &Place::of(lane, &app.settings))?;
-        app.health
-            .setup_log(lane, "coglet", "File descriptor redirection complete");
-        let settings = &app.settings;
+        } = spawn(reaper, &directories, &Place::of(lane, settings))?;
+        owner.setup_log(lane, "coglet", "File descriptor redirection complete");
         let deadline = settings
             .setup_timeout
             .map(|limit| (Instant::now() + limit, Overdue::Setup));
@@ -128,7 +124,7 @@ impl Session {
         });
         Ok(Self {
             worker,
-            app,
+            owner,
             lane,
             incoming,
             incoming_open: true,
@@ -198,8 +194,7 @@ impl Session {
     fn on_message(&mut self, message: FromWorker) {
         match message {
             FromWorker::Loaded(loaded) => {
-                self.app
-                    .health
+                self.owner
                     .setup_log(self.lane, "coglet", "Connected to slot transport");
                 self.worker.set_loaded(loaded);
             }
@@ -215,18 +210,11 @@ impl Session {
                 value,
                 mode,
             } => {
-                self.with_prediction(id, |prediction| {
-                    prediction.record_metric(&name, value, mode);
-                });
+                self.owner.metric(id, &name, value, mode);
             }
-            FromWorker::Chunk { id, value } => match self.app.registry.by_key(id) {
-                Some(prediction) => {
-                    deliver_item(&self.app, &self.worker, &prediction, value);
-                }
-                None => discard_late(value),
-            },
+            FromWorker::Chunk { id, value } => self.owner.item(&self.worker, id, value),
             FromWorker::Done(done) => self.on_done(done),
-            FromWorker::Batch { size } => self.app.measures.batch_size.observe(size),
+            FromWorker::Batch { size } => self.owner.batch(size),
             FromWorker::Health { seq, ok, error } => {
                 let result = if ok {
                     Ok(())
@@ -243,42 +231,28 @@ impl Session {
             return;
         }
         self.drain_captured();
-        self.app
-            .health
-            .setup_log(self.lane, "coglet", "Server ready");
+        self.owner.setup_log(self.lane, "coglet", "Server ready");
         self.stage = Stage::Ready;
         self.last_words.forget();
         self.deadline = None;
-        self.app.worker_ready(self.lane, Arc::clone(&self.worker));
+        self.owner.ready(self.lane, &self.worker);
     }
 
     fn on_log(&self, id: Option<Key>, source: Source, text: &str) {
-        match id.and_then(|id| self.app.registry.by_key(id)) {
-            Some(prediction) => log_for(&prediction, source, text),
-            None => self.log_unattributed(source, text),
+        if !id.is_some_and(|id| self.owner.printed(id, source, text)) {
+            self.log_unattributed(source, text);
         }
     }
 
-    fn on_done(&mut self, done: protocol::Done) {
+    fn on_done(&mut self, done: Done) {
         let scratch = self.worker.scratch_of(&done);
-        let Some(prediction) = self.app.registry.by_key(done.id) else {
-            if let Some(output) = done.output {
-                discard_late(output);
-            }
-            return;
-        };
-        if self.app.registry.only_running(self.lane).is_some() {
+        if self.owner.running_alone(self.lane).is_some() {
             self.drain_captured();
         }
-        self.was_useful = true;
-        if let Some(scratch) = scratch {
-            prediction.keep_until_end(scratch);
+        if self.owner.done(&self.worker, done, scratch) {
+            self.was_useful = true;
+            self.last_words.forget();
         }
-        self.last_words.forget();
-        if done.status != DoneStatus::Canceled {
-            self.app.quarantine.clear(&prediction.order.asked());
-        }
-        deliver_end(&self.app, &self.worker, &prediction, done);
     }
 
     async fn on_captured(&mut self, source: Source) {
@@ -310,16 +284,13 @@ impl Session {
         if source == Source::Stderr {
             self.last_words.push(text);
         }
-        match self.app.registry.only_running(self.lane) {
-            Some(prediction) => log_for(&prediction, source, text),
-            None => self.log_unattributed(source, text),
-        }
+        self.on_log(self.owner.running_alone(self.lane), source, text);
     }
 
     fn log_unattributed(&self, source: Source, text: &str) {
         if self.stage == Stage::SettingUp {
             for line in text.lines() {
-                self.app.health.setup_log(self.lane, "coglet::setup", line);
+                self.owner.setup_log(self.lane, "coglet::setup", line);
             }
         }
         user_lines(None, source.name(), text);
@@ -371,7 +342,7 @@ impl Session {
         self.worker.set_dead();
         self.read_remaining_frames();
         self.drain_captured();
-        self.app.worker_gone(self.lane);
+        self.owner.gone(self.lane);
         let killed = self.worker.killed();
         let cause = match killed {
             Some(reason) => reason.to_owned(),
@@ -386,19 +357,12 @@ impl Session {
                 }
             }
             stage => {
-                // Whoever asks next must not be told that all is well.
-                self.app.health.begin_setup(self.lane);
                 let reason = format!("Worker crashed: {cause}");
-                let running = self.app.registry.running(self.lane);
-                if stage != Stage::Stopping && killed.is_none() {
-                    let asked: Vec<_> = running
-                        .iter()
-                        .map(|prediction| prediction.order.asked())
-                        .collect();
-                    self.app.quarantine.blame(asked.iter().map(Arc::as_ref));
-                }
-                let words = self.last_words.about(status, running.len() == 1);
-                self.app.fail_running(&running, &(reason.clone() + &words));
+                let ran_alone = self.owner.running_alone(self.lane).is_some();
+                let words = self.last_words.about(status, ran_alone);
+                let died_by_itself = stage != Stage::Stopping && killed.is_none();
+                self.owner
+                    .lost(self.lane, &format!("{reason}{words}"), died_by_itself);
                 if stage == Stage::Stopping {
                     return End::Stopped;
                 }
@@ -426,13 +390,6 @@ impl Session {
         }
         self.handle_frames();
     }
-
-    fn with_prediction(&self, key: Key, act: impl FnOnce(&Prediction)) {
-        // One that was canceled or failed meanwhile is not waited for any more.
-        if let Some(prediction) = self.app.registry.by_key(key) {
-            act(&prediction);
-        }
-    }
 }
 
 async fn passed(deadline: Option<(Instant, Overdue)>) {
@@ -440,11 +397,6 @@ async fn passed(deadline: Option<(Instant, Overdue)>) {
         Some((moment, _)) => sleep_until(moment).await,
         None => std::future::pending().await,
     }
-}
-
-fn log_for(prediction: &Prediction, source: Source, text: &str) {
-    prediction.append_log(source, text);
-    user_lines(Some(&prediction.order.id), source.name(), text);
 }
 
 fn excerpt(frame: &Bytes) -> String {

@@ -7,7 +7,8 @@ use tokio::sync::watch;
 
 use super::directories::Directories;
 use super::session::{End, Session};
-use crate::app::App;
+use super::{GivenUp, Owner};
+use crate::Settings;
 use crate::env;
 use crate::health::Phase;
 use crate::process::{Reaper, kill_children_with, kill_remaining_children};
@@ -27,7 +28,8 @@ pub(crate) enum Stop {
 
 /// Keeps the worker of a lane running.
 pub(crate) struct Supervisor {
-    app: Arc<App>,
+    owner: Arc<dyn Owner>,
+    settings: Arc<Settings>,
     lane: Lane,
     reaper: Reaper,
     stop: watch::Receiver<Stop>,
@@ -49,13 +51,15 @@ struct Record {
 
 impl Supervisor {
     pub(crate) fn new(
-        app: Arc<App>,
+        owner: Arc<dyn Owner>,
+        settings: Arc<Settings>,
         lane: Lane,
         reaper: Reaper,
         stop: watch::Receiver<Stop>,
     ) -> Self {
         Self {
-            app,
+            owner,
+            settings,
             lane,
             reaper,
             stop,
@@ -77,9 +81,7 @@ impl Supervisor {
                 Next::Rest(phase) => return self.rest(&end, phase).await,
                 Next::Restart { pause } => {
                     tracing::warn!("Starting a new worker in {} ms", pause.as_millis());
-                    self.app.health.begin_setup(self.lane);
-                    self.app.health.setup_log(self.lane, "coglet", end.reason());
-                    self.app.measures.worker_restarts.increment();
+                    self.owner.restarting(self.lane, end.reason());
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}
                         _ = self.stop.wait_for(|stop| *stop != Stop::No) => return,
@@ -102,13 +104,14 @@ impl Supervisor {
             env::WORKER_SPILL_DIR,
             directories.spill.path().display()
         );
-        let app = Arc::clone(&self.app);
-        let end = match Session::start(app, self.lane, &self.reaper, directories) {
+        let owner = Arc::clone(&self.owner);
+        let end = match Session::start(owner, &self.settings, self.lane, &self.reaper, directories)
+        {
             Ok(session) => session.run(&mut self.stop).await,
             Err(error) => failed(error),
         };
         // Those that left the worker's process group. A new worker's setup will start its own.
-        if self.app.settings.workers == 1 {
+        if self.settings.workers == 1 {
             kill_remaining_children().await;
         } else {
             kill_children_with(&mark).await;
@@ -118,17 +121,17 @@ impl Supervisor {
 
     /// Nothing more will be tried: the server answers requests and waits for its end.
     async fn rest(&mut self, end: &End, phase: Phase) {
-        match end {
-            End::SetupFailed { reason } => self.app.health.fail_setup(self.lane, reason, phase),
-            End::Crashed { .. } | End::Stopped => self.app.health.give_up(self.lane),
-        }
+        let cause = match end {
+            End::SetupFailed { reason } => GivenUp::SetupFailed {
+                reason: reason.clone(),
+                phase,
+            },
+            End::Crashed { .. } | End::Stopped => GivenUp::LostTooOften,
+        };
         if phase == Phase::Defunct {
             tracing::error!("The worker was lost {MAX_LOSSES} times in a row: giving up");
         }
-        if matches!(self.app.health.phase(), Phase::SetupFailed | Phase::Defunct) {
-            self.app.slots.dismiss();
-            self.app.ready_signal.tell("SETUP_FAILED");
-        }
+        self.owner.given_up(self.lane, &cause);
         // An error means that the server itself has gone.
         let _ = self.stop.wait_for(|stop| *stop != Stop::No).await;
     }

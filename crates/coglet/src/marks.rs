@@ -1,6 +1,31 @@
-//! When a prediction reached which point of its way.
+//! How a prediction stands, and when it reached which point of its way.
 
 use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Status {
+    Starting,
+    Processing,
+    Succeeded,
+    Failed,
+    Canceled,
+}
+
+impl Status {
+    /// As it is on the wire.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Processing => "processing",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Canceled => "canceled",
+        }
+    }
+}
 
 /// The points that were reached.
 #[derive(Debug, Clone, Copy)]
@@ -16,7 +41,7 @@ pub(crate) struct Marks {
 }
 
 impl Marks {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             accepted: Instant::now(),
             fetched: None,

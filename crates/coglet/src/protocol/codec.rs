@@ -2,8 +2,8 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::protocol::ToWorker;
 use crate::json::object_with;
+use crate::protocol::ToWorker;
 
 const HEADER: usize = 4;
 /// Values over 1 MiB travel as files and a log item is at most a few MiB, so a longer frame means that
@@ -78,8 +78,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::predictions::Key;
-    use crate::worker::protocol::{FromWorker, WireId};
+    use crate::protocol::{FromWorker, Key, WireId};
 
     fn frame(body: &[u8]) -> Vec<u8> {
         let mut frame = u32::try_from(body.len()).unwrap().to_le_bytes().to_vec();

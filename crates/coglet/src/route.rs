@@ -42,7 +42,7 @@ impl Route {
         Self::Unknown,
     ];
 
-    pub(super) fn of(path: &str) -> Self {
+    pub(crate) fn of(path: &str) -> Self {
         match path {
             "/" => Self::Index,
             "/health-check" => Self::HealthCheck,
@@ -98,7 +98,7 @@ impl Route {
     }
 
     /// Open even where a token is needed: what an orchestrator asks, which has none to give.
-    pub(super) fn is_probe(self) -> bool {
+    pub(crate) fn is_probe(self) -> bool {
         matches!(
             self,
             Self::HealthCheck | Self::Live | Self::Ready | Self::Startup

@@ -23,7 +23,7 @@ enum Kind {
 
 /// The directory for input files: made at first use, removed at the end.
 #[derive(Debug, Default)]
-pub(super) struct Workspace {
+pub(crate) struct Workspace {
     directory: OnceLock<Scratch>,
     making: Mutex<()>,
     next: AtomicU64,
@@ -65,7 +65,7 @@ fn remove_tree(path: PathBuf) {
 }
 
 impl Workspace {
-    pub(super) fn directory(&self) -> io::Result<&Path> {
+    pub(crate) fn directory(&self) -> io::Result<&Path> {
         if self.directory.get().is_none() {
             let _making = lock(&self.making);
             if self.directory.get().is_none() {
@@ -76,16 +76,16 @@ impl Workspace {
         Ok(self.directory.get().expect("made above").path())
     }
 
-    pub(super) fn next_number(&self) -> u64 {
+    pub(crate) fn next_number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
     /// A name that no other file has and that ends as `name` does.
-    pub(super) fn next_name(&self, name: &str) -> String {
+    pub(crate) fn next_name(&self, name: &str) -> String {
         numbered(self.next_number(), name)
     }
 }
 
-pub(super) fn numbered(number: u64, name: &str) -> String {
+pub(crate) fn numbered(number: u64, name: &str) -> String {
     format!("{number}-{name}")
 }

@@ -3,8 +3,8 @@
 use insta::assert_snapshot;
 use serde_json::json;
 
+use super::codec::encode;
 use super::*;
-use crate::worker::codec::encode;
 
 fn sent(message: &ToWorker<'_>, input: Option<&str>) -> String {
     let frame = encode(

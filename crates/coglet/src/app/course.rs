@@ -1,38 +1,28 @@
-//! What all requests share, and the way of a prediction through it: accepted, prepared, sent to the
-//! worker, canceled.
+//! The way of a prediction through the server: taken in, given its turn, prepared, sent to its worker, stopped.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
-use crate::files::{Files, TempFile, Uploads, masked, run_blocking, wanted};
-use crate::health::{Health, Phase};
-use crate::json::Parts;
-use crate::measures::Measures;
-use crate::memory::BodyMemory;
-use crate::predictions::{Ending, History, Order, Prediction, Registry, StopReason, StopStep};
-use crate::quarantine::{InputDigest, Quarantine};
-use crate::ready::ReadySignal;
-use crate::slots::{Lane, SlotPermit, Slots, Turn};
-use crate::sync::lock;
-use crate::traces::{Exporter, Tracer};
-use crate::validate::{ModelSchema, Violation};
-use crate::webhooks::{WebhookOrder, WebhookRules, Webhooks};
-use crate::worker::protocol::{LocalFile, Parameter, ToWorker, WireId};
-use crate::worker::{Pool, Worker};
-use crate::{Error, Settings};
+use super::App;
+use crate::files::{run_blocking, wanted};
+use crate::predictions::{Ending, Order, Prediction, StopReason, StopStep};
+use crate::protocol::{LocalFile, ToWorker, WireId};
+use crate::quarantine::InputDigest;
+use crate::slots::{SlotPermit, Turn};
+use crate::temp::TempFile;
+use crate::webhooks::WebhookOrder;
+use crate::worker::Worker;
 
 /// How long a prediction may take to stop when its time is over, or the server's.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// Larger inputs travel to the worker as files.
 const MAX_INLINE_INPUT: usize = 1 << 20;
-/// Where the build puts the model's document, seen from the working directory.
-const SCHEMA_FILE: &str = ".cog/openapi_schema.json";
 
 /// Who limits the time of a prediction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,161 +31,7 @@ enum TimeLimit {
     OfOperator,
 }
 
-/// The server's shared state.
-pub(crate) struct App {
-    pub(crate) settings: Settings,
-    pub(crate) health: Health,
-    pub(crate) slots: Slots,
-    pub(crate) registry: Registry,
-    pub(crate) webhooks: Webhooks,
-    pub(crate) quarantine: Quarantine,
-    /// For what clients send.
-    pub(crate) body_memory: BodyMemory,
-    pub(crate) ready_signal: ReadySignal,
-    /// If file outputs are sent somewhere.
-    pub(crate) uploads: Option<Uploads>,
-    pub(crate) measures: Arc<Measures>,
-    pub(crate) tracer: Option<Arc<Tracer>>,
-    exporter: Mutex<Option<Exporter>>,
-    files: Files,
-    schema: OnceLock<Option<ModelSchema>>,
-    /// Inputs that are shown to nobody.
-    secrets: OnceLock<HashSet<String>>,
-    /// The workers that are set up.
-    pub(crate) pool: Pool,
-    shutdown: watch::Sender<bool>,
-}
-
 impl App {
-    pub(crate) fn new(mut settings: Settings) -> Result<Self, Error> {
-        let (tracer, exporter) = settings.tracing.take().map(Tracer::new).unzip();
-        let measures = Arc::new(Measures::default());
-        let history = History::new(settings.history);
-        Ok(Self {
-            ready_signal: ReadySignal::new(settings.ready_fd)?,
-            health: Health::new(settings.workers, settings.setup_log_size),
-            slots: Slots::new(settings.workers, settings.slots, settings.queue),
-            registry: Registry::new(history, Arc::clone(&measures)),
-            measures,
-            quarantine: Quarantine::default(),
-            body_memory: BodyMemory::new(
-                settings.body_memory,
-                u64::try_from(settings.max_body).unwrap_or(u64::MAX),
-            ),
-            tracer,
-            exporter: Mutex::new(exporter),
-            webhooks: Webhooks::new(WebhookRules {
-                token: settings.webhook_token.clone(),
-                token_hosts: settings.webhook_token_hosts.clone(),
-                throttle_interval: settings.throttle_interval,
-                max_calls: crate::descriptors::shares().calls,
-                memory: settings.webhook_memory,
-                destinations: settings.downloads.destinations.clone(),
-            }),
-            uploads: settings.upload_url.clone().map(Uploads::new),
-            files: Files::new(settings.user_agent.clone(), settings.downloads.clone()),
-            schema: OnceLock::new(),
-            secrets: OnceLock::new(),
-            pool: Pool::new(settings.workers),
-            shutdown: watch::Sender::new(false),
-            settings,
-        })
-    }
-
-    /// What has to run beside everything else, if requests are traced. For one caller.
-    pub(crate) fn take_exporter(&self) -> Option<Exporter> {
-        lock(&self.exporter).take()
-    }
-
-    /// The model's document, once setup has succeeded and if there is one.
-    pub(crate) fn schema(&self) -> Option<&ModelSchema> {
-        self.schema.get().and_then(Option::as_ref)
-    }
-
-    /// A prediction as far as it is, with its input but for what is secret in it.
-    pub(crate) fn progress(&self, prediction: &Prediction) -> Parts {
-        let asked = prediction.order.asked();
-        let input = match self.secrets.get().filter(|names| !names.is_empty()) {
-            Some(names) => masked(&asked.input, names),
-            None => asked.input.clone(),
-        };
-        prediction.render_with_input(input)
-    }
-
-    /// What is wrong with the files that an input names: they are not to be had here, or too many.
-    pub(crate) fn file_violations(&self, input: &Bytes) -> Vec<Violation> {
-        let worker = self.pool.any();
-        worker.map_or_else(Vec::new, |worker| {
-            let signature = &worker.loaded().signature;
-            self.files
-                .violations(input, signature, self.settings.max_files)
-        })
-    }
-
-    /// The model's author has allowed event streams.
-    pub(crate) fn can_be_watched(&self) -> bool {
-        self.schema().is_some_and(|schema| schema.streams)
-    }
-
-    /// Predictions can be taken.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.health.phase() == Phase::Ready
-    }
-
-    /// The setup of a worker has succeeded: predictions may come, if it was the last one.
-    pub(crate) fn worker_ready(&self, lane: Lane, worker: Arc<Worker>) {
-        self.schema.get_or_init(load_schema);
-        self.secrets
-            .get_or_init(|| self.secret_inputs(&worker.loaded().signature));
-        self.pool.put(lane, worker);
-        self.health.end_setup(lane);
-        self.slots.open(lane);
-        if self.is_ready() {
-            self.ready_signal.tell("READY");
-            tracing::info!("Setup complete, now accepting requests");
-        }
-    }
-
-    /// As the handler's annotations and the document have it.
-    fn secret_inputs(&self, signature: &HashMap<String, Parameter>) -> HashSet<String> {
-        let annotated = signature
-            .iter()
-            .filter(|(_, kind)| **kind == Parameter::Secret)
-            .map(|(name, _)| name.clone());
-        let documented = self.schema().into_iter().flat_map(|schema| &schema.secrets);
-        annotated.chain(documented.cloned()).collect()
-    }
-
-    pub(crate) fn worker_gone(&self, lane: Lane) {
-        self.slots.close(lane);
-        self.pool.remove(lane);
-    }
-
-    /// Asks the server to drain and stop.
-    pub(crate) fn request_shutdown(&self) {
-        self.shutdown.send_replace(true);
-    }
-
-    /// A shutdown was requested: what runs is finished, nothing new is begun.
-    pub(crate) fn is_draining(&self) -> bool {
-        *self.shutdown.borrow()
-    }
-
-    /// Setup has succeeded, now or earlier.
-    pub(crate) fn has_been_ready(&self) -> bool {
-        self.schema.get().is_some()
-    }
-
-    /// Resolves when a shutdown was requested.
-    pub(crate) async fn shutdown_requested(&self) {
-        // The sender lives in `self`: it cannot have gone.
-        let _ = self
-            .shutdown
-            .subscribe()
-            .wait_for(|requested| *requested)
-            .await;
-    }
-
     /// Takes a prediction in. Its id is known from now on, but nothing happens before `start`: whoever
     /// wants to see everything of it can begin to watch.
     pub(crate) fn admit(
@@ -211,7 +47,8 @@ impl App {
         }
         self.registry.insert(Arc::clone(&prediction));
         if let Some(webhook) = webhook {
-            prediction.set_webhook(self.webhooks.open(&prediction, webhook));
+            let subject = Arc::downgrade(&prediction);
+            prediction.set_webhook(self.webhooks.open(subject, webhook));
         }
         self.limit(&prediction, timeout, TimeLimit::OfClient);
         prediction
@@ -406,26 +243,6 @@ impl App {
         }
     }
 
-    /// Fails what the worker was running when it was lost.
-    pub(crate) fn fail_running(&self, running: &[Arc<Prediction>], error: &str) {
-        for prediction in running {
-            self.registry.finish(prediction, Ending::failed(error));
-        }
-    }
-
-    /// A handler declared to give a list gives one, whatever it returned.
-    pub(crate) fn as_declared(&self, output: Bytes) -> Bytes {
-        let is_array = self
-            .schema()
-            .is_some_and(|schema| schema.output_is_array(self.settings.mode));
-        match output.first() {
-            Some(b'[') => output,
-            Some(b'n') if is_array => Bytes::from_static(b"[]"),
-            Some(_) if is_array => [b"[", output.as_ref(), b"]"].concat().into(),
-            _ => output,
-        }
-    }
-
     /// Why the prediction may not run, if its input has crashed the model before.
     async fn refusal(&self, prediction: &Arc<Prediction>) -> Option<String> {
         let asked = prediction.order.asked();
@@ -488,18 +305,6 @@ impl App {
             self.start_in_turn(self.slots.retake_turn(), &prediction);
         }
     }
-}
-
-/// A missing or broken document is no reason not to serve: inputs then go unchecked.
-fn load_schema() -> Option<ModelSchema> {
-    let document = fs_err::read(SCHEMA_FILE)
-        .inspect_err(|error| tracing::warn!("Inputs are not validated: {error}"))
-        .ok()?;
-    ModelSchema::parse(document.into())
-        .inspect_err(|error| {
-            tracing::warn!("Inputs are not validated: `{SCHEMA_FILE}` is not JSON: {error}");
-        })
-        .ok()
 }
 
 /// The input on its way to the worker.

@@ -1,11 +1,16 @@
 //! The contract with the Python worker, version 1.
 //!
 //! Frames on two pipes of their own: a 32-bit little-endian length, then that many bytes of JSON,
-//! one object with a `type`. Framing is in [`super::codec`]; what the frames mean is in
-//! [`super::session`]. The Python side is `cog._worker`.
+//! one object with a `type`. Framing is in [`codec`]; what the frames mean is the business of [`crate::worker`]. The
+//! Python side is `cog._worker`.
+
+pub(crate) mod codec;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -15,10 +20,23 @@ use serde_json::value::RawValue;
 
 use crate::args::Mode;
 use crate::json::slice_of;
-use crate::predictions::{Key, MetricMode};
 
 /// Sent in `init`; a worker of another version refuses to start.
 pub(crate) const VERSION: u32 = 1;
+
+/// The name of a prediction between server and worker. The client's id is free text and need not be
+/// unique; this one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Key(pub(crate) u64);
+
+/// How a recorded value combines with what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum MetricMode {
+    Replace,
+    Increment,
+    Append,
+}
 
 /// What the server tells the worker.
 #[derive(Debug, Serialize)]
@@ -33,7 +51,7 @@ pub(crate) enum ToWorker<'a> {
         slots: usize,
         weights: Option<&'a str>,
     },
-    /// Run a prediction. The member `input` is added by [`super::codec::encode`], as the text that the
+    /// Run a prediction. The member `input` is added by [`codec::encode`], as the text that the
     /// client sent, unless `input_file` names a file that holds it.
     Predict {
         id: WireId,
@@ -405,5 +423,8 @@ impl<'de> Deserialize<'de> for FileMarkers {
     }
 }
 
-#[cfg(test)]
-mod tests;
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

@@ -1,0 +1,153 @@
+//! What all requests share. The way of a prediction is in [`course`], what workers tell in [`workers`].
+
+mod course;
+mod workers;
+
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::delivery::Deliveries;
+use crate::files::{Files, Uploads, masked};
+use crate::health::{Health, Phase};
+use crate::json::Parts;
+use crate::measures::Measures;
+use crate::memory::BodyMemory;
+use crate::model::Model;
+use crate::predictions::{History, Prediction, Registry};
+use crate::quarantine::Quarantine;
+use crate::ready::ReadySignal;
+use crate::slots::Slots;
+use crate::sync::lock;
+use crate::traces::{Exporter, Tracer};
+use crate::validate::Violation;
+use crate::webhooks::{WebhookRules, Webhooks};
+use crate::worker::Pool;
+use crate::{Error, Settings};
+
+/// The server's shared state.
+pub(crate) struct App {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) health: Health,
+    pub(crate) slots: Slots,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) webhooks: Webhooks,
+    pub(crate) quarantine: Quarantine,
+    /// For what clients send.
+    pub(crate) body_memory: BodyMemory,
+    pub(crate) ready_signal: ReadySignal,
+    deliveries: Arc<Deliveries>,
+    pub(crate) measures: Arc<Measures>,
+    pub(crate) tracer: Option<Arc<Tracer>>,
+    exporter: Mutex<Option<Exporter>>,
+    files: Files,
+    model: Mutex<Option<Arc<Model>>>,
+    /// The workers that are set up.
+    pub(crate) pool: Pool,
+    shutdown: watch::Sender<bool>,
+}
+
+impl App {
+    pub(crate) fn new(mut settings: Settings) -> Result<Self, Error> {
+        let (tracer, exporter) = settings.tracing.take().map(Tracer::new).unzip();
+        let measures = Arc::new(Measures::default());
+        let history = History::new(settings.history);
+        let registry = Arc::new(Registry::new(history, Arc::clone(&measures)));
+        let uploads = settings.upload_url.clone().map(Uploads::new);
+        let deliveries = Deliveries::new(Arc::clone(&registry), uploads, settings.mode);
+        Ok(Self {
+            ready_signal: ReadySignal::new(settings.ready_fd)?,
+            health: Health::new(settings.workers, settings.setup_log_size),
+            slots: Slots::new(settings.workers, settings.slots, settings.queue),
+            registry,
+            measures,
+            quarantine: Quarantine::default(),
+            body_memory: BodyMemory::new(
+                settings.body_memory,
+                u64::try_from(settings.max_body).unwrap_or(u64::MAX),
+            ),
+            tracer,
+            exporter: Mutex::new(exporter),
+            webhooks: Webhooks::new(WebhookRules {
+                token: settings.webhook_token.clone(),
+                token_hosts: settings.webhook_token_hosts.clone(),
+                throttle_interval: settings.throttle_interval,
+                max_calls: crate::descriptors::shares().calls,
+                memory: settings.webhook_memory,
+                destinations: settings.downloads.destinations.clone(),
+            }),
+            deliveries: Arc::new(deliveries),
+            files: Files::new(settings.user_agent.clone(), settings.downloads.clone()),
+            model: Mutex::default(),
+            pool: Pool::new(settings.workers),
+            shutdown: watch::Sender::new(false),
+            settings: Arc::new(settings),
+        })
+    }
+
+    /// What has to run beside everything else, if requests are traced. For one caller.
+    pub(crate) fn take_exporter(&self) -> Option<Exporter> {
+        lock(&self.exporter).take()
+    }
+
+    /// The model that is served, or was served last.
+    pub(crate) fn model(&self) -> Option<Arc<Model>> {
+        lock(&self.model).clone()
+    }
+
+    /// A prediction as far as it is, with its input but for what is secret in it.
+    pub(crate) fn progress(&self, prediction: &Prediction) -> Parts {
+        let asked = prediction.order.asked();
+        let input = match self.model().filter(|model| !model.secrets.is_empty()) {
+            Some(model) => masked(&asked.input, &model.secrets),
+            None => asked.input.clone(),
+        };
+        prediction.render_with_input(input)
+    }
+
+    /// What is wrong with the files that an input names: they are not to be had here, or too many.
+    pub(crate) fn file_violations(&self, input: &Bytes) -> Vec<Violation> {
+        let worker = self.pool.any();
+        worker.map_or_else(Vec::new, |worker| {
+            let signature = &worker.loaded().signature;
+            self.files
+                .violations(input, signature, self.settings.max_files)
+        })
+    }
+
+    /// The model's author has allowed event streams.
+    pub(crate) fn can_be_watched(&self) -> bool {
+        self.model().is_some_and(|model| model.can_be_watched())
+    }
+
+    /// Predictions can be taken.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.health.phase() == Phase::Ready
+    }
+
+    /// Asks the server to drain and stop.
+    pub(crate) fn request_shutdown(&self) {
+        self.shutdown.send_replace(true);
+    }
+
+    /// A shutdown was requested: what runs is finished, nothing new is begun.
+    pub(crate) fn is_draining(&self) -> bool {
+        *self.shutdown.borrow()
+    }
+
+    /// Setup has succeeded, now or earlier.
+    pub(crate) fn has_been_ready(&self) -> bool {
+        lock(&self.model).is_some()
+    }
+
+    /// Resolves when a shutdown was requested.
+    pub(crate) async fn shutdown_requested(&self) {
+        // The sender lives in `self`: it cannot have gone.
+        let _ = self
+            .shutdown
+            .subscribe()
+            .wait_for(|requested| *requested)
+            .await;
+    }
+}

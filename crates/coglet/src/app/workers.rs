@@ -1,0 +1,124 @@
+//! What workers tell the server, and what comes of it.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::App;
+use crate::delivery::discard_late;
+use crate::health::Phase;
+use crate::logging::user_lines;
+use crate::model::Model;
+use crate::predictions::Ending;
+use crate::protocol::{Done, DoneStatus, Key, MetricMode, Payload, Source};
+use crate::slots::Lane;
+use crate::sync::lock;
+use crate::temp::TempFile;
+use crate::worker::{GivenUp, Owner, Worker};
+
+impl Owner for App {
+    fn setup_log(&self, lane: Lane, source: &str, text: &str) {
+        self.health.setup_log(lane, source, text);
+    }
+
+    fn ready(&self, lane: Lane, worker: &Arc<Worker>) {
+        let before = self.model();
+        let model = Arc::new(Model::read(worker.loaded(), before.as_deref()));
+        worker.set_model(Arc::clone(&model));
+        *lock(&self.model) = Some(model);
+        self.pool.put(lane, Arc::clone(worker));
+        self.health.end_setup(lane);
+        self.slots.open(lane);
+        if self.is_ready() {
+            self.ready_signal.tell("READY");
+            tracing::info!("Setup complete, now accepting requests");
+        }
+    }
+
+    fn printed(&self, prediction: Key, source: Source, text: &str) -> bool {
+        let Some(prediction) = self.registry.by_key(prediction) else {
+            return false;
+        };
+        prediction.append_log(source, text);
+        user_lines(Some(&prediction.order.id), source.name(), text);
+        true
+    }
+
+    fn running_alone(&self, lane: Lane) -> Option<Key> {
+        self.registry
+            .only_running(lane)
+            .map(|prediction| prediction.key)
+    }
+
+    fn metric(&self, prediction: Key, name: &str, value: Value, mode: MetricMode) {
+        if let Some(prediction) = self.registry.by_key(prediction) {
+            prediction.record_metric(name, value, mode);
+        }
+    }
+
+    fn item(&self, worker: &Arc<Worker>, prediction: Key, item: Payload) {
+        match self.registry.by_key(prediction) {
+            Some(prediction) => self.deliveries.item(worker, &prediction, item),
+            None => discard_late(item),
+        }
+    }
+
+    fn done(&self, worker: &Arc<Worker>, done: Done, scratch: Option<TempFile>) -> bool {
+        let Some(prediction) = self.registry.by_key(done.id) else {
+            if let Some(output) = done.output {
+                discard_late(output);
+            }
+            return false;
+        };
+        if let Some(scratch) = scratch {
+            prediction.keep_until_end(scratch);
+        }
+        if done.status != DoneStatus::Canceled {
+            self.quarantine.clear(&prediction.order.asked());
+        }
+        self.deliveries.end(worker, &prediction, done);
+        true
+    }
+
+    fn batch(&self, size: u64) {
+        self.measures.batch_size.observe(size);
+    }
+
+    fn gone(&self, lane: Lane) {
+        self.slots.close(lane);
+        self.pool.remove(lane);
+    }
+
+    fn lost(&self, lane: Lane, reason: &str, inputs_are_suspect: bool) {
+        // Whoever asks next must not be told that all is well.
+        self.health.begin_setup(lane);
+        let running = self.registry.running(lane);
+        if inputs_are_suspect {
+            let asked: Vec<_> = running
+                .iter()
+                .map(|prediction| prediction.order.asked())
+                .collect();
+            self.quarantine.blame(asked.iter().map(Arc::as_ref));
+        }
+        for prediction in running {
+            self.registry.finish(&prediction, Ending::failed(reason));
+        }
+    }
+
+    fn restarting(&self, lane: Lane, reason: &str) {
+        self.health.begin_setup(lane);
+        self.health.setup_log(lane, "coglet", reason);
+        self.measures.worker_restarts.increment();
+    }
+
+    fn given_up(&self, lane: Lane, cause: &GivenUp) {
+        match cause {
+            GivenUp::SetupFailed { reason, phase } => self.health.fail_setup(lane, reason, *phase),
+            GivenUp::LostTooOften => self.health.give_up(lane),
+        }
+        if matches!(self.health.phase(), Phase::SetupFailed | Phase::Defunct) {
+            self.slots.dismiss();
+            self.ready_signal.tell("SETUP_FAILED");
+        }
+    }
+}

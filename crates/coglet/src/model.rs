@@ -1,0 +1,93 @@
+//! The model that a worker serves: what the worker has said of it, and its document.
+//!
+//! It belongs to the worker that was set up with it. When another one takes its place, the document is read again, so
+//! that code, document and what is derived from them are always of one generation.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::args::Mode;
+use crate::protocol::{Loaded, Parameter};
+use crate::validate::ModelSchema;
+
+/// Where the build puts the model's document, seen from the working directory.
+const DOCUMENT: &str = ".cog/openapi_schema.json";
+
+/// One generation of the model.
+#[derive(Debug)]
+pub(crate) struct Model {
+    /// None where there is no document that can be read: inputs then go unchecked.
+    schema: Option<Arc<ModelSchema>>,
+    /// Inputs that are shown to nobody.
+    pub(crate) secrets: HashSet<String>,
+}
+
+impl Model {
+    /// Of a worker that is set up. A document that has not changed is not compiled again.
+    pub(crate) fn read(loaded: &Loaded, before: Option<&Self>) -> Self {
+        let schema = read_document(before);
+        Self {
+            secrets: secrets(loaded, schema.as_deref()),
+            schema,
+        }
+    }
+
+    pub(crate) fn schema(&self) -> Option<&ModelSchema> {
+        self.schema.as_deref()
+    }
+
+    /// The model's author has allowed event streams.
+    pub(crate) fn can_be_watched(&self) -> bool {
+        self.schema().is_some_and(|schema| schema.streams)
+    }
+
+    /// A handler declared to give a list gives one, whatever it returned.
+    pub(crate) fn as_declared(&self, output: Bytes, mode: Mode) -> Bytes {
+        let is_array = self
+            .schema()
+            .is_some_and(|schema| schema.output_is_array(mode));
+        match output.first() {
+            Some(b'[') => output,
+            Some(b'n') if is_array => Bytes::from_static(b"[]"),
+            Some(_) if is_array => [b"[", output.as_ref(), b"]"].concat().into(),
+            _ => output,
+        }
+    }
+}
+
+/// A missing or broken document is no reason not to serve. It is told once.
+fn read_document(before: Option<&Model>) -> Option<Arc<ModelSchema>> {
+    let known = before.and_then(|model| model.schema.as_ref());
+    let is_news = before.is_none() || known.is_some();
+    let document = fs_err::read(DOCUMENT)
+        .inspect_err(|error| {
+            if is_news {
+                tracing::warn!("Inputs are not validated: {error}");
+            }
+        })
+        .ok()?;
+    if let Some(known) = known.filter(|known| known.document == document) {
+        return Some(Arc::clone(known));
+    }
+    ModelSchema::parse(document.into())
+        .inspect_err(|error| {
+            if is_news {
+                tracing::warn!("Inputs are not validated: `{DOCUMENT}` is not JSON: {error}");
+            }
+        })
+        .map(Arc::new)
+        .ok()
+}
+
+/// As the handler's annotations and the document have it.
+fn secrets(loaded: &Loaded, schema: Option<&ModelSchema>) -> HashSet<String> {
+    let annotated = loaded
+        .signature
+        .iter()
+        .filter(|(_, kind)| **kind == Parameter::Secret)
+        .map(|(name, _)| name.clone());
+    let documented = schema.into_iter().flat_map(|schema| &schema.secrets);
+    annotated.chain(documented.cloned()).collect()
+}

@@ -1,0 +1,47 @@
+//! What a client asked for.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::memory::Asked;
+use crate::sync::lock;
+
+/// What a client asked for, valid and complete.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) id: String,
+    /// How long the client waits for it.
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) file_names: FileNames,
+    /// Given back at the end, however long somebody may still hold on to the prediction.
+    asked: Mutex<Arc<Asked>>,
+}
+
+/// Whether data URLs of output files say how the model has named them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum FileNames {
+    #[default]
+    LeftOut,
+    /// As the parameter `name`, for clients that ask for it: others may not expect any.
+    InUrls,
+}
+
+impl Order {
+    pub(crate) fn new(id: String, asked: Asked, timeout: Option<Duration>) -> Self {
+        Self {
+            id,
+            timeout,
+            file_names: FileNames::default(),
+            asked: Mutex::new(Arc::new(asked)),
+        }
+    }
+
+    /// Input and context; empty once the prediction has ended.
+    pub(crate) fn asked(&self) -> Arc<Asked> {
+        Arc::clone(&lock(&self.asked))
+    }
+
+    pub(super) fn release(&self) {
+        *lock(&self.asked) = Asked::nothing();
+    }
+}
