@@ -1,11 +1,15 @@
-//! How many descriptors there are, and who may have them.
+//! How many descriptors there are, and who may have them; and those that were handed in.
 //!
 //! A connection is a descriptor, and clients open as many as they like. If they had all of them, the
 //! server could neither start a new worker nor fetch a file, so each kind of use has a share.
 
+use std::os::fd::{BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::sync::OnceLock;
 
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::Error;
 
 /// The limit as the server found it. The worker gets it back: programs that close, or select among, all
 /// possible descriptors become slow, or wrong, under a high one.
@@ -58,6 +62,18 @@ impl Shares {
             calls: (limit / 8).clamp(1, 512),
         }
     }
+}
+
+/// Takes over a descriptor by the number that this variable has. The worker will not have it.
+pub(crate) fn inherited(variable: &'static str, number: RawFd) -> Result<OwnedFd, Error> {
+    // SAFETY: only asks about the number; the call fails if nothing is open there.
+    let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
+    fcntl_setfd(descriptor, FdFlags::CLOEXEC).map_err(|_| Error::InvalidDescriptor {
+        variable,
+        value: number.to_string(),
+    })?;
+    // SAFETY: it is open, and whoever passed its number to this process meant us to own it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 #[cfg(test)]

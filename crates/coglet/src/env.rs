@@ -1,5 +1,8 @@
 //! Every environment variable the server reads or sets, declared once.
 
+/// How the environment is asked: for a variable by its name.
+pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
 /// Port to listen on; `--port` wins. Default 5000.
 pub(crate) const PORT: &str = "PORT";
 /// Model reference `path/to/file.py:Name` in predict mode.
@@ -114,6 +117,8 @@ pub(crate) const OTEL_RESOURCE_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
 pub(crate) const OTEL_TRACES_SAMPLER: &str = "OTEL_TRACES_SAMPLER";
 /// The sampler's argument.
 pub(crate) const OTEL_TRACES_SAMPLER_ARG: &str = "OTEL_TRACES_SAMPLER_ARG";
+/// Number of an inherited socket that listens already; host and port are then not used.
+pub(crate) const LISTEN_FD: &str = "COG_LISTEN_FD";
 /// Number of an inherited descriptor on which one line, `READY` or `SETUP_FAILED`, is written when
 /// the first setup has ended. Whoever started the server can wait on it instead of polling.
 pub(crate) const READY_FD: &str = "COG_READY_FD";

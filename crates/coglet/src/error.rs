@@ -27,8 +27,13 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    #[error("`{value}` in `COG_READY_FD` is not an open descriptor above 2")]
-    InvalidReadyFd { value: String },
+    #[error("`{value}` in `{variable}` is not an open descriptor above 2")]
+    InvalidDescriptor {
+        variable: &'static str,
+        value: String,
+    },
+    #[error("the descriptor in `COG_LISTEN_FD` is not a TCP socket that listens")]
+    NotListening(#[source] std::io::Error),
     #[error("`{value}` in `{variable}` is not {expected}")]
     InvalidVariable {
         variable: &'static str,

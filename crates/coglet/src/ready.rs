@@ -1,13 +1,12 @@
 //! Telling whoever started the server that setup has ended, so that it need not poll.
 
 use std::io::Write as _;
-use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Mutex;
 
-use rustix::fd::BorrowedFd;
-use rustix::io::{FdFlags, fcntl_setfd};
-
 use crate::Error;
+use crate::descriptors::inherited;
+use crate::env;
 use crate::sync::lock;
 
 /// An inherited descriptor that gets one line: `READY` or `SETUP_FAILED`.
@@ -22,14 +21,8 @@ impl ReadySignal {
         let Some(number) = number else {
             return Ok(Self::default());
         };
-        // SAFETY: only asks about the number; the call fails if nothing is open there.
-        let inherited = unsafe { BorrowedFd::borrow_raw(number) };
-        // The worker must not hold it open: its closing says that the server is gone.
-        fcntl_setfd(inherited, FdFlags::CLOEXEC).map_err(|_| Error::InvalidReadyFd {
-            value: number.to_string(),
-        })?;
-        // SAFETY: it is open, and whoever passed its number to this process meant us to own it.
-        let pipe = unsafe { OwnedFd::from_raw_fd(number) };
+        // Its closing says that the server is gone.
+        let pipe = inherited(env::READY_FD, number)?;
         Ok(Self {
             pipe: Mutex::new(Some(pipe)),
         })

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tokio::sync::watch;
 use crate::app::App;
 use crate::args::Sigterm;
 use crate::connections::Connections;
+use crate::descriptors::inherited;
 use crate::http::Front;
 use crate::logging::Log;
 use crate::process::{Reaper, kill_remaining_children};
@@ -59,6 +61,9 @@ pub fn run(settings: Settings) -> Result<(), Error> {
 }
 
 fn listen(settings: &Settings) -> Result<TcpListener, Error> {
+    if let Some(number) = settings.listen_fd {
+        return handed_in(number);
+    }
     let host = &settings.host;
     let invalid = |source| Error::InvalidHost {
         host: host.clone(),
@@ -76,6 +81,21 @@ fn listen(settings: &Settings) -> Result<TcpListener, Error> {
         Ok(listener)
     };
     bind().map_err(|source| Error::Bind { address, source })
+}
+
+/// The socket that whoever started the server has opened for it.
+fn handed_in(number: RawFd) -> Result<TcpListener, Error> {
+    let socket = inherited(crate::env::LISTEN_FD, number)?;
+    let listens = || {
+        if !rustix::net::sockopt::socket_acceptconn(&socket)? {
+            return Err(std::io::ErrorKind::NotConnected.into());
+        }
+        let listener = TcpListener::from(socket.try_clone()?);
+        listener.local_addr()?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    listens().map_err(Error::NotListening)
 }
 
 /// Gives memory of large requests and outputs back to the system when they are done. By default the

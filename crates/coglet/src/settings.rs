@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::args::{Arguments, Mode, Sigterm};
 use crate::auth::AuthToken;
 use crate::destinations::Destinations;
+use crate::env::Lookup;
 use crate::files::DownloadRules;
 use crate::predictions::HistoryLimits;
 use crate::traces::TraceSettings;
@@ -50,6 +51,8 @@ pub struct Settings {
     pub(crate) user_agent: Option<String>,
     pub(crate) writes_readiness_file: bool,
     pub(crate) ready_fd: Option<i32>,
+    /// A socket that was handed in.
+    pub(crate) listen_fd: Option<i32>,
     pub(crate) downloads: DownloadRules,
     pub(crate) history: HistoryLimits,
     pub(crate) auth_token: Option<AuthToken>,
@@ -94,8 +97,6 @@ pub(crate) enum LogFormat {
     Console,
 }
 
-pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
-
 impl Settings {
     /// Combines the arguments with the environment, which is asked through `lookup`.
     pub fn new(arguments: Arguments, lookup: Lookup<'_>) -> Result<Self, Error> {
@@ -130,7 +131,8 @@ impl Settings {
             weights: non_empty(lookup, env::WEIGHTS),
             user_agent: non_empty(lookup, env::USER_AGENT),
             writes_readiness_file: lookup(env::KUBERNETES).is_some(),
-            ready_fd: ready_fd(lookup)?,
+            ready_fd: descriptor(lookup, env::READY_FD)?,
+            listen_fd: descriptor(lookup, env::LISTEN_FD)?,
             downloads: downloads(lookup)?,
             history: history(lookup)?,
             auth_token: AuthToken::from_variable(lookup(env::AUTH_TOKEN).as_deref())?,
@@ -252,13 +254,14 @@ fn replayed_events(lookup: Lookup<'_>, warnings: &mut Vec<String>) -> usize {
     })
 }
 
-fn ready_fd(lookup: Lookup<'_>) -> Result<Option<i32>, Error> {
-    let Some(value) = non_empty(lookup, env::READY_FD) else {
+/// The number of an inherited descriptor.
+fn descriptor(lookup: Lookup<'_>, variable: &'static str) -> Result<Option<i32>, Error> {
+    let Some(value) = non_empty(lookup, variable) else {
         return Ok(None);
     };
     match value.parse() {
         Ok(fd) if fd > 2 => Ok(Some(fd)),
-        _ => Err(Error::InvalidReadyFd { value }),
+        _ => Err(Error::InvalidDescriptor { variable, value }),
     }
 }
 

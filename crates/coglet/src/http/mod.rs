@@ -18,45 +18,58 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
-use axum::routing::{get, post, put};
+use axum::routing::{MethodRouter, get, post, put};
 
 pub(crate) use front::Front;
 
 use crate::app::App;
+use crate::route::Route;
 use crate::validate::Kind;
 use create::Target;
 
 /// All routes, behind [`Front`].
 fn router(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/", get(discovery::index))
-        .route("/health-check", get(health::health_check))
-        .route("/health/live", get(probes::live))
-        .route("/health/ready", get(probes::ready))
-        .route("/health/startup", get(probes::startup))
-        .route("/docs", get(docs::docs))
-        .route("/openapi.json", get(discovery::schema))
-        .route("/metrics", get(metrics::metrics))
-        .route("/shutdown", post(discovery::shutdown))
-        .merge(resource("/predictions", Kind::Prediction))
-        .merge(resource("/trainings", Kind::Training))
+    let table = Route::ALL
+        .iter()
+        .filter_map(|route| Some((route.pattern(), methods(*route)?)));
+    table
+        .fold(Router::new(), |router, (pattern, methods)| {
+            router.route(pattern, methods)
+        })
         .with_state(app)
 }
 
-/// Predictions and trainings look the same from outside.
-fn resource(path: &str, kind: Kind) -> Router<Arc<App>> {
-    let create = async move |State(app): State<Arc<App>>, request: Request| {
+/// What a route answers to.
+fn methods(route: Route) -> Option<MethodRouter<Arc<App>>> {
+    Some(match route {
+        Route::Index => get(discovery::index),
+        Route::HealthCheck => get(health::health_check),
+        Route::Live => get(probes::live),
+        Route::Ready => get(probes::ready),
+        Route::Startup => get(probes::startup),
+        Route::Docs => get(docs::docs),
+        Route::OpenApi => get(discovery::schema),
+        Route::Metrics => get(metrics::metrics),
+        Route::Shutdown => post(discovery::shutdown),
+        Route::Predictions => creates(Kind::Prediction),
+        Route::Prediction => creates_named(Kind::Prediction).get(create::show),
+        Route::Trainings => creates(Kind::Training),
+        Route::Training => creates_named(Kind::Training).get(create::show),
+        Route::PredictionCancel | Route::TrainingCancel => post(create::cancel),
+        Route::Unknown => return None,
+    })
+}
+
+fn creates(kind: Kind) -> MethodRouter<Arc<App>> {
+    post(async move |State(app): State<Arc<App>>, request: Request| {
         create::create(app, Target { kind, id: None }, request).await
-    };
-    let create_with_id =
+    })
+}
+
+fn creates_named(kind: Kind) -> MethodRouter<Arc<App>> {
+    put(
         async move |State(app): State<Arc<App>>, Path(id): Path<String>, request: Request| {
             create::create(app, Target { kind, id: Some(id) }, request).await
-        };
-    Router::new()
-        .route(path, post(create))
-        .route(
-            &format!("{path}/{{id}}"),
-            put(create_with_id).get(create::show),
-        )
-        .route(&format!("{path}/{{id}}/cancel"), post(create::cancel))
+        },
+    )
 }

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use super::{Lookup, non_empty};
+use super::non_empty;
 use crate::Error;
+use crate::env::Lookup;
 
 /// `1`, `true`, `yes`, `on` or their opposites; unset is off.
 pub(super) fn switch(lookup: Lookup<'_>, variable: &'static str) -> Result<bool, Error> {

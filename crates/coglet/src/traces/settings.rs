@@ -7,8 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use reqwest::Url;
 
 use super::sampler::Sampler;
-use crate::env;
-use crate::settings::Lookup;
+use crate::env::{self, Lookup};
 
 /// Where the collector is if nothing is said.
 const DEFAULT_ENDPOINT: &str = "http://localhost:4318";

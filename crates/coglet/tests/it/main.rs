@@ -24,6 +24,7 @@ mod http;
 mod lifecycle;
 mod logs;
 mod metrics;
+mod modules;
 mod private_urls;
 mod probes;
 mod queue;

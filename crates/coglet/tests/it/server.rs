@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, PipeReader, Read};
-use std::os::fd::AsRawFd as _;
+use std::net::TcpListener;
+use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -27,6 +28,8 @@ pub(crate) struct Model {
     arguments: Vec<String>,
     /// As in a container: nobody in it may read other processes against their will.
     may_trace: bool,
+    /// A socket for the server, which listens already.
+    socket: Option<TcpListener>,
 }
 
 /// A running server. Killed when dropped; then nothing of it may be left.
@@ -57,6 +60,7 @@ impl Model {
             )]),
             arguments: Vec::new(),
             may_trace: true,
+            socket: None,
         }
     }
 
@@ -117,6 +121,12 @@ impl Model {
         self
     }
 
+    /// Hands this socket to the server instead of letting it open one.
+    pub(crate) fn socket(mut self, socket: TcpListener) -> Self {
+        self.socket = Some(socket);
+        self
+    }
+
     pub(crate) fn reference(self, reference: &str) -> Self {
         self.env("COG_PREDICT_TYPE_STUB", reference)
     }
@@ -173,6 +183,10 @@ impl Model {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
+        let socket = self.socket.as_ref().map(AsRawFd::as_raw_fd);
+        if let Some(socket) = socket {
+            command.env("COG_LISTEN_FD", socket.to_string());
+        }
         let may_trace = self.may_trace;
         // SAFETY: only makes system calls between fork and exec.
         unsafe {
@@ -184,8 +198,11 @@ impl Model {
                         libc::prctl(libc::PR_CAPBSET_DROP, capability);
                     }
                 }
-                let fd = rustix::fd::BorrowedFd::borrow_raw(fd);
-                Ok(rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?)
+                for fd in [Some(fd), socket].into_iter().flatten() {
+                    let fd = rustix::fd::BorrowedFd::borrow_raw(fd);
+                    rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?;
+                }
+                Ok(())
             });
         }
         let mut child = command.spawn().unwrap();

@@ -344,3 +344,43 @@ fn without_a_document_nothing_is_checked() {
         .answer();
     assert_eq!(response.status, 406);
 }
+
+#[test]
+fn a_socket_can_be_handed_in() {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = socket.local_addr().unwrap().port();
+    let server = Model::echo().socket(socket).ready();
+    assert_eq!(server.port, port);
+    assert_eq!(server.output(json!({"s": "you"})), "hello you");
+}
+
+#[test]
+fn what_is_handed_in_has_to_listen() {
+    let command = |fd: &str| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_coglet"))
+            .envs([
+                ("COG_PREDICT_TYPE_STUB", "predict.py:Runner"),
+                ("COG_LISTEN_FD", fd),
+            ])
+            .output()
+            .unwrap()
+    };
+    for (fd, reason) in [
+        (
+            "77",
+            "`77` in `COG_LISTEN_FD` is not an open descriptor above 2",
+        ),
+        (
+            "one",
+            "`one` in `COG_LISTEN_FD` is not an open descriptor above 2",
+        ),
+        (
+            "1",
+            "`1` in `COG_LISTEN_FD` is not an open descriptor above 2",
+        ),
+    ] {
+        let output = command(fd);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && text.contains(reason), "{text}");
+    }
+}
