@@ -9,7 +9,7 @@ use cog_engine::{Engine, Exit, Gpus, Process, Purpose, Root, Workload, Writable}
 use cog_image::{Layer, Scratch, trust};
 
 pub(crate) use self::mount::Mount;
-use crate::error::{BuildError, Result};
+use crate::error::{BuildError, CommandOutput, Result};
 use crate::heartbeat::Heartbeat;
 use crate::reporter::{Event, Silent};
 use crate::workshop::Workshop;
@@ -24,6 +24,7 @@ pub(crate) struct Job {
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) working_dir: String,
     pub(crate) mounts: Vec<Mount>,
+    pub(crate) output: CommandOutput,
 }
 
 mod mount {
@@ -88,6 +89,7 @@ impl<'a> InPlace<'a> {
             environment: env.iter().map(owned).collect(),
             working_dir: "/".to_owned(),
             mounts: Vec::new(),
+            output: CommandOutput::Kept,
         };
         let quiet = Workshop {
             reporter: &Silent,
@@ -217,7 +219,9 @@ impl Workshop<'_> {
         };
         let mut running = engine.start(workload)?;
         let what = format!("still at it: {}", job.title);
-        let output = Heartbeat::during(self.reporter, &what, |beat| self.pass_on(reader, beat))?;
+        let lines = Heartbeat::during(self.reporter, &what, |beat| {
+            self.pass_on(reader, job.output, beat)
+        })?;
         let status = match running.wait()? {
             Exit::Code(0) => return Ok(()),
             Exit::Code(code) => format!("exit status {code}"),
@@ -226,12 +230,18 @@ impl Workshop<'_> {
         Err(BuildError::CommandFailed {
             command: job.title,
             status,
-            output,
+            output: job.output,
+            lines,
         })
     }
 
     /// Reports what comes out of `reader` until it ends, and gives the last lines.
-    fn pass_on(&self, reader: PipeReader, beat: &Heartbeat<'_>) -> Result<Vec<String>> {
+    fn pass_on(
+        &self,
+        reader: PipeReader,
+        output: CommandOutput,
+        beat: &Heartbeat<'_>,
+    ) -> Result<Vec<String>> {
         let mut reader = BufReader::new(reader);
         let mut tail = VecDeque::new();
         let mut bytes = Vec::new();
@@ -244,8 +254,13 @@ impl Workshop<'_> {
             let text = String::from_utf8_lossy(&bytes);
             // Of a line that was drawn over and over, the last state counts.
             let line = text.trim_end().rsplit('\r').next().unwrap_or_default();
-            self.reporter.report(Event::Output { line });
-            beat.spoken();
+            match output {
+                CommandOutput::Reported => {
+                    self.reporter.report(Event::Output { line });
+                    beat.spoken();
+                }
+                CommandOutput::Kept => self.reporter.report(Event::Waiting { line }),
+            }
             if tail.len() == TAIL {
                 tail.pop_front();
             }

@@ -51,14 +51,14 @@ pub fn prepare(request: &BuildRequest<'_>) -> Result<Environment> {
     Ok(environment)
 }
 
-/// Takes the project's lock, finds the schema, and leaves it in the project too, where a server that
-/// has the project mounted reads it.
+/// Takes the project's lock, and leaves the schema in the project too, where a server that has the project mounted
+/// reads it.
 pub(crate) fn open_project(request: &BuildRequest<'_>) -> Result<(ProjectLock, Model)> {
+    let model = Model::of(request)?;
     let lock = ProjectLock::take(request.project_dir, request.store.root(), || {
         let message = "waiting for another build of this project to finish";
         request.reporter.report(Event::Notice { message });
     })?;
-    let model = Model::read(request)?;
     match &model.schema {
         Some(schema) => lock.write(SCHEMA_FILE, schema.as_bytes())?,
         None => lock.remove(SCHEMA_FILE)?,

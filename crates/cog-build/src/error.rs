@@ -70,7 +70,7 @@ pub enum BuildError {
     #[error("`weights` is not supported yet: the files would be missing in the image")]
     Weights,
     /// The project names no model.
-    #[error("no model to build: cog.yaml has neither `run`, `predict` nor `train`")]
+    #[error("no predict or train reference found in cog.yaml")]
     NoModel,
     /// The processor has no Debian base.
     #[error("no base can be made for the processor of this machine")]
@@ -82,14 +82,16 @@ pub enum BuildError {
         step: String,
     },
     /// A command in a container failed.
-    #[error("`{command}` failed with {status}{}", tail(.output))]
+    #[error("`{command}` failed with {status}{}", unreported(*.output, .lines))]
     CommandFailed {
         /// The command.
         command: String,
         /// How it ended.
         status: String,
-        /// The last lines it printed.
-        output: Vec<String>,
+        /// What became of what it printed.
+        output: CommandOutput,
+        /// The last lines of it.
+        lines: Vec<String>,
     },
     /// The distribution lacks packages.
     #[error("{distribution} has no {}", packages(.missing))]
@@ -191,6 +193,29 @@ pub enum BuildError {
     },
 }
 
+/// What becomes of what a command prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommandOutput {
+    /// The reporter gets each line as it comes.
+    Reported,
+    /// It is of interest if the command fails: then the error has the end of it.
+    Kept,
+}
+
+impl BuildError {
+    /// The end of what a command printed that failed, where that was reported too and is not in the message.
+    pub fn reported(&self) -> Option<String> {
+        match self {
+            Self::CommandFailed {
+                output: CommandOutput::Reported,
+                lines,
+                ..
+            } => Some(tail(lines)),
+            _ => None,
+        }
+    }
+}
+
 /// Result of this crate's functions.
 pub type Result<T, E = BuildError> = std::result::Result<T, E>;
 
@@ -200,7 +225,13 @@ impl Hint for BuildError {
             Self::Config(error) => return error.hint(),
             Self::SdkSource(error) => return error.hint(),
             Self::Image(error) => return error.hint(),
-            Self::Uv(error) => return error.hint(),
+            Self::Uv(error) => {
+                let built = match error {
+                    UvError::BuildFailed(said) => missing_library::advice(said),
+                    _ => None,
+                };
+                return built.or_else(|| error.hint());
+            }
             Self::Debian(error) => return error.hint(),
             Self::Complete(error) => return error.hint(),
             Self::UnknownPython { .. } | Self::NoBaseWithPython { .. } => {
@@ -220,8 +251,8 @@ impl Hint for BuildError {
                 "allow user namespaces, or run as root; `cog run --engine host` needs no container"
             }
             Self::NoSystemPackages { missing, .. } => return Some(instead(missing)),
-            Self::CommandFailed { output, .. } => {
-                return missing_library::advice(&output.join("\n"));
+            Self::CommandFailed { lines, .. } => {
+                return missing_library::advice(&lines.join("\n"));
             }
             Self::MissingSecret { id } => {
                 return Some(format!("pass it with `--secret id={id},src=FILE`"));
@@ -276,9 +307,16 @@ fn instead(missing: &[MissingPackage]) -> String {
 /// Lines of a command's output that its error shows.
 const SHOWN: usize = 20;
 
-fn tail(output: &[String]) -> String {
-    let skipped = output.len().saturating_sub(SHOWN);
-    output
+fn unreported(output: CommandOutput, lines: &[String]) -> String {
+    match output {
+        CommandOutput::Reported => String::new(),
+        CommandOutput::Kept => tail(lines),
+    }
+}
+
+fn tail(lines: &[String]) -> String {
+    let skipped = lines.len().saturating_sub(SHOWN);
+    lines
         .iter()
         .skip(skipped)
         .flat_map(|line| ["\n  ", line])

@@ -1,20 +1,78 @@
-//! What an image says about its model: the interface, and how many predictions run at once. Both are
+//! What an image says about its model: the schema, and how many predictions run at once. Both are
 //! read from the source; no Python is run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cog_config::Config;
 use cog_schema::{Directory, DocumentError, Handler, Request, validate_document};
 
 use crate::error::{BuildError, Result};
-use crate::reporter::Event;
-use crate::request::{BuildRequest, SchemaSource};
+use crate::request::BuildRequest;
 use crate::sdk::VERSION;
 
 /// Path of a schema to use instead of the generated one.
 pub const COG_OPENAPI_SCHEMA: &str = "COG_OPENAPI_SCHEMA";
 
-/// What is known about a model.
+/// Where the schema of a model comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum SchemaSource {
+    /// From the file that [`COG_OPENAPI_SCHEMA`] names, else from the model's source.
+    #[default]
+    Generate,
+    /// This text, which is used unchanged.
+    Text(String),
+    /// There is none.
+    Omit,
+}
+
+/// What a model's source says of it. Commands read it once and hand it on to the build.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Interface {
+    /// The schema, if it was asked for.
+    pub schema: Option<String>,
+    /// What its author should know.
+    pub warnings: Vec<String>,
+    handler: Option<Handler>,
+}
+
+impl Interface {
+    /// Reads the source in `project_dir`. The schema is checked, wherever it comes from.
+    pub fn read(project_dir: &Path, config: &Config, source: &SchemaSource) -> Result<Self> {
+        let given = given_schema(source)?;
+        if given == Given::Nothing && config.runner.is_none() && config.train.is_none() {
+            return Err(BuildError::NoModel);
+        }
+        let generated = generate(project_dir, config);
+        let interface = match (given, generated) {
+            (Given::Text(text), generated) => Self {
+                schema: Some(text),
+                handler: generated.ok().map(|one| one.handler),
+                ..Self::default()
+            },
+            (Given::Omitted, generated) => Self {
+                handler: generated.ok().map(|one| one.handler),
+                ..Self::default()
+            },
+            (Given::Nothing, generated) => {
+                let generated = generated?;
+                if let Some(error) = generated.syntax_error {
+                    return Err(error.into());
+                }
+                Self {
+                    schema: Some(generated.json),
+                    warnings: generated.warnings,
+                    handler: Some(generated.handler),
+                }
+            }
+        };
+        if let Some(schema) = &interface.schema {
+            check(schema)?;
+        }
+        Ok(interface)
+    }
+}
+
+/// A model as an image has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Model {
     /// The schema, if it was asked for.
@@ -24,44 +82,31 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// Reads the model of `request`.
-    pub(crate) fn read(request: &BuildRequest<'_>) -> Result<Self> {
-        let given = given_schema(&request.schema)?;
-        let generated = generate(request);
-        let (schema, handler) = match (given, generated) {
-            (Given::Text(text), generated) => (Some(text), generated.ok().map(|one| one.handler)),
-            (Given::Omitted, generated) => (None, generated.ok().map(|one| one.handler)),
-            (Given::Nothing, generated) => {
-                let generated = generated?;
-                if let Some(error) = generated.syntax_error {
-                    return Err(error.into());
-                }
-                for message in &generated.warnings {
-                    request.reporter.report(Event::Warning { message });
-                }
-                (Some(generated.json), Some(generated.handler))
-            }
-        };
-        if let Some(schema) = &schema {
-            check(schema)?;
-        }
-        let concurrency = concurrency(request.config, handler)?;
+    /// The model of `request`.
+    pub(crate) fn of(request: &BuildRequest<'_>) -> Result<Self> {
+        let Interface {
+            schema, handler, ..
+        } = &request.interface;
         Ok(Self {
-            schema,
-            concurrency,
+            schema: schema.clone(),
+            concurrency: concurrency(request.config, *handler)?,
         })
     }
 }
 
-fn generate(request: &BuildRequest<'_>) -> Result<cog_schema::Schema, cog_schema::SchemaError> {
+fn generate(
+    project_dir: &Path,
+    config: &Config,
+) -> Result<cog_schema::Schema, cog_schema::SchemaError> {
     cog_schema::generate(&Request {
-        tree: &Directory::new(request.project_dir),
-        runner: request.config.runner.as_deref(),
-        train: request.config.train.as_deref(),
+        tree: &Directory::new(project_dir),
+        runner: config.runner.as_deref(),
+        train: config.train.as_deref(),
         cog_version: VERSION,
     })
 }
 
+#[derive(PartialEq, Eq)]
 enum Given {
     Text(String),
     Omitted,
@@ -164,5 +209,30 @@ mod tests {
             check(None, Some(2), true, 10),
             Err("concurrency requires Python 3.11 or higher".into())
         );
+    }
+
+    #[test]
+    fn a_source_is_read_once_with_what_is_odd_about_it() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        fs_err::write(
+            folder.path().join("run.py"),
+            "class Runner:\n    def predict(self, a: str, b) -> str:\n        return a\n",
+        )
+        .expect("written");
+        let config = Config {
+            runner: Some("run.py:Runner".into()),
+            ..Config::default()
+        };
+        let read = |source: &SchemaSource| Interface::read(folder.path(), &config, source);
+        let interface = read(&SchemaSource::Generate).expect("it is read");
+        let schema = interface.schema.expect("there is one");
+        assert!(!interface.warnings.is_empty());
+        let text = SchemaSource::Text(schema.clone());
+        let given = read(&text).expect("it is read");
+        assert_eq!((given.schema, given.warnings), (Some(schema), vec![]));
+        let omitted = read(&SchemaSource::Omit).expect("it is read");
+        assert_eq!((omitted.schema, omitted.warnings), (None, vec![]));
+        let none = Interface::read(folder.path(), &Config::default(), &SchemaSource::Generate);
+        assert!(matches!(none, Err(BuildError::NoModel)));
     }
 }

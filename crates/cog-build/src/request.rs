@@ -11,7 +11,7 @@ use crate::base::BaseChoice;
 use crate::command::Command;
 use crate::error::{BuildError, Result};
 use crate::implied::ImpliedPolicy;
-use crate::model::Model;
+use crate::model::{Interface, Model};
 use crate::reporter::{Event, Reporter};
 use crate::sdk_source;
 use crate::secrets::{Secret, SecretValue};
@@ -43,8 +43,8 @@ pub struct BuildRequest<'a> {
     pub cache: Cache,
     /// What `--secret` gave.
     pub secrets: Vec<Secret>,
-    /// Where the schema comes from.
-    pub schema: SchemaSource,
+    /// What the model's source says.
+    pub interface: Interface,
     /// The date of all files and of the image, in seconds since 1970; 0 if absent.
     pub timestamp: Option<i64>,
     /// How layers are compressed.
@@ -63,18 +63,6 @@ pub enum TorchIndex {
     ByCuda,
     /// The default one, which has each version for one CUDA.
     Default,
-}
-
-/// Where the schema of an image comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum SchemaSource {
-    /// From the model's source.
-    #[default]
-    Generate,
-    /// This text, which is used unchanged.
-    Text(String),
-    /// The image has none.
-    Omit,
 }
 
 impl<'a> BuildRequest<'a> {

@@ -167,11 +167,84 @@ impl Workshop<'_> {
         Ok(())
     }
 
+    /// Warns of the state that `topic` is in, unless it was in that state when it was last looked at. Nothing to tell is a
+    /// state, too.
+    pub(crate) fn warn_of_change(&self, topic: &StepKey, state: Option<&str>) -> Result<()> {
+        let told = self.recorded(topic)?.map(|record| record.facts);
+        let told = told.as_ref().and_then(serde_json::Value::as_str);
+        if told == state {
+            return Ok(());
+        }
+        if let Some(message) = state {
+            self.warn(message);
+        }
+        let record = StepRecord {
+            layers: Vec::new(),
+            facts: state.into(),
+        };
+        Ok(self.store.record_step(topic, &record)?)
+    }
+
     pub(crate) fn warn(&self, message: &str) {
         self.reporter.report(Event::Warning { message });
     }
 
     pub(crate) fn notice(&self, message: &str) {
         self.reporter.report(Event::Notice { message });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::plan::key;
+
+    #[derive(Default)]
+    struct Warnings(Mutex<Vec<String>>);
+
+    impl Reporter for Warnings {
+        fn report(&self, event: Event<'_>) {
+            if let Event::Warning { message } = event {
+                self.0.lock().expect("no panic").push(message.to_owned());
+            }
+        }
+    }
+
+    #[test]
+    fn a_state_is_told_of_when_it_changes() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = Store::open(folder.path()).expect("it opens");
+        let warnings = Warnings::default();
+        let workshop = Workshop {
+            project_dir: folder.path(),
+            store: &store,
+            engine: None,
+            reporter: &warnings,
+            cache: Cache::Use,
+            compression: Compression::default(),
+            timestamp: 0,
+            threads: 0,
+        };
+        let topic = key("a topic", 1).finish();
+        let states = [
+            None,
+            Some("gone"),
+            Some("gone"),
+            None,
+            None,
+            Some("gone"),
+            Some("far"),
+        ];
+        for state in states {
+            workshop
+                .warn_of_change(&topic, state)
+                .expect("it is remembered");
+        }
+        assert_eq!(
+            *warnings.0.lock().expect("no panic"),
+            ["gone", "gone", "far"]
+        );
     }
 }

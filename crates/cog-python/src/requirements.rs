@@ -105,7 +105,7 @@ impl Requirements {
                 Line::Option(option) if option == "--require-hashes" => {
                     requirements.require_hashes = true;
                 }
-                Line::Option(option) => requirements.options.push(option),
+                Line::Option(option) => requirements.options.extend(classify::each(&option)),
                 Line::Package(package) => requirements.add_package(package),
                 Line::Sdk(line) => requirements.overridden.push(line),
                 Line::Artifact { path, hashes } => {

@@ -10,6 +10,9 @@ use hyper::header::{CONTENT_TYPE, HOST};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+/// Asks our server for the names of output files; others ignore it.
+const OUTPUT_NAMES: &str = "cog-output-names";
+
 pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) body: Bytes,
@@ -25,14 +28,12 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> anyhow::Result<Respo
     .await
 }
 
-pub(crate) async fn post_json(
-    address: SocketAddr,
-    path: &str,
-    body: Vec<u8>,
-) -> anyhow::Result<Response> {
-    let request = Request::post(path)
+/// Asks for a prediction; files in its output come with the names that the model gave them.
+pub(crate) async fn predict(address: SocketAddr, body: Vec<u8>) -> anyhow::Result<Response> {
+    let request = Request::post("/predictions")
         .header(HOST, address.to_string())
         .header(CONTENT_TYPE, "application/json")
+        .header(OUTPUT_NAMES, "1")
         .body(Full::from(body))?;
     send(address, request).await
 }

@@ -48,6 +48,9 @@ pub fn main() -> ExitCode {
                 Colour::On => cog_errors::Colour::On,
                 Colour::Off => cog_errors::Colour::Off,
             };
+            if let Some(unsaid) = commands::unsaid(&error, printer.progress()) {
+                printer.rendered_error(&unsaid);
+            }
             printer.rendered_error(&commands::render(&error, rendered));
             commands::exit_code(&error)
         }

@@ -121,10 +121,10 @@ impl Printer {
 
     /// The primary result, on stdout; a reader that has gone away is not an error.
     #[expect(clippy::unused_self, reason = "all output goes through the printer")]
-    pub(crate) fn result(&self, text: &str) -> io::Result<()> {
+    pub(crate) fn result(&self, content: impl AsRef<[u8]>) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
         let written = stdout
-            .write_all(text.as_bytes())
+            .write_all(content.as_ref())
             .and_then(|()| stdout.flush());
         match written {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -4,7 +4,9 @@ use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use cog_build::{BaseChoice, BuildRequest, Cache, ImpliedPolicy, SchemaSource, TorchIndex};
+use cog_build::{
+    BaseChoice, BuildRequest, Cache, ImpliedPolicy, Interface, SchemaSource, TorchIndex,
+};
 use cog_config::{CogBase, Config, CudaBase, Options, ProjectFile};
 use cog_engine::{Choice, Engine, KernelProbe, Selection};
 use cog_image::{Compression, Store, StoreOptions};
@@ -26,10 +28,11 @@ pub(crate) struct Session<'a> {
     store: OnceCell<Store>,
 }
 
-/// A project's checked configuration.
+/// A project's checked configuration, and what its source says where that was read.
 pub(crate) struct Project {
     pub(crate) file: ProjectFile,
     pub(crate) config: Config,
+    pub(crate) interface: Interface,
 }
 
 impl Project {
@@ -76,6 +79,23 @@ impl<'a> Session<'a> {
         Ok(Project {
             file,
             config: loaded.config,
+            interface: Interface::default(),
+        })
+    }
+
+    /// The same with what the model's source says; what is odd about it is told.
+    pub(crate) fn with_model(
+        &self,
+        project: Project,
+        schema: &SchemaSource,
+    ) -> cog_build::Result<Project> {
+        let interface = Interface::read(project.directory(), &project.config, schema)?;
+        for warning in &interface.warnings {
+            self.printer.warning(warning);
+        }
+        Ok(Project {
+            interface,
+            ..project
         })
     }
 
@@ -100,24 +120,25 @@ impl<'a> Session<'a> {
         Ok(engine)
     }
 
-    /// A request for the project as the flags have it; commands change what is theirs.
-    pub(crate) fn build_request<'b>(
+    /// Gives `work` the request for a project as the flags have it; commands change what is theirs. Without an engine,
+    /// nothing can be run for it.
+    pub(crate) fn with_request<T>(
         &self,
-        project: &'b Project,
-        store: &'b Store,
-        engine: Option<&'b dyn Engine>,
+        project: &Project,
+        engine: Option<&dyn Engine>,
         flags: &BuildFlags,
-        reporter: &'b Steps<'b>,
-    ) -> anyhow::Result<BuildRequest<'b>> {
+        work: impl FnOnce(BuildRequest<'_>) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
         let base = match flags.base.as_deref() {
             None => BaseChoice::Default,
             Some(base) => base.parse().unwrap_or_default(),
         };
-        Ok(BuildRequest {
+        let reporter = Steps::new(self.printer);
+        work(BuildRequest {
             project_dir: project.directory(),
             config_file_name: &project.file.file_name,
             config: &project.config,
-            store,
+            store: self.store()?,
             engine,
             base,
             options: self.options(&flags.bases),
@@ -132,11 +153,11 @@ impl<'a> Session<'a> {
             },
             cache: Cache::Use,
             secrets: Vec::new(),
-            schema: SchemaSource::Generate,
+            interface: project.interface.clone(),
             timestamp: source_date()?,
             compression: Compression::default(),
             threads: 0,
-            reporter,
+            reporter: &reporter,
         })
     }
 

@@ -8,7 +8,7 @@ use cog_engine::Terminal;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::runtime::block_on;
+use crate::runtime::{Tail, block_on};
 
 const STREAMS: [i32; 3] = [0, 1, 2];
 
@@ -46,25 +46,30 @@ fn is_terminal(stream: i32) -> bool {
     }
 }
 
-/// Passes everything on between the user's terminal and the command's until the command has closed its side.
-pub(crate) fn connect(terminal: OwnedFd) -> anyhow::Result<()> {
+/// Passes everything on between the user's terminal and the command's until the command has closed its side; the end of
+/// what it said.
+pub(crate) fn connect(terminal: OwnedFd) -> anyhow::Result<Tail> {
     let raw = Raw::enter()?;
     let mut output = fs_err::File::from_parts(terminal.into(), "the container's terminal");
     let (input, resized) = (output.file().try_clone()?, output.file().try_clone()?);
     // Neither ends before the program does; nothing waits for them.
     std::thread::spawn(move || pass_on(io::stdin(), input));
     std::thread::spawn(move || follow_size(&resized));
+    let mut said = Tail::default();
     let mut buffer = [0; 16 * 1024];
     loop {
         match output.read(&mut buffer) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // What Linux says when the other side is closed is an error.
             Ok(0) | Err(_) => break,
-            Ok(length) => show(&buffer[..length])?,
+            Ok(length) => {
+                said.add(&buffer[..length]);
+                show(&buffer[..length])?;
+            }
         }
     }
     drop(raw);
-    Ok(())
+    Ok(said)
 }
 
 fn show(content: &[u8]) -> io::Result<()> {

@@ -4,11 +4,12 @@
 //! the user must know.
 
 use cog_config::{BaseCandidate, BaseKind, CompleteWarning, Completed};
+use cog_image::StepKey;
 
 use super::registry::{self, Brings, Found};
 use super::{LockedBase, debian};
 use crate::error::{BuildError, Result};
-use crate::plan::{key, list};
+use crate::plan::key;
 use crate::workshop::Workshop;
 
 /// The base for `completed`.
@@ -24,11 +25,18 @@ pub(super) fn resolve(workshop: &Workshop<'_>, completed: &Completed) -> Result<
             brings(candidate),
             &completed.python.version,
         ) {
-            Ok(Found::Base(base)) => return Ok(*base),
+            Ok(Found::Base(base)) => {
+                if candidate.kind == BaseKind::CogBase {
+                    workshop.warn_of_change(&topic(workshop, "prebuilt base"), None)?;
+                }
+                workshop.warn_of_change(&topic(workshop, "registries"), None)?;
+                return Ok(*base);
+            }
             Ok(Found::Unreachable) => tried.push(reference.clone()),
             Err(error) if may_be_passed_over(candidate, completed) => {
                 let reason = format!("`{reference}`: {error}");
-                workshop.warn(&CompleteWarning::NoCogBase { reason }.to_string());
+                let message = CompleteWarning::NoCogBase { reason }.to_string();
+                workshop.warn_of_change(&topic(workshop, "prebuilt base"), Some(&message))?;
             }
             Err(error) => return Err(error),
         }
@@ -69,21 +77,25 @@ fn must_be_prebuilt(completed: &Completed) -> bool {
     kinds.all(|kind| kind == BaseKind::CogBase)
 }
 
-/// Says once for each choice what is used instead.
-fn tell_of_debian(workshop: &Workshop<'_>, completed: &Completed, tried: &[String]) -> Result<()> {
+/// Where it is remembered what the user was told about the project's base.
+fn topic(workshop: &Workshop<'_>, about: &str) -> StepKey {
     let project = workshop.project_dir.as_os_str().as_encoded_bytes();
-    let key = key("told of the debian base", 1).field("project", project);
-    let key = list(key, "reference", tried).finish();
+    key("told of the base", 1)
+        .field("project", project)
+        .field("about", about)
+        .finish()
+}
+
+/// Says what is used instead, once until something changes.
+fn tell_of_debian(workshop: &Workshop<'_>, completed: &Completed, tried: &[String]) -> Result<()> {
     let cuda = if completed.gpu {
         "; CUDA comes with the Python packages"
     } else {
         ""
     };
-    workshop.warn_once(
-        &key,
-        &format!(
-            "no registry can be reached for `{}`, using a base from the Debian archive{cuda}",
-            tried.join("`, `")
-        ),
-    )
+    let message = format!(
+        "no registry can be reached for `{}`, using a base from the Debian archive{cuda}",
+        tried.join("`, `")
+    );
+    workshop.warn_of_change(&topic(workshop, "registries"), Some(&message))
 }

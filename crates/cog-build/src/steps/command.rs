@@ -8,7 +8,7 @@ use cog_image::{Layer, Scratch, trust};
 
 use crate::command::Command;
 use crate::container::{HOST_BUNDLE, Job, Mount};
-use crate::error::{BuildError, Result};
+use crate::error::{BuildError, CommandOutput, Result};
 use crate::plan::RunStep;
 use crate::secrets::SecretValue;
 use crate::step_output::StepOutput;
@@ -39,6 +39,7 @@ pub(crate) fn run(
         environment: AptSurroundings::environment(step),
         working_dir: WORKING_DIR.to_owned(),
         mounts: secrets.mounts().into_iter().chain(apt.mounts()).collect(),
+        output: CommandOutput::Reported,
     };
     let upper = workshop.run_container(below, &job)?;
     let mut options = workshop.command_layer_options(format!("run: {}", command.command));

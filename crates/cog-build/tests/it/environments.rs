@@ -25,7 +25,7 @@ fn an_environment_is_the_image_without_its_source() {
     assert!(root.layers().iter().all(|layer| layer.is_dir()));
 
     let mut request = project.request(&store, Some(&Embedded));
-    request.schema = SchemaSource::Omit;
+    request.interface = project.interface(&SchemaSource::Omit);
     prepare(&request).expect("it is prepared");
     assert!(!project.path().join(".cog/openapi_schema.json").exists());
 }

@@ -104,7 +104,7 @@ fn what_cannot_be_built_is_refused_at_once() {
     project.config.runner = None;
     let error = project.build(&store).expect_err("there is no model");
     assert!(matches!(error, BuildError::NoModel), "{error}");
-    assert!(error.to_string().contains("`predict`"));
+    assert!(error.to_string().contains("predict"));
     let request = project.request(&store, None);
     let error = cog_build::build(&request, "Bad Name").expect_err("it is no name");
     assert!(error.to_string().contains("`Bad Name`"), "{error}");

@@ -73,14 +73,19 @@ fn a_failing_command_says_what_it_printed() {
     let BuildError::CommandFailed {
         command,
         status,
-        output,
+        output: cog_build::CommandOutput::Reported,
+        lines,
     } = &error
     else {
         panic!("another error: {error}");
     };
     assert_eq!(command, "echo first; echo second >&2; exit 3");
     assert_eq!(status, "exit status 3");
-    assert_eq!(output, &["first", "second"]);
+    assert_eq!(lines, &["first", "second"]);
+    assert_eq!(project.events.output(), ["first", "second"]);
+    let message = error.to_string();
+    assert!(!message.contains("\n"), "it is not said twice: {message}");
+    assert_eq!(error.reported().as_deref(), Some("\n  first\n  second"));
     let again = project
         .build(&store)
         .expect_err("a failure is not remembered");
@@ -108,7 +113,7 @@ fn commands_need_a_container(request: &cog_build::BuildRequest<'_>) {
         secrets: Vec::new(),
         base: request.base.clone(),
         options: request.options.clone(),
-        schema: request.schema.clone(),
+        interface: request.interface.clone(),
         ..*request
     };
     let error = cog_build::build(&request, "test/image").expect_err("nothing can run");

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use cog_build::{
-    BaseChoice, BuildError, BuildRequest, BuiltImage, Cache, Event, Outcome, Reporter, SchemaSource,
+    BaseChoice, BuildError, BuildRequest, BuiltImage, Cache, Event, Interface, Outcome, Reporter,
+    SchemaSource,
 };
 use cog_config::{Build, Config, PythonVersion};
 use cog_engine::{Embedded, Engine, KernelProbe, Probe as _};
@@ -89,11 +90,19 @@ impl Project {
             implied: cog_build::ImpliedPolicy::Add,
             cache: self.cache,
             secrets: self.secrets.clone(),
-            schema: SchemaSource::Generate,
+            interface: self.interface(&SchemaSource::Generate),
             timestamp: None,
             compression: Compression::Zstd,
             threads: self.threads,
             reporter: &self.events,
+        }
+    }
+
+    /// What the model's source says; nothing of a project that has no model.
+    pub(crate) fn interface(&self, source: &SchemaSource) -> Interface {
+        match Interface::read(self.path(), &self.config, source) {
+            Err(BuildError::NoModel) => Interface::default(),
+            read => read.expect("the source can be read"),
         }
     }
 

@@ -116,7 +116,10 @@ async fn absence(
     };
     let address = format!("{}:{}", endpoint.host, endpoint.port);
     if memory == Memory::Use && store.was_unreachable(&address, MEMORY) {
-        return Ok(absent("it was not there some minutes ago"));
+        return Ok(absent(
+            "there was no connection when it was last asked, less than 10 minutes ago, and it is not asked \
+             again before then",
+        ));
     }
     let connecting = TcpStream::connect((endpoint.host.as_str(), endpoint.port));
     let reason = match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {

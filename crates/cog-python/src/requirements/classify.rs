@@ -188,6 +188,19 @@ pub(super) fn options(line: &str) -> Vec<String> {
     }
 }
 
+/// The same option for each package of a list, as pip has it and uv has not: `--only-binary a,b`.
+pub(super) fn each(option: &str) -> Vec<String> {
+    let (name, value) = option.split_once(['=', ' ', '\t']).unwrap_or((option, ""));
+    if !["--only-binary", "--no-binary"].contains(&name) || !value.contains(',') {
+        return vec![option.to_owned()];
+    }
+    let packages = value.split(',').map(str::trim);
+    packages
+        .filter(|package| !package.is_empty())
+        .map(|package| format!("{name} {package}"))
+        .collect()
+}
+
 /// A package, which may have options of its own.
 fn is_editable(option: &str) -> bool {
     matches!(file_option(option), Some(("-e", ..)))

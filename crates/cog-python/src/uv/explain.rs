@@ -184,6 +184,10 @@ impl Default for Context<'_> {
 
 /// The name of the file that uv is given.
 pub(super) const INPUT: &str = "requirements.in";
+/// The name of the file that it installs.
+pub(super) const PINS: &str = "pins.txt";
+/// The folder of the project's files, as uv is given them.
+const ARTIFACTS: &str = "/artifacts/";
 
 impl UvError {
     /// What `stderr` means, which uv wrote when it could not resolve.
@@ -260,6 +264,8 @@ fn in_users_terms(text: &str, file: &str) -> String {
     let quoted = format!("`{INPUT}`");
     let file_alone = file.trim_matches('`');
     let mut words = text.replace(&quoted, file).replace(INPUT, file_alone);
+    words = words.replace(PINS, file_alone);
+    words = in_project(&words);
     // The place is one of our file, where lines are joined and comments are gone.
     if let Some(at) = words.find(" at position ") {
         let rest = &words[at + " at position ".len()..];
@@ -267,6 +273,29 @@ fn in_users_terms(text: &str, file: &str) -> String {
         words.replace_range(at..at + " at position ".len() + digits, "");
     }
     words
+}
+
+/// `text` with the project's files by their names in the project: uv has copies elsewhere.
+fn in_project(text: &str) -> String {
+    let mut words = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(ARTIFACTS) {
+        let (before, after) = rest.split_at(at);
+        let start = before
+            .rfind(|character: char| character.is_whitespace() || "`'\"<>()=,".contains(character))
+            .map_or(0, |start| start + 1);
+        let path = before[start..]
+            .strip_prefix("file://")
+            .unwrap_or(&before[start..]);
+        if path.is_empty() || path.starts_with('/') {
+            words.push_str(&before[..start]);
+        } else {
+            words.push_str(before);
+            words.push_str(ARTIFACTS);
+        }
+        rest = &after[ARTIFACTS.len()..];
+    }
+    words + rest
 }
 
 /// The first URL that could not be fetched.
@@ -561,6 +590,32 @@ mod tests {
              requirements.txt\n  cause: no such comparison operator \"=\", must be one of ~= ==\n         \
              six=1\n            ^^"
         );
+    }
+
+    #[test]
+    fn files_are_named_as_the_project_has_them() {
+        for (said, told) in [
+            (
+                "Failed to read `six @ file:///root/.cache/cog/tmp/x/artifacts/wheels/six.whl`",
+                "Failed to read `six @ wheels/six.whl`",
+            ),
+            ("in /tmp/cog-build/artifacts/pkg:", "in pkg:"),
+            (
+                "Because pins.txt and /artifacts/a",
+                "Because requirements.txt and a",
+            ),
+            ("https://h/artifacts/a.whl", "https://h/artifacts/a.whl"),
+        ] {
+            let error = UvError::installing(
+                said,
+                &Context {
+                    file: "requirements.txt",
+                    lines: &[],
+                },
+            );
+            let text = error.to_string();
+            assert!(text.ends_with(told), "{text}");
+        }
     }
 
     #[test]

@@ -105,10 +105,10 @@ impl Staged<'_> {
         resolution: &Resolution,
         artifacts: &Path,
     ) -> Result<&'static str, UvError> {
-        const PINS: &str = "pins.txt";
         let credentials = Credentials::of(self.requirements);
-        self.write(PINS, &resolution.requirements(artifacts, &credentials))?;
-        Ok(PINS)
+        let text = resolution.requirements(artifacts, &credentials);
+        self.write(explain::PINS, &text)?;
+        Ok(explain::PINS)
     }
 
     fn write(&self, name: &str, text: &str) -> Result<(), UvError> {

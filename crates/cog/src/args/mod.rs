@@ -16,7 +16,7 @@ pub(crate) use build::{
     BaseFlags, BuildArgs, BuildFlags, EngineArg, ProgressArg, RecipeFlags, TorchIndexArg,
 };
 pub(crate) use debug::DebugArgs;
-pub(crate) use run::{ExecArgs, GpuFlags, RunArgs, ServeArgs};
+pub(crate) use run::{ExecArgs, GpuFlags, RunArgs, ServeArgs, StartFlags};
 
 /// Package machine-learning models as production-ready images, and run them.
 #[derive(Debug, Parser)]

@@ -12,13 +12,20 @@ pub(crate) struct GpuFlags {
     pub(crate) gpus: Option<String>,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct RunArgs {
+/// Flags of everything that runs a project or an image.
+#[derive(Debug, Args, Clone)]
+pub(crate) struct StartFlags {
     #[command(flatten)]
-    pub(crate) flags: BuildFlags,
+    pub(crate) build: BuildFlags,
 
     #[command(flatten)]
     pub(crate) gpus: GpuFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) flags: StartFlags,
 
     /// Image to run; without it, the project
     #[arg(value_name = "IMAGE")]
@@ -32,7 +39,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "JSON")]
     pub(crate) json: Option<String>,
 
-    /// Where the output is written
+    /// Where the output is written; `-` is standard output, and in `DIR/` files have the names that the model gave
     #[arg(short, long, value_name = "PATH")]
     pub(crate) output: Option<String>,
 
@@ -52,10 +59,7 @@ pub(crate) struct RunArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
     #[command(flatten)]
-    pub(crate) flags: BuildFlags,
-
-    #[command(flatten)]
-    pub(crate) gpus: GpuFlags,
+    pub(crate) flags: StartFlags,
 
     /// Port to listen on
     #[arg(short, long, default_value_t = 8393)]
@@ -73,10 +77,7 @@ pub(crate) struct ServeArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ExecArgs {
     #[command(flatten)]
-    pub(crate) flags: BuildFlags,
-
-    #[command(flatten)]
-    pub(crate) gpus: GpuFlags,
+    pub(crate) flags: StartFlags,
 
     /// Environment variable for the command
     #[arg(short, long = "env", value_name = "NAME=VALUE")]

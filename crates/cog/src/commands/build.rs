@@ -6,7 +6,6 @@ use cog_config::derived_image_name;
 use cog_image::{ExportOptions, ExportTarget, StoredImage, export};
 
 use crate::args::{BuildArgs, OutputArg};
-use crate::reporter::Steps;
 use crate::session::{Project, Session};
 
 pub(crate) fn build(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<()> {
@@ -18,47 +17,49 @@ pub(crate) fn build(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<(
         "Building Docker image from environment in {} as {name}...",
         project.file.file_name
     ));
-    let reporter = Steps::new(session.printer);
-    let store = session.store()?;
-    let mut request = session.build_request(
-        &project,
-        store,
-        Some(engine.as_ref()),
-        &args.flags,
-        &reporter,
-    )?;
-    if args.no_cache {
-        request.cache = Cache::Ignore;
-    }
-    if args.recipe.timestamp >= 0 {
-        request.timestamp = Some(args.recipe.timestamp);
-    }
     // Bytecode (`--precompile`) is made in any case.
     if args.recipe.strip {
         session
             .printer
             .warning("`--strip` is ignored: shared libraries stay as their packages have them");
     }
-    request.secrets = Secret::parse_all(args.secret.iter().map(String::as_str))?;
-    if let Some(file) = &args.openapi_schema {
-        session.printer.info(&format!(
-            "Validating model schema from {}...",
-            file.display()
-        ));
-        let text = fs_err::read_to_string(file)
-            .with_context(|| format!("Failed to read schema file: {}", file.display()))?;
-        request.schema = SchemaSource::Text(text);
-    }
-    if args.skip_schema_validation {
-        request.schema = SchemaSource::Omit;
-    }
-    let built = cog_build::build(&request, &name).context("image build failed")?;
+    let schema = schema_source(session, args)?;
+    let project = session
+        .with_model(project, &schema)
+        .context("image build failed")?;
+    let engine = Some(engine.as_ref());
+    let built = session.with_request(&project, engine, &args.flags, |mut request| {
+        if args.no_cache {
+            request.cache = Cache::Ignore;
+        }
+        if args.recipe.timestamp >= 0 {
+            request.timestamp = Some(args.recipe.timestamp);
+        }
+        request.secrets = Secret::parse_all(args.secret.iter().map(String::as_str))?;
+        cog_build::build(&request, &name).context("image build failed")
+    })?;
     session
         .printer
         .success(&format!("Image built as {}", built.image.name));
     args.output
         .iter()
         .try_for_each(|output| copy(session, &built.image, output))
+}
+
+fn schema_source(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<SchemaSource> {
+    if args.skip_schema_validation {
+        return Ok(SchemaSource::Omit);
+    }
+    let Some(file) = &args.openapi_schema else {
+        return Ok(SchemaSource::Generate);
+    };
+    session.printer.info(&format!(
+        "Validating model schema from {}...",
+        file.display()
+    ));
+    let text = fs_err::read_to_string(file)
+        .with_context(|| format!("Failed to read schema file: {}", file.display()))?;
+    Ok(SchemaSource::Text(text))
 }
 
 /// What the image is called: by the flag, else by cog.yaml, else by the folder.

@@ -19,7 +19,6 @@ use serde::Serialize;
 
 use super::build::image_name;
 use crate::args::DebugArgs;
-use crate::reporter::Steps;
 use crate::session::{Project, Session};
 
 /// What is printed.
@@ -54,10 +53,10 @@ pub(crate) fn debug(session: &Session<'_>, args: &DebugArgs) -> anyhow::Result<(
         Wanted::Given(file) => given(&project, file)?,
         Wanted::Recipe => recipe(session, &project, args, None)?.text,
         Wanted::SeparatedRecipes => separated(session, &project, args)?,
-        Wanted::Outline => with_request(session, &project, args, None, cog_build::outline)?,
+        Wanted::Outline => outlined(session, &project, args, None, cog_build::outline)?,
         Wanted::ResolvedOutline => {
             let engine = session.engine(&args.flags)?;
-            with_request(
+            outlined(
                 session,
                 &project,
                 args,
@@ -69,19 +68,18 @@ pub(crate) fn debug(session: &Session<'_>, args: &DebugArgs) -> anyhow::Result<(
     Ok(session.printer.result(&text)?)
 }
 
-/// The JSON of what `outline` finds out about the project's build. Without an engine, nothing can be run for it.
-fn with_request<T: Serialize>(
+/// The JSON of what `outline` finds out about the project's build.
+fn outlined<T: Serialize>(
     session: &Session<'_>,
     project: &Project,
     args: &DebugArgs,
     engine: Option<&dyn Engine>,
     outline: impl FnOnce(&BuildRequest<'_>) -> cog_build::Result<T>,
 ) -> anyhow::Result<String> {
-    let reporter = Steps::new(session.printer);
-    let store = session.store()?;
-    let request = session.build_request(project, store, engine, &args.flags, &reporter)?;
-    let json = serde_json::to_string_pretty(&outline(&request)?)?;
-    Ok(json + "\n")
+    session.with_request(project, engine, &args.flags, |request| {
+        let json = serde_json::to_string_pretty(&outline(&request)?)?;
+        Ok(json + "\n")
+    })
 }
 
 /// The user's Dockerfile, with the one variable that the server can't do without.

@@ -1,52 +1,32 @@
 //! `cog exec`: a command in the project's environment.
 
-use cog_build::SchemaSource;
+use cog_build::{SchemaSource, missing_library};
 
 use crate::args::ExecArgs;
-use crate::gpus::{self, Wanted};
-use crate::reporter::Steps;
 use crate::runtime::{Surroundings, environment};
 use crate::session::Session;
-use crate::terminal;
 
 use super::Exited;
 
 pub(crate) fn exec(session: &Session<'_>, args: &ExecArgs) -> anyhow::Result<()> {
-    args.flags.bases.check()?;
-    let project = session.project(&args.flags.project)?;
+    args.flags.build.bases.check()?;
+    let project = session.project(&args.flags.build.project)?;
     let mut env = environment(&args.env)?;
     env.push(("LOG_FORMAT".into(), "console".into()));
-    let engine = session.engine(&args.flags)?;
-    let gpus = gpus::find(
-        session,
-        &args.gpus,
-        engine.as_ref(),
-        Wanted::by_project(&project),
-    )?;
-    let reporter = Steps::new(session.printer);
-    let store = session.store()?;
-    let mut request = session.build_request(
-        &project,
-        store,
-        Some(engine.as_ref()),
-        &args.flags,
-        &reporter,
-    )?;
-    request.schema = SchemaSource::Omit;
-    let surroundings =
-        Surroundings::of_project(&request, &project, engine.as_ref())?.with_gpus(gpus);
+    let project = session.with_model(project, &SchemaSource::Omit)?;
+    let surroundings = Surroundings::of_project(session, &project, &args.flags)?;
     session.printer.info(&format!(
         "Running '{}' in the {} engine with the current directory mounted as a volume...",
         args.command.join(" "),
-        engine.name(),
+        surroundings.engine_name(),
     ));
-    let mut running = surroundings.start_command(engine.as_ref(), args.command.clone(), &env)?;
-    if let Some(terminal) = running.take_terminal() {
-        terminal::connect(terminal)?;
-    }
-    let exit = running.wait()?;
-    if !exit.success() {
-        return Err(Exited(exit.shell_code()).into());
+    let ended = surroundings.run_command(args.command.clone(), &env)?;
+    if !ended.exit.success() {
+        return Err(Exited {
+            status: ended.exit.shell_code(),
+            hint: missing_library::advice(&ended.said.text()),
+        }
+        .into());
     }
     Ok(())
 }

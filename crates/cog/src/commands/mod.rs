@@ -24,16 +24,20 @@ use std::process::ExitCode;
 
 use cog_errors::Hint as _;
 
+use crate::printer::Progress;
 use crate::runtime::SetupFailed;
 
 /// A command in a container that failed; we end with its status.
 #[derive(Debug, thiserror::Error)]
-#[error("container exited with status {0}")]
-struct Exited(i32);
+#[error("container exited with status {status}")]
+struct Exited {
+    status: i32,
+    hint: Option<String>,
+}
 
 /// What this program ends with.
 pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
-    let status = error.downcast_ref::<Exited>().map(|exited| exited.0);
+    let status = error.downcast_ref::<Exited>().map(|exited| exited.status);
     let code = status.and_then(|status| u8::try_from(status).ok());
     code.map_or(ExitCode::FAILURE, ExitCode::from)
 }
@@ -44,6 +48,19 @@ pub(crate) fn render(error: &anyhow::Error, colour: cog_errors::Colour) -> Strin
     cog_errors::render(error.as_ref(), hint.as_deref(), colour)
 }
 
+/// What a command of a build printed before it failed, unless its lines are on the terminal already.
+pub(crate) fn unsaid(error: &anyhow::Error, progress: Progress) -> Option<String> {
+    let failed = |cause: &(dyn std::error::Error + 'static)| {
+        let reported = cause.downcast_ref::<cog_build::BuildError>()?.reported()?;
+        Some(reported.trim_start_matches('\n').to_owned())
+    };
+    match progress {
+        Progress::Lines => None,
+        Progress::Bars | Progress::Quiet => error.chain().find_map(failed),
+    }
+    .filter(|text| !text.is_empty())
+}
+
 /// What the user can do, if this error of one of our libraries knows.
 fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     let config = || error.downcast_ref::<cog_config::ConfigError>()?.hint();
@@ -51,6 +68,8 @@ fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     let image = || error.downcast_ref::<cog_image::Error>()?.hint();
     let complete = || error.downcast_ref::<cog_config::CompleteError>()?.hint();
     let setup = || error.downcast_ref::<SetupFailed>()?.hint();
+    let prediction = || error.downcast_ref::<predict::PredictionFailed>()?.hint();
+    let exited = || error.downcast_ref::<Exited>()?.hint.clone();
     let sdk = || error.downcast_ref::<cog_build::SdkSourceError>()?.hint();
     config()
         .or_else(build)
@@ -58,4 +77,6 @@ fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
         .or_else(complete)
         .or_else(sdk)
         .or_else(setup)
+        .or_else(prediction)
+        .or_else(exited)
 }

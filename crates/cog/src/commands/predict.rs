@@ -5,21 +5,20 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use cog_engine::Engine;
+use cog_build::{SchemaSource, missing_library};
+use cog_errors::Hint;
 use cog_image::StoredImage;
 use serde_json::{Map, Value, json};
 
 use crate::args::RunArgs;
 use crate::client;
-use crate::gpus::{self, Wanted};
 use crate::inputs::{self, Given};
 use crate::outputs::{self, Destination};
 use crate::printer::Printer;
-use crate::reporter::Steps;
 use crate::runtime::{Server, Surroundings, block_on, environment, free_address};
 use crate::session::Session;
 
-use super::schema::{SCHEMA_LABEL, document};
+use super::schema::SCHEMA_LABEL;
 
 /// The largest body that the server takes, in bytes.
 const MAX_REQUEST: usize = 100 << 20;
@@ -47,32 +46,12 @@ fn run_project(
     args: &RunArgs,
     env: &[(String, String)],
 ) -> anyhow::Result<()> {
-    let project = session.project(&args.flags.project)?;
-    let document = document(&project)?.text;
-    let prediction = Prediction::new(session, args, &document, project.directory())?;
-    let engine = session.engine(&args.flags)?;
-    let gpus = gpus::find(
-        session,
-        &args.gpus,
-        engine.as_ref(),
-        Wanted::by_project(&project),
-    )?;
-    session.printer.info(&format!(
-        "Building Docker image from environment in {}...",
-        project.file.file_name
-    ));
-    let reporter = Steps::new(session.printer);
-    let store = session.store()?;
-    let request = session.build_request(
-        &project,
-        store,
-        Some(engine.as_ref()),
-        &args.flags,
-        &reporter,
-    )?;
-    let surroundings =
-        Surroundings::of_project(&request, &project, engine.as_ref())?.with_gpus(gpus);
-    prediction.run(session, args, engine.as_ref(), &surroundings, env)
+    let project = session.project(&args.flags.build.project)?;
+    let project = session.with_model(project, &SchemaSource::Generate)?;
+    let document = project.interface.schema.as_deref().unwrap_or_default();
+    let prediction = Prediction::new(session, args, document, project.directory())?;
+    let surroundings = Surroundings::of_project(session, &project, &args.flags)?;
+    prediction.run(session, args, &surroundings, env)
 }
 
 fn run_image(
@@ -91,18 +70,8 @@ fn run_image(
         .get(SCHEMA_LABEL)
         .with_context(|| format!("image {name}: image is not a Cog model"))?;
     let prediction = Prediction::new(session, args, document, session.directory())?;
-    let engine = session.engine(&args.flags)?;
-    if engine.isolation() == cog_engine::Isolation::None {
-        bail!("the host engine cannot run images; use `--engine embedded`");
-    }
-    let gpus = gpus::find(
-        session,
-        &args.gpus,
-        engine.as_ref(),
-        Wanted::by_image(&image),
-    )?;
-    let surroundings = Surroundings::of_image(&image, session.store()?)?.with_gpus(gpus);
-    prediction.run(session, args, engine.as_ref(), &surroundings, env)
+    let surroundings = Surroundings::of_image(session, &image, &args.flags)?;
+    prediction.run(session, args, &surroundings, env)
 }
 
 fn local_or_pulled(session: &Session<'_>, name: &str) -> anyhow::Result<StoredImage> {
@@ -159,6 +128,7 @@ impl Prediction {
             writable,
         )?;
         let output_schema = document["components"]["schemas"]["Output"].clone();
+        destination.check(&output_schema, args.json.is_some())?;
         Ok(Self {
             inputs,
             _files: files,
@@ -172,7 +142,6 @@ impl Prediction {
         &self,
         session: &Session<'_>,
         args: &RunArgs,
-        engine: &dyn Engine,
         surroundings: &Surroundings,
         env: &[(String, String)],
     ) -> anyhow::Result<()> {
@@ -180,7 +149,7 @@ impl Prediction {
         session
             .printer
             .info("Starting Docker image and running setup()...");
-        let mut server = surroundings.start_server(engine, free_address()?, &[], env)?;
+        let mut server = surroundings.start_server(free_address()?, &[], env)?;
         server.await_ready(Duration::from_secs(args.setup_timeout))?;
         session.printer.info("Running prediction...");
         let response = ask(session, &server, request)?;
@@ -212,11 +181,7 @@ impl Prediction {
         let succeeded = response["status"] == "succeeded";
         let schema = Some(&self.output_schema).filter(|schema| schema.is_object());
         if args.json.is_none() && !succeeded {
-            bail!(
-                "Prediction failed with status \"{}\": {}",
-                response["status"].as_str().unwrap_or_default(),
-                response["error"].as_str().unwrap_or_default()
-            );
+            return Err(PredictionFailed::of(response).into());
         }
         let written = if args.json.is_some() {
             outputs::write_json(response, schema, &self.destination)?
@@ -242,11 +207,38 @@ impl Prediction {
     }
 }
 
+/// A prediction that ended otherwise than it should.
+#[derive(Debug, thiserror::Error)]
+#[error("Prediction failed with status \"{status}\": {error}")]
+pub(super) struct PredictionFailed {
+    status: String,
+    error: String,
+    /// What the model printed.
+    logs: String,
+}
+
+impl PredictionFailed {
+    fn of(response: &Value) -> Self {
+        let text = |field: &str| response[field].as_str().unwrap_or_default().to_owned();
+        Self {
+            status: text("status"),
+            error: text("error"),
+            logs: text("logs"),
+        }
+    }
+}
+
+impl Hint for PredictionFailed {
+    fn hint(&self) -> Option<String> {
+        missing_library::advice(&self.error).or_else(|| missing_library::advice(&self.logs))
+    }
+}
+
 /// Asks, and passes on what the model prints while it works.
 fn ask(session: &Session<'_>, server: &Server, body: Vec<u8>) -> anyhow::Result<Value> {
     let mut logs = Logs::default();
     let response = block_on(async {
-        let answer = client::post_json(server.address, "/predictions", body);
+        let answer = client::predict(server.address, body);
         let mut answer = std::pin::pin!(answer);
         loop {
             tokio::select! {

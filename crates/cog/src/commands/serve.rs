@@ -4,43 +4,23 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use cog_build::SchemaSource;
 use cog_engine::{Remote, Signal};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::ServeArgs;
-use crate::gpus::{self, Wanted};
-use crate::reporter::Steps;
 use crate::runtime::{SETUP_FAILED, Server, Surroundings, block_on, read_word, setup_advice};
 use crate::session::Session;
 
 const STOP_GRACE: Duration = Duration::from_secs(30);
 
 pub(crate) fn serve(session: &Session<'_>, args: &ServeArgs) -> anyhow::Result<()> {
-    let project = session.project(&args.flags.project)?;
+    let project = session.project(&args.flags.build.project)?;
     let address = address(&args.host, args.port)?;
-    super::schema::document(&project).context("image build failed")?;
-    let engine = session.engine(&args.flags)?;
-    let gpus = gpus::find(
-        session,
-        &args.gpus,
-        engine.as_ref(),
-        Wanted::by_project(&project),
-    )?;
-    session.printer.info(&format!(
-        "Building Docker image from environment in {}...",
-        project.file.file_name
-    ));
-    let reporter = Steps::new(session.printer);
-    let store = session.store()?;
-    let request = session.build_request(
-        &project,
-        store,
-        Some(engine.as_ref()),
-        &args.flags,
-        &reporter,
-    )?;
-    let surroundings =
-        Surroundings::of_project(&request, &project, engine.as_ref())?.with_gpus(gpus);
+    let project = session
+        .with_model(project, &SchemaSource::Generate)
+        .context("image build failed")?;
+    let surroundings = Surroundings::of_project(session, &project, &args.flags)?;
     let mut arguments = vec!["--await-explicit-shutdown".to_owned(), "true".to_owned()];
     arguments.extend(
         args.upload_url
@@ -49,10 +29,10 @@ pub(crate) fn serve(session: &Session<'_>, args: &ServeArgs) -> anyhow::Result<(
     );
     session.printer.info(&format!(
         "Running the model server in the {} engine with the current directory mounted as a volume...",
-        engine.name()
+        surroundings.engine_name()
     ));
     check_free(address)?;
-    let server = surroundings.start_server(engine.as_ref(), address, &arguments, &[])?;
+    let server = surroundings.start_server(address, &arguments, &[])?;
     attend(session, server)
 }
 

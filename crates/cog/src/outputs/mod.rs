@@ -1,17 +1,23 @@
 //! What becomes of a prediction's output: text on stdout, files on disk.
+//!
+//! A file has the extension of the name that the model gave it; its type counts where there is no name. The whole name
+//! counts in a folder that is there for it (`--output DIR/`), never where it could replace a file that nobody meant.
 
+mod data_url;
 mod folder;
+mod name;
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::inputs::expanded;
 
+use data_url::DataUrl;
 use folder::Folder;
 
 const MODE: u32 = 0o755;
@@ -30,6 +36,10 @@ pub(crate) enum OutputError {
     Path { path: PathBuf, source: io::Error },
     #[error("Default output name \"{0}\" conflicts with directory, provide --output")]
     DefaultIsDirectory(String),
+    #[error(
+        "the model gives several files, which cannot go to standard output; name a folder for them: `--output DIR/`"
+    )]
+    SeveralToStdout,
     #[error("Failed to write output to {}: {source}", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("the model's output is no valid data URL: {0}")]
@@ -38,13 +48,26 @@ pub(crate) enum OutputError {
     Json(#[from] serde_json::Error),
 }
 
-/// Where output goes that needs a file, and whether the user named it.
+/// Where output goes that needs a file, and what the user said of it.
 #[derive(Debug)]
 pub(crate) struct Destination {
     path: PathBuf,
     folder: Folder,
-    named: bool,
+    named: Named,
     form: Form,
+}
+
+/// What `--output` names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Named {
+    /// It isn't there.
+    Nothing,
+    /// `-`
+    Stdout,
+    /// A file, or a folder that gets one of our name.
+    File,
+    /// `DIR/`: a folder for files under the names that the model gave them.
+    Folder,
 }
 
 /// What there is at a destination.
@@ -59,9 +82,23 @@ enum Form {
 /// What was written, and what is to be said.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Written {
-    pub(crate) stdout: Option<String>,
+    pub(crate) stdout: Option<Vec<u8>>,
     pub(crate) messages: Vec<String>,
     pub(crate) warnings: Vec<String>,
+}
+
+impl Written {
+    fn text(text: String) -> Self {
+        Self {
+            stdout: Some(text.into_bytes()),
+            ..Self::default()
+        }
+    }
+
+    fn wrote(&mut self, path: &Path) {
+        self.messages
+            .push(format!("Written output to: {}", shown(path)));
+    }
 }
 
 /// Finds the destination and opens its folder, before the model has done its work for nothing. What is in `project` may
@@ -73,19 +110,33 @@ pub(crate) fn destination(
     project: &Path,
 ) -> Result<Destination, OutputError> {
     let fallback = if json_mode { "output.json" } else { "output" };
-    let path = match output {
-        None => cwd.join(fallback),
-        Some(output) => cwd.join(expanded(output.strip_prefix('@').unwrap_or(output))),
+    let named = match output {
+        None => Named::Nothing,
+        Some("-") => Named::Stdout,
+        Some(output) if output.ends_with('/') => Named::Folder,
+        Some(_) => Named::File,
     };
-    let path = match (output, path.is_dir()) {
-        (None, true) => return Err(OutputError::DefaultIsDirectory(fallback.to_owned())),
-        (Some(_), true) => path.join(fallback),
-        (_, false) => path,
+    let path = match output {
+        Some(output) if named != Named::Stdout => {
+            cwd.join(expanded(output.strip_prefix('@').unwrap_or(output)))
+        }
+        _ => cwd.join(fallback),
+    };
+    if named == Named::Folder && !path.is_dir() {
+        fs_err::create_dir(&path).map_err(|_| OutputError::Directory(path.clone()))?;
+    }
+    let path = match (named, path.is_dir()) {
+        (Named::Nothing, true) => {
+            return Err(OutputError::DefaultIsDirectory(fallback.to_owned()));
+        }
+        (Named::File | Named::Folder, true) => path.join(fallback),
+        _ => path,
     };
     let parent = path.parent().unwrap_or(cwd);
-    let named = output.is_some();
     // Without a name nothing may have to be written at all, so a folder that can't be written to is no mistake yet.
-    let unwritable = named && rustix::fs::access(parent, rustix::fs::Access::WRITE_OK).is_err();
+    let must_be_written = matches!(named, Named::File | Named::Folder);
+    let unwritable =
+        must_be_written && rustix::fs::access(parent, rustix::fs::Access::WRITE_OK).is_err();
     let form = form(&path, project);
     if !parent.is_dir() || (unwritable && form == Form::File) {
         return Err(OutputError::Directory(parent.to_owned()));
@@ -125,14 +176,27 @@ pub(crate) fn write_plain(
         });
     }
     let mut written = Written::default();
-    if let Some(files) = files(output, schema) {
-        for (index, url) in files {
-            let path = destination.write_file(url, &destination.path, index)?;
-            written
-                .messages
-                .push(format!("Written output to: {}", shown(&path)));
+    if let Some(urls) = files(output, schema) {
+        if let (Named::Stdout, [(None, url)]) = (destination.named, urls.as_slice()) {
+            written.stdout = Some(DataUrl::parse(url)?.content()?);
+            return Ok(written);
+        }
+        let mut files = destination.files(&destination.path);
+        for (index, url) in urls {
+            written.wrote(&files.write(url, index)?);
         }
         return Ok(written);
+    }
+    if destination.named == Named::Folder && output.is_object() {
+        let mut output = output.clone();
+        let mut files = destination.files(&destination.path);
+        for path in files.replace(&mut output, "")? {
+            written.wrote(&path);
+        }
+        if !written.messages.is_empty() {
+            written.stdout = Some(format!("{}\n", pretty(&output)?).into_bytes());
+            return Ok(written);
+        }
     }
     let text = match output {
         Value::String(text) if schema.is_none_or(|schema| schema["type"] == "string") => {
@@ -140,14 +204,12 @@ pub(crate) fn write_plain(
         }
         other => pretty(other)?,
     };
-    if destination.named {
-        destination.store(&destination.path, text.as_bytes())?;
-        written
-            .messages
-            .push(format!("Written output to: {}", shown(&destination.path)));
-    } else {
-        written.stdout = Some(format!("{text}\n"));
+    match destination.named {
+        Named::Nothing | Named::Stdout => return Ok(Written::text(format!("{text}\n"))),
+        Named::File | Named::Folder => {}
     }
+    destination.store(&destination.path, text.as_bytes())?;
+    written.wrote(&destination.path);
     Ok(written)
 }
 
@@ -157,17 +219,12 @@ pub(crate) fn write_json(
     schema: Option<&Value>,
     destination: &Destination,
 ) -> Result<Written, OutputError> {
-    let mut written = Written::default();
     let mut output = response["output"].clone();
     if let Some(urls) = files(&response["output"], schema) {
-        let stem = destination.path.with_extension("");
+        let mut files = destination.files(&destination.path.with_extension(""));
         let paths = urls
             .into_iter()
-            .map(|(index, url)| {
-                Ok(Value::from(shown(
-                    &destination.write_file(url, &stem, index)?,
-                )))
-            })
+            .map(|(index, url)| Ok(Value::from(shown(&files.write(url, index)?))))
             .collect::<Result<Vec<_>, OutputError>>()?;
         output = match (output, paths) {
             (Value::Array(_), paths) => Value::Array(paths),
@@ -185,10 +242,10 @@ pub(crate) fn write_json(
         document.insert("metrics".into(), metrics.clone());
     }
     let text = format!("{}\n", pretty(&document)?);
-    if !destination.named {
-        written.stdout = Some(text);
-        return Ok(written);
+    if matches!(destination.named, Named::Nothing | Named::Stdout) {
+        return Ok(Written::text(text));
     }
+    let mut written = Written::default();
     if destination
         .path
         .extension()
@@ -200,9 +257,7 @@ pub(crate) fn write_json(
         ));
     }
     destination.store(&destination.path, text.as_bytes())?;
-    written
-        .messages
-        .push(format!("Written output to: {}", shown(&destination.path)));
+    written.wrote(&destination.path);
     Ok(written)
 }
 
@@ -228,25 +283,22 @@ fn files<'a>(output: &'a Value, schema: Option<&Value>) -> Option<Vec<(Option<us
 }
 
 impl Destination {
-    fn write_file(
-        &self,
-        url: &str,
-        destination: &Path,
-        index: Option<usize>,
-    ) -> Result<PathBuf, OutputError> {
-        let invalid = || OutputError::DataUrl(url.chars().take(40).collect());
-        let (header, data) = url
-            .strip_prefix("data:")
-            .and_then(|rest| rest.split_once(','))
-            .ok_or_else(invalid)?;
-        let mime = header.split(';').next().unwrap_or_default();
-        let content = STANDARD.decode(data).map_err(|_| invalid())?;
-        let path = match self.form {
-            Form::File => file_name(destination, index, mime),
-            Form::Device => destination.to_owned(),
-        };
-        self.store(&path, &content)?;
-        Ok(path)
+    /// Refuses what the model's schema says cannot go there, before the model runs.
+    pub(crate) fn check(&self, schema: &Value, json_mode: bool) -> Result<(), OutputError> {
+        let several = schema["items"]["format"] == "uri";
+        if self.named == Named::Stdout && several && !json_mode {
+            return Err(OutputError::SeveralToStdout);
+        }
+        Ok(())
+    }
+
+    /// The files of one output, which are called like `stem` where their own names do not count.
+    fn files(&self, stem: &Path) -> Files<'_> {
+        Files {
+            destination: self,
+            stem: stem.to_owned(),
+            taken: BTreeSet::new(),
+        }
     }
 
     /// Writes a file that is in the destination's folder.
@@ -266,57 +318,98 @@ impl Destination {
     }
 }
 
-/// The destination's own extension stays whatever the content; one that is missing, or only a number, comes from the
-/// content's type.
-fn file_name(destination: &Path, index: Option<usize>, mime: &str) -> PathBuf {
-    let own = destination
-        .extension()
-        .map(|extension| extension.to_string_lossy().into_owned())
-        .filter(|extension| {
-            !extension
-                .chars()
-                .all(|character| character.is_ascii_digit())
-        });
+/// Writes the files of one output, each under a name of its own.
+struct Files<'a> {
+    destination: &'a Destination,
+    stem: PathBuf,
+    /// Names so far, without regard to case, which some file systems do not know.
+    taken: BTreeSet<String>,
+}
+
+impl Files<'_> {
+    fn write(&mut self, url: &str, index: Option<usize>) -> Result<PathBuf, OutputError> {
+        let file = DataUrl::parse(url)?;
+        let given = file.name().and_then(|given| name::plain(&given));
+        let ours = numbered(&self.stem, index, file.extension().as_deref());
+        let path = match (self.destination.form, self.destination.named) {
+            (Form::Device, _) => self.destination.path.clone(),
+            (Form::File, Named::Folder) => {
+                let ours = ours.file_name().unwrap_or_default().to_string_lossy();
+                self.beside(&given.unwrap_or_else(|| ours.into_owned()))
+            }
+            (Form::File, _) => ours,
+        };
+        self.destination.store(&path, &file.content()?)?;
+        Ok(path)
+    }
+
+    /// Writes the files in an object, and puts their paths in their places. They are called after their keys if the
+    /// model gave no names.
+    fn replace(&mut self, value: &mut Value, key: &str) -> Result<Vec<PathBuf>, OutputError> {
+        let below = |part: &str| match key {
+            "" => part.to_owned(),
+            key => format!("{key}.{part}"),
+        };
+        let mut paths = Vec::new();
+        match value {
+            Value::Object(map) => {
+                for (part, value) in map {
+                    paths.extend(self.replace(value, &below(part))?);
+                }
+            }
+            Value::Array(items) => {
+                for (index, value) in items.iter_mut().enumerate() {
+                    paths.extend(self.replace(value, &below(&index.to_string()))?);
+                }
+            }
+            Value::String(text) if data_url::is_file(text) => {
+                let file = DataUrl::parse(text)?;
+                let given = file.name().and_then(|given| name::plain(&given));
+                let path = self.beside(&given.unwrap_or_else(|| {
+                    let stem = name::plain(key).unwrap_or_else(|| "output".into());
+                    match file.extension() {
+                        Some(extension) => format!("{stem}.{extension}"),
+                        None => stem,
+                    }
+                }));
+                self.destination.store(&path, &file.content()?)?;
+                *value = shown(&path).into();
+                paths.push(path);
+            }
+            _ => {}
+        }
+        Ok(paths)
+    }
+
+    /// A path in the destination's folder that no other file of this output has.
+    fn beside(&mut self, name: &str) -> PathBuf {
+        let mut number = 0;
+        let mut distinct = name.to_owned();
+        while !self.taken.insert(distinct.to_lowercase()) {
+            number += 1;
+            distinct = name::with_number(name, number);
+        }
+        self.destination.path.with_file_name(distinct)
+    }
+}
+
+/// The destination's own extension stays whatever the content; one that is missing, or only a number, is the file's.
+fn numbered(destination: &Path, index: Option<usize>, extension: Option<&str>) -> PathBuf {
+    let is_number =
+        |extension: &&OsStr| extension.as_encoded_bytes().iter().all(u8::is_ascii_digit);
+    let own = destination.extension().filter(|own| !is_number(own));
     let stem = match own {
         Some(_) => destination.with_extension(""),
         None => destination.to_owned(),
     };
-    let extension = own.or_else(|| extension_of(mime).map(str::to_owned));
+    let index = index.map(|index| index.to_string());
+    let parts = index.as_ref().map(OsStr::new).into_iter();
     let mut name = stem.into_os_string();
-    for part in index
-        .map(|index| index.to_string())
-        .into_iter()
-        .chain(extension)
-    {
+    for part in parts.chain(own.or(extension.map(OsStr::new))) {
         name.push(".");
         name.push(part);
     }
     name.into()
-}
-
-fn extension_of(mime: &str) -> Option<&'static str> {
-    Some(match mime {
-        "image/jpeg" => "jpg",
-        "image/svg+xml" => "svg",
-        "image/tiff" => "tiff",
-        "audio/mpeg" => "mp3",
-        "audio/ogg" => "oga",
-        "audio/wav" | "audio/x-wav" => "wav",
-        "video/mp4" => "mp4",
-        "video/mpeg" => "mpeg",
-        "video/x-msvideo" => "avi",
-        "text/plain" => "txt",
-        "text/html" => "html",
-        "text/markdown" => "md",
-        "text/javascript" | "application/javascript" => "js",
-        "application/json" => "json",
-        "application/jsonl" => "jsonl",
-        "application/x-ndjson" => "ndjson",
-        "application/gzip" => "gz",
-        "application/octet-stream" => "bin",
-        "model/gltf-binary" => "glb",
-        mime => return mime_guess::get_mime_extensions_str(mime)?.first().copied(),
-    })
 }
 
 /// Relative to the current directory where it is below it, as the user would write it.
@@ -329,141 +422,4 @@ fn shown(path: &Path) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn text_and_json_go_to_stdout() {
-        let directory = tempfile::tempdir().unwrap();
-        let destination = destination(None, false, directory.path(), directory.path()).unwrap();
-        for (output, schema, text) in [
-            (json!("a b"), json!({ "type": "string" }), "a b\n"),
-            (
-                json!({ "a": 1 }),
-                json!({ "type": "object" }),
-                "{\n  \"a\": 1\n}\n",
-            ),
-            (
-                json!(["x"]),
-                json!({ "type": "array", "items": { "type": "string" } }),
-                "[\n  \"x\"\n]\n",
-            ),
-        ] {
-            let written = write_plain(&output, Some(&schema), &destination).unwrap();
-            assert_eq!(written.stdout.as_deref(), Some(text));
-        }
-        assert_eq!(
-            write_plain(&Value::Null, None, &destination)
-                .unwrap()
-                .warnings,
-            ["No output generated"]
-        );
-    }
-
-    #[test]
-    fn files_are_named_after_their_content() {
-        let directory = tempfile::tempdir().unwrap();
-        let png = "data:image/png;base64,aGk=";
-        let text = "data:text/plain;base64,aGk=";
-        let one = json!({ "type": "string", "format": "uri" });
-        let many = json!({ "type": "array", "items": one });
-        for (output, schema, name, files) in [
-            (json!(png), &one, None, vec!["output.png"]),
-            (json!(png), &one, Some("my.bmp"), vec!["my.bmp"]),
-            (
-                json!([text, text]),
-                &many,
-                None,
-                vec!["output.0.txt", "output.1.txt"],
-            ),
-            (json!([text]), &many, Some("out.bmp"), vec!["out.0.bmp"]),
-        ] {
-            let destination = destination(name, false, directory.path(), directory.path()).unwrap();
-            let written = write_plain(&output, Some(schema), &destination).unwrap();
-            assert_eq!(written.messages.len(), files.len());
-            for file in files {
-                assert_eq!(
-                    fs_err::read(directory.path().join(file)).unwrap(),
-                    b"hi",
-                    "{file}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn the_json_document_names_the_files() {
-        let directory = tempfile::tempdir().unwrap();
-        let destination = destination(None, true, directory.path(), directory.path()).unwrap();
-        let response = json!({ "status": "succeeded", "output": "data:text/plain;base64,aGk=", "metrics": { "a": 1 } });
-        let schema = json!({ "type": "string", "format": "uri" });
-        let written = write_json(&response, Some(&schema), &destination).unwrap();
-        let document: Value = serde_json::from_str(&written.stdout.unwrap()).unwrap();
-        assert!(document["output"].as_str().unwrap().ends_with("output.txt"));
-        assert_eq!(
-            (&document["status"], &document["error"]),
-            (&json!("succeeded"), &json!(""))
-        );
-    }
-
-    #[test]
-    fn a_folder_that_is_missing_is_found_before_the_model_runs() {
-        let directory = tempfile::tempdir().unwrap();
-        assert!(matches!(
-            destination(
-                Some("no/such/out.txt"),
-                false,
-                directory.path(),
-                directory.path()
-            ),
-            Err(OutputError::Directory(_))
-        ));
-        fs_err::create_dir(directory.path().join("output")).unwrap();
-        assert!(matches!(
-            destination(None, false, directory.path(), directory.path()),
-            Err(OutputError::DefaultIsDirectory(_))
-        ));
-    }
-
-    #[test]
-    fn devices_outside_the_project_are_written_to_as_they_are() {
-        let directory = tempfile::tempdir().unwrap();
-        let written = |name: &str| {
-            let destination =
-                destination(Some(name), false, directory.path(), directory.path()).unwrap();
-            write_plain(&json!("text"), None, &destination).unwrap();
-        };
-        written("/dev/null");
-        assert!(!fs_err::metadata("/dev/null").unwrap().is_file());
-        let pipe = directory.path().join("pipe");
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            &pipe,
-            rustix::fs::FileType::Fifo,
-            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
-            0,
-        )
-        .unwrap();
-        // Nobody reads it: a model put it there so that we wait.
-        written("pipe");
-        assert_eq!(fs_err::read_to_string(&pipe).unwrap(), "text");
-    }
-
-    #[test]
-    fn a_link_in_the_place_of_the_output_is_replaced() {
-        let outside = tempfile::tempdir().unwrap();
-        let victim = outside.path().join("victim");
-        fs_err::write(&victim, "kept").unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        let destination = destination(None, false, directory.path(), directory.path()).unwrap();
-        std::os::unix::fs::symlink(&victim, directory.path().join("output.txt")).unwrap();
-        let file = json!("data:text/plain;base64,aGk=");
-        let schema = json!({ "type": "string", "format": "uri" });
-        write_plain(&file, Some(&schema), &destination).unwrap();
-        assert_eq!(fs_err::read_to_string(&victim).unwrap(), "kept");
-        let output = fs_err::read_to_string(directory.path().join("output.txt")).unwrap();
-        assert_eq!(output, "hi");
-    }
-}
+mod tests;

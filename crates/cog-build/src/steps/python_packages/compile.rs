@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use cog_image::{Layer, Scratch};
 
 use crate::container::{Job, Mount};
-use crate::error::Result;
+use crate::error::{CommandOutput, Result};
 use crate::plan::Bytecode;
 use crate::workshop::Workshop;
 use cog_python::bytecode::{self, Module, SCRIPT, Work};
@@ -92,6 +92,7 @@ pub(crate) fn compile(workshop: &Workshop<'_>, job: &CompileJob<'_>) -> Result<C
             Mount::read_only(script, "/tmp/cog-compile/compile.py"),
             Mount::read_only(list, "/tmp/cog-compile/work.json"),
         ],
+        output: CommandOutput::Kept,
     };
     workshop.run_container(job.base, &container)?;
     let output = Output {

@@ -8,13 +8,13 @@ use cog_python::requirements::Requirements;
 use cog_python::resolution::Resolution;
 use cog_python::tree::Tree;
 use cog_python::uv::{
-    Context, Linking, Staged, Target, Uv, UvError, install_arguments, passed_on,
-    prerelease_arguments, resolve_arguments,
+    Linking, Target, Uv, UvError, install_arguments, passed_on, prerelease_arguments,
+    resolve_arguments,
 };
 
 use super::{Staging, target};
 use crate::container::{Job, Mount};
-use crate::error::{BuildError, Result};
+use crate::error::{BuildError, CommandOutput, Result};
 use crate::plan::{PythonPackages, key, list};
 use crate::workshop::Workshop;
 
@@ -52,7 +52,8 @@ pub(super) fn resolve(
         arguments.join(" "),
     );
     let cache = build_cache(workshop, target, requirements);
-    run(workshop, uv, &staging, &wanted, &cache, &script, below)?;
+    run(workshop, uv, &staging, &cache, &script, below)
+        .map_err(|error| explain(error, |said| UvError::resolving(said, &wanted.context())))?;
     // Code of packages ran there.
     let answer = Tree::open(staging.root())?.text(Path::new(ANSWER))?;
     let answer = answer.unwrap_or_default();
@@ -77,7 +78,8 @@ pub(super) fn install(
         step.interpreter.path,
     );
     let cache = build_cache(workshop, &target(step), &step.python.requirements);
-    run(workshop, uv, staging, &wanted, &cache, &script, below)?;
+    run(workshop, uv, staging, &cache, &script, below)
+        .map_err(|error| explain(error, |said| UvError::installing(said, &wanted.context())))?;
     // What was built is installed now. It goes out of the way at once: half of it, left by a build that was killed
     // here, would break the next one.
     let spent = workshop.store.scratch()?;
@@ -100,7 +102,6 @@ fn run(
     workshop: &Workshop<'_>,
     uv: &Uv<'_>,
     staging: &Staging,
-    wanted: &Staged<'_>,
     cache: &Path,
     script: &str,
     below: &[Layer],
@@ -130,18 +131,16 @@ fn run(
             Mount::writable(cache, CACHE_DIR),
             Mount::read_only(uv.program(), UV_PROGRAM),
         ],
+        output: CommandOutput::Kept,
     };
-    let ran = workshop.run_container(below, &job);
-    ran.map_err(|error| explain(error, &wanted.context()))?;
+    workshop.run_container(below, &job)?;
     Ok(())
 }
 
 /// The container's failure in the terms of uv's.
-fn explain(error: BuildError, context: &Context<'_>) -> BuildError {
+fn explain(error: BuildError, meaning: impl FnOnce(&str) -> UvError) -> BuildError {
     match error {
-        BuildError::CommandFailed { output, .. } => {
-            UvError::resolving(&output.join("\n"), context).into()
-        }
+        BuildError::CommandFailed { lines, .. } => meaning(&lines.join("\n")).into(),
         other => other,
     }
 }

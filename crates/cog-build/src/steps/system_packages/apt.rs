@@ -14,7 +14,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::missing;
 use crate::container::{Job, Mount, Upper};
-use crate::error::{BuildError, Result};
+use crate::error::{BuildError, CommandOutput, Result};
 use crate::plan::SystemPackages;
 use crate::workshop::Workshop;
 
@@ -89,11 +89,9 @@ impl<'a> Apt<'a> {
                 .lines()
                 .filter_map(PackageFile::from_apt)
                 .collect()),
-            Err(BuildError::CommandFailed { output, .. })
-                if !missing::names(&output).is_empty() =>
-            {
+            Err(BuildError::CommandFailed { lines, .. }) if !missing::names(&lines).is_empty() => {
                 let (release, names) = (self.note("release")?, self.note("names")?);
-                Err(missing::explain(&missing::names(&output), &release, &names))
+                Err(missing::explain(&missing::names(&lines), &release, &names))
             }
             Err(error) => Err(error),
         }
@@ -137,6 +135,7 @@ impl<'a> Apt<'a> {
             environment,
             working_dir: "/".to_owned(),
             mounts,
+            output: CommandOutput::Kept,
         };
         self.workshop.run_container_in(upper, self.below, &job)
     }

@@ -1,5 +1,6 @@
 //! Packages that a distribution does not have: which, and what to name instead.
 
+use cog_config::renamed_packages;
 use cog_debian::closest_name;
 
 use crate::error::BuildError;
@@ -40,7 +41,8 @@ fn named(error: &str) -> Option<&str> {
 pub(super) fn explain(names: &[&str], release: &str, available: &str) -> BuildError {
     let missing = names.iter().map(|name| MissingPackage {
         name: (*name).to_owned(),
-        instead: closest_name(name, available.lines()).map(str::to_owned),
+        instead: successor(name, release, available)
+            .or_else(|| closest_name(name, available.lines()).map(str::to_owned)),
     });
     BuildError::NoSystemPackages {
         distribution: distribution(release),
@@ -48,14 +50,26 @@ pub(super) fn explain(names: &[&str], release: &str, available: &str) -> BuildEr
     }
 }
 
+/// What a package is known to be called in this release.
+fn successor(name: &str, release: &str, available: &str) -> Option<String> {
+    let suite = value(release, "VERSION_CODENAME=")?;
+    let renamed = renamed_packages(&[name.to_owned()], &suite);
+    let package = renamed.into_iter().next()?.package;
+    available
+        .lines()
+        .any(|line| line == package)
+        .then_some(package)
+}
+
 fn distribution(release: &str) -> String {
-    let value = |field: &str| {
-        let line = release.lines().find_map(|line| line.strip_prefix(field));
-        line.map(|value| value.trim_matches('"').to_owned())
-            .filter(|value| !value.is_empty() && !value.contains(char::is_control))
-    };
-    let name = value("PRETTY_NAME=").or_else(|| value("NAME="));
+    let name = value(release, "PRETTY_NAME=").or_else(|| value(release, "NAME="));
     name.unwrap_or_else(|| "the base's distribution".to_owned())
+}
+
+fn value(release: &str, field: &str) -> Option<String> {
+    let line = release.lines().find_map(|line| line.strip_prefix(field))?;
+    let value = line.trim_matches('"');
+    (!value.is_empty() && !value.contains(char::is_control)).then(|| value.to_owned())
 }
 
 #[cfg(test)]
@@ -98,6 +112,15 @@ mod tests {
                  `libasound2`"
             )
         );
+        // A name that is not like the other one at all.
+        let release = "PRETTY_NAME=\"Debian\"\nVERSION_CODENAME=trixie\n";
+        let error = explain(&["libatlas-base-dev"], release, "curl\nlibopenblas-dev\n");
+        assert_eq!(
+            error.hint().as_deref(),
+            Some("in `system_packages`, name `libopenblas-dev` instead of `libatlas-base-dev`")
+        );
+        let error = explain(&["libatlas-base-dev"], release, "curl\n");
+        assert!(error.hint().is_some_and(|hint| hint.contains("spelling")));
         let error = explain(&["some-thing"], "", "");
         assert_eq!(
             error.to_string(),

@@ -1,0 +1,139 @@
+//! Where a workload runs: the files it sees, its variables, its working directory.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use cog_build::BuildRequest;
+use cog_engine::{Access, Isolation, Mount, Root};
+use cog_image::{Lease, Rootfs, Scratch, Store, StoredImage};
+
+/// Where a project is in its container.
+const SOURCE: &str = "/src";
+/// Where a server looks for the model's document, in the project.
+const SCHEMA_FILE: &str = ".cog/openapi_schema.json";
+/// Keeps Python from writing `__pycache__` into the project, which the next image would contain. What is installed in
+/// the image was compiled when it was built.
+const NO_BYTECODE: (&str, &str) = ("PYTHONDONTWRITEBYTECODE", "1");
+
+/// What there is for a workload, for as long as the value lives.
+pub(super) struct Place {
+    pub(super) root: Root,
+    pub(super) env: Vec<(String, String)>,
+    pub(super) working_dir: String,
+    pub(super) mounts: Vec<Mount>,
+    /// The server's program and what belongs before its arguments.
+    pub(super) server: Vec<String>,
+    pub(super) scratch: Scratch,
+    _in_use: InUse,
+}
+
+/// What pruning must leave alone while a workload runs. No workload outlives this process.
+#[expect(dead_code, reason = "held, not read")]
+enum InUse {
+    Layers(Rootfs),
+    Environment(Lease),
+}
+
+impl Place {
+    /// The project's environment, with the project itself mounted.
+    pub(super) fn of_project(
+        request: &BuildRequest<'_>,
+        isolation: Isolation,
+    ) -> anyhow::Result<Self> {
+        // Until the lease on what was made is taken, nobody may prune.
+        let _making = request.store.lease()?;
+        let access = project_access(request.project_dir);
+        let project = Mount {
+            source: request.project_dir.to_owned(),
+            target: SOURCE.into(),
+            access,
+        };
+        match isolation {
+            Isolation::None => Self::on_host(request, project),
+            Isolation::Container => Self::in_container(request, project),
+        }
+    }
+
+    fn on_host(request: &BuildRequest<'_>, project: Mount) -> anyhow::Result<Self> {
+        let host = cog_build::host_environment(request)?;
+        let lease = request
+            .store
+            .use_environment(&host.path)?
+            .context("the environment on the host is gone")?;
+        Ok(Self {
+            root: Root::Host {
+                environment: host.path,
+            },
+            env: without_bytecode(host.env),
+            working_dir: SOURCE.into(),
+            mounts: vec![project],
+            server: vec![host.coglet.to_string_lossy().into_owned()],
+            scratch: request.store.scratch()?,
+            _in_use: InUse::Environment(lease),
+        })
+    }
+
+    fn in_container(request: &BuildRequest<'_>, project: Mount) -> anyhow::Result<Self> {
+        let environment = cog_build::prepare(request)?;
+        let root = request.store.rootfs(&environment.layers)?;
+        let scratch = request.store.scratch()?;
+        let mut mounts = vec![project];
+        if let (Access::Layered, Some(schema)) = (mounts[0].access, &environment.schema) {
+            let file = scratch.path().join("openapi_schema.json");
+            fs_err::write(&file, schema)?;
+            mounts.push(Mount {
+                source: file,
+                target: format!("{SOURCE}/{SCHEMA_FILE}"),
+                access: Access::ReadOnly,
+            });
+        }
+        Ok(Self {
+            root: Root::Layers(root.layers().to_vec()),
+            env: without_bytecode(environment.env),
+            working_dir: environment.working_dir,
+            mounts,
+            server: environment.command,
+            scratch,
+            _in_use: InUse::Layers(root),
+        })
+    }
+
+    /// An image of the store.
+    pub(super) fn of_image(image: &StoredImage, store: &Store) -> anyhow::Result<Self> {
+        let root = store.rootfs(&image.layers)?;
+        let config = &image.config;
+        let command = config
+            .entrypoint
+            .iter()
+            .flatten()
+            .chain(config.cmd.iter().flatten())
+            .cloned()
+            .collect();
+        Ok(Self {
+            root: Root::Layers(root.layers().to_vec()),
+            env: config.env.clone(),
+            working_dir: config.working_dir.clone().unwrap_or_else(|| "/".into()),
+            mounts: Vec::new(),
+            server: command,
+            scratch: store.scratch()?,
+            _in_use: InUse::Layers(root),
+        })
+    }
+}
+
+/// A project that cannot be written to, such as one on a read-only file system, gets a place for what a model writes
+/// beside itself that ends with the container.
+fn project_access(directory: &Path) -> Access {
+    match rustix::fs::access(directory, rustix::fs::Access::WRITE_OK) {
+        Ok(()) => Access::ReadWrite,
+        Err(_) => Access::Layered,
+    }
+}
+
+fn without_bytecode(mut env: Vec<(String, String)>) -> Vec<(String, String)> {
+    let (name, value) = NO_BYTECODE;
+    if !env.iter().any(|(known, _)| known == name) {
+        env.push((name.into(), value.into()));
+    }
+    env
+}

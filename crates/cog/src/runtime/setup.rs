@@ -1,0 +1,126 @@
+//! A model's setup that failed: what it printed, and what can be done about it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use cog_build::missing_library;
+use cog_errors::Hint;
+use serde_json::Value;
+
+use crate::client;
+
+/// What the server says when setup has failed.
+pub(crate) const SETUP_FAILED: &str = "SETUP_FAILED";
+
+/// The model cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("Model setup failed{}{logs}", if logs.is_empty() { "" } else { ":\n" })]
+pub(crate) struct SetupFailed {
+    /// What setup printed.
+    logs: String,
+}
+
+impl SetupFailed {
+    /// From the logs as the server has them.
+    pub(super) fn new(logs: &str) -> Self {
+        Self { logs: told(logs) }
+    }
+}
+
+impl Hint for SetupFailed {
+    fn hint(&self) -> Option<String> {
+        missing_library::advice(&self.logs)
+    }
+}
+
+/// What setup printed; nothing if the server does not say, or not soon.
+pub(super) async fn setup_logs(address: SocketAddr) -> String {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let logs = async {
+        let response = client::get(address, "/health-check").await.ok()?;
+        let health: Value = serde_json::from_slice(&response.body).ok()?;
+        Some(health["setup"]["logs"].as_str()?.trim().to_owned())
+    };
+    let logs = tokio::time::timeout(PATIENCE, logs).await;
+    logs.ok().flatten().unwrap_or_default()
+}
+
+/// What can be done about a setup that has failed.
+pub(crate) async fn setup_advice(address: SocketAddr) -> Option<String> {
+    SetupFailed::new(&setup_logs(address).await).hint()
+}
+
+/// What the model printed, and why setup failed if that does not say it. The server's own lines are of no use to its
+/// author.
+fn told(logs: &str) -> String {
+    const MODEL: &str = "[coglet::setup";
+    const SERVER: &str = "[coglet";
+    const REASON: &str = "Setup failed: ";
+    let (mut printed, mut reason) = (Vec::new(), Vec::new());
+    let mut current = None;
+    for line in logs.lines() {
+        let marked = line
+            .split_once("] ")
+            .filter(|(mark, _)| mark.starts_with(SERVER));
+        let (text, of_model) = match marked {
+            Some((mark, text)) => (text, mark.starts_with(MODEL)),
+            None => {
+                // Another line of the same.
+                if let Some(of_model) = current {
+                    let part: &mut Vec<&str> = if of_model { &mut printed } else { &mut reason };
+                    part.push(line);
+                }
+                continue;
+            }
+        };
+        if of_model {
+            printed.push(text);
+        } else if let Some(why) = text.strip_prefix(REASON) {
+            reason = vec![why];
+        }
+        current = (of_model || text.starts_with(REASON)).then_some(of_model);
+    }
+    let (printed, reason) = (printed.join("\n"), reason.join("\n"));
+    let lines = match (printed.contains(&reason), printed.is_empty()) {
+        (true, _) => printed,
+        (false, true) => reason,
+        (false, false) => format!("{printed}\n{reason}"),
+    };
+    // Other servers mark their lines otherwise.
+    if lines.is_empty() {
+        logs.to_owned()
+    } else {
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_model_printed_is_told_and_no_reason_twice() {
+        let start = "[coglet] Spawning worker subprocess\n[coglet] Connected to slot transport\n";
+        let trace = "[coglet::setup] Traceback (most recent call last):\n[coglet::setup]   File \"run.py\"\n\
+            [coglet::setup] RuntimeError: no weights\n[coglet] Setup failed: no weights\n";
+        let table = [
+            (
+                format!("{start}{trace}"),
+                "Traceback (most recent call last):\n  File \"run.py\"\nRuntimeError: no weights",
+            ),
+            (
+                format!("{start}[coglet 1] Setup failed: worker crashed: signal 9\nlast words\n"),
+                "worker crashed: signal 9\nlast words",
+            ),
+            (
+                "[coglet::setup] [x] a\n[coglet] Setup failed: worker setup timed out\n".to_owned(),
+                "[x] a\nworker setup timed out",
+            ),
+            ("another server\n".to_owned(), "another server\n"),
+            (String::new(), ""),
+        ];
+        for (logs, expected) in table {
+            assert_eq!(told(&logs), expected);
+        }
+    }
+}
