@@ -227,7 +227,7 @@ impl Hint for BuildError {
             Self::Image(error) => return error.hint(),
             Self::Uv(error) => {
                 let built = match error {
-                    UvError::BuildFailed(said) => missing_library::advice(said),
+                    UvError::BuildFailed { text, .. } => missing_library::advice(text),
                     _ => None,
                 };
                 return built.or_else(|| error.hint());

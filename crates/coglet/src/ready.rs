@@ -28,6 +28,11 @@ impl ReadySignal {
         })
     }
 
+    /// Whether somebody still waits to be told.
+    pub(crate) fn is_awaited(&self) -> bool {
+        lock(&self.pipe).is_some()
+    }
+
     /// Writes the line, once; later calls do nothing.
     pub(crate) fn tell(&self, word: &str) {
         if let Some(pipe) = lock(&self.pipe).take() {

@@ -434,3 +434,29 @@ fn a_local_artifact_is_the_one_that_is_wanted() {
     let read = Requirements::read(&lines(&[&line]), root, root, reader).expect("right");
     assert_eq!(read.hashes["a"], [found]);
 }
+
+#[test]
+fn lists_of_packages_become_an_option_for_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let given = lines(&[
+        "--only-binary six,attrs",
+        "--no-binary=docopt, x",
+        "--only-binary :all:",
+        "--pre --no-binary a,b",
+        "six",
+    ]);
+    let requirements = Requirements::read(&given, folder.path(), folder.path(), reader).unwrap();
+    assert_eq!(
+        requirements.options,
+        [
+            "--only-binary six",
+            "--only-binary attrs",
+            "--no-binary docopt",
+            "--no-binary x",
+            "--only-binary :all:",
+            "--pre",
+            "--no-binary a",
+            "--no-binary b",
+        ]
+    );
+}

@@ -75,8 +75,13 @@ pub enum UvError {
     #[error("a Python package has to be built from source:\n{0}")]
     NeedsBuild(String),
     /// Building a source distribution failed.
-    #[error("a Python package could not be built from source:\n{0}")]
-    BuildFailed(String),
+    #[error("a Python package that {file} asks for could not be built from source:\n{text}")]
+    BuildFailed {
+        /// The user's file.
+        file: String,
+        /// In uv's words.
+        text: String,
+    },
     /// An index, or another server with packages, did not answer.
     #[error("{0}")]
     Unreachable(Box<Unreachable>),
@@ -197,12 +202,14 @@ impl UvError {
             let contains = |needles: &[&str]| needles.iter().any(|needle| text.contains(needle));
             if contains(&["no wheels with a matching", "no wheels are available"]) {
                 Self::NoWheel { file, text }
+            } else if contains(&["was not found in the"]) {
+                // Whoever depends on it: no other version makes it be there.
+                Self::NoSuchVersion { file, text }
             } else if contains(&["depends on", "And because"]) {
                 Self::Conflict { file, text }
             } else if contains(&[
                 "there is no version of",
                 "there are no versions of",
-                "was not found in the",
                 "is available",
                 "are available",
             ]) {
@@ -232,7 +239,8 @@ impl UvError {
         ]) {
             Self::NeedsBuild(text)
         } else if contains(&["Failed to build", "build backend", "Build backend"]) {
-            Self::BuildFailed(text)
+            let file = context.file.to_owned();
+            Self::BuildFailed { file, text }
         } else if contains(&[
             "401 Unauthorized",
             "403 Forbidden",
@@ -367,11 +375,11 @@ impl Hint for UvError {
                 "packages without a wheel are built in a container, which cannot run here; use a \
                  version that has a wheel"
             }
-            Self::BuildFailed(text) if needs_compiler(text) => {
+            Self::BuildFailed { text, .. } if needs_compiler(text) => {
                 "it needs a C compiler: add `build-essential` and `python3-dev` to \
                  `build.system_packages` in cog.yaml"
             }
-            Self::BuildFailed(_) => {
+            Self::BuildFailed { .. } => {
                 "if it needs libraries or tools to build, add them to `build.system_packages` in \
                  cog.yaml"
             }
@@ -506,6 +514,10 @@ mod tests {
             "no-such-thing was not found in the package registry and you require no-such-thing",
         );
         assert!(matches!(missing, UvError::NoSuchVersion { .. }));
+        let of_another = unsatisfiable(
+            "no-such-thing was not found in the package registry and bad==1 depends on no-such-thing",
+        );
+        assert!(matches!(of_another, UvError::NoSuchVersion { .. }));
         let text = missing.to_string();
         assert!(text.contains("no-such-thing was not found"), "{text}");
         assert!(text.contains("that requirements.txt asks for"), "{text}");
@@ -634,6 +646,13 @@ mod tests {
                 "the Python package index `e.com`, where `x` was looked for, wants credentials"
             ),
             "{forbidden}"
+        );
+        let broken = installing("error: The build backend returned an error\n  cause: x");
+        assert!(
+            broken
+                .to_string()
+                .starts_with("a Python package that the requirements asks for could not be built"),
+            "{broken}"
         );
         let compiler = installing(
             "error: Failed to build `x`\n  error: command 'gcc' failed: No such file or directory",

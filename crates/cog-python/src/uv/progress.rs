@@ -89,7 +89,9 @@ impl Activity {
                 self.builds.clear();
                 "writing packages".clone_into(&mut self.idle);
             }
-            "Resolved" | "Installed" | "warning:" => {}
+            // What is installed was resolved before, which was told then.
+            "Resolved" => return !self.idle.starts_with("installing"),
+            "Installed" | "warning:" => {}
             _ => return false,
         }
         true
@@ -168,6 +170,19 @@ mod tests {
         for (line, expected, shown) in steps {
             assert_eq!(activity.learn(line), shown, "{line}");
             assert_eq!(activity.describe(), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_was_resolved_is_told_once() {
+        for (activity, shown) in [
+            ("resolving Python packages", true),
+            ("installing Python packages", false),
+        ] {
+            assert_eq!(
+                Activity::new(activity).learn("Resolved 4 packages in 2ms"),
+                shown
+            );
         }
     }
 

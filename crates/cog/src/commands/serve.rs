@@ -98,7 +98,7 @@ async fn announce(session: &Session<'_>, word: &str, address: SocketAddr) {
         "READY" => session.printer.info(&format!("Serving at {url}")),
         SETUP_FAILED => {
             session.printer.warning(&format!(
-                "Model setup failed; {url}/health-check tells why, Ctrl-C stops the server"
+                "Model setup failed, as its log says; {url}/health-check has it too, Ctrl-C stops the server"
             ));
             if let Some(advice) = setup_advice(address).await {
                 session.printer.warning(&advice);

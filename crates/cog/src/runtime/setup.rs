@@ -56,6 +56,8 @@ fn told(logs: &str) -> String {
     const MODEL: &str = "[coglet::setup";
     const SERVER: &str = "[coglet";
     const REASON: &str = "Setup failed: ";
+    /// What the server says before an exception.
+    const WRAPPERS: [&str; 2] = ["setup failed: ", "failed to load predictor: "];
     let (mut printed, mut reason) = (Vec::new(), Vec::new());
     let mut current = None;
     for line in logs.lines() {
@@ -76,7 +78,10 @@ fn told(logs: &str) -> String {
         if of_model {
             printed.push(text);
         } else if let Some(why) = text.strip_prefix(REASON) {
-            reason = vec![why];
+            let mut wrapped = WRAPPERS
+                .iter()
+                .filter_map(|wrapper| why.strip_prefix(wrapper));
+            reason = vec![wrapped.next().unwrap_or(why)];
         }
         current = (of_model || text.starts_with(REASON)).then_some(of_model);
     }
@@ -102,7 +107,8 @@ mod tests {
     fn what_the_model_printed_is_told_and_no_reason_twice() {
         let start = "[coglet] Spawning worker subprocess\n[coglet] Connected to slot transport\n";
         let trace = "[coglet::setup] Traceback (most recent call last):\n[coglet::setup]   File \"run.py\"\n\
-            [coglet::setup] RuntimeError: no weights\n[coglet] Setup failed: no weights\n";
+            [coglet::setup] RuntimeError: no weights\n\
+            [coglet] Setup failed: setup failed: RuntimeError: no weights\n";
         let table = [
             (
                 format!("{start}{trace}"),

@@ -74,8 +74,13 @@ impl Supervisor {
             if *self.stop.borrow() != Stop::No || matches!(end, End::Stopped) {
                 return;
             }
-            if let End::SetupFailed { reason } = &end {
-                tracing::error!("{reason}");
+            match &end {
+                // Who started the server is told, and tells the reason.
+                End::SetupFailed { reason } if self.app.ready_signal.is_awaited() => {
+                    tracing::info!("{reason}");
+                }
+                End::SetupFailed { reason } => tracing::error!("{reason}"),
+                _ => {}
             }
             match record.next(&end) {
                 Next::Rest(phase) => return self.rest(&end, phase).await,
