@@ -73,7 +73,7 @@ fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<()> {
         return Ok(printer.result(&text)?);
     }
     let Some(command) = cli.command else {
-        return Ok(printer.result(&Cli::command().render_help().to_string())?);
+        return Ok(printer.result(Cli::command().render_help().to_string())?);
     };
     let session = Session::new(printer, &cli.global)?;
     match command {
@@ -101,7 +101,7 @@ fn usage(error: &clap::Error) -> ExitCode {
     let printer = Printer::new(Colour::choose(false), false);
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            match printer.result(&error.render().to_string()) {
+            match printer.result(error.render().to_string()) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(_) => ExitCode::FAILURE,
             }

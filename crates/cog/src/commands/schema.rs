@@ -28,7 +28,7 @@ pub(crate) fn schema(session: &Session<'_>, args: &SchemaArgs) -> anyhow::Result
         None => of_project(session, session.project(&args.project)?)?,
     };
     let value: Value = serde_json::from_str(&text).context("the document is no JSON")?;
-    Ok(session.printer.result(&format!("{}\n", pretty(&value)?))?)
+    Ok(session.printer.result(format!("{}\n", pretty(&value)?))?)
 }
 
 fn of_project(session: &Session<'_>, project: Project) -> anyhow::Result<String> {

@@ -50,6 +50,15 @@ pub(crate) async fn setup_advice(address: SocketAddr) -> Option<String> {
     SetupFailed::new(&setup_logs(address).await).hint()
 }
 
+/// Who has said a line of the logs.
+#[derive(Clone, Copy)]
+enum Speaker {
+    Model,
+    /// The server, of what went wrong.
+    Reason,
+    Server,
+}
+
 /// What the model printed, and why setup failed if that does not say it. The server's own lines are of no use to its
 /// author.
 fn told(logs: &str) -> String {
@@ -59,31 +68,33 @@ fn told(logs: &str) -> String {
     /// What the server says before an exception.
     const WRAPPERS: [&str; 2] = ["setup failed: ", "failed to load predictor: "];
     let (mut printed, mut reason) = (Vec::new(), Vec::new());
-    let mut current = None;
+    let mut said_by = Speaker::Server;
     for line in logs.lines() {
         let marked = line
             .split_once("] ")
             .filter(|(mark, _)| mark.starts_with(SERVER));
-        let (text, of_model) = match marked {
-            Some((mark, text)) => (text, mark.starts_with(MODEL)),
-            None => {
-                // Another line of the same.
-                if let Some(of_model) = current {
-                    let part: &mut Vec<&str> = if of_model { &mut printed } else { &mut reason };
-                    part.push(line);
-                }
-                continue;
-            }
-        };
-        if of_model {
-            printed.push(text);
-        } else if let Some(why) = text.strip_prefix(REASON) {
-            let mut wrapped = WRAPPERS
-                .iter()
-                .filter_map(|wrapper| why.strip_prefix(wrapper));
-            reason = vec![wrapped.next().unwrap_or(why)];
+        // Without a mark it is another line of the same.
+        let mut text = line;
+        if let Some((mark, rest)) = marked {
+            text = rest;
+            said_by = if mark.starts_with(MODEL) {
+                Speaker::Model
+            } else if let Some(why) = rest.strip_prefix(REASON) {
+                let mut wrapped = WRAPPERS
+                    .iter()
+                    .filter_map(|wrapper| why.strip_prefix(wrapper));
+                text = wrapped.next().unwrap_or(why);
+                reason.clear();
+                Speaker::Reason
+            } else {
+                Speaker::Server
+            };
         }
-        current = (of_model || text.starts_with(REASON)).then_some(of_model);
+        match said_by {
+            Speaker::Model => printed.push(text),
+            Speaker::Reason => reason.push(text),
+            Speaker::Server => {}
+        }
     }
     let (printed, reason) = (printed.join("\n"), reason.join("\n"));
     let lines = match (printed.contains(&reason), printed.is_empty()) {

@@ -149,7 +149,7 @@ mod tests {
     fn the_end_of_what_was_said_is_kept() {
         let mut tail = Tail::default();
         tail.add(b"first");
-        tail.add(&[b'x'; 3 * Tail::MOST]);
+        tail.add(&vec![b'x'; 3 * Tail::MOST]);
         tail.add(b"last");
         let text = tail.text();
         assert_eq!(text.len(), Tail::MOST);
