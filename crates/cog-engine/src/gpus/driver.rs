@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-/// Lines of `CUDA,oldest driver for it on Linux`, the newest CUDA first, as NVIDIA's release notes have them.
+/// Lines of `CUDA,oldest driver for it on Linux`, the newest CUDA first, below a line of names.
 const TABLE: &str = include_str!("data/driver-cuda.csv");
 
 const PLACES: [&str; 2] = ["proc/driver/nvidia/version", "sys/module/nvidia/version"];
@@ -87,11 +87,14 @@ impl std::str::FromStr for Cuda {
 }
 
 fn table() -> impl Iterator<Item = (Cuda, Driver)> {
-    TABLE
-        .lines()
-        .skip(1)
+    rows()
         .filter_map(|line| line.split_once(','))
         .filter_map(|(cuda, driver)| Some((cuda.parse().ok()?, Driver::parse(driver)?)))
+}
+
+fn rows() -> impl Iterator<Item = &'static str> {
+    let lines = TABLE.lines().filter(|line| !line.starts_with('#'));
+    lines.skip(1)
 }
 
 #[cfg(test)]
@@ -105,7 +108,7 @@ mod tests {
     #[test]
     fn every_line_of_the_table_is_read_and_newer_cuda_needs_newer_drivers() {
         let rows: Vec<_> = table().collect();
-        assert_eq!(rows.len(), TABLE.lines().count() - 1);
+        assert_eq!(rows.len(), super::rows().count());
         for pair in rows.windows(2) {
             assert!(pair[0].0 > pair[1].0, "{}", pair[0].0);
             assert!(pair[0].1.numbers > pair[1].1.numbers, "{}", pair[0].0);
@@ -140,7 +143,11 @@ mod tests {
     #[test]
     fn the_newest_cuda_of_a_driver() {
         for (driver, newest) in [
+            ("595.71.05", Some("13.2")),
+            ("590.44.01", Some("13.1")),
             ("580.65.06", Some("13.0")),
+            ("575.57.08", Some("12.9")),
+            ("570.26", Some("12.8")),
             ("570.124.06", Some("12.8")),
             ("550.54.15", Some("12.4")),
             ("550.54.13", Some("12.3")),
