@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::str::FromStr as _;
 
-use pep440_rs::VersionSpecifiers;
+use pep440_rs::{Operator, VersionSpecifiers};
 
 use crate::cuda::{PythonMinor, tensorflow_rows, torch_rows};
 use crate::requirements;
@@ -14,12 +14,15 @@ use crate::version::Version;
 const RECOMMENDED: PythonMinor = (3, 13);
 const OLDEST: PythonMinor = (3, 10);
 
-const FRAMEWORKS: [&str; 3] = ["tensorflow", "torch", "torchvision"];
+/// What others depend on comes first.
+const FRAMEWORKS: [&str; 4] = ["tensorflow", "torch", "torchvision", "torchaudio"];
+
+/// Other names of the same releases.
+const TENSORFLOWS: [&str; 3] = ["tensorflow-cpu", "tensorflow-gpu", "tensorflow-intel"];
 
 /// What to write instead of a Python that is too old.
 pub(crate) fn newer_python(lines: &[String]) -> String {
     let mut named: Vec<Named<'_>> = lines.iter().filter_map(|line| Named::read(line)).collect();
-    // What others depend on comes first.
     named.sort_by_key(|one| FRAMEWORKS.iter().position(|name| *name == one.package));
     if let Some(old) = named.iter().find(|one| one.releases.is_empty()) {
         return old.too_old();
@@ -60,13 +63,21 @@ impl<'a> Named<'a> {
     fn read(line: &'a str) -> Option<Self> {
         let name = requirements::name(line)?;
         let bare = name.split('[').next()?.to_ascii_lowercase();
-        let package = *FRAMEWORKS.iter().find(|known| **known == bare)?;
+        let package = framework(&bare.replace(['_', '.'], "-"))?;
         let specifiers = specifiers(&line[name.len()..])?;
-        let mut releases = releases(package);
-        releases.retain(|release| {
+        let all = releases(package);
+        let allowed = |release: &&Release| {
             let version = release.version.to_string().parse();
             version.is_ok_and(|version| specifiers.contains(&version))
-        });
+        };
+        let mut releases: Vec<Release> = all.iter().filter(allowed).cloned().collect();
+        if releases.is_empty() {
+            // The tables don't have every patch, and patches of a release have wheels for the same Pythons.
+            let close = all.into_iter();
+            releases = close
+                .filter(|release| is_patch_of(&specifiers, release))
+                .collect();
+        }
         Some(Self {
             line: line.split(" --").next()?.trim(),
             package,
@@ -116,6 +127,27 @@ impl<'a> Named<'a> {
     }
 }
 
+fn framework(name: &str) -> Option<&'static str> {
+    let name = if TENSORFLOWS.contains(&name) {
+        "tensorflow"
+    } else {
+        name
+    };
+    FRAMEWORKS.into_iter().find(|known| *known == name)
+}
+
+/// Whether the one version that is allowed has the first two numbers of the release.
+fn is_patch_of(specifiers: &VersionSpecifiers, release: &Release) -> bool {
+    let [pin] = &specifiers[..] else {
+        return false;
+    };
+    let version = pin.version().only_release().to_string();
+    *pin.operator() == Operator::Equal
+        && Version::parse(&version).is_some_and(|version| {
+            (version.major, version.minor) == (release.version.major, release.version.minor)
+        })
+}
+
 /// Versions that the line allows; a local tag says which build of a release, not which release.
 fn specifiers(text: &str) -> Option<VersionSpecifiers> {
     let text = text.split(';').next()?.split(" -").next()?.trim();
@@ -139,6 +171,7 @@ fn releases(package: &str) -> Vec<Release> {
     let rows = match package {
         "torch" => torch(|row| &row.torch),
         "torchvision" => torch(|row| &row.torchvision),
+        "torchaudio" => torch(|row| &row.torchaudio),
         _ => tensorflow_rows()
             .iter()
             .map(|row| (&row.tensorflow, &row.pythons))
@@ -196,6 +229,28 @@ mod tests {
                 &["tensorflow==2.4.0"],
                 "`tensorflow==2.4.0` has no wheels for Python 3.10 or newer that cog knows of: tensorflow 2.8.0 (Python \
                  3.10) is the oldest that has, 2.21.0 (Python 3.13) the newest",
+            ),
+            (
+                &["tensorflow_cpu==2.15.1", "torch==2.0.1+cpu"],
+                "the requirements allow `python_version: \"3.11\"`: `tensorflow_cpu==2.15.1` has wheels up to Python \
+                 3.11, `torch==2.0.1+cpu` has wheels up to Python 3.11",
+            ),
+            (
+                &["Tensorflow-GPU==2.10.1"],
+                "the requirements allow `python_version: \"3.10\"`: `Tensorflow-GPU==2.10.1` has wheels up to Python 3.10",
+            ),
+            (
+                &["torchaudio==2.1.0", "numpy==1.19.5"],
+                "the requirements allow `python_version: \"3.11\"`: `torchaudio==2.1.0` has wheels up to Python 3.11",
+            ),
+            (
+                &["torch==2.2.9"],
+                "the requirements allow `python_version: \"3.12\"`: `torch==2.2.9` has wheels up to Python 3.12",
+            ),
+            (
+                &["torch>=2.2.9,<2.3"],
+                "`torch>=2.2.9,<2.3` has no wheels for Python 3.10 or newer that cog knows of: torch 1.11.0 (Python 3.10) \
+                 is the oldest that has, 2.11.0 (Python 3.14) the newest",
             ),
             (
                 &["torch @ https://x/torch.whl", "torch=="],
