@@ -14,7 +14,7 @@ pub fn check_requirements(config: &Config, project_dir: &Path) -> Result<()> {
         &lines,
         &base_dir,
         project_dir,
-        cog_config::requirements::lines,
+        crate::request::lines_of_file,
     )?;
     Ok(())
 }

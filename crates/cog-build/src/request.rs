@@ -146,8 +146,8 @@ impl BuildRequest<'_> {
 
     pub(crate) fn read_requirements(&self, lines: &[String]) -> Result<Requirements> {
         let (_, base_dir) = self.requirement_lines()?;
-        let reader = cog_config::requirements::lines;
-        let mut requirements = Requirements::read(lines, &base_dir, self.project_dir, reader)?;
+        let mut requirements =
+            Requirements::read(lines, &base_dir, self.project_dir, lines_of_file)?;
         requirements.source = self.requirements_source();
         Ok(requirements)
     }
@@ -155,8 +155,7 @@ impl BuildRequest<'_> {
     /// The requirement lines, with those of other files that they name, and the folder that paths in them start at.
     fn requirement_lines(&self) -> Result<(Vec<String>, PathBuf)> {
         let (lines, folder) = self.config.requirement_lines(self.project_dir)?;
-        let reader = cog_config::requirements::lines;
-        let lines = flatten(&lines, &folder, self.project_dir, reader)?;
+        let lines = flatten(&lines, &folder, self.project_dir, lines_of_file)?;
         Ok((lines, folder))
     }
 
@@ -212,4 +211,11 @@ impl BuildRequest<'_> {
     pub(crate) fn has_model(&self) -> bool {
         self.config.runner.is_some() || self.config.train.is_some()
     }
+}
+
+/// The lines of another file that the requirements name. The project itself is not installed, whoever asks for it.
+pub(crate) fn lines_of_file(text: &str) -> Vec<(usize, String)> {
+    let mut lines = cog_config::requirements::numbered_lines(text);
+    lines.retain(|(_, line)| line != "-e .");
+    lines
 }

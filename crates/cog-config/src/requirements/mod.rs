@@ -7,9 +7,7 @@
 mod file;
 mod pin;
 
-pub use file::{
-    ExpandError, Expanded, LineKind, RequirementLine, expand, line_kind, numbered_lines,
-};
+pub use file::numbered_lines;
 pub use pin::exact_pin;
 pub(crate) use pin::{Pin, Rest, Source, split_sources};
 
@@ -23,10 +21,10 @@ const COMPARISONS: [&str; 8] = ["===", "==", ">=", "<=", "~=", "!=", "<", ">"];
 ///
 /// A `#` starts a comment at the beginning of a line or after a blank, so that URL fragments (`#egg=…`) stay.
 pub fn lines(text: &str) -> Vec<String> {
-    let lines = numbered_lines(text, "").into_iter();
+    let lines = numbered_lines(text).into_iter();
     lines
-        .map(|line| line.text)
-        .filter(|line| line != "-e .")
+        .map(|(_, text)| text)
+        .filter(|text| text != "-e .")
         .collect()
 }
 

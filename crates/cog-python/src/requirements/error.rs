@@ -73,6 +73,27 @@ pub enum RequirementError {
     /// Files of requirements that name each other.
     #[error("`{0}` names itself, directly or through other requirement files")]
     Loop(String),
+    /// Too much, or too deep.
+    #[error("the requirement files have too many lines, or name each other too deeply")]
+    TooManyLines,
+    /// A requirements file cannot be read.
+    #[error("could not read `{path}`, which the requirements name: {reason}")]
+    UnreadableFile {
+        /// The path as written.
+        path: String,
+        /// Why.
+        reason: std::io::Error,
+    },
+    /// It is wrong with a line of a file that others name.
+    #[error("{error} (line {number} of {file})")]
+    Named {
+        /// The file as written.
+        file: String,
+        /// The line in it.
+        number: usize,
+        /// What is wrong.
+        error: Box<RequirementError>,
+    },
     /// The artifact was written to while the build ran.
     #[error("local Python package artifact \"{0}\" changed during the build")]
     Changed(String),
@@ -85,4 +106,18 @@ pub enum RequirementError {
         /// Why.
         source: std::io::Error,
     },
+}
+
+impl RequirementError {
+    /// The same with the place of the line. The innermost place counts.
+    pub(super) fn at(self, file: &str, number: usize) -> Self {
+        match self {
+            Self::Named { .. } | Self::TooManyLines => self,
+            error => Self::Named {
+                file: file.to_owned(),
+                number,
+                error: Box::new(error),
+            },
+        }
+    }
 }

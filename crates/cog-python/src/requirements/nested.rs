@@ -7,8 +7,14 @@ use super::artifact::{Project, open_beneath};
 use super::classify::{self, Line, classify};
 use super::{RequirementError, artifact};
 
-/// Makes lines of the text of a requirements file: how to read comments and continued lines is known elsewhere.
-pub type Reader = fn(&str) -> Vec<String>;
+/// Makes lines of the text of a requirements file, each with its number: how to read comments and continued lines is
+/// known elsewhere.
+pub type Reader = fn(&str) -> Vec<(usize, String)>;
+
+/// How deep files may name each other, and how many lines they may have together: a file that is named twice by each of
+/// a few others has millions of them.
+const MAX_DEPTH: usize = 16;
+const MAX_LINES: usize = 20_000;
 
 /// More than anybody writes; it keeps a mistake from filling the memory.
 const MAX_FILE: u64 = 16 << 20;
@@ -34,8 +40,11 @@ pub(super) fn all(
         reader,
         open: Vec::new(),
         found: Vec::new(),
+        count: 0,
     };
-    walk.lines(lines, project)?;
+    for line in lines {
+        walk.line(line, project)?;
+    }
     Ok(walk.found)
 }
 
@@ -57,17 +66,21 @@ pub(super) fn constraints(
         if seen.contains(&file) {
             continue;
         }
-        for line in read(&file, &written, &place, reader)? {
-            match classify(&line)? {
+        for (number, line) in read(&file, &written, &place, reader)? {
+            let kind = classify(&line).map_err(|error| error.at(&written, number))?;
+            match kind {
                 Line::File(path) | Line::Constraints(path) => {
                     pending.push((folder_of(&file), path));
                 }
                 Line::Package(package) => found.push(package),
                 Line::Sdk(_) => {}
-                _ => return Err(RequirementError::UnsupportedPath(line)),
+                _ => return Err(RequirementError::UnsupportedPath(line).at(&written, number)),
             }
         }
         seen.push(file);
+        if found.len() + pending.len() > MAX_LINES {
+            return Err(RequirementError::TooManyLines);
+        }
     }
     Ok(found)
 }
@@ -78,29 +91,46 @@ struct Walk<'a> {
     /// Files that are being read, outermost first.
     open: Vec<PathBuf>,
     found: Vec<String>,
+    /// Lines that were seen, those that name files too.
+    count: usize,
 }
 
 impl Walk<'_> {
-    /// Takes `lines` of a file in the folder that `place` starts at.
-    fn lines(&mut self, lines: &[String], place: &Project) -> Result<(), RequirementError> {
-        for line in lines.iter().flat_map(|line| with_files_alone(line)) {
-            let Ok(Line::File(written)) = classify(&line) else {
-                self.found.push(self.seen_from_top(&line, place));
-                continue;
-            };
-            let file = place.locate(&written)?;
-            if self.open.contains(&file) {
-                return Err(RequirementError::Loop(written));
-            }
-            let inner = read(&file, &written, place, self.reader)?;
-            let inner_place = Project {
-                root: place.root.clone(),
-                base: folder_of(&file),
-            };
-            self.open.push(file);
-            self.lines(&inner, &inner_place)?;
-            self.open.pop();
+    /// Takes a line of a file in the folder that `place` starts at.
+    fn line(&mut self, line: &str, place: &Project) -> Result<(), RequirementError> {
+        self.count += 1;
+        if self.count > MAX_LINES {
+            return Err(RequirementError::TooManyLines);
         }
+        for line in with_files_alone(line) {
+            match classify(&line) {
+                Ok(Line::File(written)) => self.file(&written, place)?,
+                _ => self.found.push(self.seen_from_top(&line, place)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the lines of the file that is `written` in a file in the folder that `place` starts at.
+    fn file(&mut self, written: &str, place: &Project) -> Result<(), RequirementError> {
+        let file = place.locate(written)?;
+        if self.open.contains(&file) {
+            return Err(RequirementError::Loop(written.to_owned()));
+        }
+        if self.open.len() >= MAX_DEPTH {
+            return Err(RequirementError::TooManyLines);
+        }
+        let lines = read(&file, written, place, self.reader)?;
+        let inner = Project {
+            root: place.root.clone(),
+            base: folder_of(&file),
+        };
+        self.open.push(file);
+        for (number, line) in lines {
+            self.line(&line, &inner)
+                .map_err(|error| error.at(written, number))?;
+        }
+        self.open.pop();
         Ok(())
     }
 
@@ -150,10 +180,10 @@ fn read(
     written: &str,
     project: &Project,
     reader: Reader,
-) -> Result<Vec<String>, RequirementError> {
-    let unreadable = |source| RequirementError::Unreadable {
+) -> Result<Vec<(usize, String)>, RequirementError> {
+    let unreadable = |reason| RequirementError::UnreadableFile {
         path: written.to_owned(),
-        source,
+        reason,
     };
     let opened = open_beneath(&project.root, file).map_err(unreadable)?;
     let opened = opened.ok_or_else(|| RequirementError::WrongKind {

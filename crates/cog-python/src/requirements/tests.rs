@@ -1,8 +1,11 @@
 use super::*;
 
 /// Reads as the configuration does, roughly.
-fn reader(text: &str) -> Vec<String> {
-    text.lines().map(str::to_owned).collect()
+fn reader(text: &str) -> Vec<(usize, String)> {
+    let lines = text.lines().zip(1..);
+    lines
+        .map(|(line, number)| (number, line.to_owned()))
+        .collect()
 }
 
 fn lines(lines: &[&str]) -> Vec<String> {
@@ -362,6 +365,58 @@ fn other_files_are_read_from_where_they_are() {
         read.stage(&again),
         Err(RequirementError::Changed(_))
     ));
+}
+
+#[test]
+fn a_line_of_another_file_is_named_with_its_place() {
+    let folder = project(&[
+        ("deps/more.txt", "six\n-r missing.txt"),
+        ("deps/wrong.txt", "\nfile:///x/y.whl"),
+        ("deps/limits.txt", "a\n./pkg"),
+        ("bad.txt", "-r deps/more.txt"),
+        ("binary.txt", ""),
+    ]);
+    let root = folder.path();
+    fs_err::write(root.join("binary.txt"), b"\xff\xfe").expect("written");
+    let table = [
+        (
+            "-r bad.txt",
+            "`missing.txt`, which the requirements name, was not found (line 2 of deps/more.txt)",
+        ),
+        ("-c deps/limits.txt", "(line 2 of deps/limits.txt)"),
+        ("-c deps/wrong.txt", "(line 2 of deps/wrong.txt)"),
+        (
+            "-r binary.txt",
+            "could not read `binary.txt`, which the requirements name: ",
+        ),
+    ];
+    for (line, expected) in table {
+        let error = Requirements::read(&lines(&[line]), root, root, reader).expect_err(line);
+        assert!(error.to_string().contains(expected), "{line}: {error}");
+    }
+}
+
+#[test]
+fn growth_has_an_end() {
+    let names = |index: usize| format!("{index}.txt");
+    let check = |files: Vec<(String, String)>, first: &str| {
+        let files: Vec<(&str, &str)> = files.iter().map(|(a, b)| (&**a, &**b)).collect();
+        let folder = project(&files);
+        let root = folder.path();
+        let error = flatten(&lines(&[first]), root, root, reader);
+        let error = error.expect_err(first).to_string();
+        assert!(error.contains("too many lines"), "{error}");
+    };
+    // Each names the next one twice.
+    let doubling = (0..15).map(|index| (names(index), format!("-r {0}\n-r {0}", names(index + 1))));
+    let last = (names(15), String::new());
+    check(doubling.chain([last]).collect(), "-r 0.txt");
+    let deep = (0..40).map(|index| (names(index), format!("-r {}", names(index + 1))));
+    check(deep.collect(), "-r 0.txt");
+    check(
+        vec![("many.txt".to_owned(), "six\n".repeat(30_000))],
+        "-r many.txt",
+    );
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub(crate) fn uv(cache: &Path) -> Option<Uv<'static>> {
     // It is downloaded once for all runs.
     let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("uv-store");
     fs_err::create_dir_all(&shared).unwrap();
-    if let Err(error) = Uv::find(&shared, |_| {}) {
+    if let Err(error) = Uv::find(&shared, None, |_| {}) {
         skip(error);
         return None;
     }
@@ -31,7 +31,7 @@ pub(crate) fn uv(cache: &Path) -> Option<Uv<'static>> {
             }
         }
     }
-    let uv = Uv::find(cache, |progress| {
+    let uv = Uv::find(cache, None, |progress| {
         let line = match progress {
             Progress::Notice(line) | Progress::Line(line) => line.to_owned(),
             Progress::Waiting(waiting) => format!("… {waiting}"),
@@ -69,7 +69,10 @@ impl Project {
         let requirements = Requirements {
             source: "requirements.txt".to_owned(),
             ..Requirements::read(&lines, &project, &project, |text| {
-                text.lines().map(str::to_owned).collect()
+                let lines = (1..).zip(text.lines());
+                lines
+                    .map(|(number, line)| (number, line.to_owned()))
+                    .collect()
             })?
         };
         requirements
