@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 from conftest import RegistryBase
 from registry import LAYER, OFFICIAL
-from support import COG, STORE, Project, hello
+from support import COG, STORE, Project, hello, needs_root
 
 # Imports what it is told to, when it is told to.
 LAZY_MODEL = """\
@@ -75,6 +76,23 @@ def test_pruning_takes_nothing_from_a_running_server(
     assert any((project.store / kept).iterdir())
     project.cog("prune", "--all", **env).works()
     assert not any((project.store / kept).iterdir())
+
+
+def test_what_a_read_only_project_left_in_the_store_is_pruned(tmp_path: Path, base_in_registry: RegistryBase) -> None:
+    needs_root()
+    if not shutil.which("unshare"):
+        pytest.skip("needs unshare")
+    project = hello(tmp_path / "project", tmp_path / "store")
+    env = {"COG_ENGINE": "host", "COG_BASE": base_in_registry.registry.base, **DOWNLOADS}
+    protect = 'mount --bind "$PWD" "$PWD" && mount -o remount,bind,ro "$PWD" && cd "$PWD" && exec "$@"'
+    before = ("unshare", "--mount", "sh", "-c", protect, "sh")
+    project.cog("run", "-i", "text=x", before=before, **env).works()
+    done = project.cog("prune", **env).works()
+    assert "Left: 1 read-only project, " in done.stderr and ", last used today" in done.stderr
+    done = project.cog("prune", "--all", **env).works()
+    assert "1 read-only project" in done.stderr
+    assert not any((project.store / "projects").iterdir())
+    project.cog("run", "-i", "text=x", before=before, **env).works()
 
 
 @contextmanager

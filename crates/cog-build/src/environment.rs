@@ -51,8 +51,8 @@ pub fn prepare(request: &BuildRequest<'_>) -> Result<Environment> {
     Ok(environment)
 }
 
-/// Takes the project's lock, and leaves the schema in the project too, where a server that has the project mounted
-/// reads it.
+/// Takes the project's lock (which may be in the store: the caller has a lease on that), and leaves the schema in the
+/// project too, where a server that has the project mounted reads it.
 pub(crate) fn open_project(request: &BuildRequest<'_>) -> Result<(ProjectLock, Model)> {
     let model = Model::of(request)?;
     let lock = ProjectLock::take(request.project_dir, request.store.root(), || {

@@ -31,8 +31,8 @@ pub fn build(request: &BuildRequest<'_>, name: &str) -> Result<BuiltImage> {
     if !request.has_model() {
         return Err(BuildError::NoModel);
     }
-    let (_lock, model) = environment::open_project(request)?;
     let _lease = request.store.lease()?;
+    let (_lock, model) = environment::open_project(request)?;
     let completed = request.complete()?;
     let workshop = request.workshop();
     // Asking Git takes some milliseconds, in which the rest can be done.

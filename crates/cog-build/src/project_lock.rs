@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use cog_image::Digest;
 use rustix::fs::{
-    AtFlags, FileType, FlockOperation, Mode, OFlags, fstat, mkdirat, open, openat, renameat,
-    unlinkat,
+    AtFlags, FileType, FlockOperation, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, fstat,
+    mkdirat, open, openat, renameat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -24,6 +24,11 @@ const NAME: &str = ".cog";
 const LOCK: &str = "cog.lock";
 /// Where the store keeps the folders of projects that cannot be written to.
 const IN_STORE: &str = "projects";
+
+const NOW: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: UTIME_NOW,
+};
 
 const FOLDER: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
@@ -50,8 +55,17 @@ impl ProjectLock {
         waiting: impl FnOnce(),
     ) -> io::Result<Self> {
         let (folder, file) = match open_parts(project_dir) {
-            Err(Errno::ROFS | Errno::ACCESS) => open_parts(&in_store(project_dir, store)?)
-                .map_err(|error| explained(error, store))?,
+            Err(Errno::ROFS | Errno::ACCESS) => {
+                let folder = in_store(project_dir, store)?;
+                let parts = open_parts(&folder).map_err(|error| explained(error, &folder))?;
+                // Pruning goes by the time of the last use. Failing costs no more than an early one.
+                let now = Timestamps {
+                    last_access: NOW,
+                    last_modification: NOW,
+                };
+                let _ = rustix::fs::futimens(&parts.1, &now);
+                parts
+            }
             other => other.map_err(|error| explained(error, project_dir))?,
         };
         let mut waiting = Some(waiting);

@@ -122,6 +122,8 @@ pub(crate) const LISTEN_FD: &str = "COG_LISTEN_FD";
 /// Number of an inherited descriptor on which one line, `READY` or `SETUP_FAILED`, is written when
 /// the first setup has ended. Whoever started the server can wait on it instead of polling.
 pub(crate) const READY_FD: &str = "COG_READY_FD";
+/// File with the model's OpenAPI document; default `.cog/openapi_schema.json`, where the build puts it.
+pub(crate) const SCHEMA_FILE: &str = "COG_SCHEMA_FILE";
 
 /// Set for the worker: the descriptors it reads frames from and writes them to, with a comma between.
 pub(crate) const WORKER_FDS: &str = "COG_WORKER_FDS";

@@ -4,6 +4,7 @@
 //! that code, document and what is derived from them are always of one generation.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,9 +12,6 @@ use bytes::Bytes;
 use crate::args::Mode;
 use crate::protocol::{Loaded, Parameter};
 use crate::validate::ModelSchema;
-
-/// Where the build puts the model's document, seen from the working directory.
-const DOCUMENT: &str = ".cog/openapi_schema.json";
 
 /// One generation of the model.
 #[derive(Debug)]
@@ -25,9 +23,9 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// Of a worker that is set up. A document that has not changed is not compiled again.
-    pub(crate) fn read(loaded: &Loaded, before: Option<&Self>) -> Self {
-        let schema = read_document(before);
+    /// Of a worker that is set up, with the document in `file`. One that has not changed is not compiled again.
+    pub(crate) fn read(loaded: &Loaded, file: &Path, before: Option<&Self>) -> Self {
+        let schema = read_document(file, before);
         Self {
             secrets: secrets(loaded, schema.as_deref()),
             schema,
@@ -58,10 +56,10 @@ impl Model {
 }
 
 /// A missing or broken document is no reason not to serve. It is told once.
-fn read_document(before: Option<&Model>) -> Option<Arc<ModelSchema>> {
+fn read_document(file: &Path, before: Option<&Model>) -> Option<Arc<ModelSchema>> {
     let known = before.and_then(|model| model.schema.as_ref());
     let is_news = before.is_none() || known.is_some();
-    let document = fs_err::read(DOCUMENT)
+    let document = fs_err::read(file)
         .inspect_err(|error| {
             if is_news {
                 tracing::warn!("Inputs are not validated: {error}");
@@ -74,7 +72,8 @@ fn read_document(before: Option<&Model>) -> Option<Arc<ModelSchema>> {
     ModelSchema::parse(document.into())
         .inspect_err(|error| {
             if is_news {
-                tracing::warn!("Inputs are not validated: `{DOCUMENT}` is not JSON: {error}");
+                let file = file.display();
+                tracing::warn!("Inputs are not validated: `{file}` is not JSON: {error}");
             }
         })
         .map(Arc::new)

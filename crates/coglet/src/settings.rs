@@ -2,6 +2,7 @@
 
 mod parse;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::args::{Arguments, Mode, Sigterm};
@@ -15,6 +16,9 @@ use crate::{Error, env};
 
 /// Time for a model to clean up after it was canceled.
 const CANCEL_GRACE: Duration = Duration::from_secs(30);
+
+/// Where the build puts the model's document, seen from the working directory.
+const SCHEMA_FILE: &str = ".cog/openapi_schema.json";
 
 /// Everything that can be chosen from outside.
 #[derive(Debug)]
@@ -51,6 +55,8 @@ pub struct Settings {
     pub(crate) user_agent: Option<String>,
     pub(crate) writes_readiness_file: bool,
     pub(crate) ready_fd: Option<i32>,
+    /// The model's document.
+    pub(crate) schema_file: PathBuf,
     /// A socket that was handed in.
     pub(crate) listen_fd: Option<i32>,
     pub(crate) downloads: DownloadRules,
@@ -132,6 +138,9 @@ impl Settings {
             user_agent: non_empty(lookup, env::USER_AGENT),
             writes_readiness_file: lookup(env::KUBERNETES).is_some(),
             ready_fd: descriptor(lookup, env::READY_FD)?,
+            schema_file: non_empty(lookup, env::SCHEMA_FILE)
+                .unwrap_or_else(|| SCHEMA_FILE.to_owned())
+                .into(),
             listen_fd: descriptor(lookup, env::LISTEN_FD)?,
             downloads: downloads(lookup)?,
             history: history(lookup)?,

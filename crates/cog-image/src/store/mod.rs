@@ -6,7 +6,7 @@
 //! steps/<key>               what a build step made
 //! origins/<hex>             where a blob that is not here can be fetched
 //! index.json, oci-layout    names; with `blobs` they make the store itself an OCI layout
-//! environments/, packages/, debian/, uv/
+//! environments/, projects/, packages/, debian/, uv/
 //!                           what other crates download, install and make (see `usage`)
 //! locks/, leases/           advisory locks; what is in use
 //! tmp/, partial/            scratch space, unfinished downloads

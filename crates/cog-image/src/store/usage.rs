@@ -14,8 +14,8 @@ use super::leases::{Held, Lease};
 use crate::error::Result;
 use crate::layer::system;
 
-/// Beside the tools in `uv`.
-const UV_CACHE: &str = "cache";
+/// Beside the tools in `uv`: what it downloaded, and what it built in containers.
+const UV_CACHES: [&str; 2] = ["cache", "builds"];
 
 /// A kind of things that a store holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,12 +28,14 @@ pub enum Kind {
     Steps,
     /// Python environments on the host.
     Environments,
+    /// What projects that cannot be written to would have in their folder.
+    Projects,
     /// Downloads of the distribution's package manager.
     Packages,
     /// Indexes and packages of the Debian archive.
     Debian,
-    /// What uv keeps of the packages that it downloaded and built; one thing, since uv alone knows its
-    /// parts.
+    /// What uv keeps of the packages that it downloaded, and of those that it built; one thing each, since uv alone
+    /// knows its parts.
     Wheels,
     /// Tools that were installed for want of one on the host.
     Tools,
@@ -60,11 +62,12 @@ pub(super) struct Item {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Blobs,
         Self::Snapshots,
         Self::Steps,
         Self::Environments,
+        Self::Projects,
         Self::Packages,
         Self::Debian,
         Self::Wheels,
@@ -73,8 +76,9 @@ impl Kind {
 
     /// Kinds whose things stand for themselves: nothing in the store refers to them, and what was removed
     /// is made or fetched again. Only their last use says whether they are worth keeping.
-    pub(super) const CACHES: [Self; 5] = [
+    pub(super) const CACHES: [Self; 6] = [
         Self::Environments,
+        Self::Projects,
         Self::Packages,
         Self::Debian,
         Self::Wheels,
@@ -88,6 +92,7 @@ impl Kind {
             Self::Snapshots => &["snapshots"],
             Self::Steps => &["steps"],
             Self::Environments => &["environments"],
+            Self::Projects => &["projects"],
             Self::Packages => &["packages"],
             Self::Debian => &["debian"],
             Self::Wheels | Self::Tools => &["uv"],
@@ -97,8 +102,8 @@ impl Kind {
     /// Whether the entry `name` of its folders is of this kind.
     fn has(self, name: &OsStr) -> bool {
         match self {
-            Self::Wheels => name == UV_CACHE,
-            Self::Tools => name != UV_CACHE,
+            Self::Wheels => is_uv_cache(name),
+            Self::Tools => !is_uv_cache(name),
             _ => true,
         }
     }
@@ -115,6 +120,7 @@ impl Kind {
             Self::Snapshots => ("unpacked layer", "unpacked layers"),
             Self::Steps => ("cached step", "cached steps"),
             Self::Environments => ("host environment", "host environments"),
+            Self::Projects => ("read-only project", "read-only projects"),
             Self::Packages => ("downloaded package file", "downloaded package files"),
             Self::Debian => ("Debian archive file", "Debian archive files"),
             Self::Wheels => ("cache of Python packages", "caches of Python packages"),
@@ -122,6 +128,10 @@ impl Kind {
         };
         if count == 1 { one } else { many }
     }
+}
+
+fn is_uv_cache(name: &OsStr) -> bool {
+    UV_CACHES.iter().any(|cache| name == *cache)
 }
 
 impl Store {
@@ -210,7 +220,7 @@ fn last_used(kind: Kind, path: &Path) -> SystemTime {
         metadata.modified().ok().max(accessed)
     });
     let inside = match kind {
-        Kind::Tools | Kind::Wheels if path.is_dir() => fs_err::read_dir(path).ok(),
+        Kind::Tools | Kind::Wheels | Kind::Projects if path.is_dir() => fs_err::read_dir(path).ok(),
         _ => None,
     };
     inside

@@ -144,6 +144,8 @@ fn everything_below_the_root_is_seen() {
     };
     write("environments/old/pyvenv.cfg", 20);
     write("environments/new/pyvenv.cfg", 2);
+    write("projects/sha256-old/.cog/cog.lock", 20);
+    write("projects/sha256-new/.cog/cog.lock", 2);
     write("packages/amd64/old.deb", 20);
     write("packages/amd64/new.deb", 2);
     write("debian/files/old", 20);
@@ -152,14 +154,19 @@ fn everything_below_the_root_is_seen() {
     write("uv/0.2/bin/uv", 2);
     write("uv/cache/wheels/a/b", 20);
     write("uv/cache/wheels/new", 2);
+    write("uv/builds/of-one-project/x", 2);
     write("somebody/elses", 20);
-    fs_err::File::open(store.root().join("uv/0.1"))
-        .unwrap()
-        .set_modified(SystemTime::now() - Duration::from_hours(24 * 20))
-        .unwrap();
+    for folder in ["uv/0.1", "projects/sha256-old", "projects/sha256-new"] {
+        let age = if folder.ends_with("new") { 2 } else { 20 };
+        fs_err::File::open(store.root().join(folder))
+            .unwrap()
+            .set_modified(SystemTime::now() - Duration::from_hours(24 * age))
+            .unwrap();
+    }
     let usage = store.usage().unwrap();
     for kind in [
         Kind::Environments,
+        Kind::Projects,
         Kind::Packages,
         Kind::Debian,
         Kind::Tools,
@@ -175,20 +182,22 @@ fn everything_below_the_root_is_seen() {
     }
     let wheels = usage.iter().find(|usage| usage.kind == Kind::Wheels);
     let wheels = wheels.unwrap();
-    assert_eq!((wheels.count, wheels.bytes), (1, 10));
+    assert_eq!((wheels.count, wheels.bytes), (2, 15));
     // Looking at it is no use of it.
     let report = store.prune(&PruneOptions::default()).unwrap();
     for kind in [
         Kind::Environments,
+        Kind::Projects,
         Kind::Packages,
         Kind::Debian,
         Kind::Tools,
     ] {
         assert_eq!(report.count(kind), 1, "{kind:?}: {report:?}");
     }
-    assert_eq!(report.bytes(), 20);
+    assert_eq!(report.bytes(), 25);
     for left in [
         "environments/new",
+        "projects/sha256-new/.cog/cog.lock",
         "packages/amd64/new.deb",
         "debian/files/new",
         "uv/0.2/bin/uv",
@@ -203,7 +212,7 @@ fn everything_below_the_root_is_seen() {
     let report = store.prune(&PruneOptions::everything()).unwrap();
     assert_eq!(report.count(Kind::Environments), 0);
     assert_eq!(report.count(Kind::Tools), 1);
-    assert_eq!(report.count(Kind::Wheels), 1);
+    assert_eq!(report.count(Kind::Wheels), 2);
     drop(lease);
     store.prune(&PruneOptions::everything()).unwrap();
     assert!(!environment.exists());

@@ -23,7 +23,11 @@ impl Owner for App {
 
     fn ready(&self, lane: Lane, worker: &Arc<Worker>) {
         let before = self.model();
-        let model = Arc::new(Model::read(worker.loaded(), before.as_deref()));
+        let model = Arc::new(Model::read(
+            worker.loaded(),
+            &self.settings.schema_file,
+            before.as_deref(),
+        ));
         worker.set_model(Arc::clone(&model));
         *lock(&self.model) = Some(model);
         self.pool.put(lane, Arc::clone(worker));
