@@ -59,6 +59,9 @@ pub struct LockedBase {
     pub layers: Vec<Layer>,
     /// Its Python.
     pub interpreter: Interpreter,
+    /// The whole version of it, where the base says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub python_version: Option<String>,
     /// Platform of its packages by uv's name.
     pub python_platform: String,
     /// Its environment variables.
@@ -148,18 +151,32 @@ pub(crate) fn resolve(
     completed: &Completed,
 ) -> Result<LockedBase> {
     let version = &*completed.python.version;
-    match choice {
-        BaseChoice::Debian => debian::base(workshop, version),
+    let base = match choice {
+        BaseChoice::Debian => debian::base(workshop, version)?,
         BaseChoice::Reference(reference) => {
             match registry::base(workshop, reference, Brings::Python, version)? {
-                Found::Base(base) => Ok(*base),
-                Found::Unreachable => Err(BuildError::NoRegistry {
-                    reference: reference.clone(),
-                }),
+                Found::Base(base) => *base,
+                Found::Unreachable => {
+                    return Err(BuildError::NoRegistry {
+                        reference: reference.clone(),
+                    });
+                }
             }
         }
-        BaseChoice::Default => candidates::resolve(workshop, completed),
+        BaseChoice::Default => candidates::resolve(workshop, completed)?,
+    };
+    if let Some(has) = &base.python_version
+        && has != version
+        && version != completed.python.minor
+    {
+        let message = format!(
+            "`python_version: \"{version}\"` is served by Python {has}, which `{}` has; for exactly {version}, build on \
+             an image that has it, such as `--base python:{version}-slim`, or say \"{}\" if any patch will do",
+            base.name, completed.python.minor
+        );
+        workshop.warn_once_in_project("another patch of Python", &message)?;
     }
+    Ok(base)
 }
 
 /// The image's CPU architecture by Go's name: the host's, since build steps run on it.

@@ -1,14 +1,17 @@
 //! Runs a command in a container over layers of the store. All use of the engine is here.
 
+mod network;
+
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, PipeReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use cog_engine::{Engine, Exit, Gpus, Process, Purpose, Root, Workload, Writable};
-use cog_image::{Layer, Scratch, trust};
+use cog_image::{Layer, Scratch};
 
 pub(crate) use self::mount::Mount;
+pub(crate) use self::network::HOST_BUNDLE;
 use crate::error::{BuildError, CommandOutput, Result};
 use crate::heartbeat::Heartbeat;
 use crate::reporter::{Event, Silent};
@@ -128,19 +131,6 @@ impl Upper {
     }
 }
 
-/// Where containers see the certificates that the host trusts. Not in the usual place: packages
-/// that install certificates replace the file there.
-pub(crate) const HOST_BUNDLE: &str = "/tmp/.cog-host-certificates.crt";
-
-/// Variables that make programs trust [`HOST_BUNDLE`].
-const BUNDLE_VARIABLES: [&str; 5] = [
-    "SSL_CERT_FILE",
-    "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE",
-    "GIT_SSL_CAINFO",
-    "PIP_CERT",
-];
-
 /// Lines of output that an error keeps; it shows fewer.
 const TAIL: usize = 200;
 /// Bytes of a line; what is longer is split.
@@ -178,15 +168,16 @@ impl Workshop<'_> {
         let engine = self.engine.ok_or_else(|| BuildError::NeedsContainer {
             step: job.title.clone(),
         })?;
+        let root = self.store.rootfs(layers)?;
+        let scratch = self.store.scratch()?;
         let mut mounts = job.mounts.clone();
         let mut env = with_defaults(&job.environment);
-        add_host_bundle(&mut mounts, &mut env);
+        network::add(&root, scratch.path(), &mut mounts, &mut env)?;
         let job = Job {
             environment: env,
             mounts,
             ..job.clone()
         };
-        let root = self.store.rootfs(layers)?;
         self.execute(engine, root.layers().to_vec(), upper.path.clone(), job)
     }
 
@@ -296,19 +287,6 @@ fn with_defaults(environment: &[(String, String)]) -> Vec<(String, String)> {
     all
 }
 
-/// Lets the container trust what the host trusts, without leaving a trace in its layer.
-fn add_host_bundle(mounts: &mut Vec<Mount>, env: &mut Vec<(String, String)>) {
-    let Some(bundle) = trust::host_bundle() else {
-        return;
-    };
-    mounts.push(Mount::read_only(bundle, HOST_BUNDLE));
-    for name in BUNDLE_VARIABLES {
-        if !env.iter().any(|(known, _)| known == name) {
-            env.push((name.to_owned(), HOST_BUNDLE.to_owned()));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -319,15 +297,5 @@ mod tests {
         let all = with_defaults(&given);
         assert_eq!(all[0], given[0]);
         assert_eq!(all[1].0, "HOME");
-        let mut env = vec![("SSL_CERT_FILE".to_owned(), "/own".to_owned())];
-        let mut mounts = Vec::new();
-        add_host_bundle(&mut mounts, &mut env);
-        assert_eq!(
-            env.iter()
-                .filter(|(name, _)| name == "SSL_CERT_FILE")
-                .count(),
-            1
-        );
-        assert!(mounts.len() <= 1);
     }
 }

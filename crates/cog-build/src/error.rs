@@ -11,7 +11,7 @@ use crate::missing_library;
 use crate::sdk_source::SdkSourceError;
 use crate::secrets::SecretError;
 use crate::steps::system_packages::MissingPackage;
-use cog_debian::DebianError;
+use cog_debian::{DebianError, Suite};
 use cog_python::distribution::DistributionError;
 use cog_python::requirements::RequirementError;
 use cog_python::uv::UvError;
@@ -114,27 +114,20 @@ pub enum BuildError {
         reference: String,
     },
     /// The base has another Python, or none.
-    #[error("base image `{base}` has no Python {version}")]
+    #[error("base image `{base}` has no Python {version}{}", only(.has))]
     NoPython {
         /// The base.
         base: String,
         /// The version that cog.yaml asks for.
         version: String,
-    },
-    /// No base offers the Python that was asked for.
-    #[error("no Debian base has Python {version}, and it could not be downloaded")]
-    UnknownPython {
-        /// The version that cog.yaml asks for.
-        version: String,
-        #[source]
-        /// Why it could not be downloaded.
-        source: Box<UvError>,
+        /// The versions that were found there.
+        has: Vec<String>,
     },
     /// None of the bases could be had with the Python that was asked for.
     #[error(
-        "no base with Python {version}: the {} of `{}` cannot be reached, no Debian release has it, and it could not be downloaded",
-        if tried.len() == 1 { "registry" } else { "registries" },
-        tried.join("`, `")
+        "no base with Python {version}: {}Debian has Python {}, and a build of another one could not be had",
+        unreachable(.tried),
+        debian_pythons().join(" and ")
     )]
     NoBaseWithPython {
         /// The version that cog.yaml asks for.
@@ -155,8 +148,15 @@ pub enum BuildError {
         source: Box<UvError>,
     },
     /// The host has no usable Python.
-    #[error("no Python 3.10 or newer was found on this machine")]
-    NoHostPython,
+    #[error(
+        "no Python 3.10 or newer was found on this machine, neither on PATH nor in the folders of conda, pyenv and \
+         uv{}",
+        only(.found)
+    )]
+    NoHostPython {
+        /// Those that cannot be used.
+        found: Vec<String>,
+    },
     /// The server's program is missing.
     #[error("the `coglet` program was not found beside `{}`", beside.display())]
     NoServer {
@@ -234,8 +234,15 @@ impl Hint for BuildError {
             }
             Self::Debian(error) => return error.hint(),
             Self::Complete(error) => return error.hint(),
-            Self::UnknownPython { .. } | Self::NoBaseWithPython { .. } => {
-                "set `python_version` to 3.11 or 3.13, or use a base image that has it"
+            Self::NoBaseWithPython { source, .. } => {
+                let hint = format!(
+                    "set `python_version` to \"{}\", or name an image that has it with `--base`",
+                    debian_pythons().join("\" or \"")
+                );
+                return Some(match source.hint() {
+                    Some(source) => format!("{hint}; {source}"),
+                    None => hint,
+                });
             }
             Self::NoPython { .. } => {
                 "set `python_version` to the version the base has, or use another base"
@@ -269,11 +276,37 @@ impl Hint for BuildError {
                 ));
             }
             Self::TorchIndex { source, .. } => return source.hint(),
-            Self::NoHostPython => "install Python, for example with your system's package manager",
+            Self::NoHostPython { .. } => {
+                "install Python, for example with your system's package manager"
+            }
             _ => return None,
         };
         Some(hint.to_owned())
     }
+}
+
+/// The Pythons that need neither a registry nor a download of a build.
+fn debian_pythons() -> [&'static str; Suite::ALL.len()] {
+    Suite::ALL.map(Suite::python_version)
+}
+
+fn only(versions: &[String]) -> String {
+    if versions.is_empty() {
+        return String::new();
+    }
+    format!(", only {}", versions.join(" and "))
+}
+
+fn unreachable(tried: &[String]) -> String {
+    let registry = match tried.len() {
+        0 => return String::new(),
+        1 => "registry",
+        _ => "registries",
+    };
+    format!(
+        "the {registry} of `{}` cannot be reached, ",
+        tried.join("`, `")
+    )
 }
 
 fn packages(missing: &[MissingPackage]) -> String {

@@ -1,19 +1,20 @@
 //! An environment on this machine, for running a project without a container.
 
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+mod python;
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 
 use cog_config::Config;
-use cog_image::{StepKey, StepRecord};
-use serde::{Deserialize, Serialize};
 
+use self::python::HostPython;
 use crate::environment::open_project;
-use crate::error::{BuildError, Result};
+use crate::error::Result;
 use crate::plan::{key, list};
 use crate::request::BuildRequest;
 use crate::steps::python_packages::lock_for_host;
 use crate::steps::runtime::{server_program, write_sdk};
-use crate::workshop::{Cache, Workshop};
+use crate::workshop::Cache;
 use cog_python::uv::{Staged, minor_version};
 
 /// Raise it whenever the same inputs give another environment.
@@ -30,16 +31,18 @@ pub struct HostEnvironment {
     pub coglet: PathBuf,
     /// Variables of the project and its model.
     pub env: Vec<(String, String)>,
+    /// The model's interface.
+    pub schema: Option<String>,
 }
 
 /// The environment for the project of `request`, made if it is not there yet.
 ///
-/// The host's Python of the configured version is used, else the nearest one, with a warning.
+/// The host's Python that fits the configured version best is used, with a warning if it is another one.
 /// System packages and commands of `build.run` are left out, with a warning: they are for images.
 pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
     request.check()?;
-    let (_project, model) = open_project(request)?;
     let _lease = request.store.lease()?;
+    let (_project, model) = open_project(request)?;
     let mut env = request.config.variables();
     request.model_variables(&model).add(&mut env);
     let workshop = request.workshop();
@@ -49,10 +52,10 @@ pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
     }
     let completed = request.complete()?;
     let requirements = request.requirements(&completed, &workshop)?;
-    let python = HostPython::find(&workshop, &completed.python.version)?;
+    let python = HostPython::find(&workshop, &completed)?;
 
     let key = key("host environment", RECIPE)
-        .field("python", &python.path)
+        .field("python", python.path.as_os_str().as_bytes())
         .field("version", &python.version)
         .field("requirements", requirements.text())
         .field("sdk", crate::sdk::digest());
@@ -66,13 +69,14 @@ pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
         path,
         coglet,
         env,
+        schema: model.schema,
     };
 
     let _lock = request.store.lock(&format!("environment-{}", &name[..2]))?;
     if environment.python.exists() && request.cache == Cache::Use {
         return Ok(environment);
     }
-    let title = format!("environment for Python {}", python.version);
+    let title = format!("environment for {python}");
     workshop.timed(&title, || {
         let locked = lock_for_host(&workshop, &python.version, &requirements)?;
         let uv = workshop.uv()?;
@@ -84,7 +88,7 @@ pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
             artifacts: &artifacts,
         };
         let venv = staging.path().join("venv");
-        uv.create_environment(&venv, Path::new(&python.path))?;
+        uv.create_environment(&venv, &python.path)?;
         uv.install_into(&wanted, &locked.resolution, &venv.join("bin/python"))?;
         write_sdk(
             &venv
@@ -118,103 +122,6 @@ fn not_applied(config: &Config) -> Option<String> {
             parts.join(", and ")
         )
     })
-}
-
-/// A Python of this machine.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct HostPython {
-    path: String,
-    /// Major, minor and patch.
-    version: String,
-    /// Tells whether the file is still the one that was looked at.
-    stamp: String,
-}
-
-impl HostPython {
-    /// The host's Python `version`, else any that the SDK supports, with a warning.
-    ///
-    /// Looking for it starts several processes, so the answer is remembered for as long as PATH and
-    /// the file stay the same.
-    fn find(workshop: &Workshop<'_>, version: &str) -> Result<Self> {
-        let wanted = minor_version(version);
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let key = key("host python", RECIPE)
-            .field("wanted", &wanted)
-            .field("path", path.as_encoded_bytes())
-            .finish();
-        let python = match Self::remembered(workshop, &key)? {
-            Some(python) => python,
-            None => Self::look_for(workshop, &key, &wanted)?,
-        };
-        if minor_version(&python.version) != wanted {
-            let Self { path, version, .. } = &python;
-            workshop.warn(&format!(
-                "this machine has no Python {wanted}, using {version} at `{path}`"
-            ));
-        }
-        Ok(python)
-    }
-
-    fn remembered(workshop: &Workshop<'_>, key: &StepKey) -> Result<Option<Self>> {
-        let record = workshop.recorded(key)?;
-        let python = record.and_then(|record| serde_json::from_value::<Self>(record.facts).ok());
-        Ok(python.filter(|python| {
-            stamp(Path::new(&python.path)).is_ok_and(|current| current == python.stamp)
-        }))
-    }
-
-    fn look_for(workshop: &Workshop<'_>, key: &StepKey, wanted: &str) -> Result<Self> {
-        let uv = workshop.uv()?;
-        let found = match uv.find_python(wanted)? {
-            Some(path) => Some(path),
-            None => uv.find_python(OLDEST_PYTHON)?,
-        };
-        let path = found.ok_or(BuildError::NoHostPython)?;
-        let python = Self {
-            version: python_version(&path)?,
-            stamp: stamp(&path)?,
-            path: path.to_string_lossy().into_owned(),
-        };
-        let facts = serde_json::to_value(&python).expect("the fields are text");
-        workshop.store.record_step(
-            key,
-            &StepRecord {
-                layers: Vec::new(),
-                facts,
-            },
-        )?;
-        Ok(python)
-    }
-}
-
-/// What the SDK runs on.
-const OLDEST_PYTHON: &str = ">=3.10";
-
-fn stamp(path: &Path) -> Result<String> {
-    let metadata = fs_err::metadata(path)?;
-    let (seconds, nanoseconds) = (metadata.mtime(), metadata.mtime_nsec());
-    Ok(format!(
-        "{} {} {seconds}.{nanoseconds}",
-        metadata.ino(),
-        metadata.size()
-    ))
-}
-
-/// Asks the interpreter for its version: major, minor and patch.
-fn python_version(python: &Path) -> Result<String> {
-    let output = std::process::Command::new(python)
-        .args([
-            "-I",
-            "-c",
-            "import platform; print(platform.python_version())",
-        ])
-        .output()?;
-    let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    if output.status.success() && version.starts_with("3.") {
-        Ok(version)
-    } else {
-        Err(BuildError::NoHostPython)
-    }
 }
 
 #[cfg(test)]

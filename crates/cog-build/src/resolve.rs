@@ -9,12 +9,12 @@ use cog_python::uv::{Unreachable, UvError};
 
 use crate::backend::{Backend as _, Native};
 use crate::base::{self, LockedBase};
-use crate::certificate::{COG_CA_CERT, Certificates};
+use crate::certificate::Certificates;
 use crate::error::{BuildError, Result};
 use crate::gpu::{self, BaseCuda};
 use crate::implied::{self, Project};
 use crate::lock::{Lock, LockedPython};
-use crate::plan::{BuildPlan, BuildTools, ImpliedPackages, key};
+use crate::plan::{BuildPlan, BuildTools, ImpliedPackages};
 use crate::request::{BuildRequest, TorchIndex};
 use crate::steps::{build_tools, python_packages, runtime};
 use crate::workshop::Workshop;
@@ -27,7 +27,7 @@ pub(crate) fn resolve(
 ) -> Result<(Lock, ImpliedPackages)> {
     let workshop = native.workshop;
     let requirements = request.requirements(completed, workshop)?;
-    let certificates = Certificates::read(&std::env::var(COG_CA_CERT).unwrap_or_default())?;
+    let certificates = Certificates::of_environment()?;
     let base = base::resolve(workshop, &request.base, completed)?;
     let project = Project::read(request.project_dir, request.config, &completed.requirements)?;
     let lock = |requirements: &Requirements| {
@@ -110,12 +110,7 @@ fn tell_of_gpu(
     };
     let driver = GpuHost::of_this_machine().driver();
     for warning in gpu::warnings(completed, &python.resolution, has_cuda, driver.as_ref()) {
-        let project = workshop.project_dir.as_os_str().as_encoded_bytes();
-        let key = key("told of the gpu", 1)
-            .field("project", project)
-            .field("warning", &warning)
-            .finish();
-        workshop.warn_once(&key, &warning)?;
+        workshop.warn_once_in_project("the gpu", &warning)?;
     }
     Ok(())
 }

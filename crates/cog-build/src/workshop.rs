@@ -4,12 +4,12 @@ use std::path::Path;
 use std::time::Instant;
 
 use cog_engine::Engine;
-use cog_image::{Compression, LayerOptions, Modes, StepKey, StepRecord, Store};
+use cog_image::{Compression, LayerOptions, Modes, StepKey, StepRecord, Store, trust};
 
 use cog_python::uv::{Progress, Uv};
 
 use crate::error::Result;
-use crate::plan::{Bytecode, LayerSettings, PlanSettings};
+use crate::plan::{Bytecode, LayerSettings, PlanSettings, key};
 use crate::reporter::{Event, Outcome, Reporter};
 use crate::step_output::StepOutput;
 
@@ -143,7 +143,7 @@ impl Workshop<'_> {
 
     /// The program that resolves and installs Python packages.
     pub(crate) fn uv(&self) -> Result<Uv<'_>> {
-        Ok(Uv::find(self.store.root(), |progress| match progress {
+        let observe = |progress: Progress<'_>| match progress {
             Progress::Notice(message) => self.notice(message),
             Progress::Line(line) => self.reporter.report(Event::Output { line }),
             Progress::Waiting(waiting) => {
@@ -151,7 +151,13 @@ impl Workshop<'_> {
                 self.reporter.report(Event::Waiting { line });
             }
             _ => {}
-        })?)
+        };
+        let certificates = trust::extended_bundle()?;
+        Ok(Uv::find(
+            self.store.root(),
+            certificates.as_deref(),
+            observe,
+        )?)
     }
 
     /// Warns of what `key` stands for, unless it was told before. Who ignores the cache is told again.
@@ -183,6 +189,16 @@ impl Workshop<'_> {
             facts: state.into(),
         };
         Ok(self.store.record_step(topic, &record)?)
+    }
+
+    /// Warns unless this project was told the same under the name `topic` before.
+    pub(crate) fn warn_once_in_project(&self, topic: &str, message: &str) -> Result<()> {
+        let project = self.project_dir.as_os_str().as_encoded_bytes();
+        let key = key(&format!("told of {topic}"), 1)
+            .field("project", project)
+            .field("warning", message)
+            .finish();
+        self.warn_once(&key, message)
     }
 
     pub(crate) fn warn(&self, message: &str) {

@@ -114,7 +114,7 @@ fn download(
 ) -> Result<()> {
     let mut numbers: Vec<usize> = (0..lock.packages.len()).collect();
     numbers.sort_by_key(|number| std::cmp::Reverse(lock.packages[*number].size));
-    let fetcher = Fetcher::new(request.cache_dir)?;
+    let fetcher = Fetcher::new(&request.mirror, request.cache_dir)?;
     let total = lock.download_size();
     let done = AtomicI64::new(0);
     let advance = |bytes: i64| {
@@ -269,7 +269,7 @@ fn settle_overlaps(
             again.entry(winner).or_default().insert(path);
         }
     }
-    let fetcher = Fetcher::new(request.cache_dir)?;
+    let fetcher = Fetcher::new(&request.mirror, request.cache_dir)?;
     for (number, paths) in again {
         let package = &lock.packages[number];
         let path = fetcher.path(&wanted(&request.mirror, package)?);

@@ -170,6 +170,10 @@ impl DebianError {
     /// What the user can do about it, if anything.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
+            Self::Unreachable { source, .. } if is_about_trust(source) => {
+                "if the mirror's authority is one of your organisation, name a file with the authority's certificate in \
+                 `COG_CA_CERT`, or add it to the system's"
+            }
             Self::Unreachable { .. } => {
                 "check the network, or set `COG_DEBIAN_MIRROR` to a mirror that can be reached"
             }
@@ -189,4 +193,10 @@ impl DebianError {
         };
         Some(hint.to_owned())
     }
+}
+
+/// Whether the certificate of whoever answered is the reason.
+fn is_about_trust(error: &dyn std::error::Error) -> bool {
+    let of_certificate = error.to_string().contains("certificate");
+    of_certificate || error.source().is_some_and(is_about_trust)
 }

@@ -9,6 +9,7 @@ use reqwest::{Response, StatusCode};
 use sha2::{Digest as _, Sha256};
 
 use super::error::{DebianError, Result};
+use super::mirror::Mirror;
 use hex::encode as hex;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -41,16 +42,20 @@ pub(super) struct Fetcher {
 }
 
 impl Fetcher {
-    /// Files go below `cache_dir`.
-    pub(super) fn new(cache_dir: &Path) -> Result<Self> {
+    /// Files of `mirror` go below `cache_dir`.
+    pub(super) fn new(mirror: &Mirror, cache_dir: &Path) -> Result<Self> {
         // An error means that the program has chosen a provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
+        let builder = reqwest::Client::builder()
             .user_agent(concat!("cog/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .build()
-            .map_err(DebianError::Http)?;
+            .read_timeout(READ_TIMEOUT);
+        let certificates = reqwest::Certificate::from_pem_bundle(mirror.certificates());
+        let client = match certificates.map_err(DebianError::Http)?.as_slice() {
+            [] => builder.build(),
+            more => builder.tls_certs_merge(more.iter().cloned()).build(),
+        };
+        let client = client.map_err(DebianError::Http)?;
         let folder = cache_dir.join(FOLDER);
         fs_err::create_dir_all(&folder)?;
         Ok(Self { client, folder })

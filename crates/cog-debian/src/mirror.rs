@@ -40,6 +40,8 @@ pub struct Mirror {
     /// is none.
     expected: Vec<Archive>,
     age: Age,
+    /// In PEM form, to trust besides those of the system.
+    certificates: Vec<u8>,
 }
 
 /// How old a mirror's release files may be.
@@ -60,6 +62,19 @@ impl Mirror {
         }
     }
 
+    /// The same, spoken to by who trusts `certificates` (in PEM form) too, besides those of the system.
+    #[must_use]
+    pub fn trusting(self, certificates: Vec<u8>) -> Self {
+        Self {
+            certificates,
+            ..self
+        }
+    }
+
+    pub(super) fn certificates(&self) -> &[u8] {
+        &self.certificates
+    }
+
     /// The archive at `address`. Whether it has updates is seen when it is asked.
     pub fn at(address: &str) -> Result<Self> {
         let url = Url::parse(address).ok();
@@ -77,6 +92,7 @@ impl Mirror {
             security,
             expected: Vec::new(),
             age: Age::Limited,
+            certificates: Vec::new(),
         })
     }
 
@@ -87,6 +103,7 @@ impl Mirror {
             security: Some(PUBLIC_SECURITY.to_owned()),
             expected: vec![Archive::Updates, Archive::Security],
             age: Age::Limited,
+            certificates: Vec::new(),
         }
     }
 
@@ -120,6 +137,7 @@ impl Mirror {
             security: security.map(|source| with_https(&source.uri)),
             expected,
             age: if ignored { Age::Any } else { Age::Limited },
+            certificates: Vec::new(),
         })
     }
 

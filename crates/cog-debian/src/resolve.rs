@@ -32,7 +32,7 @@ pub fn resolve(request: &Request<'_>) -> Result<Lock> {
 }
 
 pub(super) fn resolve_trusting(request: &Request<'_>, keyring: &Keyring) -> Result<Lock> {
-    let fetcher = Fetcher::new(request.cache_dir)?;
+    let fetcher = Fetcher::new(&request.mirror, request.cache_dir)?;
     let releases = Releases {
         fetcher: &fetcher,
         keyring,

@@ -75,10 +75,12 @@ pub fn is_wanted(path: &str, interpreter: &Interpreter) -> bool {
     let Some(module) = path.strip_prefix(&format!("{}/", interpreter.site_packages())) else {
         return false;
     };
-    is_module(module)
-        && !module
-            .split('/')
-            .any(|part| matches!(part, "tests" | "test"))
+    is_module(module) && !module.split('/').any(is_of_tests)
+}
+
+/// Whether a folder of this name holds tests.
+pub fn is_of_tests(folder: &str) -> bool {
+    matches!(folder, "tests" | "test")
 }
 
 /// Whether `path` names a module, which Python recognises by lower-case letters only.

@@ -10,6 +10,7 @@ pub mod bytecode;
 pub mod distribution;
 pub mod freeze;
 pub mod groups;
+pub mod interpreters;
 pub mod record;
 pub mod reproducible;
 pub mod requirements;

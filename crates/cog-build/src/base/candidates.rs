@@ -50,7 +50,9 @@ pub(super) fn resolve(workshop: &Workshop<'_>, completed: &Completed) -> Result<
     }
     tell_of_debian(workshop, completed, &tried)?;
     debian::base(workshop, &completed.python.version).map_err(|error| match error {
-        BuildError::UnknownPython { version, source } => BuildError::NoBaseWithPython {
+        BuildError::NoBaseWithPython {
+            version, source, ..
+        } => BuildError::NoBaseWithPython {
             version,
             tried,
             source,

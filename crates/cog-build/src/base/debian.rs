@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::python_build;
 use super::{Inherited, LockedBase, python_platform};
+use crate::certificate::Certificates;
 use crate::container::InPlace;
 use crate::error::{BuildError, Result};
 use crate::plan::{KeyBuilder, key};
@@ -21,6 +22,8 @@ use cog_python::venv::Interpreter;
 
 /// Raise it whenever the same packages give another layer.
 const RECIPE: u32 = 2;
+/// Raise it whenever more is to be known of a base.
+const DESCRIPTION: u32 = 3;
 
 /// How long the archive's index is not asked for again when a base is made. An existing base is not
 /// looked after at all until the cache is ignored, like an image that was pulled.
@@ -54,9 +57,15 @@ impl DebianRelease {
 pub(super) fn base(workshop: &Workshop<'_>, version: &str) -> Result<LockedBase> {
     let minor = minor_version(version);
     let suite = Suite::with_python(&minor);
-    let key = with_options(workshop, key("debian base", RECIPE))
-        .field("python", if suite.is_some() { &minor } else { version })
-        .finish();
+    let key = with_options(workshop, key("debian base", DESCRIPTION));
+    let key = match suite {
+        Some(_) => key.field("python", &minor),
+        None => key.field("python", version).field(
+            "bytecode",
+            format!("{:?}", workshop.plan_settings().bytecode),
+        ),
+    };
+    let key = key.finish();
     if let Some(base) = workshop.recorded(&key)?.and_then(LockedBase::from_record) {
         return Ok(base);
     }
@@ -72,13 +81,15 @@ pub(super) fn base(workshop: &Workshop<'_>, version: &str) -> Result<LockedBase>
 fn release(workshop: &Workshop<'_>, suite: Suite) -> Result<LockedBase> {
     let architecture = Architecture::host().ok_or(BuildError::UnsupportedMachine)?;
     let cache = workshop.store.root().join("debian");
+    let certificates = Certificates::of_environment()?;
+    let certificates = certificates.map_or_else(Vec::new, |given| given.pem().into_bytes());
     let progress = |progress: Progress<'_>| report(workshop, progress);
     let request = Request {
         suite,
         architecture,
         extra_packages: &[],
         cache_dir: &cache,
-        mirror: Mirror::from_environment()?,
+        mirror: Mirror::from_environment()?.trusting(certificates),
         freshness: FRESHNESS,
         threads: workshop.threads,
         progress: &progress,
@@ -139,6 +150,7 @@ fn describe(lock: &Lock, layers: Vec<Layer>) -> LockedBase {
             path: suite.python().to_owned(),
             minor: suite.python_version().to_owned(),
         },
+        python_version: python_version(lock),
         python_platform: python_platform(&glibc),
         // Without it, Python takes text for ASCII.
         environment: vec![("LANG".to_owned(), "C.UTF-8".to_owned())],
@@ -148,6 +160,14 @@ fn describe(lock: &Lock, layers: Vec<Layer>) -> LockedBase {
         }),
         inherited: Inherited::default(),
     }
+}
+
+/// The version of its Python without Debian's own part: `3.11.2` of `3.11.2-6+deb12u6`.
+fn python_version(lock: &Lock) -> Option<String> {
+    let name = format!("python{}", lock.suite.python_version());
+    let package = lock.packages.iter().find(|package| package.name == name)?;
+    let (upstream, _) = package.version.split_once('-')?;
+    Some(upstream.to_owned())
 }
 
 fn report(workshop: &Workshop<'_>, progress: Progress<'_>) {

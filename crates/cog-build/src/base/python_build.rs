@@ -1,15 +1,21 @@
 //! A Python that no Debian release has, as uv brings it.
 
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use super::LockedBase;
 use crate::error::{BuildError, Result};
+use crate::plan::Bytecode;
+use crate::steps::python_packages::compile_folder;
 use crate::workshop::Workshop;
 use cog_python::uv::minor_version;
 use cog_python::venv::Interpreter;
 
 /// Where it goes in the image, without leading slash.
 const PYTHON_DIR: &str = "opt/python";
+
+/// Text files that are longer are none of those in which uv writes where it installed them.
+const MAX_TEXT: u64 = 1 << 20;
 
 /// `base` with the Python `version` in a layer on top.
 pub(super) fn add(
@@ -18,48 +24,85 @@ pub(super) fn add(
     version: &str,
 ) -> Result<LockedBase> {
     let minor = minor_version(version);
+    let interpreter = Interpreter {
+        path: format!("/{PYTHON_DIR}/bin/python{minor}"),
+        minor,
+    };
     let title = format!("base: Python {version}");
-    let layer = workshop.timed(&title, || {
+    let (layer, whole_version) = workshop.timed(&title, || {
         let uv = workshop.uv()?;
         let scratch = workshop.store.scratch()?;
         let downloads = scratch.path().join("downloads");
         fs_err::create_dir(&downloads)?;
-        uv.install_python(version, &downloads)
-            .map_err(|source| BuildError::UnknownPython {
+        let installed = uv.install_python(version, &downloads).map_err(|source| {
+            BuildError::NoBaseWithPython {
                 version: version.to_owned(),
+                tried: Vec::new(),
                 source: Box::new(source),
-            })?;
-        let installed = find(&downloads, &minor)?.ok_or_else(|| BuildError::NoPython {
-            base: "uv".to_owned(),
-            version: version.to_owned(),
+            }
         })?;
+        let whole_version = version_of(&installed);
         let root = scratch.path().join("root");
         let target = root.join(PYTHON_DIR);
         fs_err::create_dir_all(target.parent().unwrap_or(&root))?;
-        fs_err::rename(installed, &target)?;
-        Ok(workshop
-            .store
-            .add_layer_from_dir(&root, &workshop.layer_options(title.clone()))?)
+        fs_err::rename(&installed, &target)?;
+        make_reproducible(&target, &installed)?;
+        // A base from a registry need not be fetched for it.
+        if base.debian.is_some() && workshop.plan_settings().bytecode == Bytecode::Compiled {
+            compile_folder(workshop, &interpreter, &root, PYTHON_DIR, &base.layers)?;
+        }
+        let options = workshop.layer_options(title.clone());
+        let layer = workshop.store.add_layer_from_dir(&root, &options)?;
+        Ok((layer, whole_version))
     })?;
     base.layers.push(layer);
-    base.interpreter = Interpreter {
-        path: format!("/{PYTHON_DIR}/bin/python{minor}"),
-        minor,
-    };
+    base.python_version = whole_version;
+    base.interpreter = interpreter;
     Ok(base)
 }
 
-/// The folder below `downloads` that has the interpreter. Links to it, by shorter names, do not
-/// count.
-fn find(downloads: &Path, minor: &str) -> Result<Option<PathBuf>> {
-    for entry in fs_err::read_dir(downloads)? {
+/// The version in the name that uv gave the folder: `3.12.1` of `cpython-3.12.1-linux-x86_64-gnu`.
+fn version_of(installed: &Path) -> Option<String> {
+    let name = installed.file_name()?.to_str()?;
+    let version = name.split('-').nth(1)?;
+    version.starts_with("3.").then(|| version.to_owned())
+}
+
+/// Takes away what differs between two installations of the same build: the place that was `installed` in, which uv
+/// writes into some files, and what running it left.
+fn make_reproducible(folder: &Path, installed: &Path) -> Result<()> {
+    let place = installed.as_os_str().as_bytes();
+    for entry in fs_err::read_dir(folder)? {
         let entry = entry?;
-        let path = entry.path();
-        if entry.file_type()?.is_dir() && path.join(format!("bin/python{minor}")).exists() {
-            return Ok(Some(path));
+        let (path, kind) = (entry.path(), entry.file_type()?);
+        if kind.is_dir() && entry.file_name() == "__pycache__" {
+            fs_err::remove_dir_all(path)?;
+        } else if kind.is_dir() {
+            make_reproducible(&path, installed)?;
+        } else if kind.is_file() && entry.metadata()?.len() <= MAX_TEXT {
+            let content = fs_err::read(&path)?;
+            if let Some(moved) = replaced(&content, place, format!("/{PYTHON_DIR}").as_bytes()) {
+                fs_err::write(path, moved)?;
+            }
         }
     }
-    Ok(None)
+    Ok(())
+}
+
+/// The text `content` with `new` in place of `old`; nothing if it is no text or stays the same.
+fn replaced(content: &[u8], old: &[u8], new: &[u8]) -> Option<Vec<u8>> {
+    if content.contains(&0) {
+        return None;
+    }
+    let mut moved = Vec::with_capacity(content.len());
+    let mut rest = content;
+    while let Some(at) = rest.windows(old.len()).position(|window| window == old) {
+        moved.extend_from_slice(&rest[..at]);
+        moved.extend_from_slice(new);
+        rest = &rest[at + old.len()..];
+    }
+    moved.extend_from_slice(rest);
+    (rest.len() != content.len()).then_some(moved)
 }
 
 #[cfg(test)]
@@ -67,14 +110,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_installation_is_found_beside_links_to_it() {
+    fn the_version_is_in_the_name() {
+        let version = |name: &str| version_of(&Path::new("/x").join(name));
+        let whole = version("cpython-3.12.1-linux-x86_64-gnu");
+        assert_eq!(whole.as_deref(), Some("3.12.1"));
+        assert_eq!(version("cpython"), None);
+    }
+
+    #[test]
+    fn where_it_was_installed_leaves_no_trace() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let real = folder.path().join("cpython-3.12.1-linux");
-        fs_err::create_dir_all(real.join("bin")).expect("created");
-        fs_err::write(real.join("bin/python3.12"), "").expect("written");
-        fs_err::create_dir(folder.path().join(".temp")).expect("created");
-        fs_err::os::unix::fs::symlink(&real, folder.path().join("cpython-3.12")).expect("linked");
-        assert_eq!(find(folder.path(), "3.12").expect("readable"), Some(real));
-        assert_eq!(find(folder.path(), "3.10").expect("readable"), None);
+        let file = |path: &str, content: &[u8]| {
+            let path = folder.path().join(path);
+            fs_err::create_dir_all(path.parent().expect("there is one")).expect("created");
+            fs_err::write(path, content).expect("written");
+        };
+        file(
+            "lib/_sysconfigdata.py",
+            b"{'a': '/tmp/1/x/lib', 'b': '/tmp/1/x'}",
+        );
+        file("lib/other.py", b"/tmp/2/x");
+        file("bin/python", b"\x7fELF\0/tmp/1/x");
+        file("lib/__pycache__/other.pyc", b"x");
+        fs_err::os::unix::fs::symlink("/etc", folder.path().join("lib/link")).expect("linked");
+        make_reproducible(folder.path(), Path::new("/tmp/1/x")).expect("changed");
+        let read = |path: &str| fs_err::read(folder.path().join(path)).expect("readable");
+        assert_eq!(
+            read("lib/_sysconfigdata.py"),
+            b"{'a': '/opt/python/lib', 'b': '/opt/python'}"
+        );
+        assert_eq!(read("lib/other.py"), b"/tmp/2/x");
+        assert_eq!(read("bin/python"), b"\x7fELF\0/tmp/1/x");
+        assert!(!folder.path().join("lib/__pycache__").exists());
     }
 }

@@ -10,7 +10,7 @@ use crate::workshop::{Cache, Workshop};
 use cog_python::uv::minor_version;
 use cog_python::venv::Interpreter;
 
-const RECIPE: u32 = 2;
+const RECIPE: u32 = 3;
 
 /// The C library that packages may count on in a base we know nothing about.
 const OLD_GLIBC: &str = "2_28";
@@ -78,14 +78,19 @@ pub(super) fn base(
 /// Where the Python `version` is in the image.
 fn interpreter(workshop: &Workshop<'_>, remote: &RemoteImage, version: &str) -> Result<String> {
     let minor = minor_version(version);
-    let path = match remote.config.env_value("PYTHON_VERSION") {
-        // The official images say which Python they have, and where it is goes without saying.
-        Some(has) if minor_version(has) == minor => Some(format!("/usr/local/bin/python{minor}")),
-        _ => find_interpreter(workshop, &remote.layers, &minor)?,
-    };
-    path.ok_or_else(|| BuildError::NoPython {
+    // The official images say which Python they have, and where it is goes without saying.
+    if let Some(has) = remote.config.env_value("PYTHON_VERSION")
+        && minor_version(has) == minor
+    {
+        return Ok(format!("/usr/local/bin/python{minor}"));
+    }
+    let found = interpreters(workshop, &remote.layers)?;
+    let name = format!("python{minor}");
+    let path = found.iter().find(|path| path.ends_with(&name));
+    path.cloned().ok_or_else(|| BuildError::NoPython {
         base: remote.reference.familiar(),
         version: minor,
+        has: found.iter().map(|path| format!("`{path}`")).collect(),
     })
 }
 
@@ -98,6 +103,10 @@ fn describe(remote: &RemoteImage, python: Option<String>, version: &str) -> Lock
             path: python.unwrap_or_default(),
             minor: minor_version(version),
         },
+        python_version: config
+            .env_value("PYTHON_VERSION")
+            .filter(|has| minor_version(has) == minor_version(version))
+            .map(str::to_owned),
         python_platform: python_platform(OLD_GLIBC),
         environment: config.env.clone(),
         debian: None,
@@ -112,19 +121,19 @@ fn describe(remote: &RemoteImage, python: Option<String>, version: &str) -> Lock
     }
 }
 
-/// Looks for the interpreter where images have it, which needs their layers.
-fn find_interpreter(
-    workshop: &Workshop<'_>,
-    layers: &[Layer],
-    minor: &str,
-) -> Result<Option<String>> {
+/// Where images have interpreters, the best place first; looking there needs the layers.
+fn interpreters(workshop: &Workshop<'_>, layers: &[Layer]) -> Result<Vec<String>> {
+    /// Those that there may be in an image.
+    const MINORS: std::ops::RangeInclusive<u32> = 6..=20;
     let root = workshop.store.rootfs(layers)?;
-    let candidates = ["usr/local/bin", "usr/bin", "opt/conda/bin"];
-    Ok(candidates
+    let folders = ["usr/local/bin", "usr/bin", "opt/conda/bin"];
+    let paths = folders
         .iter()
-        .map(|folder| format!("{folder}/python{minor}"))
-        .find(|path| root.find(path).is_some())
-        .map(|path| format!("/{path}")))
+        .flat_map(|folder| MINORS.map(move |minor| format!("{folder}/python3.{minor}")));
+    Ok(paths
+        .filter(|path| root.find(path).is_some())
+        .map(|path| format!("/{path}"))
+        .collect())
 }
 
 /// Pulls the image `reference` for this machine and stores it under its familiar name.

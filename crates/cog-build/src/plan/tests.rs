@@ -22,6 +22,7 @@ fn lock() -> Lock {
                 path: "/usr/bin/python3.11".into(),
                 minor: "3.11".into(),
             },
+            python_version: None,
             python_platform: "x86_64-manylinux_2_36".to_owned(),
             environment: vec![("LANG".to_owned(), "C.UTF-8".to_owned())],
             debian: None,

@@ -66,8 +66,11 @@ struct AptSurroundings {
 impl AptSurroundings {
     fn write(workshop: &Workshop<'_>, step: &RunStep) -> Result<Self> {
         let folder = workshop.store.scratch()?;
-        let certificates = format!("Acquire::https::CaInfo \"{HOST_BUNDLE}\";\n");
-        let certificates = trust::host_bundle().map_or(String::new(), |_| certificates);
+        let certificates = if trust::reaches_containers()? {
+            format!("Acquire::https::CaInfo \"{HOST_BUNDLE}\";\n")
+        } else {
+            String::new()
+        };
         fs_err::write(
             folder.path().join("apt.conf"),
             format!("{APT_SETTINGS}{certificates}"),

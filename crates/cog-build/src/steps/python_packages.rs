@@ -14,7 +14,7 @@ use cog_python::distribution::Prefix;
 use cog_python::requirements::Requirements;
 use cog_python::uv::{Staged, Target};
 
-pub(crate) use compile::{CompileJob, compile};
+pub(crate) use compile::{CompileJob, compile, compile_folder};
 pub(crate) use layers::entry;
 pub(crate) use resolution::{lock_for_host, lock_for_image};
 

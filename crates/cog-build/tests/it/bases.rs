@@ -210,6 +210,11 @@ fn a_base_must_have_the_python_that_is_asked_for() {
     request.base = BaseChoice::Reference(format!("{}/base:1", registry.address));
     let error = cog_build::build(&request, "test/image").expect_err("it has another Python");
     assert!(matches!(error, BuildError::NoPython { .. }), "{error}");
+    let said = error.to_string();
+    assert!(
+        said.ends_with("base:1` has no Python 3.12, only `/usr/bin/python3.11`"),
+        "{said}"
+    );
 
     request.base = BaseChoice::Reference("127.0.0.1:1/base:1".into());
     let error = cog_build::build(&request, "test/image").expect_err("nobody listens");

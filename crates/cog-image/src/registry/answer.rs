@@ -19,6 +19,9 @@ pub(super) fn is_transient(status: StatusCode) -> bool {
 
 /// Redirect loops and the like do not get better.
 pub(super) fn worth_retrying(error: &reqwest::Error, attempt: u32) -> bool {
+    if is_untrusted(error) {
+        return false;
+    }
     if error.is_connect() {
         return attempt < MAX_CONNECT_ATTEMPTS;
     }
@@ -39,10 +42,29 @@ pub(super) fn retry_after(response: &Response) -> Option<Duration> {
 }
 
 pub(super) fn unreachable(registry: &str, error: reqwest::Error) -> RegistryError {
-    RegistryError::Unreachable {
-        registry: registry.to_owned(),
-        source: error.without_url(),
+    let registry = registry.to_owned();
+    let source = error.without_url();
+    if is_untrusted(&source) {
+        RegistryError::Untrusted { registry, source }
+    } else {
+        RegistryError::Unreachable { registry, source }
     }
+}
+
+/// Whether there was a connection, but the certificate was not trusted.
+fn is_untrusted(error: &(dyn std::error::Error + 'static)) -> bool {
+    if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
+        return true;
+    }
+    // Such an error does not call what it holds its source, but its source's source.
+    if let Some(held) = error
+        .downcast_ref::<std::io::Error>()
+        .and_then(|error| error.get_ref())
+        && is_untrusted(held)
+    {
+        return true;
+    }
+    error.source().is_some_and(is_untrusted)
 }
 
 pub(super) fn invalid(request: &Request<'_>, reason: impl Into<String>) -> RegistryError {

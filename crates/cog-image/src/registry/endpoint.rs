@@ -25,6 +25,8 @@ pub struct Endpoint {
     pub security: Security,
     /// Host and port as a URL has them.
     authority: String,
+    /// Whether it is on this machine, where no proxy leads.
+    pub(super) is_local: bool,
 }
 
 impl Endpoint {
@@ -32,7 +34,8 @@ impl Endpoint {
     /// (written in the same way) do without TLS, and so do all on loopback addresses.
     pub fn of(registry: &str, insecure: &[String]) -> Self {
         let (host, port) = split(registry);
-        let plain = is_loopback(host) || insecure.iter().any(|known| known == registry);
+        let is_local = is_loopback(host);
+        let plain = is_local || insecure.iter().any(|known| known == registry);
         let (security, default_port) = if plain {
             (Security::Plain, 80)
         } else {
@@ -44,6 +47,7 @@ impl Endpoint {
             port: port.unwrap_or(default_port),
             security,
             authority: if is_docker { DOCKER_REGISTRY } else { registry }.to_owned(),
+            is_local,
         }
     }
 

@@ -25,6 +25,16 @@ pub enum RegistryError {
         reason: String,
     },
 
+    /// It has a certificate of an authority that nobody told us to trust, or somebody pretends to be it.
+    #[error("the certificate of {registry} is not trusted")]
+    Untrusted {
+        /// Host and port.
+        registry: String,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+
     /// A transfer broke off too often. What arrived is kept, and the next try continues from there.
     #[error("the transfer of {digest} from {registry} broke off after {done} of {size} bytes")]
     Interrupted {
@@ -130,6 +140,11 @@ impl RegistryError {
             Self::Unreachable { .. } | Self::NoConnection { .. } => {
                 Some("check the network and the proxy variables".into())
             }
+            Self::Untrusted { .. } => Some(
+                "if its authority is one of your organisation, name a file with the authority's certificate in \
+                 `COG_CA_CERT`, or add it to the system's"
+                    .into(),
+            ),
             Self::Tls { .. } => {
                 Some("install CA certificates, or set `SSL_CERT_FILE` to a bundle".into())
             }

@@ -104,7 +104,7 @@ async fn absence(
     endpoint: &Endpoint,
     memory: Memory,
 ) -> Result<Option<RegistryError>> {
-    if uses_proxy() {
+    if uses_proxy() && !endpoint.is_local {
         // The proxy resolves names and connects; only a real request can tell.
         return Ok(None);
     }

@@ -35,7 +35,7 @@ use crate::manifest::{
 use crate::reference::ImageRef;
 use crate::store::{Store, StoredImage};
 
-use crate::trust::{COG_CA_CERT, Certificates};
+use crate::trust::Certificates;
 
 pub use endpoint::{Endpoint, Security};
 pub use error::RegistryError;
@@ -86,7 +86,7 @@ impl ClientOptions {
     /// tools have stored.
     pub fn from_environment() -> Result<Self> {
         let variable = |name| std::env::var(name).unwrap_or_default();
-        let certificates = Certificates::read(&variable(COG_CA_CERT))?;
+        let certificates = Certificates::of_environment()?;
         let insecure = variable(COG_INSECURE_REGISTRIES);
         let insecure = insecure.split(',').map(str::trim);
         Ok(Self {

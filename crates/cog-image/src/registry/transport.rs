@@ -35,6 +35,8 @@ struct Shared {
     certificates: Vec<reqwest::Certificate>,
     /// Made when first needed: loading the system's certificates takes longer than a warm build.
     http: OnceLock<reqwest::Client>,
+    /// For registries of this machine, to which no proxy leads.
+    direct: OnceLock<reqwest::Client>,
     /// By registry and scopes.
     tokens: Mutex<HashMap<(String, Vec<String>), Authorization>>,
 }
@@ -96,6 +98,7 @@ impl Transport {
             options,
             certificates,
             http: OnceLock::new(),
+            direct: OnceLock::new(),
             tokens: Mutex::default(),
         };
         Ok(Self {
@@ -123,7 +126,7 @@ impl Transport {
 
     /// Sends `request` until there is an answer that trying again would not change. Only success is `Ok`.
     pub(super) async fn send(&self, request: &Request<'_>) -> Result<Response, RegistryError> {
-        let http = self.http()?;
+        let http = self.http(request.registry)?;
         let url = self.url(request)?;
         let mut authenticated = false;
         loop {
@@ -196,21 +199,28 @@ impl Transport {
             .is_ok_and(|base| base.origin() == url.origin())
     }
 
-    fn http(&self) -> Result<&reqwest::Client, RegistryError> {
-        if let Some(http) = self.shared.http.get() {
+    fn http(&self, registry: &str) -> Result<&reqwest::Client, RegistryError> {
+        let is_local = self.endpoint(registry).is_local;
+        let (cell, builder) = if is_local {
+            let builder = reqwest::Client::builder().no_proxy();
+            (&self.shared.direct, builder)
+        } else {
+            (&self.shared.http, reqwest::Client::builder())
+        };
+        if let Some(http) = cell.get() {
             return Ok(http);
         }
         let http = self
-            .build_http()
+            .build_http(builder)
             .map_err(|source| RegistryError::Tls { source })?;
-        Ok(self.shared.http.get_or_init(|| http))
+        Ok(cell.get_or_init(|| http))
     }
 
     /// The system's certificates, or those of `SSL_CERT_FILE` in their place, and the given ones.
-    fn build_http(&self) -> reqwest::Result<reqwest::Client> {
+    fn build_http(&self, builder: reqwest::ClientBuilder) -> reqwest::Result<reqwest::Client> {
         // An error means that the program has chosen a provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = reqwest::Client::builder()
+        let builder = builder
             .user_agent(concat!("cog/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 /// Names a certificate, a folder of certificates, or is one itself.
 pub const COG_CA_CERT: &str = "COG_CA_CERT";
 
-const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-const END: &str = "-----END CERTIFICATE-----";
+pub(super) const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+pub(super) const END: &str = "-----END CERTIFICATE-----";
 
 /// `COG_CA_CERT` has no usable certificate.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +41,11 @@ pub enum CertificateError {
 pub struct Certificates(String);
 
 impl Certificates {
+    /// Those of `COG_CA_CERT`, if it is set.
+    pub fn of_environment() -> Result<Option<Self>, CertificateError> {
+        Self::read(&std::env::var(COG_CA_CERT).unwrap_or_default())
+    }
+
     /// Reads the value of `COG_CA_CERT`; a blank one is none.
     pub fn read(value: &str) -> Result<Option<Self>, CertificateError> {
         let value = value.trim();

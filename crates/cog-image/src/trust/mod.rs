@@ -2,11 +2,13 @@
 //!
 //! Everything that talks to the outside world, and everything that is started to do so, asks here.
 
+mod bundle;
 mod certificates;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+pub use bundle::{bundle_over, extended_bundle, reaches_containers};
 pub use certificates::{COG_CA_CERT, CertificateError, Certificates};
 
 /// Names a bundle of certificates that replaces the system's.

@@ -7,12 +7,17 @@ use std::process::Command;
 use super::explain::{UvError, shorten};
 use super::process;
 use super::progress::{Observer, Progress};
+use super::surroundings;
 
 /// The pinned version, with the hashes of its wheels for every platform.
 const PINNED: &str = include_str!("pinned.txt");
 
 /// The path of the `uv` in `cache_dir`, after installing it if it is not there yet.
-pub(super) fn install(cache_dir: &Path, observer: Observer<'_>) -> Result<PathBuf, UvError> {
+pub(super) fn install(
+    cache_dir: &Path,
+    certificates: Option<&Path>,
+    observer: Observer<'_>,
+) -> Result<PathBuf, UvError> {
     let folder = cache_dir.join("uv").join(pinned_version());
     let program = folder.join("bin/uv");
     if program.is_file() {
@@ -26,7 +31,7 @@ pub(super) fn install(cache_dir: &Path, observer: Observer<'_>) -> Result<PathBu
     let pins = staging.path().join("pinned.txt");
     let target = staging.path().join("target");
     fs_err::write(&pins, PINNED).map_err(UvError::Cache)?;
-    run_pip(&pins, &target, observer)?;
+    run_pip(&pins, &target, certificates, observer)?;
     match fs_err::rename(&target, &folder) {
         Ok(()) => Ok(program),
         // Another build was quicker.
@@ -43,7 +48,12 @@ fn pinned_version() -> &'static str {
 }
 
 /// Tries the ways in which hosts offer pip. What the last one that started said is reported.
-fn run_pip(pins: &Path, target: &Path, observer: Observer<'_>) -> Result<(), UvError> {
+fn run_pip(
+    pins: &Path,
+    target: &Path,
+    certificates: Option<&Path>,
+    observer: Observer<'_>,
+) -> Result<(), UvError> {
     let ways: [&[&str]; 4] = [
         &["python3", "-m", "pip"],
         &["pip3"],
@@ -65,6 +75,7 @@ fn run_pip(pins: &Path, target: &Path, observer: Observer<'_>) -> Result<(), UvE
             .arg(target)
             .arg("-r")
             .arg(pins);
+        surroundings::trust_in_pip(&mut command, certificates);
         match process::run(&mut command, "downloading uv", observer) {
             Ok(finished) if finished.status.success() => return Ok(()),
             Ok(finished) => explanation = Some(shorten(&finished.messages)),

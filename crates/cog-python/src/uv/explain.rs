@@ -4,6 +4,7 @@ use std::fmt;
 
 use cog_errors::Hint;
 
+use super::python::MissingPython;
 use crate::resolution::{HashError, PylockError};
 
 /// Resolving or installing Python packages failed.
@@ -91,6 +92,9 @@ pub enum UvError {
     /// The disk is full.
     #[error("no space left while installing Python packages:\n{0}")]
     DiskFull(String),
+    /// A Python could not be downloaded.
+    #[error("{0}")]
+    Python(Box<MissingPython>),
     /// Anything else that went wrong while installing.
     #[error("the Python packages cannot be installed:\n{0}")]
     Install(String),
@@ -155,6 +159,11 @@ impl Unreachable {
     }
 
     fn hint(&self) -> String {
+        if self.text.contains("invalid peer certificate") {
+            return "if the server's authority is one of your organisation, name a file with the authority's certificate \
+                    in `COG_CA_CERT`, or add it to the system's"
+                .to_owned();
+        }
         match &self.line {
             Some(line) => format!(
                 "check the network and the line `{line}` in {}; without that line, packages are taken from \
@@ -225,6 +234,14 @@ impl UvError {
     /// What `stderr` means, which uv wrote when it could not install.
     pub fn installing(stderr: &str, context: &Context<'_>) -> Self {
         Self::classify(stderr, context).unwrap_or_else(Self::Install)
+    }
+
+    /// What `stderr` means, which uv wrote when it could not download the Python `version`.
+    pub(super) fn downloading_python(stderr: &str, version: &str) -> Self {
+        match Self::classify(stderr, &Context::default()) {
+            Ok(error @ Self::DiskFull(_)) => error,
+            _ => Self::Python(Box::new(MissingPython::new(stderr, version))),
+        }
     }
 
     /// What may go wrong at any time, or the text that explains something else.
@@ -307,7 +324,7 @@ fn in_project(text: &str) -> String {
 }
 
 /// The first URL that could not be fetched.
-fn failed_url(text: &str) -> Option<String> {
+pub(super) fn failed_url(text: &str) -> Option<String> {
     let lead = ["Failed to fetch: ", "for url (", "unable to access "];
     lead.iter()
         .find_map(|lead| {
@@ -323,7 +340,7 @@ fn urls(text: &str) -> impl Iterator<Item = &str> {
         .filter(|word| word.contains("://"))
 }
 
-fn host(url: &str) -> Option<String> {
+pub(super) fn host(url: &str) -> Option<String> {
     let (_, rest) = url.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
     let host = authority
@@ -367,6 +384,7 @@ impl Hint for UvError {
             }
             Self::Hash(error) => return error.hint(),
             Self::Unreachable(what) => return Some(what.hint()),
+            Self::Python(what) => return what.hint(),
             Self::Unauthorized(_) => {
                 "put user name and password into the URL of the index, `${VARIABLE}` stands for a variable, or \
                  into `~/.netrc`"

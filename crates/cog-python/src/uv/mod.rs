@@ -9,19 +9,21 @@ mod explain;
 mod input;
 mod process;
 mod progress;
+mod python;
 mod surroundings;
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub use explain::{Context, Unreachable, UvError, without_credentials};
 pub use input::input;
 pub use progress::{Observer, Progress, Waiting};
-pub use surroundings::passed_on;
+pub use python::MissingPython;
+pub use surroundings::{passed_on, proxies};
 
+use crate::interpreters::{Interpreter, Places};
 use crate::requirements::Requirements;
 use crate::resolution::{Credentials, Resolution};
 use process::Finished;
@@ -35,6 +37,8 @@ pub struct Uv<'a> {
     program: PathBuf,
     /// Where it keeps what it downloads.
     cache: PathBuf,
+    /// What it trusts in place of what the system trusts.
+    certificates: Option<tempfile::NamedTempFile>,
     observer: Box<dyn Fn(Progress<'_>) + 'a>,
 }
 
@@ -136,15 +140,24 @@ pub enum Builds {
 
 impl<'a> Uv<'a> {
     /// `uv` from PATH if it is new enough, else the one in `cache_dir`, installed there first if need be. It keeps
-    /// what it downloads in `cache_dir` too, unless the user named another place. `observer` is told what it does.
-    pub fn find(cache_dir: &Path, observer: impl Fn(Progress<'_>) + 'a) -> Result<Self, UvError> {
-        let program = match Self::on_path() {
-            Some(program) => program,
-            None => bootstrap::install(cache_dir, &observer)?,
+    /// what it downloads in `cache_dir` too, unless the user named another place. Where there are `certificates`, in PEM
+    /// form, they are all that it trusts. `observer` is told what it does.
+    pub fn find(
+        cache_dir: &Path,
+        certificates: Option<&str>,
+        observer: impl Fn(Progress<'_>) + 'a,
+    ) -> Result<Self, UvError> {
+        let certificates = certificates.map(bundle).transpose()?;
+        let program = if let Some(program) = Self::on_path() {
+            program
+        } else {
+            let trusted = certificates.as_ref().map(tempfile::NamedTempFile::path);
+            bootstrap::install(cache_dir, trusted, &observer)?
         };
         Ok(Self {
             program,
             cache: surroundings::cache(cache_dir),
+            certificates,
             observer: Box::new(observer),
         })
     }
@@ -253,25 +266,20 @@ impl<'a> Uv<'a> {
         self.succeed(command, "installing Python packages", &staged.context())
     }
 
-    /// Installs the Python `version` below `folder` and says where its interpreter is.
-    pub fn install_python(&self, version: &str, folder: &Path) -> Result<(), UvError> {
+    /// Installs the Python `version` in a folder below `folder`, and says in which.
+    pub fn install_python(&self, version: &str, folder: &Path) -> Result<PathBuf, UvError> {
         let mut command = self.command(folder);
         command
             .env("UV_PYTHON_DOWNLOADS", "automatic")
             .args(["python", "install", "--no-bin", "--install-dir"])
             .arg(folder)
             .arg(version);
-        let activity = format!("downloading Python {version}");
-        self.succeed(&mut command, &activity, &Context::default())
-    }
-
-    /// The interpreter of the Python `version` on the host, if there is one.
-    pub fn find_python(&self, version: &str) -> Result<Option<PathBuf>, UvError> {
-        let mut command = self.command(Path::new("/"));
-        command.args(["python", "find", "--system", version]);
-        let finished = self.run(&mut command, "looking for Python")?;
-        let path = finished.answer.trim();
-        Ok((finished.status.success() && !path.is_empty()).then(|| PathBuf::from(path)))
+        let finished = self.run(&mut command, &format!("downloading Python {version}"))?;
+        let installed = python::installed(folder, &minor_version(version));
+        match installed.map_err(UvError::Cache)? {
+            Some(installed) if finished.status.success() => Ok(installed),
+            _ => Err(UvError::downloading_python(&messages(&finished), version)),
+        }
     }
 
     /// A command in `folder` that no project configuration, active environment or terminal
@@ -280,6 +288,9 @@ impl<'a> Uv<'a> {
         let mut command = Command::new(&self.program);
         command.current_dir(folder);
         surroundings::set(&mut command, &self.cache);
+        if let Some(certificates) = &self.certificates {
+            command.env("SSL_CERT_FILE", certificates.path());
+        }
         command
     }
 
@@ -301,6 +312,15 @@ impl<'a> Uv<'a> {
     }
 }
 
+fn bundle(certificates: &str) -> Result<tempfile::NamedTempFile, UvError> {
+    let write = || {
+        let file = tempfile::NamedTempFile::with_prefix("cog-certificates-")?;
+        fs_err::write(file.path(), certificates)?;
+        Ok(file)
+    };
+    write().map_err(UvError::Cache)
+}
+
 /// What it said before it failed, which is never nothing.
 fn messages(finished: &Finished) -> String {
     let mut text = finished.messages.clone();
@@ -310,28 +330,15 @@ fn messages(finished: &Finished) -> String {
     text
 }
 
-/// An interpreter on PATH, of whatever version. uv looks for one by starting all it can find, and behind
-/// their names there are often scripts that take their time.
+/// An interpreter of this machine, of whatever version that uv works with. uv looks for one by starting all it can find,
+/// and behind their names there are often scripts that take their time.
 fn any_python() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    let candidates = std::env::split_paths(&path).map(|folder| folder.join("python3"));
-    candidates
-        .filter_map(|candidate| fs_err::canonicalize(candidate).ok())
-        .find(|program| is_recent_python(program))
-}
-
-/// Whether it is called `python3.9` or the like, which a script that chooses a version is not.
-fn is_recent_python(program: &Path) -> bool {
     const OLDEST_MINOR: u32 = 9;
-    let name = program.file_name().and_then(|name| name.to_str());
-    let minor = name.and_then(|name| name.strip_prefix("python3.")?.parse().ok());
-    minor.is_some_and(|minor: u32| minor >= OLDEST_MINOR) && !is_script(program)
-}
-
-fn is_script(program: &Path) -> bool {
-    let mut start = [0; 2];
-    let read = fs_err::File::open(program).and_then(|mut file| file.read_exact(&mut start));
-    read.is_err() || &start == b"#!"
+    let all = Places::of_this_machine().interpreters().into_iter();
+    let recent = |interpreter: &Interpreter| interpreter.minor >= OLDEST_MINOR;
+    all.filter(recent)
+        .map(|interpreter| interpreter.path)
+        .next()
 }
 
 /// What resolving always takes. All indexes count alike, as they do for pip, which is what
@@ -410,24 +417,4 @@ pub fn minor_version(version: &str) -> String {
         .take(2)
         .collect::<Vec<_>>()
         .join(".")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_script_with_the_name_of_an_interpreter_is_none() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = |name: &str, content: &str| {
-            let path = folder.path().join(name);
-            fs_err::write(&path, content).unwrap();
-            path
-        };
-        assert!(is_recent_python(&file("python3.11", "\x7fELF")));
-        assert!(!is_recent_python(&file("python3.8", "\x7fELF")));
-        assert!(!is_recent_python(&file("python3", "\x7fELF")));
-        assert!(!is_recent_python(&file("python3.12", "#!/bin/sh\n")));
-        assert!(!is_recent_python(&folder.path().join("python3.13")));
-    }
 }

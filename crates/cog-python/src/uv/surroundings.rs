@@ -72,8 +72,9 @@ pub(super) fn set(command: &mut Command, cache: &Path) {
 pub fn passed_on() -> Vec<(String, String)> {
     let mut all: Vec<(String, String)> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, value)| is_about_the_network(name) && !value.is_empty())
+        .filter(|(name, value)| is_about_an_index(name) && !value.is_empty())
         .collect();
+    all.extend(proxies());
     if let Some(index) = index_of_pip().and_then(|index| index.into_string().ok()) {
         all.push(("UV_DEFAULT_INDEX".to_owned(), index));
     }
@@ -81,7 +82,23 @@ pub fn passed_on() -> Vec<(String, String)> {
     all
 }
 
-fn is_about_the_network(name: &str) -> bool {
+/// The proxies of the caller, for programs in containers. Some know only the small letters and some only the capitals, so
+/// they get both.
+pub fn proxies() -> Vec<(String, String)> {
+    const NAMES: [&str; 4] = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];
+    let mut all = Vec::new();
+    for name in NAMES {
+        let capitals = name.to_ascii_uppercase();
+        let value = variable(name).or_else(|| variable(&capitals));
+        if let Some(value) = value.and_then(|value| value.into_string().ok()) {
+            all.push((name.to_owned(), value.clone()));
+            all.push((capitals, value));
+        }
+    }
+    all
+}
+
+fn is_about_an_index(name: &str) -> bool {
     const EXACT: [&str; 6] = [
         "UV_DEFAULT_INDEX",
         "UV_EXTRA_INDEX_URL",
@@ -90,11 +107,9 @@ fn is_about_the_network(name: &str) -> bool {
         "UV_CONCURRENT_DOWNLOADS",
         "UV_REQUEST_TIMEOUT",
     ];
-    const PROXIES: [&str; 4] = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];
     EXACT.contains(&name)
         || name.starts_with("UV_HTTP_")
         || (name.starts_with("UV_INDEX") && name != "UV_INDEX_STRATEGY")
-        || PROXIES.contains(&&*name.to_ascii_lowercase())
 }
 
 /// pip's index, where uv is told none.
@@ -127,6 +142,28 @@ fn trust() -> Vec<(&'static str, &'static str)> {
     NAMES.into_iter().map(|name| (name, "true")).collect()
 }
 
+/// Makes pip trust what the system trusts, or `certificates` in place of that, and not its own list, unless the user
+/// chose.
+pub(super) fn trust_in_pip(command: &mut Command, certificates: Option<&Path>) {
+    const CHOICES: [&str; 2] = ["PIP_CERT", "REQUESTS_CA_BUNDLE"];
+    if CHOICES.iter().any(|name| variable(name).is_some()) {
+        return;
+    }
+    let of_system = || {
+        BUNDLES
+            .iter()
+            .map(PathBuf::from)
+            .find(|path| path.is_file())
+    };
+    let bundle = certificates
+        .map(Path::to_owned)
+        .or_else(|| variable("SSL_CERT_FILE").map(PathBuf::from))
+        .or_else(of_system);
+    if let Some(bundle) = bundle {
+        command.env("PIP_CERT", bundle);
+    }
+}
+
 /// A variable that is set to something.
 fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
@@ -137,17 +174,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_network_is_passed_on_and_nothing_else() {
+    fn indexes_are_passed_on_and_nothing_else() {
         for name in [
-            "HTTPS_PROXY",
-            "https_proxy",
-            "NO_PROXY",
             "UV_INDEX",
             "UV_INDEX_PRIVATE_PASSWORD",
             "UV_HTTP_TIMEOUT",
             "UV_DEFAULT_INDEX",
         ] {
-            assert!(is_about_the_network(name), "{name}");
+            assert!(is_about_an_index(name), "{name}");
         }
         for name in [
             "UV_CACHE_DIR",
@@ -157,7 +191,7 @@ mod tests {
             "PATH",
             "AWS_KEY",
         ] {
-            assert!(!is_about_the_network(name), "{name}");
+            assert!(!is_about_an_index(name), "{name}");
         }
     }
 

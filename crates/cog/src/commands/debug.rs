@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use cog_build::dockerfile::{
     Dockerfile, DockerfileOptions, SeparatedWeights, dockerfile, weights_dockerfile,
 };
-use cog_build::{BuildRequest, COG_CA_CERT, Certificates, SdkSources};
+use cog_build::{BuildRequest, Certificates, SdkSources};
 use cog_config::{
     BaseCandidate, BaseKind, CogBase, CompleteError, CompleteWarning, Completed, Options, complete,
 };
@@ -139,7 +139,7 @@ fn recipe(
         project_dir: project.directory().to_owned(),
         config_file_name: project.file.file_name.clone(),
         sdk,
-        certificates: Certificates::read(&variable(COG_CA_CERT).unwrap_or_default())?,
+        certificates: Certificates::of_environment()?,
         precompile: args.recipe.precompile,
         strip: args.recipe.strip,
         separated,

@@ -15,7 +15,7 @@ use anyhow::{Context as _, bail};
 use cog_engine::{
     Engine, Exit, Gpus, Isolation, PassedFd, Process, Purpose, Running, Workload, Writable,
 };
-use cog_image::{StoredImage, trust};
+use cog_image::StoredImage;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::args::StartFlags;
@@ -117,7 +117,7 @@ impl Surroundings {
                 passed_fds: streams.passed_fds,
             },
             purpose: Purpose::Run,
-            ca_bundle: trust::host_bundle(),
+            ca_bundle: self.place.ca_bundle.clone(),
             gpus: self.gpus.clone(),
         }
     }

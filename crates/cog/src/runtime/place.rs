@@ -1,16 +1,18 @@
 //! Where a workload runs: the files it sees, its variables, its working directory.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use cog_build::BuildRequest;
 use cog_engine::{Access, Isolation, Mount, Root};
-use cog_image::{Lease, Rootfs, Scratch, Store, StoredImage};
+use cog_image::{Lease, Rootfs, Scratch, Store, StoredImage, trust};
 
 /// Where a project is in its container.
 const SOURCE: &str = "/src";
 /// Where a server looks for the model's document, in the project.
 const SCHEMA_FILE: &str = ".cog/openapi_schema.json";
+/// Tells the server of another place.
+const COG_SCHEMA_FILE: &str = "COG_SCHEMA_FILE";
 /// Keeps Python from writing `__pycache__` into the project, which the next image would contain. What is installed in
 /// the image was compiled when it was built.
 const NO_BYTECODE: (&str, &str) = ("PYTHONDONTWRITEBYTECODE", "1");
@@ -23,6 +25,8 @@ pub(super) struct Place {
     pub(super) mounts: Vec<Mount>,
     /// The server's program and what belongs before its arguments.
     pub(super) server: Vec<String>,
+    /// What a container trusts, where that is not its own affair.
+    pub(super) ca_bundle: Option<PathBuf>,
     pub(super) scratch: Scratch,
     _in_use: InUse,
 }
@@ -60,15 +64,21 @@ impl Place {
             .store
             .use_environment(&host.path)?
             .context("the environment on the host is gone")?;
+        let scratch = request.store.scratch()?;
+        let mut env = without_bytecode(host.env);
+        // Where nothing can be mounted, the server is told.
+        let schema = schema_beside(project.access, host.schema.as_deref(), &scratch)?;
+        env.extend(schema.map(|file| (COG_SCHEMA_FILE.into(), file.display().to_string())));
         Ok(Self {
             root: Root::Host {
                 environment: host.path,
             },
-            env: without_bytecode(host.env),
+            env,
             working_dir: SOURCE.into(),
             mounts: vec![project],
             server: vec![host.coglet.to_string_lossy().into_owned()],
-            scratch: request.store.scratch()?,
+            ca_bundle: None,
+            scratch,
             _in_use: InUse::Environment(lease),
         })
     }
@@ -78,9 +88,8 @@ impl Place {
         let root = request.store.rootfs(&environment.layers)?;
         let scratch = request.store.scratch()?;
         let mut mounts = vec![project];
-        if let (Access::Layered, Some(schema)) = (mounts[0].access, &environment.schema) {
-            let file = scratch.path().join("openapi_schema.json");
-            fs_err::write(&file, schema)?;
+        let schema = environment.schema.as_deref();
+        if let Some(file) = schema_beside(mounts[0].access, schema, &scratch)? {
             mounts.push(Mount {
                 source: file,
                 target: format!("{SOURCE}/{SCHEMA_FILE}"),
@@ -93,6 +102,7 @@ impl Place {
             working_dir: environment.working_dir,
             mounts,
             server: environment.command,
+            ca_bundle: ca_bundle(&root, &scratch)?,
             scratch,
             _in_use: InUse::Layers(root),
         })
@@ -101,6 +111,7 @@ impl Place {
     /// An image of the store.
     pub(super) fn of_image(image: &StoredImage, store: &Store) -> anyhow::Result<Self> {
         let root = store.rootfs(&image.layers)?;
+        let scratch = store.scratch()?;
         let config = &image.config;
         let command = config
             .entrypoint
@@ -115,7 +126,8 @@ impl Place {
             working_dir: config.working_dir.clone().unwrap_or_else(|| "/".into()),
             mounts: Vec::new(),
             server: command,
-            scratch: store.scratch()?,
+            ca_bundle: ca_bundle(&root, &scratch)?,
+            scratch,
             _in_use: InUse::Layers(root),
         })
     }
@@ -128,6 +140,30 @@ fn project_access(directory: &Path) -> Access {
         Ok(()) => Access::ReadWrite,
         Err(_) => Access::Layered,
     }
+}
+
+/// The model's document, where the project cannot have it.
+fn schema_beside(
+    access: Access,
+    schema: Option<&str>,
+    scratch: &Scratch,
+) -> anyhow::Result<Option<PathBuf>> {
+    let (Access::Layered, Some(schema)) = (access, schema) else {
+        return Ok(None);
+    };
+    let file = scratch.path().join("openapi_schema.json");
+    fs_err::write(&file, schema)?;
+    Ok(Some(file))
+}
+
+/// The file with what a container over `root` trusts. It hides the image's own, so all that is in there is in it too.
+fn ca_bundle(root: &Rootfs, scratch: &Scratch) -> anyhow::Result<Option<PathBuf>> {
+    let Some(bundle) = trust::bundle_over(root)? else {
+        return Ok(None);
+    };
+    let file = scratch.path().join("ca-certificates.crt");
+    fs_err::write(&file, bundle)?;
+    Ok(Some(file))
 }
 
 fn without_bytecode(mut env: Vec<(String, String)>) -> Vec<(String, String)> {

@@ -49,18 +49,88 @@ struct Output {
 /// Compiles the files of `job` with the base's Python. Where nothing is compiled, the
 /// first start of a model takes longer.
 pub(crate) fn compile(workshop: &Workshop<'_>, job: &CompileJob<'_>) -> Result<Compiled> {
-    let interpreter = job.interpreter.clone();
     let packages: Vec<Vec<Module>> = job
         .packages
         .iter()
         .map(|files| modules(files, job))
         .collect();
-    let work = Work::new(&packages, job.interpreter, workshop.worker_count(), OUTPUT);
-    if work.is_empty() || job.bytecode == Bytecode::Absent {
-        return Ok(Compiled {
-            output: None,
-            interpreter,
-        });
+    let output = match job.bytecode {
+        Bytecode::Absent => None,
+        Bytecode::Compiled => run(
+            workshop,
+            job.interpreter,
+            &packages,
+            vec![Mount::read_only(job.root, INPUT)],
+            job.base,
+        )?,
+    };
+    Ok(Compiled {
+        output,
+        interpreter: job.interpreter.clone(),
+    })
+}
+
+/// Compiles all modules in the folder `path` of `root`, a root file system, with `interpreter`, which is there too. What
+/// comes out of it is put beside them. The layers of `base` are what the interpreter runs on.
+pub(crate) fn compile_folder(
+    workshop: &Workshop<'_>,
+    interpreter: &Interpreter,
+    root: &Path,
+    path: &str,
+    base: &[Layer],
+) -> Result<()> {
+    let mut found = Vec::new();
+    collect_modules(root, path, &mut found)?;
+    found.sort();
+    let modules = found.iter().map(|path| Module {
+        source: format!("/{path}"),
+        path: path.clone(),
+    });
+    let packages = [modules.collect()];
+    let mounts = vec![Mount::read_only(root.join(path), format!("/{path}"))];
+    let Some(output) = run(workshop, interpreter, &packages, mounts, base)? else {
+        return Ok(());
+    };
+    for path in &found {
+        let compiled = bytecode::compiled(&output.folder, &output.tree, path, interpreter)?;
+        if let Some(compiled) = compiled {
+            let target = root.join(bytecode::compiled_path(path, interpreter));
+            fs_err::create_dir_all(target.parent().unwrap_or(root))?;
+            fs_err::rename(compiled, target)?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds the paths of the modules in the folder `path` of `root` to `found`, but for those of tests.
+fn collect_modules(root: &Path, path: &str, found: &mut Vec<String>) -> Result<()> {
+    for entry in fs_err::read_dir(root.join(path))? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        let inside = format!("{path}/{name}");
+        let kind = entry.file_type()?;
+        if kind.is_dir() && !bytecode::is_of_tests(&name) {
+            collect_modules(root, &inside, found)?;
+        } else if kind.is_file() && bytecode::is_module(&name) {
+            found.push(inside);
+        }
+    }
+    Ok(())
+}
+
+/// Compiles `packages` in a container over `base` that sees them through `mounts`; nothing if there is nothing to compile.
+fn run(
+    workshop: &Workshop<'_>,
+    interpreter: &Interpreter,
+    packages: &[Vec<Module>],
+    mut mounts: Vec<Mount>,
+    base: &[Layer],
+) -> Result<Option<Output>> {
+    let work = Work::new(packages, interpreter, workshop.worker_count(), OUTPUT);
+    if work.is_empty() {
+        return Ok(None);
     }
     let scratch = workshop.store.scratch()?;
     let output = scratch.path().join("out");
@@ -69,10 +139,15 @@ pub(crate) fn compile(workshop: &Workshop<'_>, job: &CompileJob<'_>) -> Result<C
     fs_err::write(&script, SCRIPT)?;
     let list = scratch.path().join("work.json");
     fs_err::write(&list, work.to_json())?;
+    mounts.extend([
+        Mount::writable(&output, OUTPUT),
+        Mount::read_only(script, "/tmp/cog-compile/compile.py"),
+        Mount::read_only(list, "/tmp/cog-compile/work.json"),
+    ]);
     let container = Job {
         title: "compiling Python packages".to_owned(),
         arguments: [
-            &job.interpreter.path,
+            &interpreter.path,
             "-sSB",
             "-Wignore",
             "/tmp/cog-compile/compile.py",
@@ -86,24 +161,15 @@ pub(crate) fn compile(workshop: &Workshop<'_>, job: &CompileJob<'_>) -> Result<C
             ("LC_ALL".into(), "C.UTF-8".into()),
         ],
         working_dir: "/".to_owned(),
-        mounts: vec![
-            Mount::read_only(job.root, INPUT),
-            Mount::writable(&output, OUTPUT),
-            Mount::read_only(script, "/tmp/cog-compile/compile.py"),
-            Mount::read_only(list, "/tmp/cog-compile/work.json"),
-        ],
+        mounts,
         output: CommandOutput::Kept,
     };
-    workshop.run_container(job.base, &container)?;
-    let output = Output {
+    workshop.run_container(base, &container)?;
+    Ok(Some(Output {
         tree: Tree::open(&output)?,
         folder: output,
         _scratch: scratch,
-    };
-    Ok(Compiled {
-        output: Some(output),
-        interpreter,
-    })
+    }))
 }
 
 fn modules(files: &[File], job: &CompileJob<'_>) -> Vec<Module> {
