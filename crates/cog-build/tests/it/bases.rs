@@ -212,7 +212,7 @@ fn a_base_must_have_the_python_that_is_asked_for() {
     assert!(matches!(error, BuildError::NoPython { .. }), "{error}");
     let said = error.to_string();
     assert!(
-        said.ends_with("base:1` has no Python 3.12, only `/usr/bin/python3.11`"),
+        said.ends_with("has no Python 3.12, only `/usr/bin/python3.11`"),
         "{said}"
     );
 
