@@ -117,7 +117,15 @@ impl Owner for App {
 
     fn given_up(&self, lane: Lane, cause: &GivenUp) {
         match cause {
-            GivenUp::SetupFailed { reason, phase } => self.health.fail_setup(lane, reason, *phase),
+            GivenUp::SetupFailed { reason, phase } => {
+                // Who started the server and waits for it is told, and tells the reason.
+                if self.ready_signal.is_awaited() {
+                    tracing::info!("{reason}");
+                } else {
+                    tracing::error!("{reason}");
+                }
+                self.health.fail_setup(lane, reason, *phase);
+            }
             GivenUp::LostTooOften => self.health.give_up(lane),
         }
         if matches!(self.health.phase(), Phase::SetupFailed | Phase::Defunct) {

@@ -74,17 +74,12 @@ impl Supervisor {
             if *self.stop.borrow() != Stop::No || matches!(end, End::Stopped) {
                 return;
             }
-            match &end {
-                // Who started the server is told, and tells the reason.
-                End::SetupFailed { reason } if self.app.ready_signal.is_awaited() => {
-                    tracing::info!("{reason}");
-                }
-                End::SetupFailed { reason } => tracing::error!("{reason}"),
-                _ => {}
-            }
             match record.next(&end) {
                 Next::Rest(phase) => return self.rest(&end, phase).await,
                 Next::Restart { pause } => {
+                    if let End::SetupFailed { reason } = &end {
+                        tracing::error!("{reason}");
+                    }
                     tracing::warn!("Starting a new worker in {} ms", pause.as_millis());
                     self.owner.restarting(self.lane, end.reason());
                     tokio::select! {
