@@ -90,7 +90,7 @@ fn a_failing_command_says_what_it_printed() {
             .ends_with(&["first".into(), "second".into()])
     );
     let message = error.to_string();
-    assert!(!message.contains("\n"), "it is not said twice: {message}");
+    assert!(!message.contains('\n'), "it is not said twice: {message}");
     assert_eq!(error.reported().as_deref(), Some("\n  first\n  second"));
     let again = project
         .build(&store)
