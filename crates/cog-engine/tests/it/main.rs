@@ -1,10 +1,6 @@
 //! Runs real containers and host workloads, through the `container` example.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "helpers of tests fail and speak as tests do"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod build;
 mod container;

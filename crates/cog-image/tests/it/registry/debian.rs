@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use cog_image::registry::{Client, ClientOptions, Keychain};
 use cog_image::{ImageRef, Platform, StoredImage, validate};
+use cog_testing::skip;
 
-use crate::support::{TestStore, have, image, skip, test_store};
+use crate::support::{TestStore, have, image, test_store};
 
 struct Registry {
     process: Child,

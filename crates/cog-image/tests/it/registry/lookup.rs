@@ -4,10 +4,11 @@ use std::net::TcpListener;
 
 use cog_image::registry::{Lookup, Memory, RegistryError};
 use cog_image::{ImageRef, Platform, Store};
+use cog_testing::skip;
 
 use super::{client, large_image, run};
 use crate::server::{Answer, Content, Server};
-use crate::support::{skip, test_store};
+use crate::support::test_store;
 
 fn look(store: &Store, reference: &ImageRef, memory: Memory) -> cog_image::Result<Lookup> {
     let platform = Platform::linux_amd64();
