@@ -117,9 +117,12 @@ impl BuildRequest<'_> {
     ) -> Result<Requirements> {
         let lines = self.chosen_lines(completed);
         let requirements = self.read_requirements(&lines)?;
-        let asks_for_itself = |line: &&str| line.trim() == "-e .";
         let text = self.requirements_text();
-        let itself = text.lines().filter(asks_for_itself);
+        let written = text.lines().map(str::trim);
+        let nested = self.lines_of_other_files()?;
+        let itself = written
+            .chain(nested.iter().map(String::as_str))
+            .filter(|line| *line == "-e .");
         for line in itself.chain(requirements.itself.iter().map(String::as_str)) {
             workshop.warn(&format!(
                 "`{}` is left out: the project itself is not installed, it is at the model's working directory, where \
@@ -157,6 +160,13 @@ impl BuildRequest<'_> {
         let (lines, folder) = self.config.requirement_lines(self.project_dir)?;
         let lines = flatten(&lines, &folder, self.project_dir, lines_of_file)?;
         Ok((lines, folder))
+    }
+
+    /// The requirement lines, and those of files that they name, those that ask for the project itself too.
+    fn lines_of_other_files(&self) -> Result<Vec<String>> {
+        let (lines, folder) = self.config.requirement_lines(self.project_dir)?;
+        let all = cog_config::requirements::numbered_lines;
+        Ok(flatten(&lines, &folder, self.project_dir, all)?)
     }
 
     /// The requirements as they are written; nothing if they cannot be read, which is told elsewhere.

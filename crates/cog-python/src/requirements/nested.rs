@@ -136,7 +136,8 @@ impl Walk<'_> {
 
     /// `line` with its path, if it has one, as seen from the first file.
     fn seen_from_top(&self, line: &str, place: &Project) -> String {
-        if place.base == self.top.base {
+        // The project itself, wherever that is written, as pip has it when it is started there.
+        if place.base == self.top.base || line == "-e ." {
             return line.to_owned();
         }
         let moved = |path: &str| {

@@ -313,7 +313,7 @@ fn other_files_are_read_from_where_they_are() {
     let folder = project(&[
         (
             "requirements/more/gpu.txt",
-            "-r ../cpu.txt\nb.whl\n-e ../../pkg[x]\n-c ../c.txt\n-f wheels",
+            "-r ../cpu.txt\nb.whl\n-e ../../pkg[x]\n-e .\n-c ../c.txt\n-f wheels",
         ),
         ("requirements/cpu.txt", "torch==2.3.1"),
         ("requirements/c.txt", "numpy<2\n-r more/d.txt\ncog==1"),
@@ -326,7 +326,8 @@ fn other_files_are_read_from_where_they_are() {
     ]);
     let root = folder.path();
     let base = root.join("requirements");
-    let flat = flatten(&lines(&["-r more/gpu.txt", "a==1"]), &base, root, reader).expect("valid");
+    let mut flat =
+        flatten(&lines(&["-r more/gpu.txt", "a==1"]), &base, root, reader).expect("valid");
     let outside = fs_err::canonicalize(root).expect("there").join("pkg");
     assert_eq!(
         flat,
@@ -334,11 +335,13 @@ fn other_files_are_read_from_where_they_are() {
             "torch==2.3.1",
             "./more/b.whl",
             &format!("{}[x]", outside.display()),
+            "-e .",
             "-c ./c.txt",
             "-f ./more/wheels",
             "a==1"
         ]
     );
+    flat.retain(|line| line != "-e .");
     let read = Requirements::read(&flat, &base, root, reader).expect("valid");
     assert_eq!(read.constraints, ["numpy<2", "six<2"]);
     assert_eq!(
