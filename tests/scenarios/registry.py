@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
+import itertools
 import json
 import shutil
 import subprocess
@@ -16,9 +18,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 CONFIG = "application/vnd.docker.container.image.v1+json"
@@ -59,6 +62,11 @@ class Registry:
     folder: Path
     paths: dict[str, Content] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
+    # The root of the base image, with its diff id, and what it is made for.
+    root: tuple[Content, str] | None = None
+    architecture: str = "amd64"
+    # Names files that are put in.
+    numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -70,9 +78,13 @@ class Registry:
         """The reference of the base image."""
         return self.reference(TAG)
 
-    def reference(self, tag: str) -> str:
+    @property
+    def host(self) -> str:
         host, port = self.server.server_address[:2]
-        return f"{host!s}:{port}/{REPOSITORY}:{tag}"
+        return f"{host!s}:{port}"
+
+    def reference(self, tag: str, repository: str = REPOSITORY) -> str:
+        return f"{self.host}/{repository}:{tag}"
 
     def blobs_asked_for(self, media_type: str) -> list[str]:
         """Paths of the blobs of this type that somebody fetched."""
@@ -89,7 +101,7 @@ class Registry:
         return content
 
     def put_document(self, media_type: str, document: object) -> Content:
-        path = self.folder / f"document-{len(self.paths)}.json"
+        path = self.folder / f"document-{next(self.numbers)}.json"
         path.write_text(json.dumps(document, indent=2))
         return self.put(media_type, path)
 
@@ -103,10 +115,12 @@ def handler(registry: Registry) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            registry.requests.append(self.path)
-            content = registry.paths.get(self.path)
+            # As a proxy, it is asked for whole URLs; whatever their host is, it answers itself.
+            path = urlsplit(self.path).path
+            registry.requests.append(path)
+            content = registry.paths.get(path)
             if content is None:
-                self.send_response(200 if self.path == "/v2/" else 404)
+                self.send_response(200 if path == "/v2/" else 404)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
@@ -138,34 +152,54 @@ def registry_with_base(folder: Path, cog: Path, environment: Mapping[str, str]) 
     registry = Registry(folder / "registry")
     packed = folder / "layer.tar.gz"
     diff_id = pack(root, packed)
-    layers = [(registry.put(LAYER, packed), diff_id)]
-    architecture = json.loads((folder / "config.json").read_text())["architecture"]
-    put_image(registry, TAG, architecture, layers, {})
-    top = folder / "top.tar"
-    with tarfile.open(top, "w") as tar:
-        link = tarfile.TarInfo("usr/local/bin/python3.11")
-        link.type, link.linkname = tarfile.SYMTYPE, "/usr/bin/python3.11"
-        tar.addfile(link)
-    packed = folder / "top.tar.gz"
-    diff_id = pack(top, packed)
-    layers.append((registry.put(LAYER, packed), diff_id))
-    put_image(registry, OFFICIAL, architecture, layers, {"PYTHON_VERSION": "3.11.2"})
+    registry.root = (registry.put(LAYER, packed), diff_id)
+    registry.architecture = json.loads((folder / "config.json").read_text())["architecture"]
+    put_image(registry, TAG, [], {})
+    link = {"usr/local/bin/python3.11": Link("/usr/bin/python3.11")}
+    put_image(registry, OFFICIAL, [link], {"PYTHON_VERSION": "3.11.2"})
     return registry
+
+
+@dataclass(frozen=True)
+class Link:
+    """A symbolic link in a layer."""
+
+    target: str
+
+
+def put_layer(registry: Registry, files: Mapping[str, str | Link]) -> tuple[Content, str]:
+    """A layer with these files: the blob, and its diff id."""
+    number = next(registry.numbers)
+    plain, packed = (registry.folder / f"layer-{number}.tar{suffix}" for suffix in ("", ".gz"))
+    with tarfile.open(plain, "w") as tar:
+        for path, content in files.items():
+            entry = tarfile.TarInfo(path)
+            if isinstance(content, Link):
+                entry.type, entry.linkname = tarfile.SYMTYPE, content.target
+                tar.addfile(entry)
+            else:
+                data = content.encode()
+                entry.size = len(data)
+                tar.addfile(entry, io.BytesIO(data))
+    diff_id = pack(plain, packed)
+    return registry.put(LAYER, packed), diff_id
 
 
 def put_image(
     registry: Registry,
     tag: str,
-    architecture: str,
-    layers: list[tuple[Content, str]],
+    above: list[Mapping[str, str | Link]],
     variables: Mapping[str, str],
+    repository: str = REPOSITORY,
 ) -> None:
-    """Makes an image of the layers, pairs with their diff ids, available under the tag."""
+    """Makes an image of the root and layers of files above it available under the tag."""
+    assert registry.root is not None
+    layers = [registry.root, *(put_layer(registry, files) for files in above)]
     env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", **variables}
     config = registry.put_document(
         CONFIG,
         {
-            "architecture": architecture,
+            "architecture": registry.architecture,
             "os": "linux",
             "config": {"Env": [f"{name}={value}" for name, value in env.items()], "Cmd": ["bash"]},
             "rootfs": {"type": "layers", "diff_ids": [diff_id for _, diff_id in layers]},
@@ -181,7 +215,10 @@ def put_image(
             "layers": [layer.descriptor() for layer, _ in layers],
         },
     )
-    registry.paths[f"/v2/{REPOSITORY}/manifests/{tag}"] = manifest
+    for name in [tag, manifest.digest]:
+        registry.paths[f"/v2/{repository}/manifests/{name}"] = manifest
+    for content in [config, *(layer for layer, _ in layers)]:
+        registry.paths[f"/v2/{repository}/blobs/{content.digest}"] = content
 
 
 def debian_root(folder: Path, cog: Path, environment: Mapping[str, str]) -> Path:

@@ -79,6 +79,9 @@ def test_a_plan_has_all_answers_where_they_are_asked_for(tmp_path: Path) -> None
         pytest.skip(f"an index or archive cannot be reached: {done.stderr}")
     resolved = json.loads(done.works().stdout)
     assert {"completed", "steps", "lock", "plan"} <= set(resolved)
+    debian = {one["name"]: one for one in resolved["lock"]["base"]["packages"]}
+    assert debian["libc6"]["version"].startswith("2.")
+    assert len(debian["python3.11-minimal"]["sha256"]) == 64
     found = {one["name"]: one["version"] for one in resolved["lock"]["python"]["resolution"]["distributions"]}
     assert f"torch=={found['torch']}" == row.detail
     for line in PROJECTS[name].requirements:

@@ -2,6 +2,7 @@
 
 mod candidates;
 mod debian;
+mod inside;
 mod python_build;
 mod registry;
 
@@ -10,15 +11,18 @@ use std::convert::Infallible;
 use std::str::FromStr;
 
 use cog_config::Completed;
+use cog_debian::ListedPackage;
 use cog_image::{ImageConfig, Layer, StepRecord};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use self::debian::DebianRelease;
+pub(crate) use self::inside::is_musl;
 pub use self::registry::pull;
 use self::registry::{Brings, Found};
 use crate::error::{BuildError, Result};
 use crate::workshop::Workshop;
+use cog_python::installed::Installed;
 use cog_python::venv::Interpreter;
 
 /// Names the base, where the command line does not.
@@ -68,6 +72,12 @@ pub struct LockedBase {
     pub environment: Vec<(String, String)>,
     /// Set if the base was made of packages of the Debian archive.
     pub debian: Option<DebianRelease>,
+    /// These packages, by name; none where they are not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<ListedPackage>,
+    /// Python packages that images see below their own: those of the prebuilt images, which projects count on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub installed: Vec<Installed>,
     /// What an image takes over besides.
     pub inherited: Inherited,
 }
@@ -114,11 +124,7 @@ impl LockedBase {
 
     /// Whether it is one of the prebuilt images that hold the packages which projects commonly use.
     pub(crate) fn has_common_packages(&self) -> bool {
-        let repository = self
-            .name
-            .rsplit_once(':')
-            .map_or(&*self.name, |(name, _)| name);
-        repository.ends_with("/cog-base")
+        is_prebuilt(&self.name)
     }
 
     /// An image configuration with what the base sets.
@@ -154,7 +160,12 @@ pub(crate) fn resolve(
     let base = match choice {
         BaseChoice::Debian => debian::base(workshop, version)?,
         BaseChoice::Reference(reference) => {
-            match registry::base(workshop, reference, Brings::Python, version)? {
+            let brings = if is_prebuilt(reference) {
+                Brings::Packages
+            } else {
+                Brings::Python
+            };
+            match registry::base(workshop, reference, brings, version)? {
                 Found::Base(base) => *base,
                 Found::Unreachable => {
                     return Err(BuildError::NoRegistry {
@@ -177,6 +188,14 @@ pub(crate) fn resolve(
         workshop.warn_once_in_project("another patch of Python", &message)?;
     }
     Ok(base)
+}
+
+/// Whether the image `name` is one of the prebuilt ones.
+fn is_prebuilt(name: &str) -> bool {
+    let name = name.split('@').next().unwrap_or(name);
+    let (folder, last) = name.rsplit_once('/').unwrap_or(("", name));
+    let repository = last.split(':').next().unwrap_or(last);
+    !folder.is_empty() && repository == "cog-base"
 }
 
 /// The image's CPU architecture by Go's name: the host's, since build steps run on it.
@@ -207,6 +226,26 @@ fn python_platform(glibc: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn prebuilt_images_are_known_by_their_name() {
+        for name in [
+            "r8.im/cog-base:python3.11",
+            "127.0.0.1:5000/cog-base:cuda11.8-python3.11",
+            "r8.im/cog-base@sha256:00",
+            "r8.im/cog-base:python3.11@sha256:00",
+        ] {
+            assert!(is_prebuilt(name), "{name}");
+        }
+        for name in [
+            "python:3.11-slim",
+            "cog-base:1",
+            "r8.im/cog-base-2:1",
+            "r8.im/cog-base/x:1",
+        ] {
+            assert!(!is_prebuilt(name), "{name}");
+        }
+    }
 
     #[test]
     fn choices_are_parsed() {

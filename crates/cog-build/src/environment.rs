@@ -1,9 +1,12 @@
 //! Everything of an image but the source: what `run`, `serve` and `exec` of a project need, and
 //! what a build puts the source on.
 
+use std::collections::HashSet;
+
 use cog_config::Completed;
 use cog_image::Layer;
-use cog_python::freeze;
+use cog_python::freeze::{self, Freeze};
+use cog_python::requirements::normalise;
 
 use crate::backend::{Backend as _, Native};
 use crate::base::LockedBase;
@@ -99,7 +102,11 @@ pub(crate) fn make(
     let outputs = native.execute(&plan)?;
     let runtime = runtime::installed();
     let packages = outputs.iter().flat_map(|output| &output.packages);
-    let pip_freeze = freeze::text(runtime.iter().chain(packages));
+    let own: Vec<&Freeze> = runtime.iter().chain(packages).collect();
+    let hidden: HashSet<String> = own.iter().map(|one| normalise(&one.name)).collect();
+    let below = plan.base.installed.iter().map(|one| &one.freeze);
+    let below = below.filter(|one| !hidden.contains(&normalise(&one.name)));
+    let pip_freeze = freeze::text(own.iter().copied().chain(below));
     let above = outputs.iter().flat_map(|output| &output.layers);
     Ok(Environment {
         layers: plan.base.layers.iter().chain(above).cloned().collect(),

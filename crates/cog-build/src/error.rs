@@ -123,6 +123,25 @@ pub enum BuildError {
         /// The versions that were found there.
         has: Vec<String>,
     },
+    /// A base in which neither Python packages nor the server run.
+    #[error("base image `{base}` is made of Alpine Linux or the like, with the C library musl")]
+    Musl {
+        /// The base.
+        base: String,
+    },
+    /// The base has no Python of its own, and there is none to add.
+    #[error(
+        "base image `{base}` has no Python, and Python {version} could not be downloaded to add it"
+    )]
+    NoPythonForBase {
+        /// The base.
+        base: String,
+        /// The version that cog.yaml asks for.
+        version: String,
+        /// Why it could not be downloaded.
+        #[source]
+        source: Box<UvError>,
+    },
     /// None of the bases could be had with the Python that was asked for.
     #[error(
         "no base with Python {version}: {}Debian has Python {}, and a build of another one could not be had",
@@ -243,6 +262,13 @@ impl Hint for BuildError {
                     Some(source) => format!("{hint}; {source}"),
                     None => hint,
                 });
+            }
+            Self::Musl { .. } => {
+                "use one with the GNU C library, such as `python:3.13-slim`: most Python packages have no wheels for musl"
+            }
+            Self::NoPythonForBase { .. } => {
+                "check the network, or use a base with that Python: `--use-cuda-base-image=false`, or `--base debian` with \
+                 `python_version` 3.11 or 3.13, and CUDA from the Python packages"
             }
             Self::NoPython { .. } => {
                 "set `python_version` to the version the base has, or use another base"

@@ -82,10 +82,11 @@ pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
         let uv = workshop.uv()?;
         let staging = request.store.scratch()?;
         let artifacts = staging.path().join("artifacts");
-        requirements.stage(&artifacts)?;
+        requirements.stage(request.project_dir, &artifacts)?;
         let wanted = Staged {
             requirements: &requirements,
             artifacts: &artifacts,
+            preferred: &[],
         };
         let venv = staging.path().join("venv");
         uv.create_environment(&venv, &python.path)?;

@@ -54,6 +54,7 @@ pub use image::{BuiltImage, build};
 pub use implied::ImpliedPolicy;
 pub use model::{COG_OPENAPI_SCHEMA, Interface, SchemaSource};
 pub use outline::{Outline, OutlinedStep, ResolvedOutline, outline, resolved_outline};
+pub use plan::Symbols;
 pub use reporter::{Event, Outcome, Reporter, Silent, Unit};
 pub use request::{BuildRequest, TorchIndex};
 pub use sdk::VERSION;

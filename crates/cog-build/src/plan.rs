@@ -9,6 +9,8 @@
 
 use cog_config::{Config, Mount, RunCommand};
 use cog_image::{Compression, StepKey};
+use cog_python::installed::{Installed, Program, already_there, programs_below};
+use cog_python::resolution::Resolution;
 use cog_python::venv::Interpreter;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +52,19 @@ pub struct PlanSettings {
     pub layers: LayerSettings,
     /// Whether Python's files are compiled ahead.
     pub bytecode: Bytecode,
+    /// What is done to shared libraries of Python packages.
+    pub symbols: Symbols,
+}
+
+/// Whether shared libraries of Python packages keep what debuggers and linkers read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Symbols {
+    /// They are as their packages have them.
+    #[default]
+    Kept,
+    /// It is taken out.
+    Stripped,
 }
 
 /// Whether Python's files are compiled ahead, which is done in a container.
@@ -115,8 +130,24 @@ pub struct PythonPackages {
     pub layer_limit: usize,
     /// Whether they are compiled ahead.
     pub bytecode: Bytecode,
+    /// What is done to shared libraries.
+    pub symbols: Symbols,
+    /// Whether images see the packages of the base's Python below these.
+    pub below: BasePackages,
+    /// Programs of these packages.
+    pub programs: Vec<Program>,
     /// Packages of the distribution that are there while source distributions are built.
     pub tools: BuildTools,
+}
+
+/// Whether an environment sees the packages of the base's Python.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BasePackages {
+    /// It does: the base is one that brings packages.
+    Seen,
+    /// It has its own only.
+    Hidden,
 }
 
 /// A command of the project.
@@ -205,7 +236,7 @@ impl BuildPlan {
         );
         planner.foundation(config);
         let commands = config.commands();
-        planner.python_packages(&lock.python, settings.bytecode, commands.len());
+        planner.python_packages(&lock.python, settings, commands.len());
         for one in commands {
             planner.command(command(one).checked()?);
         }
@@ -276,7 +307,11 @@ impl<'a> Planner<'a> {
             implied,
             plan: BuildPlan {
                 environment: build_variables(&base.environment, &variables),
-                base: base.clone(),
+                // What a base is called and made of decides nothing: its layers do.
+                base: LockedBase {
+                    packages: Vec::new(),
+                    ..base.clone()
+                },
                 layers,
                 steps: Vec::new(),
             },
@@ -301,9 +336,13 @@ impl<'a> Planner<'a> {
             let certificates = certificates.clone();
             self.plan.steps.push(Step::Certificates { certificates });
         }
-        if !config.system_packages().is_empty() {
-            let packages = config.system_packages().iter();
-            let packages = packages.map(|one| self.implied.in_release(one)).collect();
+        let named = config.system_packages().iter();
+        let held = self.plan.base.has_common_packages();
+        let packages: Vec<String> = named
+            .filter(|one| !(held && cog_config::is_in_cog_base(one)))
+            .map(|one| self.implied.in_release(one))
+            .collect();
+        if !packages.is_empty() {
             let step = self.packages(packages, self.plan.environment.clone());
             self.plan.steps.push(Step::SystemPackages(step));
         }
@@ -329,14 +368,26 @@ impl<'a> Planner<'a> {
     }
 
     /// Python's packages may take what layers are left besides the base, one for each other step and the source.
-    fn python_packages(&mut self, python: &LockedPython, bytecode: Bytecode, commands: usize) {
+    fn python_packages(&mut self, python: &LockedPython, settings: PlanSettings, commands: usize) {
+        let installed = &self.plan.base.installed;
+        let resolution = without(&python.resolution, installed);
         let others = self.plan.base.layers.len() + self.plan.steps.len() + commands + 3;
         let step = PythonPackages {
-            python: python.clone(),
+            python: LockedPython {
+                resolution: resolution.clone(),
+                ..python.clone()
+            },
+            programs: programs_below(installed, &resolution),
+            below: if installed.is_empty() {
+                BasePackages::Hidden
+            } else {
+                BasePackages::Seen
+            },
             interpreter: self.plan.base.interpreter.clone(),
             platform: self.plan.base.python_platform.clone(),
             layer_limit: MAX_LAYERS.saturating_sub(others).max(1),
-            bytecode,
+            bytecode: settings.bytecode,
+            symbols: settings.symbols,
             tools: match python.source {
                 PackageSource::Wheels => BuildTools::default(),
                 PackageSource::SourceDistributions => self.tools(&self.implied.source_tools),
@@ -353,6 +404,16 @@ impl<'a> Planner<'a> {
         };
         self.plan.steps.push(Step::Command(step));
     }
+}
+
+/// The resolution without what the base has.
+fn without(resolution: &Resolution, installed: &[Installed]) -> Resolution {
+    let there = already_there(resolution, installed);
+    let mut resolution = resolution.clone();
+    resolution
+        .distributions
+        .retain(|pin| !there.contains(&pin.name));
+    resolution
 }
 
 fn command(command: RunCommand) -> Command {

@@ -12,6 +12,7 @@ use crate::command::Command;
 use crate::error::{BuildError, Result};
 use crate::implied::ImpliedPolicy;
 use crate::model::{Interface, Model};
+use crate::plan::Symbols;
 use crate::reporter::{Event, Reporter};
 use crate::sdk_source;
 use crate::secrets::{Secret, SecretValue};
@@ -47,6 +48,8 @@ pub struct BuildRequest<'a> {
     pub interface: Interface,
     /// The date of all files and of the image, in seconds since 1970; 0 if absent.
     pub timestamp: Option<i64>,
+    /// What is done to shared libraries of Python packages.
+    pub symbols: Symbols,
     /// How layers are compressed.
     pub compression: Compression,
     /// Threads that work; 0 means one per core. The result is the same for every number.
@@ -75,6 +78,7 @@ impl<'a> BuildRequest<'a> {
                 .filter(|engine| engine.isolation() == Isolation::Container),
             reporter: self.reporter,
             cache: self.cache,
+            symbols: self.symbols,
             compression: self.compression,
             timestamp: self.timestamp.unwrap_or(0),
             threads: self.threads,

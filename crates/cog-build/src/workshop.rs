@@ -9,7 +9,7 @@ use cog_image::{Compression, LayerOptions, Modes, StepKey, StepRecord, Store, tr
 use cog_python::uv::{Progress, Uv};
 
 use crate::error::Result;
-use crate::plan::{Bytecode, LayerSettings, PlanSettings, key};
+use crate::plan::{Bytecode, LayerSettings, PlanSettings, Symbols, key};
 use crate::reporter::{Event, Outcome, Reporter};
 use crate::step_output::StepOutput;
 
@@ -29,6 +29,7 @@ pub(crate) struct Workshop<'a> {
     pub(crate) engine: Option<&'a dyn Engine>,
     pub(crate) reporter: &'a dyn Reporter,
     pub(crate) cache: Cache,
+    pub(crate) symbols: Symbols,
     pub(crate) compression: Compression,
     /// The date of all files, in seconds since 1970.
     pub(crate) timestamp: i64,
@@ -47,6 +48,7 @@ impl Workshop<'_> {
                 Some(_) => Bytecode::Compiled,
                 None => Bytecode::Absent,
             },
+            symbols: self.symbols,
         }
     }
 
@@ -239,6 +241,7 @@ mod tests {
             engine: None,
             reporter: &warnings,
             cache: Cache::Use,
+            symbols: Symbols::Kept,
             compression: Compression::default(),
             timestamp: 0,
             threads: 0,

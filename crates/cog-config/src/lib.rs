@@ -25,7 +25,7 @@ mod weights;
 pub use complete::{
     BaseCandidate, BaseKind, CogBase, CompleteError, CompleteWarning, Completed, CudaBase,
     DEFAULT_REGISTRY, Decision, Framework, Options, Prebuilt, PrebuiltFilter, Python, TorchWheel,
-    complete, prebuilt_images,
+    complete, is_in_cog_base, prebuilt_images,
 };
 pub use config::{
     Build, Config, EnvironmentVariable, Mount, PythonVersion, RunCommand, WeightSource, Weights,

@@ -14,6 +14,7 @@ use crate::record::{self, Row};
 use crate::requirements::{ARTIFACTS_DIR, normalise};
 use crate::resolution::file_url;
 use crate::script;
+use crate::strip::{self, Stripped};
 use crate::tree::{Found, Tree};
 use crate::venv::{Interpreter, VENV};
 
@@ -107,6 +108,8 @@ pub struct Prefix {
     /// Folder that stands for the one with local artifacts in the image.
     artifacts: PathBuf,
     interpreter: Interpreter,
+    /// Where libraries go from which symbols are taken; none are taken if absent.
+    stripped: Option<PathBuf>,
 }
 
 const SITE_PACKAGES: &str = "site-packages";
@@ -138,16 +141,28 @@ impl Prefix {
                     site_packages: folder.join(SITE_PACKAGES),
                     artifacts: artifacts.to_owned(),
                     interpreter: interpreter.clone(),
+                    stripped: None,
                 });
             }
         }
         Err(DistributionError::NoSitePackages)
     }
 
+    /// Takes the symbols for debuggers from shared libraries, which are then files in the new folder `folder`. Those
+    /// below the prefix stay: they may be files of uv's cache too.
+    #[must_use]
+    pub fn stripped_into(mut self, folder: PathBuf) -> Self {
+        self.stripped = Some(folder);
+        self
+    }
+
     /// All distributions, sorted by name, except those that the image brings itself.
     ///
     /// A file that two of them list belongs to the first.
     pub fn distributions(&self) -> Result<Vec<Distribution>, DistributionError> {
+        if let Some(folder) = &self.stripped {
+            fs_err::create_dir(folder)?;
+        }
         let mut claimed = std::collections::HashSet::new();
         let mut distributions = Vec::new();
         for info in self.info_folders()? {
@@ -237,6 +252,18 @@ impl Prefix {
         };
         if let Some(content) = changed {
             builder.add_changed(path, content, executable);
+            return Ok(());
+        }
+        if let Some(folder) = &self.stripped
+            && strip::is_library(inside)
+            && let Some(stripped) = Stripped::of(&file)?
+        {
+            let target = folder.join(hex::encode(Sha256::digest(inside)));
+            let mut library = fs_err::File::create_new(&target)?;
+            stripped.write(&file, library.file_mut())?;
+            let size = library.metadata()?.len();
+            let hash = hash_of_file(&target)?;
+            builder.add_staged(path, target, size, executable, hash);
             return Ok(());
         }
         let hash = match row.hash.as_str() {
@@ -371,7 +398,25 @@ fn content(file: &mut std::fs::File) -> std::io::Result<Vec<u8>> {
 
 /// A content hash in the form of `RECORD`.
 fn record_hash(content: &[u8]) -> String {
-    let encoded = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(Sha256::digest(content));
+    written(Sha256::digest(content).as_slice())
+}
+
+/// The same for a file that may be large.
+fn hash_of_file(path: &Path) -> std::io::Result<String> {
+    use std::io::Read as _;
+    let mut file = fs_err::File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(written(hasher.finalize().as_slice())),
+            read => hasher.update(&buffer[..read]),
+        }
+    }
+}
+
+fn written(digest: &[u8]) -> String {
+    let encoded = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(digest);
     format!("sha256={encoded}")
 }
 

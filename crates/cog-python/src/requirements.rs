@@ -208,17 +208,19 @@ impl Requirements {
         self.packages.is_empty()
     }
 
-    /// Copies the files of the project to their places below `folder`, which is made.
-    pub fn stage(&self, folder: &Path) -> Result<(), RequirementError> {
+    /// Copies the files of the project in `project_dir` to their places below `folder`, which is made. They have to be
+    /// what they were when the requirements were read, perhaps long ago and elsewhere.
+    pub fn stage(&self, project_dir: &Path, folder: &Path) -> Result<(), RequirementError> {
+        let project = Project::open(project_dir, project_dir)?;
         fs_err::create_dir(folder).map_err(|source| RequirementError::Unreadable {
             path: folder.display().to_string(),
             source,
         })?;
         for artifact in &self.artifacts {
-            artifact.stage(folder)?;
+            artifact.stage(&project.root, folder)?;
         }
         for one in &self.folders {
-            one.stage(folder)?;
+            one.stage(&project.root, folder)?;
         }
         Ok(())
     }

@@ -199,8 +199,9 @@ impl Pinned {
     fn line(&self, artifacts: &Path, credentials: &Credentials) -> String {
         let name = &self.name;
         let mut line = match &self.origin {
+            // With two signs, 2.3.1 is 2.3.1+cpu too, where the index has both.
             Origin::Index { .. } => {
-                format!("{name}=={}", self.version.as_deref().unwrap_or_default())
+                format!("{name}==={}", self.version.as_deref().unwrap_or_default())
             }
             Origin::Archive {
                 url, subdirectory, ..

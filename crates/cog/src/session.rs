@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use cog_build::{
-    BaseChoice, BuildRequest, Cache, ImpliedPolicy, Interface, SchemaSource, TorchIndex,
+    BaseChoice, BuildRequest, Cache, ImpliedPolicy, Interface, SchemaSource, Symbols, TorchIndex,
 };
 use cog_config::{CogBase, Config, CudaBase, Options, ProjectFile};
 use cog_engine::{Choice, Engine, KernelProbe, Selection};
@@ -155,6 +155,7 @@ impl<'a> Session<'a> {
             secrets: Vec::new(),
             interface: project.interface.clone(),
             timestamp: source_date()?,
+            symbols: Symbols::Kept,
             compression: Compression::default(),
             threads: 0,
             reporter: &reporter,

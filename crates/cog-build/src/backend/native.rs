@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use cog_image::{Layer, StepKey};
 
 use super::Backend;
+use crate::base::is_musl;
 use crate::error::{BuildError, Result};
 use crate::plan::{BuildPlan, BuildTools, Step};
 use crate::request::BuildRequest;
@@ -29,6 +30,7 @@ impl Backend for Native<'_> {
             native: self,
             plan,
             layers: plan.base.layers.clone(),
+            looked_at_base: false,
         };
         let steps = plan.steps.iter().zip(plan.keys());
         steps.map(|(step, key)| done.step(step, &key)).collect()
@@ -41,12 +43,21 @@ struct Done<'a> {
     plan: &'a BuildPlan,
     /// The base's, then those of the steps so far.
     layers: Vec<Layer>,
+    looked_at_base: bool,
 }
 
 impl Done<'_> {
     fn step(&mut self, step: &Step, key: &StepKey) -> Result<StepOutput> {
         let workshop = self.native.workshop;
-        let output = workshop.step(&step.title(), key, || self.work(step))?;
+        let mut looked_at_base = self.looked_at_base;
+        let output = workshop.step(&step.title(), key, || {
+            if !looked_at_base {
+                self.check_base()?;
+                looked_at_base = true;
+            }
+            self.work(step)
+        })?;
+        self.looked_at_base = looked_at_base;
         self.layers.extend(output.layers.iter().cloned());
         Ok(output)
     }
@@ -81,6 +92,20 @@ impl Done<'_> {
                 runtime::run(workshop, interpreter, *bytecode, server, &base.layers)
             }
         }
+    }
+
+    /// Refuses a base in which nothing would run, as soon as its layers are needed: steps that run something are.
+    fn check_base(&self) -> Result<()> {
+        let base = &self.plan.base;
+        if base.debian.is_some() || self.native.workshop.engine.is_none() {
+            return Ok(());
+        }
+        let root = self.native.workshop.store.rootfs(&base.layers)?;
+        if is_musl(&root) {
+            let base = base.name.clone();
+            return Err(BuildError::Musl { base });
+        }
+        Ok(())
     }
 
     /// The layers so far, with what is there for building only.

@@ -63,7 +63,7 @@ pub(super) fn resolve(workshop: &Workshop<'_>, completed: &Completed) -> Result<
 
 fn brings(candidate: &BaseCandidate) -> Brings {
     match candidate.kind {
-        BaseKind::CogBase => Brings::LinkedPython,
+        BaseKind::CogBase => Brings::Packages,
         BaseKind::Cuda => Brings::NoPython,
         BaseKind::Slim => Brings::Python,
     }

@@ -23,7 +23,7 @@ use cog_python::venv::Interpreter;
 /// Raise it whenever the same packages give another layer.
 const RECIPE: u32 = 2;
 /// Raise it whenever more is to be known of a base.
-const DESCRIPTION: u32 = 3;
+const DESCRIPTION: u32 = 4;
 
 /// How long the archive's index is not asked for again when a base is made. An existing base is not
 /// looked after at all until the cache is ignored, like an image that was pulled.
@@ -158,6 +158,8 @@ fn describe(lock: &Lock, layers: Vec<Layer>) -> LockedBase {
             suite,
             archives: lock.archives.clone(),
         }),
+        packages: lock.listing(),
+        installed: Vec::new(),
         inherited: Inherited::default(),
     }
 }

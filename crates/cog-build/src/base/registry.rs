@@ -1,8 +1,9 @@
 //! Bases from registries. They are taken by reference: the store fetches layers when a step needs them.
 
 use cog_image::registry::{Lookup, Memory, RemoteImage};
-use cog_image::{ImageRef, Layer, Platform, Store, StoredImage};
+use cog_image::{ImageRef, Platform, Store, StoredImage};
 
+use super::inside::{self, Inside};
 use super::{Inherited, LockedBase, architecture, python_build, python_platform};
 use crate::error::{BuildError, Result};
 use crate::plan::key;
@@ -10,7 +11,7 @@ use crate::workshop::{Cache, Workshop};
 use cog_python::uv::minor_version;
 use cog_python::venv::Interpreter;
 
-const RECIPE: u32 = 3;
+const RECIPE: u32 = 5;
 
 /// The C library that packages may count on in a base we know nothing about.
 const OLD_GLIBC: &str = "2_28";
@@ -20,8 +21,8 @@ const OLD_GLIBC: &str = "2_28";
 pub(super) enum Brings {
     /// It must have the right one.
     Python,
-    /// It has the right one by the name `python` in `/usr/local/bin`.
-    LinkedPython,
+    /// It must have the right one, with packages that projects count on.
+    Packages,
     /// It has none that counts: one is added.
     NoPython,
 }
@@ -61,46 +62,76 @@ pub(super) fn base(
             return Err(cog_image::Error::from(error).into());
         }
     };
+    inside::refuse_musl_by_name(&remote)?;
     let base = match brings {
-        Brings::NoPython => python_build::add(workshop, describe(&remote, None, version), version)?,
-        Brings::LinkedPython => {
-            describe(&remote, Some("/usr/local/bin/python".to_owned()), version)
+        Brings::NoPython => add_python(workshop, &remote, version)?,
+        Brings::Packages => {
+            let inside = Inside::of(workshop, &remote)?;
+            let path = inside.interpreter(&minor_version(version));
+            let base = describe(
+                &remote,
+                path.ok_or_else(|| no_python(&remote, &inside, version))?,
+                version,
+            );
+            LockedBase {
+                installed: inside.python_packages(&base.interpreter),
+                ..base
+            }
         }
         Brings::Python => {
             let path = interpreter(workshop, &remote, version)?;
-            describe(&remote, Some(path), version)
+            describe(&remote, path, version)
         }
     };
     workshop.store.record_step(&key, &base.to_record())?;
     Ok(Found::Base(Box::new(base)))
 }
 
-/// Where the Python `version` is in the image.
-fn interpreter(workshop: &Workshop<'_>, remote: &RemoteImage, version: &str) -> Result<String> {
-    let minor = minor_version(version);
-    // The official images say which Python they have, and where it is goes without saying.
-    if let Some(has) = remote.config.env_value("PYTHON_VERSION")
-        && minor_version(has) == minor
-    {
-        return Ok(format!("/usr/local/bin/python{minor}"));
-    }
-    let found = interpreters(workshop, &remote.layers)?;
-    let name = format!("python{minor}");
-    let path = found.iter().find(|path| path.ends_with(&name));
-    path.cloned().ok_or_else(|| BuildError::NoPython {
-        base: remote.reference.familiar(),
-        version: minor,
-        has: found.iter().map(|path| format!("`{path}`")).collect(),
+/// The image with a Python that it has not.
+fn add_python(workshop: &Workshop<'_>, remote: &RemoteImage, version: &str) -> Result<LockedBase> {
+    let base = describe(remote, String::new(), version);
+    let name = base.name.clone();
+    python_build::add(workshop, base, version).map_err(|error| match error {
+        BuildError::NoBaseWithPython {
+            version, source, ..
+        } => BuildError::NoPythonForBase {
+            base: name,
+            version,
+            source,
+        },
+        other => other,
     })
 }
 
-fn describe(remote: &RemoteImage, python: Option<String>, version: &str) -> LockedBase {
+/// Where the Python `version` is in the image.
+fn interpreter(workshop: &Workshop<'_>, remote: &RemoteImage, version: &str) -> Result<String> {
+    let minor = minor_version(version);
+    match remote.config.env_value("PYTHON_VERSION") {
+        // The official images say which Python they have, and where it is goes without saying.
+        Some(has) if minor_version(has) == minor => Ok(format!("/usr/local/bin/python{minor}")),
+        _ => {
+            let inside = Inside::of(workshop, remote)?;
+            let path = inside.interpreter(&minor);
+            path.ok_or_else(|| no_python(remote, &inside, version))
+        }
+    }
+}
+
+fn no_python(remote: &RemoteImage, inside: &Inside, version: &str) -> BuildError {
+    BuildError::NoPython {
+        base: remote.reference.familiar(),
+        version: minor_version(version),
+        has: inside.pythons(),
+    }
+}
+
+fn describe(remote: &RemoteImage, python: String, version: &str) -> LockedBase {
     let config = &remote.config;
     LockedBase {
         name: remote.reference.familiar(),
         layers: remote.layers.clone(),
         interpreter: Interpreter {
-            path: python.unwrap_or_default(),
+            path: python,
             minor: minor_version(version),
         },
         python_version: config
@@ -110,6 +141,8 @@ fn describe(remote: &RemoteImage, python: Option<String>, version: &str) -> Lock
         python_platform: python_platform(OLD_GLIBC),
         environment: config.env.clone(),
         debian: None,
+        packages: Vec::new(),
+        installed: Vec::new(),
         inherited: Inherited {
             user: config.user.clone(),
             stop_signal: config.stop_signal.clone(),
@@ -119,21 +152,6 @@ fn describe(remote: &RemoteImage, python: Option<String>, version: &str) -> Lock
             extra: config.extra.clone(),
         },
     }
-}
-
-/// Where images have interpreters, the best place first; looking there needs the layers.
-fn interpreters(workshop: &Workshop<'_>, layers: &[Layer]) -> Result<Vec<String>> {
-    /// Those that there may be in an image.
-    const MINORS: std::ops::RangeInclusive<u32> = 6..=20;
-    let root = workshop.store.rootfs(layers)?;
-    let folders = ["usr/local/bin", "usr/bin", "opt/conda/bin"];
-    let paths = folders
-        .iter()
-        .flat_map(|folder| MINORS.map(move |minor| format!("{folder}/python3.{minor}")));
-    Ok(paths
-        .filter(|path| root.find(path).is_some())
-        .map(|path| format!("/{path}"))
-        .collect())
 }
 
 /// Pulls the image `reference` for this machine and stores it under its familiar name.

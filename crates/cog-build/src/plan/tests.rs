@@ -1,5 +1,6 @@
 use cog_config::{Build, EnvironmentVariable};
 use cog_image::{Descriptor, DiffId, Digest, Layer};
+use cog_python::freeze::Freeze;
 use cog_python::requirements::Requirements;
 use serde_json::{Value, json};
 
@@ -26,6 +27,8 @@ fn lock() -> Lock {
             python_platform: "x86_64-manylinux_2_36".to_owned(),
             environment: vec![("LANG".to_owned(), "C.UTF-8".to_owned())],
             debian: None,
+            packages: Vec::new(),
+            installed: Vec::new(),
             inherited: Inherited::default(),
         },
         certificates: Certificates::read(
@@ -99,6 +102,7 @@ const SETTINGS: PlanSettings = PlanSettings {
         compression: Compression::Zstd,
     },
     bytecode: Bytecode::Compiled,
+    symbols: Symbols::Kept,
 };
 
 fn plan() -> BuildPlan {
@@ -123,6 +127,47 @@ fn steps_come_in_order() {
             "runtime",
         ]
     );
+}
+
+#[test]
+fn what_a_prebuilt_base_has_is_not_installed_again() {
+    let python = |plan: &BuildPlan| {
+        let mut steps = plan.steps.iter();
+        let found = steps.find_map(|step| match step {
+            Step::PythonPackages(python) => Some(python.clone()),
+            _ => None,
+        });
+        found.expect("every plan has the step")
+    };
+    let mut lock = lock();
+    assert_eq!(python(&plan()).below, BasePackages::Hidden);
+    lock.base.name = "r8.im/cog-base:python3.11".to_owned();
+    lock.base.installed = vec![Installed {
+        freeze: Freeze {
+            name: "six".to_owned(),
+            version: "1".to_owned(),
+            origin: None,
+        },
+        names: vec!["six.py".to_owned()],
+        programs: Vec::new(),
+    }];
+    let planned = |lock: &Lock| {
+        BuildPlan::new(&config(), lock, &ImpliedPackages::default(), SETTINGS).expect("valid")
+    };
+    let plan = planned(&lock);
+    assert_eq!(
+        titles(&plan)[..2],
+        ["certificates", "system packages: zsh"],
+        "ffmpeg is in the base"
+    );
+    let step = python(&plan);
+    assert_eq!(step.below, BasePackages::Seen);
+    assert!(step.python.resolution.distributions.is_empty());
+    assert_eq!(step.python.requirements.packages, ["six"]);
+
+    lock.base.installed[0].freeze.version = "2".to_owned();
+    let step = python(&planned(&lock));
+    assert_eq!(step.python.resolution.distributions.len(), 1);
 }
 
 #[test]
@@ -165,6 +210,10 @@ fn changed(plan: &Value, path: &str) -> BuildPlan {
         Value::Bool(value) => vec![json!(!value)],
         _ => [
             "compiled",
+            "kept",
+            "stripped",
+            "seen",
+            "hidden",
             "absent",
             "zstd",
             "gzip",

@@ -22,7 +22,7 @@ use crate::base::LockedBase;
 use crate::error::Result;
 use crate::heartbeat::Heartbeat;
 use crate::lock::PackageSource;
-use crate::plan::PythonPackages;
+use crate::plan::{PythonPackages, Symbols};
 use crate::step_output::StepOutput;
 use crate::workshop::Workshop;
 
@@ -59,7 +59,10 @@ pub(crate) fn run(
             in_container::artifacts()
         }
     };
-    let prefix = Prefix::open(&staging.prefix(), &artifacts, &step.interpreter)?;
+    let mut prefix = Prefix::open(&staging.prefix(), &artifacts, &step.interpreter)?;
+    if step.symbols == Symbols::Stripped {
+        prefix = prefix.stripped_into(staging.root().join("stripped"));
+    }
     let distributions = Heartbeat::during(workshop.reporter, "reading the packages", |_| {
         prefix.distributions()
     })?;
@@ -86,7 +89,7 @@ impl Staging {
     fn new(workshop: &Workshop<'_>, requirements: &Requirements) -> Result<Self> {
         let scratch = workshop.store.scratch()?;
         let artifacts = scratch.path().join("artifacts");
-        requirements.stage(&artifacts)?;
+        requirements.stage(workshop.project_dir, &artifacts)?;
         Ok(Self { scratch, artifacts })
     }
 
@@ -106,6 +109,7 @@ impl Staging {
         Staged {
             requirements,
             artifacts: self.artifacts(),
+            preferred: &[],
         }
     }
 }

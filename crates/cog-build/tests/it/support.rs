@@ -92,6 +92,7 @@ impl Project {
             secrets: self.secrets.clone(),
             interface: self.interface(&SchemaSource::Generate),
             timestamp: None,
+            symbols: cog_build::Symbols::Kept,
             compression: Compression::Zstd,
             threads: self.threads,
             reporter: &self.events,

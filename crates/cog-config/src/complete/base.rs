@@ -115,7 +115,7 @@ impl Wanted<'_> {
             .system_packages
             .iter()
             .cloned()
-            .partition(|package| PROMISED.contains(&package.as_str()));
+            .partition(|package| is_in_cog_base(package));
         let reason = match held.as_slice() {
             [] => reason,
             held => format!("{reason}; has {}", held.join(", ")),
@@ -171,6 +171,11 @@ static PROMISED: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .collect()
 });
+
+/// Whether prebuilt images hold the Debian package.
+pub fn is_in_cog_base(package: &str) -> bool {
+    PROMISED.contains(&package)
+}
 
 fn python_minor(text: &str) -> Option<PythonMinor> {
     let (major, minor) = text.split_once('.')?;

@@ -17,7 +17,7 @@ use serde::{Serialize, Serializer};
 use crate::config::{Build, Config, PythonVersion};
 use crate::requirements;
 
-pub use base::{BaseCandidate, BaseKind};
+pub use base::{BaseCandidate, BaseKind, is_in_cog_base};
 pub use error::{CompleteError, CompleteWarning};
 pub use prebuilt::{Prebuilt, PrebuiltFilter, prebuilt_images};
 

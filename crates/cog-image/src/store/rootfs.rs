@@ -1,5 +1,7 @@
 //! Layers put together for a container.
 
+use std::collections::{BTreeSet, VecDeque};
+use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 
 use super::Store;
@@ -34,6 +36,86 @@ impl Rootfs {
         }
         None
     }
+
+    /// The path (relative, in the image) that `path` leads to when links are followed, as a program in the image
+    /// would follow them; nothing if that is nowhere.
+    pub fn resolve(&self, path: impl AsRef<Path>) -> Option<PathBuf> {
+        let mut resolved = PathBuf::new();
+        let mut rest: VecDeque<OsString> = VecDeque::new();
+        prepend(&mut rest, path.as_ref());
+        let mut links = 0;
+        while let Some(name) = rest.pop_front() {
+            if name == ".." {
+                resolved.pop();
+                continue;
+            }
+            resolved.push(name);
+            let here = self.find(&resolved)?;
+            if here.symlink_metadata().ok()?.is_symlink() {
+                links += 1;
+                if links > MAX_LINKS {
+                    return None;
+                }
+                let target = here.read_link().ok()?;
+                resolved.pop();
+                if target.is_absolute() {
+                    resolved = PathBuf::new();
+                }
+                prepend(&mut rest, &target);
+            }
+        }
+        Some(resolved)
+    }
+
+    /// Names in the directory `path` (relative, in the image), sorted: none if there is no such directory. No link is
+    /// followed.
+    pub fn names(&self, path: impl AsRef<Path>) -> BTreeSet<OsString> {
+        let path = path.as_ref();
+        let listed = self
+            .layers
+            .iter()
+            .flat_map(|layer| match look(layer, path) {
+                Seen::Here(folder) => entries(&folder),
+                Seen::Hidden | Seen::Nothing => Vec::new(),
+            });
+        let found = |name: &OsString| self.find(path.join(name)).is_some();
+        listed.filter(found).collect()
+    }
+
+    /// The content of the file `path` (relative, in the image), if it is a file of at most `limit` bytes. No link is
+    /// followed.
+    pub fn read(&self, path: impl AsRef<Path>, limit: u64) -> Option<Vec<u8>> {
+        let path = self.find(path)?;
+        let metadata = path.symlink_metadata().ok()?;
+        let is_wanted = metadata.is_file() && metadata.len() <= limit;
+        is_wanted.then(|| fs_err::read(path).ok()).flatten()
+    }
+}
+
+/// As many as the kernel follows.
+const MAX_LINKS: usize = 40;
+
+/// Puts the components of `path` in front of `rest`; what is not a name counts as far as it is a step up.
+fn prepend(rest: &mut VecDeque<OsString>, path: &Path) {
+    for component in path.components().rev() {
+        match component {
+            Component::Normal(name) => rest.push_front(name.to_owned()),
+            Component::ParentDir => rest.push_front(OsStr::new("..").to_owned()),
+            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+        }
+    }
+}
+
+/// None if it is no directory.
+fn entries(folder: &Path) -> Vec<OsString> {
+    let metadata = folder.symlink_metadata();
+    if !metadata.is_ok_and(|metadata| metadata.is_dir()) {
+        return Vec::new();
+    }
+    let entries = fs_err::read_dir(folder).into_iter().flatten();
+    entries
+        .filter_map(|entry| Some(entry.ok()?.file_name()))
+        .collect()
 }
 
 /// What one layer says about a path.

@@ -65,6 +65,57 @@ fn deletions_and_links_hide_what_is_below() {
     assert!(rootfs.find("a").is_some() && rootfs.find("b/file").is_some());
 }
 
+#[test]
+fn links_are_followed_within_the_image() {
+    let store = test_store();
+    let files = [
+        ("usr/bin/python3.11", "x"),
+        ("opt/real/bin/tool", "y"),
+        ("opt/real/gone", "z"),
+    ];
+    let (_scratch, root) = tree(&store, &files);
+    for (link, target) in [
+        ("usr/bin/python", "python3.11"),
+        ("bin", "usr/bin"),
+        ("opt/linked", "/opt/real"),
+        ("usr/bin/tool", "../../opt/linked/bin/tool"),
+        ("loop", "loop"),
+        ("out", "/../../../../usr/bin/python"),
+        ("nowhere", "/etc/passwd"),
+    ] {
+        fs_err::os::unix::fs::symlink(target, root.join(link)).unwrap();
+    }
+    let below = store.add_layer_from_dir(&root, &options()).unwrap();
+    let above = import_layer(
+        &store,
+        &archive_with_link(&["opt/real/.wh.gone", "opt/real/new"], "l", "x"),
+    );
+    let rootfs = store.rootfs(&[below, above]).unwrap();
+    let resolved = |path: &str| {
+        rootfs
+            .resolve(path)
+            .map(|path| path.to_str().unwrap().to_owned())
+    };
+    for (path, leads_to) in [
+        ("usr/bin/python3.11", Some("usr/bin/python3.11")),
+        ("bin/python", Some("usr/bin/python3.11")),
+        ("/bin/python", Some("usr/bin/python3.11")),
+        ("bin/tool", Some("opt/real/bin/tool")),
+        ("out", Some("usr/bin/python3.11")),
+        ("loop", None),
+        ("nowhere", None),
+        ("opt/linked/gone", None),
+    ] {
+        assert_eq!(resolved(path).as_deref(), leads_to, "{path}");
+    }
+    let names = |path: &str| rootfs.names(path).into_iter().collect::<Vec<_>>();
+    assert_eq!(names("opt/real"), ["bin", "new"]);
+    assert!(names("opt/linked").is_empty() && names("none").is_empty());
+    assert_eq!(rootfs.read("opt/real/bin/tool", 1).unwrap(), b"y");
+    assert!(rootfs.read("opt/real/bin/tool", 0).is_none());
+    assert!(rootfs.read("nowhere", 99_999).is_none() && rootfs.read("opt", 99).is_none());
+}
+
 fn archive_with_link(files: &[&str], link: &str, target: &str) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();

@@ -14,12 +14,6 @@ pub struct Artifact {
     pub project_path: PathBuf,
     /// SHA-256 of its content, as hexadecimal digits.
     pub sha256: String,
-    /// The project, without links.
-    #[serde(skip)]
-    root: PathBuf,
-    /// The file, without links.
-    #[serde(skip)]
-    real: PathBuf,
 }
 
 impl Artifact {
@@ -28,8 +22,9 @@ impl Artifact {
         format!("{ARTIFACTS_DIR}/{}", self.project_path.display())
     }
 
-    /// Copies the artifact to its place below `folder` and says where that is.
-    pub fn stage(&self, folder: &Path) -> Result<PathBuf, RequirementError> {
+    /// Copies the artifact from the project in `root`, a path without links, to its place below `folder` and says where
+    /// that is.
+    pub(super) fn stage(&self, root: &Path, folder: &Path) -> Result<PathBuf, RequirementError> {
         let written = || self.project_path.display().to_string();
         let failed = |source| RequirementError::Unreadable {
             path: written(),
@@ -37,7 +32,11 @@ impl Artifact {
         };
         let target = folder.join(&self.project_path);
         fs_err::create_dir_all(target.parent().unwrap_or(folder)).map_err(failed)?;
-        let mut source = open_beneath(&self.root, &self.real)
+        let real = fs_err::canonicalize(root.join(&self.project_path)).map_err(failed)?;
+        if !real.starts_with(root) {
+            return Err(RequirementError::OutsideProject(written()));
+        }
+        let mut source = open_beneath(root, &real)
             .map_err(failed)?
             .ok_or_else(|| RequirementError::NotAFile(written()))?;
         let mut copy = fs_err::File::create(&target).map_err(failed)?;
@@ -96,8 +95,6 @@ impl Project {
         Ok(Artifact {
             project_path,
             sha256,
-            root: root.clone(),
-            real,
         })
     }
 

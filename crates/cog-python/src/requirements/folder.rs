@@ -17,11 +17,7 @@ pub struct Folder {
     pub project_path: PathBuf,
     /// SHA-256 over names, permissions and content of its files, as hexadecimal digits.
     pub sha256: String,
-    /// The project, without links.
-    #[serde(skip)]
-    root: PathBuf,
     /// Paths in the folder, sorted.
-    #[serde(skip)]
     files: Vec<PathBuf>,
 }
 
@@ -85,10 +81,9 @@ impl Project {
         let mut folder = Folder {
             project_path,
             sha256: String::new(),
-            root: self.root.clone(),
             files,
         };
-        folder.sha256 = folder.hash()?;
+        folder.sha256 = folder.hash(&self.root)?;
         Ok(folder)
     }
 }
@@ -99,13 +94,13 @@ impl Folder {
         format!("{ARTIFACTS_DIR}/{}", self.project_path.display())
     }
 
-    /// Copies the files to their places below `folder`.
-    pub(super) fn stage(&self, folder: &Path) -> Result<(), RequirementError> {
+    /// Copies the files from the project in `root`, a path without links, to their places below `folder`.
+    pub(super) fn stage(&self, root: &Path, folder: &Path) -> Result<(), RequirementError> {
         let target = folder.join(&self.project_path);
         let failed = |source| self.unreadable(Path::new(""), source);
         fs_err::create_dir_all(&target).map_err(failed)?;
         for file in &self.files {
-            let (mut source, executable) = self.open(file)?;
+            let (mut source, executable) = self.open(root, file)?;
             let copy = target.join(file);
             let failed = |source| self.unreadable(file, source);
             fs_err::create_dir_all(copy.parent().unwrap_or(&target)).map_err(failed)?;
@@ -114,11 +109,8 @@ impl Folder {
             set_mode(&copy, executable).map_err(failed)?;
         }
         // What was copied is what was hashed.
-        let staged = Self {
-            root: fs_err::canonicalize(folder).map_err(failed)?,
-            ..self.clone()
-        };
-        if staged.hash()? == self.sha256 {
+        let staged = fs_err::canonicalize(folder).map_err(failed)?;
+        if self.hash(&staged)? == self.sha256 {
             Ok(())
         } else {
             Err(RequirementError::Changed(
@@ -127,10 +119,10 @@ impl Folder {
         }
     }
 
-    fn hash(&self) -> Result<String, RequirementError> {
+    fn hash(&self, root: &Path) -> Result<String, RequirementError> {
         let mut hasher = Sha256::new();
         for file in &self.files {
-            let (content, executable) = self.open(file)?;
+            let (content, executable) = self.open(root, file)?;
             let digest = sha256_of(content).map_err(|source| self.unreadable(file, source))?;
             hasher.update(format!("{}\0{executable}\0{digest}\n", file.display()));
         }
@@ -138,16 +130,20 @@ impl Folder {
     }
 
     /// Opens a file of the folder; a link must lead to a file in the project.
-    fn open(&self, file: &Path) -> Result<(impl std::io::Read + use<>, bool), RequirementError> {
+    fn open(
+        &self,
+        root: &Path,
+        file: &Path,
+    ) -> Result<(impl std::io::Read + use<>, bool), RequirementError> {
         use std::os::unix::fs::PermissionsExt as _;
-        let path = self.root.join(&self.project_path).join(file);
+        let path = root.join(&self.project_path).join(file);
         let shown = || self.project_path.join(file).display().to_string();
         let failed = |source| self.unreadable(file, source);
         let real = fs_err::canonicalize(&path).map_err(failed)?;
-        if !real.starts_with(&self.root) {
+        if !real.starts_with(root) {
             return Err(RequirementError::PathOutsideProject(shown()));
         }
-        let opened = open_beneath(&self.root, &real).map_err(failed)?;
+        let opened = open_beneath(root, &real).map_err(failed)?;
         let opened = opened.ok_or_else(|| RequirementError::WrongKind {
             path: shown(),
             expected: "file",

@@ -242,12 +242,17 @@ fn artifacts_are_staged_under_the_name_as_written() {
     );
     assert_eq!(read.artifacts.len(), 2);
     let staged = tempfile::tempdir().expect("a temporary folder");
-    let copy = read.artifacts[1].stage(staged.path()).expect("staged");
-    assert_eq!(copy, staged.path().join("wheels/link.whl"));
+    // Read back from a file, they are the same.
+    let written = serde_json::to_string(&read).expect("it is text");
+    let again: Requirements = serde_json::from_str(&written).expect("as it was written");
+    assert_eq!(again.artifacts, read.artifacts);
+    let target = staged.path().join("again");
+    again.stage(project, &target).expect("staged");
+    let copy = target.join("wheels/link.whl");
     assert_eq!(fs_err::read(copy).expect("readable"), b"wheel");
     fs_err::write(project.join("wheels/real.whl"), "other").expect("written");
     assert!(matches!(
-        read.artifacts[0].stage(staged.path()),
+        read.stage(project, &staged.path().join("changed")),
         Err(RequirementError::Changed(_))
     ));
     assert_eq!(read.overridden, ["cog"]);
@@ -353,7 +358,9 @@ fn other_files_are_read_from_where_they_are() {
 
     let staged = tempfile::tempdir().expect("a temporary folder");
     let artifacts = staged.path().join("artifacts");
-    read.stage(&artifacts).expect("staged");
+    let written = serde_json::to_string(&read).expect("it is text");
+    let stored: Requirements = serde_json::from_str(&written).expect("as it was written");
+    stored.stage(root, &artifacts).expect("staged");
     assert!(artifacts.join("pkg/src/module.py").is_file());
     let wheels = artifacts.join("requirements/more/wheels");
     assert!(wheels.join("w-1-py3-none-any.whl").is_file());
@@ -365,7 +372,7 @@ fn other_files_are_read_from_where_they_are() {
     assert_ne!(changed.content(), read.content());
     let again = staged.path().join("again");
     assert!(matches!(
-        read.stage(&again),
+        read.stage(root, &again),
         Err(RequirementError::Changed(_))
     ));
 }

@@ -89,11 +89,11 @@ fn it_is_written_for_installing() {
          --find-links file:///o%20dir/wheels\n\
          a @ file:///o%20dir/my%20wheels/a-1.whl \\\n    --hash=sha256:05\n\
          b @ file:///o%20dir/pkg\n\
-         c==1 \\\n    --hash=sha256:06\n\
+         c===1 \\\n    --hash=sha256:06\n\
          direct @ https://e.com/direct-1.zip#subdirectory=x \\\n    --hash=sha256:04\n\
-         numpy==2.2.0 \\\n    --hash=sha256:02 \\\n    --hash=sha512:03\n\
+         numpy===2.2.0 \\\n    --hash=sha256:02 \\\n    --hash=sha512:03\n\
          repository @ git+ssh://git@e.com/r.git@abc\n\
-         torch==2.3.1+cpu \\\n    --hash=sha256:01\n"
+         torch===2.3.1+cpu \\\n    --hash=sha256:01\n"
     );
 }
 

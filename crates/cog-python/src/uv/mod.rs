@@ -23,6 +23,7 @@ pub use progress::{Observer, Progress, Waiting};
 pub use python::MissingPython;
 pub use surroundings::{passed_on, proxies};
 
+use crate::installed::Installed;
 use crate::interpreters::{Interpreter, Places};
 use crate::requirements::Requirements;
 use crate::resolution::{Credentials, Resolution};
@@ -31,6 +32,9 @@ use process::Finished;
 /// The oldest `uv` whose options and output we rely on: the first that tells what it chose with hashes and sizes, for
 /// one platform, and needs no option to say so.
 const OLDEST: (u32, u32) = (0, 8);
+
+/// The file with what uv chose.
+pub const ANSWER: &str = "pylock.toml";
 
 /// A usable `uv` program.
 pub struct Uv<'a> {
@@ -71,6 +75,8 @@ pub struct Staged<'a> {
     pub requirements: &'a Requirements,
     /// An absolute path: the files of the project are below it, and uv's files are written beside it.
     pub artifacts: &'a Path,
+    /// What is there already, and chosen where the requirements allow it.
+    pub preferred: &'a [Installed],
 }
 
 impl Staged<'_> {
@@ -113,6 +119,18 @@ impl Staged<'_> {
         let text = resolution.requirements(artifacts, &credentials);
         self.write(explain::PINS, &text)?;
         Ok(explain::PINS)
+    }
+
+    /// Writes the file [`ANSWER`] with what is preferred: uv takes it for what it chose before.
+    pub fn write_preferred(&self) -> Result<(), UvError> {
+        let mut text = "lock-version = \"1.0\"\ncreated-by = \"cog\"\n".to_owned();
+        for Installed { freeze, .. } in self.preferred {
+            // Its strings are strings of TOML too.
+            let [name, version] =
+                [&freeze.name, &freeze.version].map(|one| serde_json::Value::from(&**one));
+            let _ = write!(text, "\n[[packages]]\nname = {name}\nversion = {version}\n");
+        }
+        self.write(ANSWER, &text)
     }
 
     fn write(&self, name: &str, text: &str) -> Result<(), UvError> {
@@ -189,6 +207,10 @@ impl<'a> Uv<'a> {
         }
         command.args(prerelease_arguments(staged.requirements));
         target.arguments(&mut command);
+        if !staged.preferred.is_empty() {
+            staged.write_preferred()?;
+            command.args(["--output-file", ANSWER]);
+        }
         command.arg(staged.write_input(&target.python, staged.artifacts)?);
         let finished = self.run(&mut command, "resolving Python packages")?;
         if finished.status.success() {

@@ -76,7 +76,7 @@ impl Project {
             })?
         };
         requirements
-            .stage(&folder.path().join("artifacts"))
+            .stage(&project, &folder.path().join("artifacts"))
             .unwrap();
         Ok(Self {
             folder,
@@ -118,6 +118,7 @@ impl Project {
         Staged {
             requirements: &self.requirements,
             artifacts,
+            preferred: &[],
         }
     }
 }

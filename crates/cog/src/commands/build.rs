@@ -1,7 +1,7 @@
 //! `cog build`: an image from the project.
 
 use anyhow::Context as _;
-use cog_build::{Cache, SchemaSource, Secret};
+use cog_build::{Cache, SchemaSource, Secret, Symbols};
 use cog_config::derived_image_name;
 use cog_image::{ExportOptions, ExportTarget, StoredImage, export};
 
@@ -17,12 +17,6 @@ pub(crate) fn build(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<(
         "Building Docker image from environment in {} as {name}...",
         project.file.file_name
     ));
-    // Bytecode (`--precompile`) is made in any case.
-    if args.recipe.strip {
-        session
-            .printer
-            .warning("`--strip` is ignored: shared libraries stay as their packages have them");
-    }
     let schema = schema_source(session, args)?;
     let project = session
         .with_model(project, &schema)
@@ -34,6 +28,10 @@ pub(crate) fn build(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<(
         }
         if args.recipe.timestamp >= 0 {
             request.timestamp = Some(args.recipe.timestamp);
+        }
+        // Bytecode (`--precompile`) is made in any case.
+        if args.recipe.strip {
+            request.symbols = Symbols::Stripped;
         }
         request.secrets = Secret::parse_all(args.secret.iter().map(String::as_str))?;
         cog_build::build(&request, &name).context("image build failed")

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use cog_image::Layer;
+use cog_python::installed::Installed;
 use cog_python::reproducible;
 use cog_python::requirements::Requirements;
 use cog_python::resolution::Resolution;
 use cog_python::tree::Tree;
 use cog_python::uv::{
-    Linking, Target, Uv, UvError, install_arguments, passed_on, prerelease_arguments,
-    resolve_arguments,
+    ANSWER, Linking, Staged, Target, Uv, UvError, install_arguments, passed_on,
+    prerelease_arguments, resolve_arguments,
 };
 
 use super::{Staging, target};
@@ -20,7 +21,6 @@ use crate::workshop::Workshop;
 
 /// Where the staging folder is in a container that builds.
 const WORK_DIR: &str = "/tmp/cog-build";
-const ANSWER: &str = "pylock.toml";
 const COMPILERS: &str = "/tmp/cog-build-compilers";
 const CACHE_DIR: &str = "/tmp/cog-build-cache";
 const UV_PROGRAM: &str = "/tmp/cog-build-uv";
@@ -37,11 +37,18 @@ pub(super) fn resolve(
     interpreter: &str,
     target: &Target,
     requirements: &Requirements,
+    preferred: &[Installed],
     below: &[Layer],
 ) -> Result<Resolution> {
     let staging = Staging::new(workshop, requirements)?;
     let artifacts = artifacts();
-    let wanted = staging.wanted(requirements);
+    let wanted = Staged {
+        preferred,
+        ..staging.wanted(requirements)
+    };
+    if !preferred.is_empty() {
+        wanted.write_preferred()?;
+    }
     let input = wanted.write_input(&target.python, &artifacts)?;
     let arguments = [
         resolve_arguments().join(" "),

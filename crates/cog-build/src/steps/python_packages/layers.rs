@@ -11,12 +11,13 @@ use super::{Packages, Staging};
 use crate::context::{self, directory};
 use crate::error::Result;
 use crate::heartbeat::Heartbeat;
-use crate::plan::{Bytecode, KeyBuilder, key, list};
+use crate::plan::{BasePackages, Bytecode, KeyBuilder, key, list};
 use crate::workshop::Workshop;
 use cog_python::distribution::{Distribution, File, Source};
 use cog_python::groups;
 use cog_python::requirements::{ARTIFACTS_DIR, normalise};
 use cog_python::resolution::Pinned;
+use cog_python::venv::VENV;
 
 const RECIPE: u32 = 3;
 
@@ -156,16 +157,33 @@ fn group_key(
 fn frame_id(packages: &Packages<'_>) -> String {
     let artifacts = packages.step.python.requirements.artifacts.iter();
     let hashes: Vec<&str> = artifacts.map(|artifact| artifact.sha256.as_str()).collect();
+    let programs: Vec<String> = packages
+        .step
+        .programs
+        .iter()
+        .map(|one| format!("\n{}\n{}", one.name, one.text()))
+        .collect();
+    let below = match packages.step.below {
+        BasePackages::Seen => "base seen",
+        BasePackages::Hidden => "",
+    };
     format!(
-        "{}{}",
+        "{}{}{below}{}",
         packages.step.python.requirements.text(),
-        hashes.join(" ")
+        hashes.join(" "),
+        programs.concat()
     )
 }
 
 /// What makes the environment one, and where its packages came from.
 fn frame(packages: &Packages<'_>, staging: &Staging) -> Vec<Entry> {
-    let mut entries = skeleton(&packages.step.interpreter);
+    let mut entries = skeleton(&packages.step.interpreter, packages.step.below);
+    let programs = packages.step.programs.iter();
+    entries.extend(programs.map(|program| Entry {
+        path: format!("{VENV}/bin/{}", program.name).into(),
+        kind: EntryKind::Bytes(program.text().into_bytes()),
+        mode: 0o755,
+    }));
     entries.push(context::temporary_folder());
     entries.push(Entry {
         path: REQUIREMENTS.into(),

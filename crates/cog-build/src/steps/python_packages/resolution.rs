@@ -4,9 +4,10 @@
 use std::path::Path;
 
 use cog_image::{Layer, StepRecord};
+use cog_python::installed::Installed;
 use cog_python::requirements::{ARTIFACTS_DIR, Requirements};
 use cog_python::resolution::Resolution;
-use cog_python::uv::{Builds, Target, UvError, input};
+use cog_python::uv::{Builds, Staged, Target, UvError, input};
 
 use super::{Staging, in_container};
 use crate::base::LockedBase;
@@ -41,9 +42,14 @@ pub(crate) fn lock_for_image(
         python: base.interpreter.minor.clone(),
         platform: Some(base.python_platform.clone()),
     };
-    remembered(workshop, &target, requirements, |staging| {
+    let preferred = &*base.installed;
+    remembered(workshop, &target, requirements, preferred, |staging| {
         let uv = workshop.uv()?;
-        match uv.resolve(&staging.wanted(requirements), &target, Builds::Never) {
+        let wanted = Staged {
+            preferred,
+            ..staging.wanted(requirements)
+        };
+        match uv.resolve(&wanted, &target, Builds::Never) {
             Err(UvError::NeedsBuild(_)) if workshop.engine.is_some() => {
                 let interpreter = &base.interpreter.path;
                 let resolution = in_container::resolve(
@@ -52,6 +58,7 @@ pub(crate) fn lock_for_image(
                     interpreter,
                     &target,
                     requirements,
+                    preferred,
                     &foundation()?,
                 )?;
                 Ok((resolution, PackageSource::SourceDistributions))
@@ -71,7 +78,7 @@ pub(crate) fn lock_for_host(
         python: python.to_owned(),
         platform: None,
     };
-    remembered(workshop, &target, requirements, |staging| {
+    remembered(workshop, &target, requirements, &[], |staging| {
         let uv = workshop.uv()?;
         let resolution = uv.resolve(&staging.wanted(requirements), &target, Builds::Allowed)?;
         Ok((resolution, PackageSource::Wheels))
@@ -82,6 +89,7 @@ fn remembered(
     workshop: &Workshop<'_>,
     target: &Target,
     requirements: &Requirements,
+    preferred: &[Installed],
     resolve: impl FnOnce(&Staging) -> Result<(Resolution, PackageSource)>,
 ) -> Result<LockedPython> {
     let key = key("resolution", RECIPE)
@@ -98,7 +106,11 @@ fn remembered(
         key.field(name, value.as_encoded_bytes())
     });
     let key = list(key, "constraint", &requirements.constraints);
-    let key = list(key, "artifact", requirements.content()).finish();
+    let key = list(key, "artifact", requirements.content());
+    let key = preferred.iter().fold(key, |key, Installed { freeze, .. }| {
+        key.field("preferred", format!("{}=={}", freeze.name, freeze.version))
+    });
+    let key = key.finish();
     let known = workshop.recorded(&key)?;
     let known = known.and_then(|record| serde_json::from_value(record.facts).ok());
     let (resolution, source) = if let Some(known) = known {

@@ -1,16 +1,18 @@
 //! The virtual environment without packages.
 
+use crate::plan::BasePackages;
 use cog_image::{Entry, EntryKind};
 use cog_python::venv::{Interpreter, VENV};
 
 /// The environment without packages: its configuration and the links to the interpreter.
-pub(super) fn skeleton(interpreter: &Interpreter) -> Vec<Entry> {
+pub(super) fn skeleton(interpreter: &Interpreter, below: BasePackages) -> Vec<Entry> {
     let home = interpreter
         .path
         .rsplit_once('/')
         .map_or("/", |(folder, _)| folder);
+    let seen = below == BasePackages::Seen;
     let configuration = format!(
-        "home = {home}\ninclude-system-site-packages = false\nversion = {}\n",
+        "home = {home}\ninclude-system-site-packages = {seen}\nversion = {}\n",
         interpreter.minor
     );
     let link = |name: &str, target: &str| Entry {
