@@ -56,6 +56,12 @@ corpus: setup ## Resolve the packages of public projects, and compare with the t
 	scripts/collect debug
 	scripts/corpus-table $(ARGS)
 
+.PHONY: corpus-builds
+corpus-builds: setup ## Build five public projects with torch whole (some 10 GB of downloads)
+	$(CARGO) build --locked -p cog -p coglet
+	scripts/collect debug
+	COG_CORPUS_BUILDS=1 $(VENV)/bin/python -m pytest -q -rP tests/scenarios/test_corpus_builds.py
+
 .PHONY: setup
 setup: ## Install what the tests need into .venv (and Debian packages, as root)
 	scripts/setup

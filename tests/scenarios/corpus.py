@@ -81,6 +81,10 @@ class Facts:
             return "concurrency requires Python 3.11 or higher"
         return None
 
+    def without_commands(self) -> Facts:
+        """The same without what `build.run` does, which mostly fetches something."""
+        return Facts({**self.values, "run": []})
+
     def project(self, directory: Path, store: Path = STORE, python: str | None = None) -> Project:
         """The project in a new folder, with a trivial model."""
         names = ["gpu", "cuda", "cudnn", "system_packages", "run"]

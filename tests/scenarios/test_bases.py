@@ -242,9 +242,10 @@ def test_an_image_with_cuda_gets_a_python(tmp_path: Path, registry: Registry, st
     assert there.stdout == "version.json\n"
 
 
-def test_an_image_with_cuda_and_no_python_to_add_is_named(tmp_path: Path, registry: Registry, store: Path) -> None:
+def test_an_image_with_cuda_and_no_python_to_add_is_named(tmp_path: Path, registry: Registry) -> None:
     put_cuda(registry)
-    model = project(tmp_path / "model", store, config=GPU_CONFIG)
+    # A store that knows no Python for this base.
+    model = project(tmp_path / "model", tmp_path / "store", config=GPU_CONFIG)
     nothing = tmp_path / "downloads.json"
     nothing.write_text("{}")
     env = {"UV_PYTHON_DOWNLOADS_JSON_URL": str(nothing)}
