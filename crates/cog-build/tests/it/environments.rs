@@ -81,7 +81,7 @@ fn a_missing_python_is_replaced_with_a_warning() {
             result.expect("it is made");
             let warnings = project.events.warnings();
             assert!(
-                warnings[0].starts_with("this machine has no Python 3.99, using 3."),
+                warnings[0].starts_with("this machine has no Python 3.99, using Python 3."),
                 "{warnings:?}"
             );
         }
