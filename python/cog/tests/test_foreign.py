@@ -577,13 +577,14 @@ def test_children_of_multiprocessing_do_not_hold_up_the_end(worker: Start) -> No
 REWRITES = """
 for size in (0, 1, 1000, 70_000, 20_000_000):
     with open("out.bin", "wb") as file: file.write(bytes([size % 251]) * size)
-    yield Path("out.bin") if how != "list" else [Path("out.bin"), "text"]
+    made = open("out.bin", "rb") if how == "open" else Path("out.bin")
+    yield [made, "text"] if how == "list" else made
 os.unlink("out.bin")
 """
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("how", ["", "list"])
+@pytest.mark.parametrize("how", ["", "list", "open"])
 def test_yielded_files_are_as_they_were_then(worker: Start, mode: str, how: str) -> None:
     started = start(worker, mode, REWRITES)
     (started.directory / "scratch").mkdir()

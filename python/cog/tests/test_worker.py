@@ -90,6 +90,23 @@ def test_defaults_and_local_files_reach_the_handler(worker: Start, tmp_path: Pat
     assert echo.until("done")[-1]["output"] == "default Path"
 
 
+@pytest.mark.parametrize("default", ['Input(default=["base"])', '["base"]'])
+@pytest.mark.parametrize("how", ["def", "async def"])
+def test_what_a_prediction_does_to_a_default_reaches_no_other(worker: Start, how: str, default: str) -> None:
+    model = f"""
+from cog import BaseRunner, Input
+
+class Runner(BaseRunner):
+    {how} run(self, name: str, tags: list[str] = {default}) -> list[str]:
+        tags.append(name)
+        return tags
+"""
+    started = worker(model)
+    started.ready()
+    for number, name in enumerate(("alice", "bob")):
+        assert started.predict(number, name=name)[-1]["output"] == ["base", name]
+
+
 @pytest.mark.parametrize(("how", "text"), [("raise", "ValueError: bad thing"), ("exit", "SystemExit: 3")])
 def test_what_a_model_raises_fails_its_prediction_only(worker: Start, tmp_path: Path, how: str, text: str) -> None:
     echo = worker(ECHO)

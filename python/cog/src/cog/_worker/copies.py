@@ -41,7 +41,9 @@ def of_file(path: str, spill_directory: str | None) -> str:
 
 def of_open_file(file: Any, spill_directory: str | None) -> str:
     """All of a file that only this process can read."""
-    copy = _reserve(spill_directory or "/tmp")
+    # How much there is of one that cannot be rewound shows only at its end.
+    size = file.seek(0, os.SEEK_END) if file.seekable() else None
+    copy = _reserve(_place(size if isinstance(size, int) else IN_MEMORY_BYTES + 1, spill_directory))
     with open(_create(copy), "wb") as target:
         read_into(target, file)
     return copy

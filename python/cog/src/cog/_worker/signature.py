@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _LISTS = {"path": "path_list", "file": "file_list"}
+#: What no handler can change.
+_IMMUTABLE = (str, int, float, bytes, type(None))
 
 
 def parameter_kinds(handler: Callable[..., Any]) -> dict[str, str]:
@@ -70,14 +72,22 @@ def _class_kind(cls: type) -> str | None:
 
 
 def defaults(handler: Callable[..., Any]) -> dict[str, Any]:
-    """What parameters get when they are omitted, for those whose default is an ``Input(...)``."""
+    """What parameters get when they are omitted, where that is not left to Python.
+
+    It does not know what an ``Input(...)`` means, and would give the same list to every prediction.
+    """
     function = unwrapped(handler)
     code = function.__code__
     positional = code.co_varnames[: code.co_argcount]
     values = function.__defaults__ or ()
     pairs = dict(zip(positional[len(positional) - len(values) :], values, strict=True))
     pairs.update(function.__kwdefaults__ or {})
-    return {name: value.default for name, value in pairs.items() if isinstance(value, FieldInfo)}
+    plain = {name: value.default if isinstance(value, FieldInfo) else value for name, value in pairs.items()}
+    return {name: plain[name] for name, value in pairs.items() if isinstance(value, FieldInfo) or _is_mutable(value)}
+
+
+def _is_mutable(value: Any) -> bool:
+    return isinstance(value, (list, dict, set, bytearray))
 
 
 class Inputs:
@@ -86,6 +96,7 @@ class Inputs:
     def __init__(self, handler: Callable[..., Any]) -> None:
         self.kinds = parameter_kinds(handler)
         self._defaults = defaults(handler)
+        self._changeable = {name for name, value in self._defaults.items() if not isinstance(value, _IMMUTABLE)}
 
     def arguments(self, message: dict[str, Any], opened: list[Any]) -> dict[str, Any]:
         """Files that are opened for the handler are added to ``opened``; the caller closes them."""
@@ -95,8 +106,16 @@ class Inputs:
             if name in values:
                 values[name] = _converted(kind, values[name], files.get(name), opened)
         for name, default in self._defaults.items():
-            values.setdefault(name, default)
+            if name not in values:
+                values[name] = _copy(default) if name in self._changeable else default
         return values
+
+
+def _copy(default: Any) -> Any:
+    """For one prediction alone: what it does to it reaches no other one."""
+    import copy
+
+    return copy.deepcopy(default)
 
 
 def _converted(kind: str, value: Any, local: Any, opened: list[Any]) -> Any:
