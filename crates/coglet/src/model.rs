@@ -3,7 +3,7 @@
 //! It belongs to the worker that was set up with it. When another one takes its place, the document is read again, so
 //! that code, document and what is derived from them are always of one generation.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,6 +18,8 @@ use crate::validate::ModelSchema;
 pub(crate) struct Model {
     /// None where there is no document that can be read: inputs then go unchecked.
     schema: Option<Arc<ModelSchema>>,
+    /// The parameters whose values are not plain JSON.
+    pub(crate) signature: HashMap<String, Parameter>,
     /// Inputs that are shown to nobody.
     pub(crate) secrets: HashSet<String>,
 }
@@ -28,8 +30,19 @@ impl Model {
         let schema = read_document(file, before);
         Self {
             secrets: secrets(loaded, schema.as_deref()),
+            signature: loaded.signature.clone(),
             schema,
         }
+    }
+
+    /// Whether what one takes, the other takes in the same way.
+    pub(crate) fn takes_the_same_as(&self, other: &Self) -> bool {
+        let schemas = match (&self.schema, &other.schema) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other) || one.document == other.document,
+            (None, None) => true,
+            _ => false,
+        };
+        schemas && self.signature == other.signature
     }
 
     pub(crate) fn schema(&self) -> Option<&ModelSchema> {
@@ -78,6 +91,15 @@ fn read_document(file: &Path, before: Option<&Model>) -> Option<Arc<ModelSchema>
         })
         .map(Arc::new)
         .ok()
+}
+
+/// Whether the model's code, in the file of `reference`, was changed after its document was made.
+pub(crate) fn is_newer_than(reference: &str, document: &Path) -> bool {
+    let source = reference
+        .rsplit_once(':')
+        .map_or(reference, |(file, _)| file);
+    let changed = |path: &Path| fs_err::metadata(path).and_then(|file| file.modified()).ok();
+    changed(Path::new(source)) > changed(document)
 }
 
 /// As the handler's annotations and the document have it.

@@ -16,6 +16,7 @@ use crate::protocol::{LocalFile, ToWorker, WireId};
 use crate::quarantine::InputDigest;
 use crate::slots::{SlotPermit, Turn};
 use crate::temp::TempFile;
+use crate::validate::Violation;
 use crate::webhooks::WebhookOrder;
 use crate::worker::Worker;
 
@@ -112,7 +113,10 @@ impl App {
         let limit = self.settings.predict_timeout;
         self.limit(prediction, limit, TimeLimit::OfOperator);
         let asked = prediction.order.asked();
-        if asked.input.len() <= MAX_INLINE_INPUT && !self.quarantine.may_know(&asked) {
+        if asked.input.len() <= MAX_INLINE_INPUT
+            && !self.quarantine.may_know(&asked)
+            && was_checked_for(&worker, prediction)
+        {
             let (wanted, rest) = wanted(
                 &asked.input,
                 &self.files.signature(&worker.loaded().signature),
@@ -253,17 +257,48 @@ impl App {
         self.quarantine.refusal(digest)
     }
 
+    /// The input as the worker's model takes it. It was checked when it came; the model may be another one since.
+    async fn checked_again(
+        self: &Arc<Self>,
+        worker: &Arc<Worker>,
+        prediction: &Prediction,
+    ) -> Result<Bytes, Vec<Violation>> {
+        let asked = prediction.order.asked();
+        if was_checked_for(worker, prediction) {
+            return Ok(asked.input.clone());
+        }
+        let (app, worker) = (Arc::clone(self), Arc::clone(worker));
+        let kind = prediction.order.kind;
+        run_blocking(move || {
+            let model = worker.model().map(Arc::as_ref);
+            let accepted = app.accept(model, kind, asked.input.clone())?;
+            Ok(accepted.input)
+        })
+        .await
+    }
+
     /// Finds and fetches the files of an input, beside the event loop: the input may be large.
     async fn prepare(self: Arc<Self>, worker: Arc<Worker>, prediction: Arc<Prediction>) {
         if let Some(refusal) = self.refusal(&prediction).await {
             self.registry.finish(&prediction, Ending::failed(refusal));
             return;
         }
+        let input = match self.checked_again(&worker, &prediction).await {
+            Ok(input) => input,
+            Err(violations) => {
+                let found: Vec<_> = violations.iter().map(Violation::describe).collect();
+                let error = format!(
+                    "Input validation error: the model was replaced while this waited, and takes it no more: {}",
+                    found.join("; ")
+                );
+                self.registry.finish(&prediction, Ending::failed(error));
+                return;
+            }
+        };
         let (app, model) = (Arc::clone(&self), Arc::clone(&worker));
-        let asked = prediction.order.asked();
         let look = move || {
             let signature = app.files.signature(&model.loaded().signature);
-            wanted(&asked.input, &signature)
+            wanted(&input, &signature)
         };
         let (wanted, input) = run_blocking(look).await;
         let fetching = (!wanted.is_empty()).then(Instant::now);
@@ -304,6 +339,17 @@ impl App {
             prediction.vacate();
             self.start_in_turn(self.slots.retake_turn(), &prediction);
         }
+    }
+}
+
+/// Whether the worker serves the model that the input was checked by, or one that takes the same.
+fn was_checked_for(worker: &Worker, prediction: &Prediction) -> bool {
+    match (worker.model(), &prediction.order.model) {
+        (Some(serves), Some(checked)) => {
+            Arc::ptr_eq(serves, checked) || serves.takes_the_same_as(checked)
+        }
+        (None, _) => true,
+        (Some(_), None) => false,
     }
 }
 

@@ -3,6 +3,7 @@
 mod course;
 mod workers;
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -21,7 +22,7 @@ use crate::ready::ReadySignal;
 use crate::slots::Slots;
 use crate::sync::lock;
 use crate::traces::{Exporter, Tracer};
-use crate::validate::Violation;
+use crate::validate::{Accepted, Kind, Violation, accept_any_object};
 use crate::webhooks::{WebhookRules, Webhooks};
 use crate::worker::Pool;
 use crate::{Error, Settings};
@@ -99,21 +100,43 @@ impl App {
     /// A prediction as far as it is, with its input but for what is secret in it.
     pub(crate) fn progress(&self, prediction: &Prediction) -> Parts {
         let asked = prediction.order.asked();
-        let input = match self.model().filter(|model| !model.secrets.is_empty()) {
-            Some(model) => masked(&asked.input, &model.secrets),
-            None => asked.input.clone(),
+        // A later model may know nothing of what was secret when it was asked for.
+        let models = [prediction.order.model.clone(), self.model()];
+        let secrets: HashSet<String> = models
+            .iter()
+            .flatten()
+            .flat_map(|model| model.secrets.iter().cloned())
+            .collect();
+        let input = if secrets.is_empty() {
+            asked.input.clone()
+        } else {
+            masked(&asked.input, &secrets)
         };
         prediction.render_with_input(input)
     }
 
-    /// What is wrong with the files that an input names: they are not to be had here, or too many.
-    pub(crate) fn file_violations(&self, input: &Bytes) -> Vec<Violation> {
-        let worker = self.pool.any();
-        worker.map_or_else(Vec::new, |worker| {
-            let signature = &worker.loaded().signature;
+    /// An input as this model takes it, stripped of what it does not know; else what is wrong with it.
+    pub(crate) fn accept(
+        &self,
+        model: Option<&Model>,
+        kind: Kind,
+        input: Bytes,
+    ) -> Result<Accepted, Vec<Violation>> {
+        let schema = model.and_then(Model::schema);
+        let accepted = match schema.and_then(|schema| schema.input(kind)) {
+            Some(schema) => schema.accept(&input),
+            None => accept_any_object(input),
+        }?;
+        let violations = model.map_or_else(Vec::new, |model| {
+            let most = self.settings.max_files;
             self.files
-                .violations(input, signature, self.settings.max_files)
-        })
+                .violations(&accepted.input, &model.signature, most)
+        });
+        if violations.is_empty() {
+            Ok(accepted)
+        } else {
+            Err(violations)
+        }
     }
 
     /// The model's author has allowed event streams.

@@ -8,7 +8,7 @@ use super::App;
 use crate::delivery::discard_late;
 use crate::health::Phase;
 use crate::logging::user_lines;
-use crate::model::Model;
+use crate::model::{Model, is_newer_than};
 use crate::predictions::Ending;
 use crate::protocol::{Done, DoneStatus, Key, MetricMode, Payload, Source};
 use crate::slots::Lane;
@@ -28,6 +28,16 @@ impl Owner for App {
             &self.settings.schema_file,
             before.as_deref(),
         ));
+        let settings = &self.settings;
+        let is_described = before.is_some() && model.schema().is_some();
+        if is_described && is_newer_than(&settings.model, &settings.schema_file) {
+            tracing::warn!(
+                "The code of `{}` has changed since `{}` was made: inputs are still checked by that. Start the server \
+                 anew with `cog serve`, or build the image again",
+                settings.model,
+                settings.schema_file.display()
+            );
+        }
         worker.set_model(Arc::clone(&model));
         *lock(&self.model) = Some(model);
         self.pool.put(lane, Arc::clone(worker));
@@ -107,6 +117,10 @@ impl Owner for App {
         for prediction in running {
             self.registry.finish(&prediction, Ending::failed(reason));
         }
+    }
+
+    fn others_serve(&self, lane: Lane) -> bool {
+        self.pool.all().any(|(other, _)| other != lane)
     }
 
     fn restarting(&self, lane: Lane, reason: &str) {

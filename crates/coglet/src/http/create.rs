@@ -22,7 +22,7 @@ use crate::model::Model;
 use crate::predictions::{FileNames, Order, Prediction, View};
 use crate::route::Route;
 use crate::traces::ServerSpan;
-use crate::validate::{Kind, Violation, accept_any_object};
+use crate::validate::{Kind, Violation};
 use crate::webhooks::WebhookOrder;
 
 /// Larger requests are read and checked beside the event loop, so that they hold up nobody else.
@@ -122,7 +122,8 @@ async fn accept(
         check_streaming(app)?;
     }
     let timeout = timeout(&head.headers)?;
-    let input = validated(app, target.kind, envelope.input).await?;
+    let model = app.model();
+    let input = validated(app, model.clone(), target.kind, envelope.input).await?;
     // Another request may have been quicker in the meantime. From here on nothing is waited for until the
     // id is taken, so that it runs once.
     if let Some(existing) = in_flight(app, &target) {
@@ -143,6 +144,8 @@ async fn accept(
         });
     let asked = Asked::new(input, envelope.context, share);
     let mut order = Order::new(id, asked, timeout);
+    order.kind = target.kind;
+    order.model = model;
     if head
         .headers
         .get(OUTPUT_NAMES)
@@ -235,22 +238,14 @@ fn check_streaming(app: &App) -> Result<(), Refusal> {
 }
 
 /// Strips and checks an input.
-async fn validated(app: &Arc<App>, kind: Kind, input: Bytes) -> Result<Bytes, Refusal> {
+async fn validated(
+    app: &Arc<App>,
+    model: Option<Arc<Model>>,
+    kind: Kind,
+    input: Bytes,
+) -> Result<Bytes, Refusal> {
     let (app, length) = (Arc::clone(app), input.len());
-    let accept = move || {
-        let model = app.model();
-        let schema = model.as_deref().and_then(Model::schema);
-        let accepted = match schema.and_then(|schema| schema.input(kind)) {
-            Some(schema) => schema.accept(&input),
-            None => accept_any_object(input),
-        }?;
-        let violations = app.file_violations(&accepted.input);
-        if violations.is_empty() {
-            Ok(accepted)
-        } else {
-            Err(violations)
-        }
-    };
+    let accept = move || app.accept(model.as_deref(), kind, input);
     match offload(length, accept).await {
         Ok(accepted) => {
             if !accepted.dropped.is_empty() {

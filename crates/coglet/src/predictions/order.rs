@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::memory::Asked;
+use crate::model::Model;
 use crate::sync::lock;
+use crate::validate::Kind;
 
 /// What a client asked for, valid and complete.
 #[derive(Debug)]
@@ -13,6 +15,9 @@ pub(crate) struct Order {
     /// How long the client waits for it.
     pub(crate) timeout: Option<Duration>,
     pub(crate) file_names: FileNames,
+    pub(crate) kind: Kind,
+    /// By which the input was checked, and which says what is secret in it; none before the first was set up.
+    pub(crate) model: Option<Arc<Model>>,
     /// Given back at the end, however long somebody may still hold on to the prediction.
     asked: Mutex<Arc<Asked>>,
 }
@@ -32,6 +37,8 @@ impl Order {
             id,
             timeout,
             file_names: FileNames::default(),
+            kind: Kind::Prediction,
+            model: None,
             asked: Mutex::new(Arc::new(asked)),
         }
     }

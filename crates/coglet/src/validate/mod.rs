@@ -17,7 +17,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 
-pub(crate) use input::{InputSchema, accept_any_object, members};
+pub(crate) use input::{Accepted, InputSchema, accept_any_object, members};
 pub(crate) use walk::{each_element, each_member};
 
 /// The document bundled with the model, and what the server takes from it.
@@ -159,6 +159,12 @@ impl Violation {
             msg: msg.into(),
             kind: "value_error",
         }
+    }
+
+    /// As part of a sentence, such as `count: Field required`.
+    pub(crate) fn describe(&self) -> String {
+        let field = self.loc.last().map_or("", String::as_str);
+        format!("{field}: {}", self.msg)
     }
 
     /// There are more than are listed.

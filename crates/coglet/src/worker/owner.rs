@@ -41,6 +41,9 @@ pub(crate) trait Owner: Send + Sync + 'static {
     /// It had been set up, and what it was running is lost with it. `inputs_are_suspect` where it died by itself.
     fn lost(&self, lane: Lane, reason: &str, inputs_are_suspect: bool);
 
+    /// Whether predictions are taken in other lanes.
+    fn others_serve(&self, lane: Lane) -> bool;
+
     /// Another one will be started, because of this.
     fn restarting(&self, lane: Lane, reason: &str);
 

@@ -14,8 +14,11 @@ use crate::health::Phase;
 use crate::process::{Reaper, kill_children_with, kill_remaining_children};
 use crate::slots::Lane;
 
-/// Losses in a row, without a prediction finished in between, after which the server gives up.
+/// Losses in a row, without a prediction finished in between, after which the server gives up: where no other worker
+/// serves, an orchestrator can do more about it.
 const MAX_LOSSES: u32 = 5;
+/// As long as others serve, it is tried again after so long.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What the server wants of its worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +77,7 @@ impl Supervisor {
             if *self.stop.borrow() != Stop::No || matches!(end, End::Stopped) {
                 return;
             }
-            match record.next(&end) {
+            match record.next(&end, self.owner.others_serve(self.lane)) {
                 Next::Rest(phase) => return self.rest(&end, phase).await,
                 Next::Restart { pause } => {
                     if let End::SetupFailed { reason } = &end {
@@ -140,7 +143,7 @@ impl Supervisor {
 impl Record {
     /// The first setup is not repeated: it failed for a reason that its author has to see. Later ones
     /// are, because it has worked before.
-    fn next(&mut self, end: &End) -> Next {
+    fn next(&mut self, end: &End, others_serve: bool) -> Next {
         match end {
             End::SetupFailed { .. } if !self.was_ready => return Next::Rest(Phase::SetupFailed),
             End::Crashed {
@@ -155,12 +158,12 @@ impl Record {
             }
         }
         self.was_ready = true;
-        if self.losses >= MAX_LOSSES {
+        if self.losses >= MAX_LOSSES && !others_serve {
             return Next::Rest(Phase::Defunct);
         }
         // At once, then 200 ms, 400 ms, …
         let pause = self.losses.checked_sub(2).map_or(Duration::ZERO, |n| {
-            Duration::from_millis(200) * 2_u32.pow(n)
+            LONGEST_PAUSE.min(Duration::from_millis(200) * 2_u32.pow(n.min(10)))
         });
         Next::Restart { pause }
     }
@@ -192,7 +195,7 @@ mod tests {
     #[test]
     fn a_first_setup_is_not_repeated() {
         assert_eq!(
-            Record::default().next(&setup_failed()),
+            Record::default().next(&setup_failed(), false),
             Next::Rest(Phase::SetupFailed)
         );
     }
@@ -206,19 +209,35 @@ mod tests {
             crashed(false),
             crashed(false),
         ]
-        .map(|end| record.next(&end));
+        .map(|end| record.next(&end, false));
         assert_eq!(
             pauses,
             [restart(0), restart(200), restart(400), restart(800)]
         );
-        assert_eq!(record.next(&crashed(false)), Next::Rest(Phase::Defunct));
+        assert_eq!(
+            record.next(&crashed(false), false),
+            Next::Rest(Phase::Defunct)
+        );
     }
 
     #[test]
     fn a_finished_prediction_wipes_the_record() {
         let mut record = Record::default();
         for _ in 0..20 {
-            assert_eq!(record.next(&crashed(true)), restart(0));
+            assert_eq!(record.next(&crashed(true), false), restart(0));
         }
+    }
+
+    #[test]
+    fn one_of_several_is_tried_for_ever() {
+        let mut record = Record::default();
+        let mut pauses = (0..20).map(|_| record.next(&crashed(false), true));
+        assert_eq!(pauses.nth(3), Some(restart(800)));
+        assert_eq!(pauses.last(), Some(restart(30_000)));
+        // Once the others are lost too, it is over.
+        assert_eq!(
+            record.next(&crashed(false), false),
+            Next::Rest(Phase::Defunct)
+        );
     }
 }

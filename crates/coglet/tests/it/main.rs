@@ -19,6 +19,7 @@ mod concurrency;
 mod crash;
 mod events;
 mod files;
+mod generations;
 mod healthcheck;
 mod http;
 mod lifecycle;

@@ -251,6 +251,14 @@ impl Server {
         self.send(Request::json("PUT", path, body)).answer()
     }
 
+    /// Takes no longer than it takes to be accepted.
+    pub(crate) fn put_async(&self, id: &str, body: &Value) -> Response {
+        let path = format!("/predictions/{id}");
+        let request = Request::json("PUT", &path, body);
+        self.send(request.header("Prefer", "respond-async"))
+            .answer()
+    }
+
     /// A synchronous prediction whatever comes of it.
     pub(crate) fn predict(&self, input: Value) -> Value {
         let response = self.post("/predictions", &json!({"input": input}));

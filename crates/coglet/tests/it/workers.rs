@@ -80,7 +80,7 @@ fn a_lost_worker_takes_only_its_own_predictions_with_it() {
 }
 
 #[test]
-fn a_worker_that_keeps_dying_is_given_up_and_the_others_go_on() {
+fn a_worker_that_keeps_dying_is_tried_again_as_long_as_others_go_on() {
     let setup = "import os, time\nfrom cog import BaseRunner\n\nclass Runner(BaseRunner):\n    def setup(self):\n        \
                  if os.path.exists('broken') and os.environ['COG_WORKER_INDEX'] == '0': raise ValueError('broken')\n    \
                  def run(self, n: int) -> int:\n        if n: os._exit(1)\n        return os.getpid()\n";
@@ -88,7 +88,10 @@ fn a_worker_that_keeps_dying_is_given_up_and_the_others_go_on() {
     fs_err::write(server.directory.path().join("broken"), "").unwrap();
     // The first one is lost, as the one that is free first.
     assert_eq!(server.predict(json!({"n": 1}))["status"], "failed");
-    server.until_logged("giving up");
+    // One more than after which a worker that is alone is given up.
+    eventually("enough tries", || {
+        metric(&server, "cog_worker_restarts_total 5")
+    });
     assert_eq!(server.status(), "READY");
     let (first, second) = (
         server.output(json!({"n": 0})),
@@ -96,6 +99,8 @@ fn a_worker_that_keeps_dying_is_given_up_and_the_others_go_on() {
     );
     assert_eq!(first, second);
     assert!(metric(&server, "cog_workers_ready 1") && metric(&server, "cog_slots_busy 0"));
+    fs_err::remove_file(server.directory.path().join("broken")).unwrap();
+    eventually("both are there", || metric(&server, "cog_workers_ready 2"));
     server.stop();
 }
 
