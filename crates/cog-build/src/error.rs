@@ -7,7 +7,7 @@ use cog_errors::Hint;
 use crate::certificate::CertificateError;
 use crate::command::CommandError;
 use crate::context::ContextError;
-use crate::missing_library;
+use crate::missing;
 use crate::sdk_source::SdkSourceError;
 use crate::secrets::SecretError;
 use crate::steps::system_packages::MissingPackage;
@@ -246,7 +246,7 @@ impl Hint for BuildError {
             Self::Image(error) => return error.hint(),
             Self::Uv(error) => {
                 let built = match error {
-                    UvError::BuildFailed { text, .. } => missing_library::advice(text),
+                    UvError::BuildFailed { text, .. } => missing::advice(text),
                     _ => None,
                 };
                 return built.or_else(|| error.hint());
@@ -285,7 +285,7 @@ impl Hint for BuildError {
             }
             Self::NoSystemPackages { missing, .. } => return Some(instead(missing)),
             Self::CommandFailed { lines, .. } => {
-                return missing_library::advice(&lines.join("\n"));
+                return missing::advice(&lines.join("\n"));
             }
             Self::MissingSecret { id } => {
                 return Some(format!("pass it with `--secret id={id},src=FILE`"));

@@ -23,7 +23,7 @@ mod image;
 mod implied;
 mod labels;
 pub mod lock;
-pub mod missing_library;
+pub mod missing;
 mod model;
 mod outline;
 pub mod plan;

@@ -111,7 +111,7 @@ pub(crate) struct SchemaArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ImagesArgs {
-    /// Print JSON: a list of `{"name","digest","created","size","layers"}`, sizes in bytes
+    /// Print JSON: a list of `{"name","digest","created","size"}`, sizes in bytes
     #[arg(long)]
     pub(crate) json: bool,
 }

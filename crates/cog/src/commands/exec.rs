@@ -1,6 +1,6 @@
 //! `cog exec`: a command in the project's environment.
 
-use cog_build::{SchemaSource, missing_library};
+use cog_build::{SchemaSource, missing};
 
 use crate::args::ExecArgs;
 use crate::runtime::{Surroundings, environment};
@@ -24,7 +24,7 @@ pub(crate) fn exec(session: &Session<'_>, args: &ExecArgs) -> anyhow::Result<()>
     if !ended.exit.success() {
         return Err(Exited {
             status: ended.exit.shell_code(),
-            hint: missing_library::advice(&ended.said.text()),
+            hint: missing::advice(&ended.said.text()),
         }
         .into());
     }

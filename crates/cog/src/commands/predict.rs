@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use cog_build::{SchemaSource, missing_library};
+use cog_build::{SchemaSource, missing};
 use cog_errors::Hint;
 use cog_image::StoredImage;
 use serde_json::{Map, Value, json};
@@ -230,7 +230,7 @@ impl PredictionFailed {
 
 impl Hint for PredictionFailed {
     fn hint(&self) -> Option<String> {
-        missing_library::advice(&self.error).or_else(|| missing_library::advice(&self.logs))
+        missing::advice(&self.error).or_else(|| missing::advice(&self.logs))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use cog_build::missing_library;
+use cog_build::missing;
 use cog_errors::Hint;
 use serde_json::Value;
 
@@ -29,7 +29,7 @@ impl SetupFailed {
 
 impl Hint for SetupFailed {
     fn hint(&self) -> Option<String> {
-        missing_library::advice(&self.logs)
+        missing::advice(&self.logs)
     }
 }
 

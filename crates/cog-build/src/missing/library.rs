@@ -4,7 +4,7 @@
 //! its file; people need the package.
 
 /// What to do about the shared library that `text`, the output of a model or a tool, says is missing.
-pub fn advice(text: &str) -> Option<String> {
+pub(super) fn advice(text: &str) -> Option<String> {
     let library = missing(text)?;
     let Some(package) = package(library) else {
         return Some(format!(
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_package_of_a_missing_library_is_named() {
+    fn the_package_of_a_missing_is_named() {
         let traceback = "Traceback (most recent call last):\n  File \"/src/run.py\", line 1, in <module>\n    \
             import cv2\nImportError: libGL.so.1: cannot open shared object file: No such file or directory\n";
         assert_eq!(
