@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from uuid import uuid4
 
@@ -39,8 +40,8 @@ def python_layer(directory: Path, umask: str, **env: str) -> str:
     done = project.cog(
         "build", "--output", f"oci-dir={output}", before=under, UV_CACHE_DIR=str(directory / "packages"), **env
     ).works()
-    for package in ("docopt==0.6.2", "markupsafe==2.1.5"):
-        assert f"Building {package}" in done.stderr, done
+    # Done, not found in the store.
+    assert re.search(r"^python packages: 2 requirements \(\d", done.stderr, re.MULTILINE), done
     index = json.loads((output / "index.json").read_text())
     manifest = blob(output, index["manifests"][0]["digest"])
     history = blob(output, manifest["config"]["digest"])["history"]
