@@ -7,12 +7,14 @@ import datetime
 import enum
 import io
 import json
+import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cog._worker.encode import OutputError, encode
+from cog._worker.encode import OutputError, encode, encode_item
 
 
 class Color(str, enum.Enum):
@@ -70,6 +72,54 @@ def test_files_are_named_for_the_server(tmp_path: Path) -> None:
     markers = json.loads(encoded.text)
     assert markers[0]["__cog_file__"] == {"path": str(file), "name": "a.txt", "mime": "text/plain", "delete": False}
     assert Path(markers[2]["__cog_file__"]["path"]).read_bytes() == b"y" * 3_000_000
+
+
+class Bytes(os.PathLike[bytes]):
+    def __init__(self, path: bytes) -> None:
+        self.path = path
+
+    def __fspath__(self) -> bytes:
+        return self.path
+
+
+@pytest.mark.parametrize("encoder", [encode, encode_item])
+def test_names_that_are_no_text_are_made_readable(tmp_path: Path, encoder: Any) -> None:
+    name = os.fsencode(tmp_path) + b"/\xff.png"
+    with open(name, "wb") as file:
+        file.write(b"x")
+    spill = tmp_path / "spill"
+    spill.mkdir()
+    opened = io.BytesIO(b"x")
+    opened.name = os.fsdecode(name)  # type: ignore[attr-defined]
+    for value in (Path(os.fsdecode(name)), Bytes(name), opened):
+        marker = json.loads(encoder(value, str(spill)).text.encode())["__cog_file__"]
+        assert (marker["name"], marker["mime"]) == ("\ufffd.png", "image/png")
+        assert Path(marker["path"]).read_bytes() == b"x"
+    assert json.loads(encode({"a": Bytes(name)}, None).text) == {"a": "data:image/png;base64,eA=="}
+
+
+@pytest.mark.parametrize("wrap", [lambda path: path, lambda path: [path], lambda path: {"a": path}])
+def test_what_is_no_file_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrap: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkdir("folder")
+    os.mkfifo("pipe")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind("socket")
+    for name, what in [
+        ("folder", "the output `folder` is a directory: return its files, or an archive of them"),
+        ("pipe", "the output `pipe` is a FIFO, not a file with content"),
+        ("socket", "the output `socket` is a socket, not a file with content"),
+        ("/dev/null", "the output `/dev/null` is a device, not a file with content"),
+        ("gone", "the output file `gone` does not exist"),
+        ("folder/\0", "the output file `folder/\0` does not exist"),
+        ("x" * 300, f"the output file `{'x' * 300}` can't be read: File name too long"),
+        ("\udcff", "the output file `\ufffd` does not exist"),
+    ]:
+        for encoder in (encode, encode_item):
+            with pytest.raises(OutputError) as raised:
+                encoder(wrap(Path(name)), None)
+            assert str(raised.value) == what
+    listener.close()
 
 
 def test_a_copy_that_fails_leaves_nothing(tmp_path: Path) -> None:

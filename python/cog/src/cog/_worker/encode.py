@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import stat
 import sys
 
 from . import copies
@@ -168,6 +169,8 @@ def _file_marker(value: Any, spill_directory: str | None) -> dict[str, Any]:
     """What tells the server to read the file. An open file is copied first: only this process can read it."""
     if isinstance(value, os.PathLike):
         path = _existing(value)
+        if _readable(path) != path:
+            return _copied_marker(value, spill_directory)  # the server could not be told of such a path
         return _marker(path, os.path.basename(path), delete=False)
     return _marker(copies.of_open_file(value, spill_directory), _name_of(value), delete=True)
 
@@ -176,15 +179,36 @@ def _copied_marker(value: Any, spill_directory: str | None) -> dict[str, Any]:
     """The same, with a copy of any file."""
     if isinstance(value, os.PathLike):
         path = _existing(value)
-        return _marker(copies.of_file(path, spill_directory), os.path.basename(path), delete=True)
+        return _marker(copies.of_file(path, spill_directory), _readable(os.path.basename(path)), delete=True)
     return _file_marker(value, spill_directory)
 
 
 def _existing(value: os.PathLike[Any]) -> str:
-    path: str = os.path.abspath(os.fsdecode(value))
-    if not os.path.isfile(path):
-        raise OutputError(f"the output file `{os.fsdecode(value)}` does not exist")
+    name = os.fsdecode(value)
+    path: str = os.path.abspath(name)
+    shown = _readable(name)
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last for what can't be a path
+        raise OutputError(f"the output file `{shown}` does not exist") from None
+    except OSError as error:
+        raise OutputError(f"the output file `{shown}` can't be read: {error.strerror}") from None
+    if stat.S_ISDIR(mode):
+        raise OutputError(f"the output `{shown}` is a directory: return its files, or an archive of them")
+    if not stat.S_ISREG(mode):
+        raise OutputError(f"the output `{shown}` is {_kind(mode)}, not a file with content")
     return path
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISFIFO(mode):
+        return "a FIFO"
+    return "a socket" if stat.S_ISSOCK(mode) else "a device"
+
+
+def _readable(name: str) -> str:
+    """A name with a mark for each byte that is no text."""
+    return "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in name)
 
 
 def _marker(path: str, name: str | None, *, delete: bool) -> dict[str, Any]:
@@ -196,12 +220,14 @@ def data_url(value: Any) -> str:
     import base64
 
     if isinstance(value, os.PathLike):
-        name: str | None = os.path.basename(os.fspath(value))
+        path = _existing(value)
+        name: str | None = os.path.basename(path)
         try:
-            with open(value, "rb") as file:
+            with open(path, "rb") as file:
                 content = file.read()
         except OSError as error:
-            raise OutputError(f"the output file `{os.fspath(value)}` can't be read: {error.strerror}") from None
+            shown = _readable(os.fsdecode(value))
+            raise OutputError(f"the output file `{shown}` can't be read: {error.strerror}") from None
     else:
         name, content = _name_of(value), _content_of(value)
     return f"data:{mime_of(name)};base64,{base64.b64encode(content).decode()}"
@@ -209,7 +235,7 @@ def data_url(value: Any) -> str:
 
 def _name_of(file: Any) -> str | None:
     name = getattr(file, "name", None)
-    return os.path.basename(name) if isinstance(name, str) else None
+    return _readable(os.path.basename(name)) if isinstance(name, str) else None
 
 
 def _content_of(file: Any) -> bytes:
