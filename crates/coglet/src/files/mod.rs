@@ -13,6 +13,7 @@ mod download;
 mod name;
 mod output;
 mod secrets;
+mod turns;
 mod upload;
 mod violations;
 mod wanted;

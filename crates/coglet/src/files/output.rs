@@ -13,6 +13,7 @@ use futures_util::future::try_join_all;
 use serde_json::value::RawValue;
 
 use super::name::media_type;
+use super::turns::{Turn, Turns};
 use super::upload::{UploadError, Uploads};
 use super::{data_url, run_blocking};
 use crate::json::{close_string, elements};
@@ -59,6 +60,8 @@ pub(crate) struct OutputFile {
     is_named: bool,
     /// A copy made by the worker for this purpose, which goes with this.
     _spooled: Option<TempFile>,
+    /// After files of the same name.
+    pub(super) turn: Turn,
 }
 
 /// Gives names to the files of one prediction that have none.
@@ -66,6 +69,7 @@ pub(crate) struct OutputFile {
 pub(crate) struct Names {
     /// Open files so far, named or not.
     open_files: AtomicUsize,
+    turns: Turns,
 }
 
 /// Finds the files in a value.
@@ -130,17 +134,27 @@ impl Names {
             delete,
         } = serde_json::from_slice::<FileMarker>(marker)?.file;
         let number = delete.then(|| self.open_files.fetch_add(1, Ordering::Relaxed));
+        let name = name.map(|name| as_in_url(&name));
         let name = name.filter(|name| is_file_name(name));
+        let is_named = name.is_some();
+        let mime = name
+            .as_deref()
+            .map_or_else(|| mime.clone(), |name| media_type(name, &mime));
+        let name = name.unwrap_or_else(|| format!("{}.bin", number.unwrap_or_default()));
         Ok(OutputFile {
-            mime: name
-                .as_deref()
-                .map_or_else(|| mime.clone(), |name| media_type(name, &mime)),
-            is_named: name.is_some(),
-            name: name.unwrap_or_else(|| format!("{}.bin", number.unwrap_or_default())),
+            turn: self.turns.next(&name),
+            mime,
+            is_named,
+            name,
             _spooled: number.map(|_| TempFile::at(path.clone())),
             path,
         })
     }
+}
+
+/// URLs have neither tabs nor line breaks.
+fn as_in_url(name: &str) -> String {
+    name.replace(['\t', '\n', '\r'], "")
 }
 
 /// Whether a name can be the last segment of a URL.
@@ -180,7 +194,8 @@ async fn uploaded(
 ) -> Result<Bytes, OutputError> {
     match part {
         Part::Text(text) => Ok(text),
-        Part::File(file) => {
+        Part::File(mut file) => {
+            file.turn.come().await;
             let url = uploads.send(&file, prediction_id).await?;
             Ok(serde_json::Value::from(url).to_string().into())
         }
@@ -348,6 +363,8 @@ mod tests {
         assert_eq!(name(json!(null), true), "0.bin");
         assert_eq!(name(json!("b.png"), true), "b.png");
         assert_eq!(name(json!(".."), true), "2.bin");
+        assert_eq!(name(json!(".\n."), true), "3.bin");
+        assert_eq!(name(json!("a\tb\r\n.png"), true), "ab.png");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -188,6 +188,41 @@ fn the_order_is_the_models() {
         server.output(json!({})),
         json!([urls[0], urls[1], urls[2], "last"])
     );
+}
+
+#[test]
+fn the_last_file_of_a_name_stays() {
+    const FILES: &str = "for n in range(3):\n    os.mkdir(str(n))\n    open(f'{n}/same.txt', 'w').write(f'file {n}')\n\
+                         open('other.txt', 'w').close()\nfiles = [Path(f'{n}/same.txt') for n in range(3)] + [Path('other.txt')]\n";
+    for (signature, source) in [
+        ("def run(self) -> Iterator[Path]", "yield from files"),
+        ("def run(self) -> List[Path]", "return files"),
+    ] {
+        let (other_came, gate) = mpsc::channel();
+        let gate = Arc::new(Mutex::new(Some(gate)));
+        let store = Store::start(move |path| {
+            if path == "/up/other.txt" {
+                other_came.send(()).unwrap();
+                return Some(answer(200, ""));
+            }
+            let is_first = gate.lock().unwrap().take();
+            if let Some(gate) = is_first {
+                // Others are not kept waiting, not even for the first one.
+                gate.recv().unwrap();
+            }
+            Some(answer(200, ""))
+        });
+        let server = store.serve(Model::run(signature, &format!("{FILES}{source}")));
+        let names = ["same", "same", "same", "other"];
+        let urls = names.map(|name| store.url(&format!("/up/{name}.txt")));
+        assert_eq!(server.output(json!({})), json!(urls));
+        let uploads = store.rest();
+        let same = uploads
+            .iter()
+            .filter(|upload| upload.path == "/up/same.txt");
+        let bodies: Vec<_> = same.map(|upload| upload.body.as_slice()).collect();
+        assert_eq!(bodies, [b"file 0", b"file 1", b"file 2"]);
+    }
 }
 
 #[test]
