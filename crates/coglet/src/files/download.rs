@@ -1,5 +1,6 @@
 //! Downloads, straight to files.
 
+use std::io;
 use std::path::Path;
 
 use reqwest::{Client, Response, Url, header};
@@ -73,13 +74,14 @@ impl Download<'_> {
         let mut size = 0;
         while let Some(chunk) = response.chunk().await.map_err(|error| self.failed(error))? {
             for piece in chunk.chunks(decoder.piece_size()) {
-                let plain = decoder.decode(piece)?;
+                let plain = decoder.decode(piece);
+                let plain = plain.map_err(|cause| self.damaged(cause))?;
                 size += plain.len() as u64;
                 self.check_size(size)?;
                 writer.write_all(plain).await?;
             }
         }
-        let rest = decoder.finish()?;
+        let rest = decoder.finish().map_err(|cause| self.damaged(cause))?;
         self.check_size(size + rest.len() as u64)?;
         writer.write_all(&rest).await?;
         writer.flush().await?;
@@ -104,6 +106,12 @@ impl Download<'_> {
                 cause: crate::client::describe(&error.without_url()),
             },
         }
+    }
+
+    /// What came is not what its `Content-Encoding` says.
+    fn damaged(&self, cause: io::Error) -> FetchError {
+        let url = self.shown.clone();
+        FetchError::Damaged { url, cause }
     }
 
     fn refused(&self, refused: Refused) -> FetchError {

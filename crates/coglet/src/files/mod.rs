@@ -96,6 +96,8 @@ pub(crate) enum FetchError {
     TooLarge { url: String, limit: u64 },
     #[error("`{url}` could not be downloaded within {} seconds", limit.as_secs_f64())]
     TooSlow { url: String, limit: Duration },
+    #[error("the download of `{url}` is damaged: {cause}")]
+    Damaged { url: String, cause: io::Error },
     #[error("`{url}` is not a valid URL")]
     InvalidUrl { url: String },
     #[error("a data URL could not be decoded: {0}")]

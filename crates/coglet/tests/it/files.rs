@@ -1,5 +1,7 @@
 //! Files in and out.
 
+use std::io::Write as _;
+
 use serde_json::{Value, json};
 
 use crate::http::Request;
@@ -86,6 +88,30 @@ fn a_missing_output_file_is_named() {
         prediction["error"].as_str().unwrap().contains("gone.png"),
         "{prediction}"
     );
+}
+
+#[test]
+fn names_that_are_no_text_are_made_readable() {
+    let server = Model::run(
+        "def run(self) -> List[Path]",
+        "name = os.fsdecode(b'\\xff.txt')\nopen(name, 'w').write('Hello')\nreturn [Path(name)]",
+    )
+    .ready();
+    let request = Request::json("POST", "/predictions", &json!({})).header("Cog-Output-Names", "1");
+    let prediction = server.send(request).answer().json();
+    assert_eq!(
+        prediction["output"],
+        json!(["data:text/plain;name=%EF%BF%BD.txt;base64,SGVsbG8="]),
+        "{prediction}"
+    );
+}
+
+#[test]
+fn a_directory_as_an_output_is_called_one() {
+    let server = Model::run("def run(self) -> Path", "return Path('/tmp')").ready();
+    let error = &server.predict(json!({}))["error"];
+    let expected = "the output `/tmp` is a directory: return its files, or an archive of them";
+    assert!(error.as_str().unwrap().contains(expected), "{error}");
 }
 
 #[test]
@@ -257,6 +283,33 @@ fn a_failed_download_fails_the_prediction() {
     );
     assert_eq!(input_files(&server), Vec::<std::path::PathBuf>::new());
     assert_eq!(server.status(), "READY");
+}
+
+#[test]
+fn a_damaged_download_is_named() {
+    let head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n";
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(b"one text and then another text").unwrap();
+    let gzip = gzip.finish().unwrap();
+    let cut = gzip[..gzip.len() - 12].to_vec();
+    let mut overwritten = gzip;
+    overwritten[10..].fill(0xff);
+    let receiver = Receiver::start(move |_, path| {
+        let body = if path == "/cut" { &cut } else { &overwritten };
+        [head.as_slice(), body].concat()
+    });
+    let server = with_tmp(Model::run(
+        "def run(self, p: Path) -> str",
+        "return p.read_text()",
+    ));
+    for path in ["/cut", "/overwritten"] {
+        let url = receiver.url(path);
+        let prediction = server.predict(json!({"p": url}));
+        let error = prediction["error"].as_str().unwrap();
+        let expected = format!("Input validation error: the download of `{url}` is damaged: ");
+        assert!(error.starts_with(&expected), "{error}");
+    }
+    assert_eq!(input_files(&server), Vec::<std::path::PathBuf>::new());
 }
 
 #[test]
