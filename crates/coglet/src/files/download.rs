@@ -3,11 +3,12 @@
 use std::io;
 use std::path::Path;
 
-use reqwest::{Client, Response, Url, header};
+use reqwest::{Response, Url, header};
 use tokio::io::{AsyncWriteExt as _, BufWriter};
 
 use super::decoder::Decoder;
 use super::{DownloadRules, FetchError, name};
+use crate::client::{Clients, is_cut_off};
 use crate::destinations::{Refused, refusal};
 use crate::scratch::create_private;
 use crate::temp::{TempFile, Workspace};
@@ -17,7 +18,7 @@ const WRITE_SIZE: usize = 512 << 10;
 
 /// Downloads one file. Redirects are followed; a status that is no success is an error.
 pub(super) async fn download(
-    client: &Client,
+    clients: &Clients,
     rules: &DownloadRules,
     workspace: &Workspace,
     text: &str,
@@ -26,7 +27,7 @@ pub(super) async fn download(
         url: without_secrets(text),
     })?;
     let download = Download {
-        client,
+        clients,
         rules,
         shown: shown(&url),
     };
@@ -51,7 +52,7 @@ pub(super) async fn download(
 
 /// One file on its way.
 struct Download<'a> {
-    client: &'a Client,
+    clients: &'a Clients,
     rules: &'a DownloadRules,
     /// The URL as errors may show it.
     shown: String,
@@ -61,8 +62,11 @@ impl Download<'_> {
     async fn fetch(&self, url: Url, path: &Path) -> Result<(), FetchError> {
         let checked = self.rules.destinations.check(&url);
         checked.map_err(|refused| self.refused(refused))?;
-        let request = self.client.get(url).send();
-        let mut response = request.await.map_err(|error| self.failed(error))?;
+        let mut answer = self.clients.keeping().get(url.clone()).send().await;
+        if answer.as_ref().is_err_and(is_cut_off) {
+            answer = self.clients.fresh().get(url).send().await;
+        }
+        let mut response = answer.map_err(|error| self.failed(error))?;
         check_status(&response)?;
         let encoding = response.headers().get(header::CONTENT_ENCODING);
         let mut decoder = Decoder::new(encoding.and_then(|value| value.to_str().ok()));

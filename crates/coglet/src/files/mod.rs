@@ -22,18 +22,17 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write as _};
 use std::path::PathBuf;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use reqwest::Client;
 
 pub(crate) use output::{Loaded, Names, OutputError, deliver, discard, load};
 pub(crate) use secrets::masked;
 pub(crate) use upload::Uploads;
 pub(crate) use wanted::{Wanted, wanted};
 
+use crate::client::Clients;
 use crate::destinations::{Destinations, Refused};
 use crate::protocol::{LocalFile, Parameter};
 use crate::temp::{TempFile, Workspace};
@@ -53,11 +52,10 @@ pub(crate) struct DownloadRules {
 }
 
 /// Fetches input files.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Files {
-    user_agent: Option<String>,
     rules: DownloadRules,
-    client: OnceLock<Client>,
+    clients: Clients,
     workspace: Workspace,
 }
 
@@ -109,9 +107,9 @@ pub(crate) enum FetchError {
 impl Files {
     pub(crate) fn new(user_agent: Option<String>, rules: DownloadRules) -> Self {
         Self {
-            user_agent,
+            clients: Clients::for_downloads(user_agent, rules.destinations.clone()),
             rules,
-            ..Self::default()
+            workspace: Workspace::default(),
         }
     }
 
@@ -208,12 +206,7 @@ impl Files {
     }
 
     async fn fetch_url(&self, url: &str) -> Result<TempFile, FetchError> {
-        let client = self.client.get_or_init(|| {
-            let destinations = &self.rules.destinations;
-            crate::client::for_downloads(self.user_agent.as_deref(), destinations)
-        });
-        let rules = &self.rules;
-        download::download(client, rules, &self.workspace, url).await
+        download::download(&self.clients, &self.rules, &self.workspace, url).await
     }
 
     async fn store_data(&self, json_string: Bytes) -> Result<TempFile, FetchError> {

@@ -1,7 +1,6 @@
 //! Output files sent to where the operator wants them (`--upload-url`).
 
 use std::io;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -13,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::output::OutputFile;
+use crate::client::{Clients, is_cut_off};
 
 /// For one file, all redirects included.
 const TIME_LIMIT: Duration = Duration::from_secs(25);
@@ -26,7 +26,7 @@ const PIECE: u64 = 256 << 10;
 #[derive(Debug)]
 pub(crate) struct Uploads {
     base: String,
-    client: OnceLock<Client>,
+    clients: Clients,
     turns: Semaphore,
 }
 
@@ -47,7 +47,7 @@ pub(crate) enum UploadError {
 
 /// One file on its way.
 struct Shipment<'a> {
-    client: &'a Client,
+    clients: &'a Clients,
     file: &'a OutputFile,
     prediction_id: &'a str,
 }
@@ -62,7 +62,7 @@ impl Uploads {
     pub(crate) fn new(base: String) -> Self {
         Self {
             base,
-            client: OnceLock::new(),
+            clients: Clients::for_uploads(),
             turns: Semaphore::new(PARALLEL),
         }
     }
@@ -75,7 +75,7 @@ impl Uploads {
     ) -> Result<String, UploadError> {
         let url = self.target(&file.name)?;
         let shipment = Shipment {
-            client: self.client.get_or_init(crate::client::for_uploads),
+            clients: &self.clients,
             file,
             prediction_id,
         };
@@ -119,7 +119,13 @@ impl Shipment<'_> {
     async fn send(&self, mut url: Url) -> Result<String, Failure> {
         let mut method = Method::PUT;
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.request(&method, &url).await?;
+            let clients = self.clients;
+            let mut answer = self.ask(clients.keeping(), &method, &url).await?;
+            if answer.as_ref().is_err_and(is_cut_off) {
+                answer = self.ask(clients.fresh(), &method, &url).await?;
+            }
+            let response = answer
+                .map_err(|error| Failure::Send(crate::client::describe(&error.without_url())))?;
             let status = response.status();
             if status.is_success() {
                 return Ok(location(&response, &url));
@@ -135,8 +141,13 @@ impl Shipment<'_> {
         Err(Failure::Send("too many redirects".into()))
     }
 
-    async fn request(&self, method: &Method, url: &Url) -> Result<Response, Failure> {
-        let mut request = self.client.request(method.clone(), url.clone());
+    async fn ask(
+        &self,
+        client: &Client,
+        method: &Method,
+        url: &Url,
+    ) -> Result<reqwest::Result<Response>, Failure> {
+        let mut request = client.request(method.clone(), url.clone());
         if method == Method::PUT {
             let (length, body) = self.body().await.map_err(Failure::Read)?;
             let mime = HeaderValue::try_from(&self.file.mime)
@@ -150,10 +161,7 @@ impl Shipment<'_> {
                 request = request.header("X-Prediction-Id", id);
             }
         }
-        request.send().await.map_err(|error| {
-            let cause = crate::client::describe(&error.without_url());
-            Failure::Send(cause)
-        })
+        Ok(request.send().await)
     }
 
     /// The file, read as it is sent.

@@ -17,6 +17,7 @@ mod cancel;
 mod clients;
 mod concurrency;
 mod crash;
+mod cut_off;
 mod events;
 mod files;
 mod generations;
