@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use cog_debian::APT_SOURCES_PATH;
 use cog_image::{Layer, Scratch, trust};
 
-use crate::command::Command;
+use crate::command::{Command, SecretMount};
 use crate::container::{HOST_BUNDLE, Job, Mount};
 use crate::error::{BuildError, CommandOutput, Result};
 use crate::plan::RunStep;
+use crate::secret_files::SecretFiles;
 use crate::secrets::SecretValue;
 use crate::step_output::StepOutput;
 use crate::workshop::Workshop;
@@ -29,7 +30,7 @@ pub(crate) fn run(
     below: &[Layer],
 ) -> Result<StepOutput> {
     let command = &step.command;
-    let secrets = SecretFiles::write(command, secrets)?;
+    let secrets = SecretFiles::write(&mounted(command, secrets)?)?;
     let apt = AptSurroundings::write(workshop, step)?;
     let job = Job {
         title: command.command.clone(),
@@ -103,55 +104,18 @@ impl AptSurroundings {
     }
 }
 
-/// The secrets of a command as files outside of every layer, gone when dropped.
-struct SecretFiles {
-    folder: Option<tempfile::TempDir>,
-    targets: Vec<String>,
-}
-
-impl SecretFiles {
-    fn write(command: &Command, secrets: &BTreeMap<String, SecretValue>) -> Result<Self> {
-        if command.secrets.is_empty() {
-            return Ok(Self {
-                folder: None,
-                targets: Vec::new(),
-            });
-        }
-        let folder = memory_folder()?;
-        let mut targets = Vec::new();
-        for (number, mount) in command.secrets.iter().enumerate() {
-            let value = secrets
-                .get(&mount.id)
-                .ok_or_else(|| BuildError::MissingSecret {
-                    id: mount.id.clone(),
-                })?;
-            fs_err::write(folder.path().join(number.to_string()), value.expose())?;
-            targets.push(absolute(&mount.target));
-        }
-        Ok(Self {
-            folder: Some(folder),
-            targets,
-        })
-    }
-
-    fn mounts(&self) -> Vec<Mount> {
-        let Some(folder) = &self.folder else {
-            return Vec::new();
-        };
-        let mount = |(number, target): (usize, &String)| {
-            Mount::read_only(folder.path().join(number.to_string()), target.clone())
-        };
-        self.targets.iter().enumerate().map(mount).collect()
-    }
-}
-
-/// A folder in memory if the host has one, so that secrets do not reach a disk.
-fn memory_folder() -> Result<tempfile::TempDir> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix("cog-secrets-");
-    Ok(builder
-        .tempdir_in("/dev/shm")
-        .or_else(|_| builder.tempdir())?)
+/// The secrets that `command` mounts, by the paths that it finds them at.
+fn mounted<'a>(
+    command: &Command,
+    secrets: &'a BTreeMap<String, SecretValue>,
+) -> Result<BTreeMap<String, &'a [u8]>> {
+    let pair = |mount: &SecretMount| match secrets.get(&mount.id) {
+        Some(value) => Ok((absolute(&mount.target), value.expose())),
+        None => Err(BuildError::MissingSecret {
+            id: mount.id.clone(),
+        }),
+    };
+    command.secrets.iter().map(pair).collect()
 }
 
 fn absolute(target: &str) -> String {
@@ -167,7 +131,6 @@ mod tests {
     use cog_errors::Hint as _;
 
     use super::*;
-    use crate::command::SecretMount;
 
     fn command() -> Command {
         let mount = |id: &str, target: &str| SecretMount {
@@ -181,21 +144,18 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_files_for_as_long_as_they_are_needed() {
+    fn secrets_are_where_the_command_looks_for_them() {
         let secrets = ["a", "b"].map(|id| (id.to_owned(), SecretValue::new(id.as_bytes())));
-        let files = SecretFiles::write(&command(), &secrets.into()).expect("written");
-        let mounts = files.mounts();
-        assert_eq!(mounts[0].target, "/secret.txt");
-        assert_eq!(mounts[1].target, "/root/.token");
-        let source = mounts[1].source.clone();
-        assert_eq!(fs_err::read(&source).expect("readable"), b"b");
-        drop(files);
-        assert!(!source.exists());
+        let secrets = secrets.into();
+        let found = mounted(&command(), &secrets).expect("they are given");
+        let expected = [("/root/.token", "b"), ("/secret.txt", "a")];
+        let expected = expected.map(|(target, value)| (target.to_owned(), value.as_bytes()));
+        assert_eq!(found, expected.into());
     }
 
     #[test]
     fn a_secret_that_was_not_given_is_named() {
-        let Err(error) = SecretFiles::write(&command(), &BTreeMap::new()) else {
+        let Err(error) = mounted(&command(), &BTreeMap::new()) else {
             panic!("no secret was given");
         };
         assert!(error.to_string().contains("`a`"), "{error}");

@@ -50,6 +50,7 @@ pub(crate) fn images(session: &Session<'_>, args: &ImagesArgs) -> anyhow::Result
 }
 
 pub(crate) fn prune(session: &Session<'_>, args: &PruneArgs) -> anyhow::Result<()> {
+    cog_build::remove_stale_secrets();
     let store = session.store()?;
     let options = if args.all {
         PruneOptions::everything()
