@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use cog_config::read_project_file;
 use cog_image::{Entry, EntryKind};
 
 use crate::dockerignore::{Dockerignore, DockerignoreError, FolderVerdict};
@@ -16,6 +17,9 @@ pub enum ContextError {
     /// A file or folder cannot be read.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    /// `.dockerignore` cannot be read, or is none of the project's files.
+    #[error("could not read `.dockerignore`")]
+    Ignore(#[source] std::io::Error),
     /// `.dockerignore` is broken.
     #[error(transparent)]
     Dockerignore(#[from] DockerignoreError),
@@ -40,10 +44,10 @@ pub(crate) fn entries(project_dir: &Path) -> Result<Vec<Entry>, ContextError> {
 }
 
 fn read_ignore(project_dir: &Path) -> Result<Dockerignore, ContextError> {
-    match fs_err::read_to_string(project_dir.join(".dockerignore")) {
+    match read_project_file(project_dir, Path::new(".dockerignore")) {
         Ok(text) => Ok(Dockerignore::parse(&text)?),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Dockerignore::default()),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(ContextError::Ignore(error)),
     }
 }
 
@@ -190,6 +194,22 @@ mod tests {
                 "src/sub/.cog/y",
             ]
         );
+    }
+
+    #[test]
+    fn patterns_of_somewhere_else_are_refused() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join(".dockerignore");
+        for target in ["/etc/passwd", "/dev/zero"] {
+            fs_err::os::unix::fs::symlink(target, &path).expect("linked");
+            let error = entries(folder.path()).expect_err("it leads out");
+            assert!(matches!(error, ContextError::Ignore(_)), "{target}");
+            fs_err::remove_file(&path).expect("removed");
+        }
+        let mode = rustix::fs::Mode::RUSR;
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).expect("made");
+        let error = entries(folder.path()).expect_err("it is a pipe");
+        assert_eq!(error.to_string(), "could not read `.dockerignore`");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use cog_config::{Completed, Config, Options};
+use cog_config::{Completed, Config, Options, read_project_file};
 use cog_engine::{Engine, Isolation};
 use cog_image::{Compression, Store};
 
@@ -179,7 +179,7 @@ impl BuildRequest<'_> {
             return String::new();
         };
         match &build.python_requirements {
-            Some(file) => fs_err::read_to_string(self.project_dir.join(file)).unwrap_or_default(),
+            Some(file) => read_project_file(self.project_dir, Path::new(file)).unwrap_or_default(),
             None => build.python_packages.join("\n"),
         }
     }

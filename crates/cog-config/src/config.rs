@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::ConfigError;
+use crate::file::read_project_file;
 use crate::{label, requirements};
 
 /// A `cog.yaml`, checked.
@@ -166,11 +167,12 @@ impl Config {
             )),
             Some(file) => {
                 let path = project_dir.join(file);
-                let text =
-                    fs_err::read_to_string(&path).map_err(|source| ConfigError::Unreadable {
-                        path: path.clone(),
+                let text = read_project_file(project_dir, Path::new(file)).map_err(|source| {
+                    ConfigError::Unreadable {
+                        path: file.into(),
                         source,
-                    })?;
+                    }
+                })?;
                 let directory = path.parent().unwrap_or(project_dir).to_owned();
                 Ok((requirements::lines(&text), directory))
             }

@@ -9,6 +9,7 @@ mod config;
 pub mod cuda;
 mod environment;
 mod error;
+mod file;
 mod implied;
 mod keys;
 mod label;
@@ -31,6 +32,7 @@ pub use config::{
     Build, Config, EnvironmentVariable, Mount, PythonVersion, RunCommand, WeightSource, Weights,
 };
 pub use error::{ConfigError, Location, Problem, Warning};
+pub use file::read_project_file;
 pub use implied::{Evidence, Implied, Renamed, Stage, implied_packages, renamed_packages};
 pub use name::derived_image_name;
 pub use project::{Files, Loaded, ProjectFile, find, load, parse};

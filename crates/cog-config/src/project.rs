@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Config;
 use crate::error::{ConfigError, Warning};
+use crate::file::read_project_file;
 use crate::{parse as typed, tree, validate};
 
 /// How far up a project is looked for.
@@ -43,7 +44,7 @@ impl Files for ProjectFile {
     }
 
     fn read(&self, path: &str) -> Option<String> {
-        fs_err::read_to_string(self.directory.join(path)).ok()
+        read_project_file(&self.directory, Path::new(path)).ok()
     }
 }
 

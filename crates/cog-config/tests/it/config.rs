@@ -57,6 +57,29 @@ fn requirements_may_be_anywhere() {
 }
 
 #[test]
+fn requirements_that_lead_out_of_the_project_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("requirements.txt");
+    fs_err::os::unix::fs::symlink("/etc/passwd", &path).expect("linked");
+    let yaml = "build: {python_version: '3.11', python_requirements: requirements.txt}\n";
+    fs_err::write(folder.path().join("cog.yaml"), yaml).expect("a file");
+    let file = find(folder.path(), "cog.yaml").expect("it is there");
+    let config = load(&file).expect("nothing is wrong with it").config;
+    let error = config.requirement_lines(folder.path());
+    let error = error.expect_err("it is a link");
+    assert_eq!(error.to_string(), "could not read `requirements.txt`");
+    let reason = std::error::Error::source(&error).expect("there is one");
+    assert_eq!(reason.to_string(), "it leads out of the project");
+
+    // Within the project it may be one.
+    fs_err::remove_file(&path).expect("removed");
+    fs_err::write(folder.path().join("cpu.txt"), "six\n").expect("a file");
+    fs_err::os::unix::fs::symlink("cpu.txt", &path).expect("linked");
+    let (lines, _) = config.requirement_lines(folder.path()).expect("lines");
+    assert_eq!(lines, ["six"]);
+}
+
+#[test]
 fn deprecated_fields_are_named_with_their_successors() {
     assert_eq!(
         warnings("predict: predict.py:Predictor\n"),
