@@ -15,6 +15,7 @@ use crate::request::BuildRequest;
 use crate::steps::python_packages::lock_for_host;
 use crate::steps::runtime::{server_program, write_sdk};
 use crate::workshop::Cache;
+use cog_python::reproducible;
 use cog_python::uv::{Staged, minor_version};
 
 /// Raise it whenever the same inputs give another environment.
@@ -82,7 +83,11 @@ pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
         let uv = workshop.uv()?;
         let staging = request.store.scratch()?;
         let artifacts = staging.path().join("artifacts");
-        requirements.stage(request.project_dir, &artifacts)?;
+        requirements.stage(
+            request.project_dir,
+            &artifacts,
+            reproducible::date(workshop.timestamp),
+        )?;
         let wanted = Staged {
             requirements: &requirements,
             artifacts: &artifacts,

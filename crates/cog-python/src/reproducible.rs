@@ -62,9 +62,14 @@ pub fn prelude(bin: &str, cache: &str) -> String {
     )
 }
 
+/// The date of all that a build starts from, for files of an image that are dated `timestamp`.
+pub fn date(timestamp: i64) -> i64 {
+    timestamp.max(OLDEST_DATE)
+}
+
 /// Variables for builds; `timestamp` is the date of the image's files, in seconds since 1970.
 pub fn environment(timestamp: i64) -> Vec<(String, String)> {
-    let date = timestamp.max(OLDEST_DATE).to_string();
+    let date = date(timestamp).to_string();
     [
         ("SOURCE_DATE_EPOCH", date.as_str()),
         ("ZERO_AR_DATE", "1"),

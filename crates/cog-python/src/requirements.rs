@@ -209,20 +209,27 @@ impl Requirements {
     }
 
     /// Copies the files of the project in `project_dir` to their places below `folder`, which is made. They have to be
-    /// what they were when the requirements were read, perhaps long ago and elsewhere.
-    pub fn stage(&self, project_dir: &Path, folder: &Path) -> Result<(), RequirementError> {
+    /// what they were when the requirements were read, perhaps long ago and elsewhere. Files and folders are dated
+    /// `date`, in seconds since 1970: builds can see it, and write it into what they make.
+    pub fn stage(
+        &self,
+        project_dir: &Path,
+        folder: &Path,
+        date: i64,
+    ) -> Result<(), RequirementError> {
         let project = Project::open(project_dir, project_dir)?;
-        fs_err::create_dir(folder).map_err(|source| RequirementError::Unreadable {
+        let failed = |source| RequirementError::Unreadable {
             path: folder.display().to_string(),
             source,
-        })?;
+        };
+        fs_err::create_dir(folder).map_err(failed)?;
         for artifact in &self.artifacts {
             artifact.stage(&project.root, folder)?;
         }
         for one in &self.folders {
             one.stage(&project.root, folder)?;
         }
-        Ok(())
+        set_dates(folder, date).map_err(failed)
     }
 
     /// The text of the requirements file in the image: without credentials.
@@ -248,6 +255,29 @@ impl Requirements {
             .iter()
             .any(|line| package_name(line).as_deref() == Some(name))
     }
+}
+
+/// Dates `path` and all that is below it, a folder after what is in it. Permissions of folders no longer depend on the
+/// umask.
+fn set_dates(path: &Path, date: i64) -> std::io::Result<()> {
+    use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    if fs_err::symlink_metadata(path)?.is_dir() {
+        fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o755))?;
+        for entry in fs_err::read_dir(path)? {
+            set_dates(&entry?.path(), date)?;
+        }
+    }
+    let date = Timespec {
+        tv_sec: date,
+        tv_nsec: 0,
+    };
+    let dates = Timestamps {
+        last_access: date,
+        last_modification: date,
+    };
+    Ok(utimensat(CWD, path, &dates, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 #[cfg(test)]

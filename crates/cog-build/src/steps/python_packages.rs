@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use cog_image::{Layer, Scratch};
 use cog_python::distribution::Prefix;
+use cog_python::reproducible;
 use cog_python::requirements::Requirements;
 use cog_python::uv::{Staged, Target};
 
@@ -89,7 +90,8 @@ impl Staging {
     fn new(workshop: &Workshop<'_>, requirements: &Requirements) -> Result<Self> {
         let scratch = workshop.store.scratch()?;
         let artifacts = scratch.path().join("artifacts");
-        requirements.stage(workshop.project_dir, &artifacts)?;
+        let date = reproducible::date(workshop.timestamp);
+        requirements.stage(workshop.project_dir, &artifacts, date)?;
         Ok(Self { scratch, artifacts })
     }
 

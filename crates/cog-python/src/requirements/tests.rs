@@ -1,4 +1,9 @@
+use std::os::unix::fs::MetadataExt as _;
+
 use super::*;
+
+/// That of staged files.
+const DATE: i64 = 1_700_000_000;
 
 /// Reads as the configuration does, roughly.
 fn reader(text: &str) -> Vec<(usize, String)> {
@@ -247,12 +252,12 @@ fn artifacts_are_staged_under_the_name_as_written() {
     let again: Requirements = serde_json::from_str(&written).expect("as it was written");
     assert_eq!(again.artifacts, read.artifacts);
     let target = staged.path().join("again");
-    again.stage(project, &target).expect("staged");
+    again.stage(project, &target, DATE).expect("staged");
     let copy = target.join("wheels/link.whl");
     assert_eq!(fs_err::read(copy).expect("readable"), b"wheel");
     fs_err::write(project.join("wheels/real.whl"), "other").expect("written");
     assert!(matches!(
-        read.stage(project, &staged.path().join("changed")),
+        read.stage(project, &staged.path().join("changed"), DATE),
         Err(RequirementError::Changed(_))
     ));
     assert_eq!(read.overridden, ["cog"]);
@@ -360,8 +365,12 @@ fn other_files_are_read_from_where_they_are() {
     let artifacts = staged.path().join("artifacts");
     let written = serde_json::to_string(&read).expect("it is text");
     let stored: Requirements = serde_json::from_str(&written).expect("as it was written");
-    stored.stage(root, &artifacts).expect("staged");
+    stored.stage(root, &artifacts, DATE).expect("staged");
     assert!(artifacts.join("pkg/src/module.py").is_file());
+    for path in ["", "pkg", "pkg/src", "pkg/src/module.py"] {
+        let metadata = fs_err::metadata(artifacts.join(path)).expect("it is there");
+        assert_eq!(metadata.mtime(), DATE, "{path}");
+    }
     let wheels = artifacts.join("requirements/more/wheels");
     assert!(wheels.join("w-1-py3-none-any.whl").is_file());
     assert!(!wheels.join("notes.txt").exists());
@@ -372,7 +381,7 @@ fn other_files_are_read_from_where_they_are() {
     assert_ne!(changed.content(), read.content());
     let again = staged.path().join("again");
     assert!(matches!(
-        read.stage(root, &again),
+        read.stage(root, &again, DATE),
         Err(RequirementError::Changed(_))
     ));
 }

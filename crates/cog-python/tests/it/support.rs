@@ -76,7 +76,7 @@ impl Project {
             })?
         };
         requirements
-            .stage(&project, &folder.path().join("artifacts"))
+            .stage(&project, &folder.path().join("artifacts"), 0)
             .unwrap();
         Ok(Self {
             folder,

@@ -97,6 +97,7 @@ pub(super) fn install(
 fn build_cache(workshop: &Workshop<'_>, target: &Target, requirements: &Requirements) -> PathBuf {
     let key = key("build cache", 1)
         .field("requirements", requirements.text())
+        .field("timestamp", workshop.timestamp.to_string())
         .field("python", &target.python)
         .field("platform", target.platform.as_deref().unwrap_or_default());
     let name = list(key, "artifact", requirements.content())
