@@ -7,14 +7,14 @@ use regex::bytes::{Regex, RegexBuilder};
 
 /// A line of `.dockerignore` that is not a pattern.
 #[derive(Debug, thiserror::Error)]
-#[error("line {line} of `.dockerignore` is not a valid pattern: `{pattern}`")]
+#[error("line {line} of `.dockerignore` is not a valid pattern: `{pattern}`: {reason}")]
 pub struct DockerignoreError {
     /// The line, counted from 1.
     pub line: usize,
     /// The pattern as written.
     pub pattern: String,
-    #[source]
-    source: Box<regex::Error>,
+    /// Why, in a line: the whole text of the expression's error would show what the pattern was made into.
+    reason: String,
 }
 
 /// The parsed patterns of a `.dockerignore` file.
@@ -57,7 +57,7 @@ impl Dockerignore {
             let pattern = Pattern::parse(line).map_err(|source| DockerignoreError {
                 line: index + 1,
                 pattern: line.trim().to_owned(),
-                source: Box::new(source),
+                reason: reason(&source),
             })?;
             patterns.extend(pattern);
         }
@@ -155,6 +155,13 @@ fn clean(pattern: &str) -> Vec<&str> {
         }
     }
     components
+}
+
+/// What the last line of `error` says.
+fn reason(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or_default();
+    last.strip_prefix("error: ").unwrap_or(last).to_owned()
 }
 
 fn to_regex(pattern: &str) -> String {
@@ -323,7 +330,7 @@ mod tests {
         assert_eq!(error.line, 2);
         assert_eq!(
             error.to_string(),
-            "line 2 of `.dockerignore` is not a valid pattern: `[a`"
+            "line 2 of `.dockerignore` is not a valid pattern: `[a`: unclosed character class"
         );
     }
 }

@@ -139,7 +139,7 @@ pub(crate) struct BuildArgs {
     #[arg(short, long, value_name = "NAME")]
     pub(crate) tag: Option<String>,
 
-    /// Do every step again
+    /// Do every step again; the base and the tools that only builds need are kept
     #[arg(long)]
     pub(crate) no_cache: bool,
 
