@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -86,6 +87,15 @@ def hello(directory: Path, store: Path = STORE) -> Project:
     """A copy of the smallest example."""
     shutil.copytree(REPOSITORY / "examples/hello-world", directory, ignore=shutil.ignore_patterns(".cog"))
     return Project(directory, store)
+
+
+def debian_hosts() -> list[str]:
+    """Where Debian packages may come from here."""
+    sources = [Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*")]
+    texts = [path.read_text() for path in sources if path.is_file()]
+    texts.append(os.environ.get("COG_DEBIAN_MIRROR", ""))
+    hosts = {host for text in texts for host in re.findall(r"https?://([^/\s:]+)", text)}
+    return sorted(hosts | {"deb.debian.org", "security.debian.org"})
 
 
 def needs_root() -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from package_index import add_wheel, serve
-from support import REPOSITORY, TIME_LIMIT_SECONDS, Project, hello
+from support import REPOSITORY, TIME_LIMIT_SECONDS, Project, debian_hosts, hello
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +87,7 @@ def test_the_guide_is_true(tmp_path: Path, index: str, guide: str) -> None:
         UV_DEFAULT_INDEX=index,
         UV_CACHE_DIR=str(tmp_path / "packages"),
         HTTPS_PROXY=NOWHERE,
-        NO_PROXY="127.0.0.1",
+        NO_PROXY=",".join(["127.0.0.1", *debian_hosts()]),
     )
     text = (REPOSITORY / "docs/guides" / guide).read_text()
     checked = 0
