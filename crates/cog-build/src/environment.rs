@@ -18,7 +18,7 @@ use crate::project_lock::ProjectLock;
 use crate::reporter::Event;
 use crate::request::BuildRequest;
 use crate::resolve::resolve;
-use crate::secret_files::remove_stale_secrets;
+use crate::secret_files::remove_stale_secrets_in_memory;
 use crate::steps::runtime;
 use crate::workshop::Workshop;
 
@@ -58,7 +58,7 @@ pub fn prepare(request: &BuildRequest<'_>) -> Result<Environment> {
 /// Takes the project's lock (which may be in the store: the caller has a lease on that), and leaves the schema in the
 /// project too, where a server that has the project mounted reads it.
 pub(crate) fn open_project(request: &BuildRequest<'_>) -> Result<(ProjectLock, Model)> {
-    remove_stale_secrets();
+    remove_stale_secrets_in_memory();
     let model = Model::of(request)?;
     let lock = ProjectLock::take(request.project_dir, request.store.root(), || {
         let message = "waiting for another build of this project to finish";

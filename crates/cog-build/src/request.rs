@@ -121,17 +121,11 @@ impl BuildRequest<'_> {
     ) -> Result<Requirements> {
         let lines = self.chosen_lines(completed);
         let requirements = self.read_requirements(&lines)?;
-        let text = self.requirements_text();
-        let written = text.lines().map(str::trim);
-        let nested = self.lines_of_other_files()?;
-        let itself = written
-            .chain(nested.iter().map(String::as_str))
-            .filter(|line| *line == "-e .");
-        for line in itself.chain(requirements.itself.iter().map(String::as_str)) {
+        let itself = self.lines_for_itself()?;
+        for line in itself.iter().chain(&requirements.itself) {
             workshop.warn(&format!(
-                "`{}` is left out: the project itself is not installed, it is at the model's working directory, where \
-                 Python finds it. What it depends on has to be among the requirements",
-                line.trim()
+                "`{line}` is left out: the project itself is not installed, it is at the model's working directory, \
+                 where Python finds it. What it depends on has to be among the requirements"
             ));
         }
         for line in &requirements.overridden {
@@ -152,7 +146,7 @@ impl BuildRequest<'_> {
     }
 
     pub(crate) fn read_requirements(&self, lines: &[String]) -> Result<Requirements> {
-        let (_, base_dir) = self.requirement_lines()?;
+        let (_, base_dir) = self.config.requirement_lines(self.project_dir)?;
         let mut requirements =
             Requirements::read(lines, &base_dir, self.project_dir, lines_of_file)?;
         requirements.source = self.requirements_source();
@@ -166,11 +160,15 @@ impl BuildRequest<'_> {
         Ok((lines, folder))
     }
 
-    /// The requirement lines, and those of files that they name, those that ask for the project itself too.
-    fn lines_of_other_files(&self) -> Result<Vec<String>> {
-        let (lines, folder) = self.config.requirement_lines(self.project_dir)?;
+    /// The lines, of other files too, that ask for the project itself. Everybody else reads over them.
+    fn lines_for_itself(&self) -> Result<Vec<String>> {
+        let (_, folder) = self.config.requirement_lines(self.project_dir)?;
         let all = cog_config::requirements::numbered_lines;
-        Ok(flatten(&lines, &folder, self.project_dir, all)?)
+        let text = self.requirements_text();
+        let written: Vec<String> = all(&text).into_iter().map(|(_, line)| line).collect();
+        let mut lines = flatten(&written, &folder, self.project_dir, all)?;
+        lines.retain(|line| line == "-e .");
+        Ok(lines)
     }
 
     /// The requirements as they are written; nothing if they cannot be read, which is told elsewhere.

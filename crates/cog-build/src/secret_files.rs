@@ -60,9 +60,14 @@ impl SecretFiles {
 
 /// Removes the secrets that builds have left which were killed. Those of running builds stay, and those of other users.
 pub fn remove_stale_secrets() {
-    for place in [PathBuf::from(MEMORY), std::env::temp_dir()] {
-        sweep(&place);
-    }
+    remove_stale_secrets_in_memory();
+    sweep(&std::env::temp_dir());
+}
+
+/// The same where they are as a rule. Every command looks: there are few names, while a folder for temporary files may
+/// have many.
+pub(crate) fn remove_stale_secrets_in_memory() {
+    sweep(Path::new(MEMORY));
 }
 
 /// A folder that only its owner may enter, locked as long as it is used.

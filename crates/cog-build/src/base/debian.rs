@@ -11,7 +11,7 @@ use super::{Inherited, LockedBase, python_platform};
 use crate::certificate::Certificates;
 use crate::container::InPlace;
 use crate::error::{BuildError, Result};
-use crate::plan::{KeyBuilder, key};
+use crate::plan::{Bytecode, KeyBuilder, key};
 use crate::reporter::{Event, Unit};
 use crate::workshop::Workshop;
 use cog_debian::{
@@ -58,12 +58,15 @@ pub(super) fn base(workshop: &Workshop<'_>, version: &str) -> Result<LockedBase>
     let minor = minor_version(version);
     let suite = Suite::with_python(&minor);
     let key = with_options(workshop, key("debian base", DESCRIPTION));
-    let key = match suite {
-        Some(_) => key.field("python", &minor),
-        None => key.field("python", version).field(
-            "bytecode",
-            format!("{:?}", workshop.plan_settings().bytecode),
-        ),
+    let key = if suite.is_some() {
+        key.field("python", &minor)
+    } else {
+        // Its standard library is compiled, or not.
+        let bytecode = match workshop.plan_settings().bytecode {
+            Bytecode::Compiled => "compiled",
+            Bytecode::Absent => "absent",
+        };
+        key.field("python", version).field("bytecode", bytecode)
     };
     let key = key.finish();
     if let Some(base) = workshop.recorded(&key)?.and_then(LockedBase::from_record) {

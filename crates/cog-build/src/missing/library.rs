@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_package_of_a_missing_is_named() {
+    fn the_package_of_a_missing_library_is_named() {
         let traceback = "Traceback (most recent call last):\n  File \"/src/run.py\", line 1, in <module>\n    \
             import cv2\nImportError: libGL.so.1: cannot open shared object file: No such file or directory\n";
         assert_eq!(
