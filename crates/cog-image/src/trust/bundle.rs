@@ -52,16 +52,19 @@ fn of_image(root: &Rootfs) -> Result<String, CertificateError> {
 
 /// Comments in it may be in any encoding.
 fn read(path: &Path) -> Result<String, CertificateError> {
-    let mut bytes = Vec::new();
     let file = fs_err::File::open(path)?;
+    let length = file.metadata()?.len().min(MAX_LENGTH);
+    // In one piece: every start of a container waits for it.
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);
     file.take(MAX_LENGTH).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(String::from_utf8(bytes)
+        .unwrap_or_else(|other| String::from_utf8_lossy(other.as_bytes()).into_owned()))
 }
 
 /// The certificates of all `bundles`, each once, without what stands between them.
 fn join(bundles: &[String]) -> String {
     let mut seen = HashSet::new();
-    let mut joined = String::new();
+    let mut joined = String::with_capacity(bundles.iter().map(String::len).sum());
     for certificate in bundles.iter().flat_map(|bundle| certificates(bundle)) {
         if seen.insert(certificate) {
             joined.push_str(certificate);
