@@ -85,6 +85,8 @@ bench: build setup ## Measure against docker, debootstrap and python, as ratios
 
 .PHONY: bench-runtime
 bench-runtime: build setup ## Measure the server beside the published one
+	$(CARGO) build --release --locked -p bare-hop
+	scripts/collect release bare-hop
 	$(VENV)/bin/python benches/runtime $(ARGS)
 
 .PHONY: faults

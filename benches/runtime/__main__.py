@@ -1,6 +1,6 @@
-"""`make bench-runtime`: our server beside the published one, the same models, the same client, in one run.
+"""`make bench-runtime`: our server beside the published one and a bare hop; one client, one run, the same models.
 
-Rounds take turns between the two, so that a busy moment hits both. Every answer is checked. Exits with 1 if a budget
+Rounds take turns between them, so that a busy moment hits all. Every answer is checked. Exits with 1 if a budget
 is missed.
 """
 
@@ -72,6 +72,17 @@ BUDGETS = {
     "files": Budget("files left by 100 predictions with a file", "", absolute=0),
     "growth": Budget("memory growth per 1,000 predictions", "KiB", absolute=8),
 }
+
+
+#: Against the least that could answer: `benches/bare-hop`.
+HOP_BUDGETS = {
+    "echo rate": Budget("echo beside a bare hop: answered", "/s", at_least=0.85),
+    "echo p50": Budget("echo beside a bare hop: median", "µs", at_most=1.2),
+    "echo p99": Budget("echo beside a bare hop: 99th percentile", "µs", at_most=1.4),
+}
+
+#: Against what no server can exceed: 64 slots, each for 10 ms.
+LIMITS = {"async rate": (Budget("async model: answered, of the possible", "/s", at_least=0.92), 64 / 0.01)}
 
 
 class Bench:
@@ -341,18 +352,41 @@ class Row:
         return [budget.title, *(f"{figure} {budget.unit}".strip() for figure in figures), ratio, limit]
 
 
+def measured(group: Callable[[str], Figures], rounds: int) -> Iterator[Row]:
+    """The rows of a group: the medians of its rounds."""
+    names = ["ours", "published", *(["hop"] if group.__name__ == "echo" else [])]
+    found: dict[str, dict[str, list[float]]] = {name: {} for name in names}
+    for _ in range(rounds):
+        for name, figures in found.items():
+            for figure, value in group(name).items():
+                figures.setdefault(figure, []).append(value)
+    medians = {
+        name: {figure: statistics.median(values) for figure, values in figures.items()}
+        for name, figures in found.items()
+    }
+    for figure, ours in medians["ours"].items():
+        yield Row(BUDGETS[figure], ours, medians["published"][figure])
+    for figure, budget in HOP_BUDGETS.items():
+        if "hop" in medians:
+            yield Row(budget, medians["ours"][figure], medians["hop"][figure])
+    for figure, (budget, limit) in LIMITS.items():
+        if figure in medians["ours"]:
+            yield Row(budget, medians["ours"][figure], limit)
+
+
 def page(rows: list[Row], rounds: int) -> str:
     cpus = os.cpu_count()
     lines = [
         "# Performance",
         "",
         f"Written by `make bench-runtime ARGS=--write`: this server beside the published one (`cog=={PUBLISHED}`, "
-        f"`coglet=={PUBLISHED}`), the same models, client and interpreter, in one run; each figure is the median of "
+        f"`coglet=={PUBLISHED}`), the same models, client and interpreter, in one run. A bare hop is the smallest Rust "
+        f"HTTP server and Python process that answer the echo (`benches/bare-hop`). Each figure is the median of "
         f"{rounds} rounds that take turns. Absolute figures depend on the machine; the ratios are what holds.",
         "",
         f"{cpus} processors, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}.",
         "",
-        "| what | ours | published | ratio | budget |",
+        "| what | ours | published, or the peer named | ratio | budget |",
         "|---|---|---|---|---|",
         *(f"| {' | '.join(row.cells)}{' **missed**' if row.missed else ''} |" for row in rows),
         "",
@@ -387,14 +421,7 @@ def main() -> None:
         for group in groups:
             if arguments.only not in group.__name__:
                 continue
-            found: dict[str, dict[str, list[float]]] = {"ours": {}, "published": {}}
-            for _ in range(arguments.rounds):
-                for name, figures in found.items():
-                    for figure, value in group(name).items():
-                        figures.setdefault(figure, []).append(value)
-            for figure, values in found["ours"].items():
-                theirs = statistics.median(found["published"][figure])
-                row = Row(BUDGETS[figure], statistics.median(values), theirs)
+            for row in measured(group, arguments.rounds):
                 rows.append(row)
                 title, *cells = row.cells
                 print(f"{title:<58}", *(f"{cell:>16}" for cell in cells), "  MISSED" if row.missed else "", flush=True)

@@ -1,4 +1,4 @@
-"""The two servers: started on a model, watched through /proc, ended."""
+"""The servers: started on a model, watched through /proc, ended."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def environments() -> dict[str, Path]:
                 subprocess.run([directory / "bin/pip", "install", "--quiet", *packages], check=True)
             (directory / "complete").touch()
         found[name] = directory
+    found["hop"] = found["ours"]
     # As in an image: a copy with compiled modules.
     sdk = found["ours"] / "sdk"
     shutil.rmtree(sdk, ignore_errors=True)
@@ -61,6 +62,8 @@ class Server:
         env.pop("PYTHONPATH", None)
         if name == "ours":
             env["PYTHONPATH"] = str(environment / "sdk")
+        elif name == "hop":
+            command = [str(REPOSITORY / "dist/release/bare-hop")]
         else:
             command = [str(environment / "bin/python"), "-m", "cog.server.http"]
         self.started = time.perf_counter()

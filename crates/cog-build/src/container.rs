@@ -13,7 +13,6 @@ use cog_image::{Layer, Scratch};
 pub(crate) use self::mount::Mount;
 pub(crate) use self::network::HOST_BUNDLE;
 use crate::error::{BuildError, CommandOutput, Result};
-use crate::heartbeat::Heartbeat;
 use crate::reporter::{Event, Silent};
 use crate::workshop::Workshop;
 use cog_debian::RunInRoot;
@@ -98,11 +97,8 @@ impl<'a> InPlace<'a> {
             reporter: &Silent,
             ..*self.workshop
         };
-        Heartbeat::during(
-            self.workshop.reporter,
-            "setting up the base's packages",
-            |_| quiet.execute(self.engine, vec![nothing], root.to_owned(), job),
-        )
+        self.workshop.doing("setting up the base's packages");
+        quiet.execute(self.engine, vec![nothing], root.to_owned(), job)
     }
 }
 
@@ -208,11 +204,9 @@ impl Workshop<'_> {
             ca_bundle: None,
             gpus: Gpus::default(),
         };
+        self.doing(&job.title);
         let mut running = engine.start(workload)?;
-        let what = format!("still at it: {}", job.title);
-        let lines = Heartbeat::during(self.reporter, &what, |beat| {
-            self.pass_on(reader, job.output, beat)
-        })?;
+        let lines = self.pass_on(reader, job.output)?;
         let status = match running.wait()? {
             Exit::Code(0) => return Ok(()),
             Exit::Code(code) => format!("exit status {code}"),
@@ -227,12 +221,7 @@ impl Workshop<'_> {
     }
 
     /// Reports what comes out of `reader` until it ends, and gives the last lines.
-    fn pass_on(
-        &self,
-        reader: PipeReader,
-        output: CommandOutput,
-        beat: &Heartbeat<'_>,
-    ) -> Result<Vec<String>> {
+    fn pass_on(&self, reader: PipeReader, output: CommandOutput) -> Result<Vec<String>> {
         let mut reader = BufReader::new(reader);
         let mut tail = VecDeque::new();
         let mut bytes = Vec::new();
@@ -246,11 +235,8 @@ impl Workshop<'_> {
             // Of a line that was drawn over and over, the last state counts.
             let line = text.trim_end().rsplit('\r').next().unwrap_or_default();
             match output {
-                CommandOutput::Reported => {
-                    self.reporter.report(Event::Output { line });
-                    beat.spoken();
-                }
-                CommandOutput::Kept => self.reporter.report(Event::Waiting { line }),
+                CommandOutput::Reported => self.reporter.report(Event::Output { line }),
+                CommandOutput::Kept => self.doing(line),
             }
             if tail.len() == TAIL {
                 tail.pop_front();

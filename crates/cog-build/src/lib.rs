@@ -17,7 +17,6 @@ mod environment;
 mod error;
 mod git;
 mod gpu;
-mod heartbeat;
 mod host;
 mod image;
 mod implied;

@@ -45,10 +45,10 @@ pub enum Event<'a> {
         /// The line.
         line: &'a str,
     },
-    /// A tool has said nothing for a while and still works. Told about every second; each line replaces the last.
-    Waiting {
-        /// What it does and for how long, such as `downloading torch (797.3MiB) (12 s)`.
-        line: &'a str,
+    /// What of the running step is done from now on, for who waits for its end.
+    Doing {
+        /// What is done, such as `downloading torch (797.3MiB)`.
+        what: &'a str,
     },
     /// Something is odd, but the build goes on.
     Warning {

@@ -143,14 +143,18 @@ impl Workshop<'_> {
         }
     }
 
+    /// Tells what of the running step is done now.
+    pub(crate) fn doing(&self, what: &str) {
+        self.reporter.report(Event::Doing { what });
+    }
+
     /// The program that resolves and installs Python packages.
     pub(crate) fn uv(&self) -> Result<Uv<'_>> {
         let observe = |progress: Progress<'_>| match progress {
             Progress::Notice(message) => self.notice(message),
             Progress::Line(line) => self.reporter.report(Event::Output { line }),
             Progress::Waiting(waiting) => {
-                let line = &*waiting.to_string();
-                self.reporter.report(Event::Waiting { line });
+                self.doing(&waiting.to_string());
             }
             _ => {}
         };

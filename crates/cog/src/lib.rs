@@ -13,6 +13,7 @@ mod printer;
 mod reporter;
 mod runtime;
 mod session;
+mod silence;
 mod sizes;
 mod terminal;
 

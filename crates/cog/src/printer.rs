@@ -10,6 +10,8 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use owo_colors::OwoColorize;
 
+use crate::silence::Silence;
+
 /// Whether stderr gets ANSI colour and the marks in front of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Colour {
@@ -53,6 +55,7 @@ pub(crate) struct Printer {
     debug: bool,
     progress: Arc<Mutex<Progress>>,
     bars: MultiProgress,
+    silence: Arc<Silence>,
 }
 
 impl Printer {
@@ -71,6 +74,7 @@ impl Printer {
             debug,
             progress: Arc::new(Mutex::new(progress)),
             bars,
+            silence: Arc::new(Silence::new()),
         }
     }
 
@@ -117,6 +121,33 @@ impl Printer {
         if self.progress() != Progress::Quiet {
             self.raw_line(line);
         }
+    }
+
+    /// Where there are no bars, `title` or what [`Self::goes_on`] says of it is printed again and again while nothing
+    /// else is, until [`Self::ends`].
+    pub(crate) fn begins(&self, title: &str) {
+        if self.progress() == Progress::Lines && self.silence.begins(title) {
+            let printer = self.clone();
+            // It ends with the process.
+            std::thread::spawn(move || {
+                loop {
+                    printer.foreign(&printer.silence.next());
+                }
+            });
+        }
+    }
+
+    pub(crate) fn goes_on(&self, what: &str) {
+        self.silence.goes_on(what);
+    }
+
+    pub(crate) fn ends(&self, title: &str) {
+        self.silence.ends(title);
+    }
+
+    /// Nothing goes on any more, whatever was not ended because it failed.
+    pub(crate) fn rests(&self) {
+        self.silence.rests();
     }
 
     /// The primary result, on stdout; a reader that has gone away is not an error.
@@ -175,5 +206,6 @@ impl Printer {
             // A terminal that went away must not end a build.
             let _ = writeln!(io::stderr().lock(), "{line}");
         });
+        self.silence.spoken();
     }
 }

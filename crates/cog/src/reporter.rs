@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cog_build::{Event, Outcome, Reporter, Unit};
 use cog_image::{Observer, Transfer};
@@ -14,38 +14,13 @@ use crate::sizes::human_size;
 /// Key of what shows the last line of a command; no step has an empty title.
 const LAST_LINE: &str = "";
 
+/// What is fetched from a registry.
+const DOWNLOAD: &str = "downloading layers";
+
 pub(crate) struct Steps<'a> {
     printer: &'a Printer,
     /// By title or label, while they are shown.
     bars: Mutex<HashMap<String, ProgressBar>>,
-    /// Since when nothing was printed, and how long that may last.
-    silence: Mutex<Silence>,
-}
-
-/// Where there are no bars, lines that only say that something goes on come when nothing else was said for a while.
-struct Silence {
-    since: Instant,
-}
-
-impl Silence {
-    const LONGEST: Duration = Duration::from_secs(2);
-
-    fn new() -> Self {
-        Self {
-            since: Instant::now(),
-        }
-    }
-
-    /// Whether it has lasted long enough.
-    fn is_over(&mut self) -> bool {
-        // The one who waits counts seconds less exactly than we do.
-        const SLACK: Duration = Duration::from_millis(500);
-        let over = self.since.elapsed() + SLACK >= Self::LONGEST;
-        if over {
-            self.since = Instant::now();
-        }
-        over
-    }
 }
 
 impl<'a> Steps<'a> {
@@ -53,7 +28,6 @@ impl<'a> Steps<'a> {
         Self {
             printer,
             bars: Mutex::default(),
-            silence: Mutex::new(Silence::new()),
         }
     }
 
@@ -63,6 +37,7 @@ impl<'a> Steps<'a> {
             self.bars().insert(title.to_owned(), bar);
         } else {
             self.printer.info(&format!("{title}..."));
+            self.printer.begins(title);
         }
     }
 
@@ -71,6 +46,7 @@ impl<'a> Steps<'a> {
         for (_, bar) in self.bars().drain() {
             bar.finish_and_clear();
         }
+        self.printer.ends(title);
         match outcome {
             Outcome::Built => self
                 .printer
@@ -81,15 +57,7 @@ impl<'a> Steps<'a> {
 
     fn progress(&self, label: &str, done: u64, total: Option<u64>, unit: Unit) {
         if self.printer.progress() != Progress::Bars {
-            let what = match (unit, total) {
-                (Unit::Bytes, Some(total)) => {
-                    format!("{label}: {} of {}", human_size(done), human_size(total))
-                }
-                (Unit::Bytes, None) => format!("{label}: {}", human_size(done)),
-                (Unit::Items, Some(total)) => format!("{label}: {done} of {total}"),
-                (Unit::Items, None) => format!("{label}: {done}"),
-            };
-            return self.waiting(&what);
+            return self.printer.goes_on(&so_far(label, done, total, unit));
         }
         if unit == Unit::Items {
             return;
@@ -106,9 +74,23 @@ impl<'a> Steps<'a> {
 
     /// A line that a command printed: below its step while it runs, where there are bars.
     fn output(&self, line: &str) {
-        if self.printer.progress() != Progress::Bars {
-            return self.printer.foreign(line);
+        if self.printer.progress() == Progress::Bars {
+            self.detail(line);
+        } else {
+            self.printer.foreign(line);
         }
+    }
+
+    /// What of the step goes on.
+    fn doing(&self, what: &str) {
+        if self.printer.progress() == Progress::Bars {
+            self.detail(what);
+        } else {
+            self.printer.goes_on(what);
+        }
+    }
+
+    fn detail(&self, line: &str) {
         if !line.trim().is_empty() {
             self.bars()
                 .entry(LAST_LINE.to_owned())
@@ -117,28 +99,28 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// What goes on while nothing else is said.
-    fn waiting(&self, line: &str) {
-        let mut silence = self
-            .silence
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if self.printer.progress() == Progress::Bars || silence.is_over() {
-            self.output(line);
-        }
-    }
-
-    fn spoken(&self) {
-        *self
-            .silence
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Silence::new();
-    }
-
     fn bars(&self) -> std::sync::MutexGuard<'_, HashMap<String, ProgressBar>> {
         self.bars
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Drop for Steps<'_> {
+    fn drop(&mut self) {
+        self.printer.rests();
+    }
+}
+
+/// How far something is, in words.
+fn so_far(label: &str, done: u64, total: Option<u64>, unit: Unit) -> String {
+    let count = |number: u64| match unit {
+        Unit::Bytes => human_size(number),
+        Unit::Items => number.to_string(),
+    };
+    match total {
+        Some(total) => format!("{label}: {} of {}", count(done), count(total)),
+        None => format!("{label}: {}", count(done)),
     }
 }
 
@@ -154,17 +136,20 @@ pub(crate) fn transfers(printer: Printer) -> Observer {
                     if blobs == 1 { "" } else { "s" },
                     human_size(bytes)
                 ));
-                *bar = Some(printer.byte_bar("downloading layers", bytes));
+                *bar = Some(printer.byte_bar(DOWNLOAD, bytes));
+                printer.begins(DOWNLOAD);
             }
-            Transfer::Advanced { done, .. } => {
+            Transfer::Advanced { done, total } => {
                 if let Some(bar) = &*bar {
                     bar.set_position(done);
                 }
+                printer.goes_on(&so_far(DOWNLOAD, done, Some(total), Unit::Bytes));
             }
             _ => {
                 if let Some(bar) = bar.take() {
                     bar.finish_and_clear();
                 }
+                printer.ends(DOWNLOAD);
             }
         }
     })
@@ -172,9 +157,6 @@ pub(crate) fn transfers(printer: Printer) -> Observer {
 
 impl Reporter for Steps<'_> {
     fn report(&self, event: Event<'_>) {
-        if !matches!(event, Event::Waiting { .. } | Event::Progress { .. }) {
-            self.spoken();
-        }
         match event {
             Event::StepStarted { title } => self.started(title),
             Event::StepFinished {
@@ -189,7 +171,7 @@ impl Reporter for Steps<'_> {
                 unit,
             } => self.progress(label, done, total, unit),
             Event::Output { line } => self.output(line),
-            Event::Waiting { line } => self.waiting(line),
+            Event::Doing { what } => self.doing(what),
             Event::Warning { message } => self.printer.warning(message),
             Event::Notice { message } => self.printer.info(message),
             Event::Detail { message } => self.printer.debug(message),

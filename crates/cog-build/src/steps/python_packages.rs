@@ -21,7 +21,6 @@ pub(crate) use resolution::{lock_for_host, lock_for_image};
 
 use crate::base::LockedBase;
 use crate::error::Result;
-use crate::heartbeat::Heartbeat;
 use crate::lock::PackageSource;
 use crate::plan::{PythonPackages, Symbols};
 use crate::step_output::StepOutput;
@@ -64,9 +63,8 @@ pub(crate) fn run(
     if step.symbols == Symbols::Stripped {
         prefix = prefix.stripped_into(staging.root().join("stripped"));
     }
-    let distributions = Heartbeat::during(workshop.reporter, "reading the packages", |_| {
-        prefix.distributions()
-    })?;
+    workshop.doing("reading the packages");
+    let distributions = prefix.distributions()?;
     Ok(StepOutput {
         layers: layers::make(workshop, &packages, &staging, &distributions)?,
         packages: distributions.iter().map(|one| one.freeze.clone()).collect(),

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 
@@ -113,7 +113,6 @@ fn read_lines(stderr: impl Read, lines: &Sender<String>) {
 struct Watch<'a> {
     observer: Observer<'a>,
     activity: Activity,
-    started: Instant,
     /// The child's counters.
     counters: String,
     messages: VecDeque<String>,
@@ -126,7 +125,6 @@ impl<'a> Watch<'a> {
         Self {
             observer,
             activity: Activity::new(activity),
-            started: Instant::now(),
             counters: format!("/proc/{}/io", child.id()),
             messages: VecDeque::new(),
             size: 0,
@@ -161,7 +159,6 @@ impl<'a> Watch<'a> {
     fn beat(&self) {
         let waiting = Waiting {
             activity: self.activity.describe(),
-            elapsed: self.started.elapsed(),
             written: written(&self.counters),
         };
         (self.observer)(Progress::Waiting(&waiting));

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
 
 /// Something to tell while uv works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,20 +20,18 @@ pub enum Progress<'a> {
 pub struct Waiting {
     /// What uv does, such as `downloading torch (797.3MiB)`.
     pub activity: String,
-    /// Since it was started.
-    pub elapsed: Duration,
     /// Bytes it has written to disk, where the system tells.
     pub written: Option<u64>,
 }
 
 impl fmt::Display for Waiting {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} ({} s", self.activity, self.elapsed.as_secs())?;
+        formatter.write_str(&self.activity)?;
         match self.written {
             Some(bytes) if bytes >= MEGABYTE => {
-                write!(formatter, ", {} MB written)", bytes / MEGABYTE)
+                write!(formatter, ", {} MB written", bytes / MEGABYTE)
             }
-            _ => write!(formatter, ")"),
+            _ => Ok(()),
         }
     }
 }
@@ -190,16 +187,12 @@ mod tests {
     fn waiting_is_told_in_one_line() {
         let waiting = |written| Waiting {
             activity: "downloading torch (797.3MiB)".to_owned(),
-            elapsed: Duration::from_millis(12_900),
             written,
         };
-        assert_eq!(
-            waiting(None).to_string(),
-            "downloading torch (797.3MiB) (12 s)"
-        );
+        assert_eq!(waiting(None).to_string(), "downloading torch (797.3MiB)");
         assert_eq!(
             waiting(Some(512_400_000)).to_string(),
-            "downloading torch (797.3MiB) (12 s, 512 MB written)"
+            "downloading torch (797.3MiB), 512 MB written"
         );
     }
 }

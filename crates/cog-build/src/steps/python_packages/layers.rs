@@ -10,7 +10,6 @@ use super::skeleton::skeleton;
 use super::{Packages, Staging};
 use crate::context::{self, directory};
 use crate::error::Result;
-use crate::heartbeat::Heartbeat;
 use crate::plan::{BasePackages, Bytecode, KeyBuilder, key, list};
 use crate::workshop::Workshop;
 use cog_python::distribution::{Distribution, File, Source};
@@ -74,8 +73,12 @@ pub(super) fn make(
     let compiled = compile(workshop, &job)?;
     let total = slots.len();
     let filled = slots.into_iter().enumerate().map(|(number, slot)| {
-        let what = format!("layer {} of {total}: {}", number + 1, slot.title());
-        Heartbeat::during(workshop.reporter, &what, |_| slot.fill(workshop, &compiled))
+        workshop.doing(&format!(
+            "layer {} of {total}: {}",
+            number + 1,
+            slot.title()
+        ));
+        slot.fill(workshop, &compiled)
     });
     filled.collect()
 }
