@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 ITEM_LIMIT_BYTES = 4 * 1024 * 1024
 TRUNCATED = "[**** LOG LINE TRUNCATED AT 4 MiB ****]\n"
 
-#: More lines than this within the time are a flood, in which lines are held for as long.
+#: More lines than this within the time are a flood, in which lines are held for as long; and again for as long if
+#: meanwhile came more text than this.
 FLOOD_LINES = 200
 FLOOD_SECONDS = 0.02
+FLOOD_CHARACTERS = 4 * 1024
 #: Of one prediction, no more text than about this is held.
 HELD_CHARACTERS = 256 * 1024
 
@@ -64,6 +66,8 @@ class Flood:
         #: Whoever wants lines to be sent before something else waits until they are. Not taken with a stream's lock
         #: held: releasing takes them the other way round.
         self._lock = threading.RLock()
+        #: How many times lines were held back.
+        self._holds = 0
         self._count = 0
         self._since = 0.0
 
@@ -79,9 +83,28 @@ class Flood:
             self._stream = stream
             self._channel.release_logs = self.release
             stream.hold()
-            timer = threading.Timer(FLOOD_SECONDS, self.release)
-            timer.daemon = True
-            timer.start()
+            self._holds += 1
+            self._look_later(self._holds)
+
+    def _look_later(self, hold: int) -> None:
+        timer = threading.Timer(FLOOD_SECONDS, self._look, (hold,))
+        timer.daemon = True
+        timer.start()
+
+    def _look(self, hold: int) -> None:
+        """Sends what is held, and goes on holding as long as the flood goes on."""
+        self._channel.enter()
+        try:
+            with self._lock:
+                stream = self._stream
+                if stream is None or hold != self._holds:
+                    return
+                if stream.pass_on() > FLOOD_CHARACTERS:
+                    self._look_later(hold)
+                else:
+                    self.release()
+        finally:
+            self._channel.leave()
 
     def release_other(self, stream: LogStream) -> None:
         """Sends what was printed before, if it was to the other stream."""
@@ -114,6 +137,8 @@ class Sink(io.RawIOBase):
         self.stream: LogStream
         self._source = source
         self._original = original
+        #: Characters that have come so far.
+        self.passed = 0
         #: What predictions have printed of a line that has no end yet.
         self._unfinished: dict[str | None, io.StringIO] = {}
         #: What they have written of a character that has no end yet.
@@ -144,6 +169,7 @@ class Sink(io.RawIOBase):
             self._put_forked(text)
             return
         self.flood.release_other(self.stream)
+        self.passed += len(text)
         self.channel.enter()
         try:
             end = text.rfind("\n") + 1
@@ -183,7 +209,7 @@ class Sink(io.RawIOBase):
             encoded = data.encode("utf-8", "surrogatepass")
             if len(encoded) > ITEM_LIMIT_BYTES:
                 data = encoded[:ITEM_LIMIT_BYTES].decode("utf-8", "ignore") + TRUNCATED
-        self.channel.send({"type": "log", "id": prediction, "source": self._source, "data": data})
+        self.channel.send_log(prediction, self._source, data)
 
     def _put_forked(self, text: str) -> None:
         self._original.write(text)
@@ -224,6 +250,8 @@ class LogStream(io.TextIOWrapper):
         #: The pieces of predictions while they are held back.
         self._held: dict[str | None, list[str]] | None = None
         self._held_characters = 0
+        #: What the sink had passed when that was looked at last.
+        self._passed = 0
         self._lock = threading.RLock()
         os.register_at_fork(after_in_child=self._renew_lock)
 
@@ -254,24 +282,37 @@ class LogStream(io.TextIOWrapper):
 
     def hold(self) -> None:
         """Holds lines back."""
+        self._passed = self._sink.passed
         if self._attributes_pieces:
             with self._lock:
                 self._held = {}
         else:
             super().reconfigure(line_buffering=False)
 
+    def pass_on(self) -> int:
+        """Sends what is held. Characters that have come since the last time."""
+        if self._attributes_pieces:
+            self._send_held({})
+        else:
+            self.flush()
+        before, self._passed = self._passed, self._sink.passed
+        return self._passed - before
+
     def release(self) -> None:
         """Sends what is held, and what comes at once."""
         if self._attributes_pieces:
-            with self._lock:
-                held, self._held = self._held, None
-                self._held_characters = 0
-                for prediction, pieces in (held or {}).items():
-                    self._sink.put(prediction, "".join(pieces))
+            self._send_held(None)
         else:
             super().reconfigure(line_buffering=True)
             # What another thread has written in between.
             self.flush()
+
+    def _send_held(self, next_held: dict[str | None, list[str]] | None) -> None:
+        with self._lock:
+            held, self._held = self._held, next_held
+            self._held_characters = 0
+            for prediction, pieces in (held or {}).items():
+                self._sink.put(prediction, "".join(pieces))
 
     def finish(self, prediction: str | None) -> None:
         """Sends what the prediction has printed."""
