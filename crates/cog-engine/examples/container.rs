@@ -74,7 +74,7 @@ fn run(arguments: impl Iterator<Item = String>) -> Result<u8, Failure> {
         let _ = std::io::copy(&mut std::fs::File::from(terminal), &mut std::io::stdout());
     }
     let exit = match options.stop {
-        Some(grace) => stop(&mut running, grace)?,
+        Some(grace) => stop(running.as_mut(), grace)?,
         None => running.wait()?,
     };
     if let Exit::Signal(signal) = exit {
@@ -83,7 +83,7 @@ fn run(arguments: impl Iterator<Item = String>) -> Result<u8, Failure> {
     Ok(u8::try_from(exit.shell_code())?)
 }
 
-fn stop(running: &mut Running, grace: Duration) -> Result<Exit, Failure> {
+fn stop(running: &mut dyn Running, grace: Duration) -> Result<Exit, Failure> {
     let mut line = String::new();
     let mut output = BufReader::new(running.take_stdout().ok_or("the output is not piped")?);
     output.read_line(&mut line)?;

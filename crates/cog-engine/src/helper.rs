@@ -13,8 +13,10 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::pipe::{PipeFlags, pipe_with};
 use serde::{Deserialize, Serialize};
 
+use crate::EngineError;
+use crate::running::Running as _;
+use crate::supervised::SupervisedProcess;
 use crate::workload::PassedFd;
-use crate::{EngineError, Running};
 
 pub(crate) const CONTAINER_ARGUMENT: &str = "__cog-container-init";
 /// The second half of the same, in its namespaces and from a program file that cannot be written to.
@@ -61,7 +63,7 @@ pub(crate) fn start(
     spec: &impl Serialize,
     streams: Streams,
     passed: Vec<OwnedFd>,
-) -> Result<Running, EngineError> {
+) -> Result<SupervisedProcess, EngineError> {
     let spec_fd = spec_file(spec)?;
     let (alive_read, alive_write) = pipe()?;
     let (report_read, report_write) = pipe()?;
@@ -88,7 +90,7 @@ pub(crate) fn start(
         .spawn()
         .map_err(EngineError::host("start the workload's supervisor"))?;
     drop((helper, spec_fd, alive_read, report_write, passed));
-    let mut running = Running::new(child, alive_write)?;
+    let mut running = SupervisedProcess::new(child, alive_write)?;
     await_start(report_read, &mut running)?;
     Ok(running)
 }
@@ -99,7 +101,7 @@ pub(crate) fn numbers(passed: &[PassedFd]) -> Vec<RawFd> {
 }
 
 /// The report pipe is closed by the exec of the workload; anything that came before that is a failure.
-fn await_start(report: OwnedFd, running: &mut Running) -> Result<(), EngineError> {
+fn await_start(report: OwnedFd, running: &mut SupervisedProcess) -> Result<(), EngineError> {
     let mut said = String::new();
     std::fs::File::from(report)
         .read_to_string(&mut said)

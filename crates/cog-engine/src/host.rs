@@ -48,7 +48,7 @@ impl Engine for Host {
         Isolation::None
     }
 
-    fn start(&self, workload: Workload) -> Result<Running, EngineError> {
+    fn start(&self, workload: Workload) -> Result<Box<dyn Running>, EngineError> {
         let Root::Host { environment } = &workload.root else {
             return Err(EngineError::WrongRoot {
                 engine: "host",
@@ -84,7 +84,7 @@ impl Engine for Host {
             directory,
             fds,
         };
-        helper::start(
+        let running = helper::start(
             supervisor,
             HOST_ARGUMENT,
             &spec,
@@ -94,7 +94,8 @@ impl Engine for Host {
                 stderr,
             },
             passed_fds.into_iter().map(|passed| passed.fd).collect(),
-        )
+        )?;
+        Ok(Box::new(running))
     }
 }
 

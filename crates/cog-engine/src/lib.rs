@@ -17,6 +17,7 @@ mod host;
 mod probe;
 mod program;
 mod running;
+mod supervised;
 mod supervisor;
 mod terminal;
 mod workload;
@@ -40,7 +41,7 @@ pub trait Engine: Send + Sync {
     fn isolation(&self) -> Isolation;
 
     /// Starts the workload and returns at once; an error of the container's set-up shows here, not as an exit status.
-    fn start(&self, workload: Workload) -> Result<Running, EngineError>;
+    fn start(&self, workload: Workload) -> Result<Box<dyn Running>, EngineError>;
 }
 
 /// Where an engine's workloads live.

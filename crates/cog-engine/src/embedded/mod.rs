@@ -71,7 +71,7 @@ impl Engine for Embedded {
         Isolation::Container
     }
 
-    fn start(&self, workload: Workload) -> Result<Running, EngineError> {
+    fn start(&self, workload: Workload) -> Result<Box<dyn Running>, EngineError> {
         let Root::Layers(layers) = workload.root else {
             return Err(EngineError::WrongRoot {
                 engine: "embedded",
@@ -137,7 +137,7 @@ impl Engine for Embedded {
         )
         .map_err(explained)?;
         running.terminal = outer.map(Outer::receive).transpose()?;
-        Ok(running)
+        Ok(Box::new(running))
     }
 }
 

@@ -61,8 +61,8 @@ fn attend(session: &Session<'_>, server: Server) -> anyhow::Result<()> {
         let mut stop = Stop::NotAsked;
         loop {
             tokio::select! {
-                _ = interrupt.recv() => stop = stop.asked(session, &remote)?,
-                _ = terminate.recv() => stop = stop.asked(session, &remote)?,
+                _ = interrupt.recv() => stop = stop.asked(session, remote.as_ref())?,
+                _ = terminate.recv() => stop = stop.asked(session, remote.as_ref())?,
                 () = stop.time_is_up() => {
                     remote.end();
                     stop = Stop::Now;
@@ -119,7 +119,7 @@ enum Stop {
 
 impl Stop {
     /// The first signal asks the server to stop when its predictions are done, the second ends it.
-    fn asked(self, session: &Session<'_>, remote: &Remote) -> anyhow::Result<Self> {
+    fn asked(self, session: &Session<'_>, remote: &dyn Remote) -> anyhow::Result<Self> {
         if let Self::NotAsked = self {
             // The server ignores SIGTERM here, as its arguments say; SIGINT ends it in good order.
             remote.signal(Signal::INT)?;

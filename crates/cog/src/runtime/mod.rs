@@ -205,7 +205,7 @@ pub(crate) struct Ended {
 
 /// A server that was started.
 pub(crate) struct Server {
-    pub(crate) running: Running,
+    pub(crate) running: Box<dyn Running>,
     pub(crate) address: SocketAddr,
     pub(crate) ready: OwnedFd,
 }
