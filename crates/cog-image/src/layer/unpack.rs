@@ -7,13 +7,16 @@
 //! Deletions take overlayfs's form (see `overlay`). Attributes such as file capabilities are not
 //! kept: nothing that runs here may use them.
 
+mod meta;
+mod name;
+
 use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{self as rfs, AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
+use rustix::fs::{self as rfs, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use tar::EntryType;
 
@@ -24,6 +27,8 @@ use super::tar_reader::{TarEntry, TarReader};
 use super::{overlay, system};
 use crate::digest::{DiffId, Digest, HashingReader};
 use crate::error::{Error, Result};
+use meta::{Meta, give_away};
+use name::{clean, join, shortened, split};
 
 const BUFFER: usize = 256 * 1024;
 
@@ -99,14 +104,6 @@ struct Unpacker {
     opaque: Vec<Vec<u8>>,
     change_owners: bool,
     buffer: Vec<u8>,
-}
-
-#[derive(Clone, Copy)]
-struct Meta {
-    mode: u32,
-    uid: u64,
-    gid: u64,
-    mtime: i64,
 }
 
 /// An entry about to be created: its name within the current directory, and its path on the host.
@@ -384,89 +381,6 @@ fn whiteout(path: &Path) -> Result<()> {
         Ok(metadata) if metadata.is_dir() => Ok(overlay::make_opaque(path)?),
         Ok(_) => Ok(()),
     }
-}
-
-fn give_away(file: BorrowedFd<'_>, meta: Meta, path: &Path) -> Result<()> {
-    let Some((uid, gid)) = meta.owner() else {
-        return Ok(());
-    };
-    let (uid, gid) = (rfs::Uid::from_raw(uid), rfs::Gid::from_raw(gid));
-    match rfs::fchown(file, Some(uid), Some(gid)) {
-        // In a user namespace most numbers have no meaning.
-        Ok(()) | Err(Errno::PERM | Errno::INVAL) => Ok(()),
-        Err(errno) => Err(system::failed("set the owner of", path, errno).into()),
-    }
-}
-
-impl Meta {
-    fn of(entry: &TarEntry) -> Self {
-        Self {
-            mode: entry.mode,
-            uid: entry.uid,
-            gid: entry.gid,
-            mtime: entry.mtime,
-        }
-    }
-
-    /// Numbers that no system has are left alone.
-    fn owner(self) -> Option<(u32, u32)> {
-        let valid = |id: u64| u32::try_from(id).ok().filter(|id| *id != u32::MAX);
-        Some((valid(self.uid)?, valid(self.gid)?))
-    }
-
-    fn times(self) -> Timestamps {
-        let time = Timespec {
-            tv_sec: self.mtime,
-            tv_nsec: 0,
-        };
-        Timestamps {
-            last_access: time,
-            last_modification: time,
-        }
-    }
-}
-
-/// `name` without `.` components and superfluous slashes; empty for the root.
-pub(crate) fn clean(name: &[u8]) -> Result<Vec<u8>, Refused> {
-    let mut clean = Vec::with_capacity(name.len());
-    for component in name
-        .split(|b| *b == b'/')
-        .filter(|part| !part.is_empty() && *part != b".")
-    {
-        if component == b".." {
-            return Err(Refused::Because("has a path with `..`"));
-        }
-        if !clean.is_empty() {
-            clean.push(b'/');
-        }
-        clean.extend(component);
-    }
-    if name.starts_with(b"/") && !clean.is_empty() {
-        return Err(Refused::Because("has an absolute path"));
-    }
-    Ok(clean)
-}
-
-fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
-    if path.is_empty() {
-        return None;
-    }
-    Some(match path.iter().rposition(|b| *b == b'/') {
-        Some(at) => (&path[..at], &path[at + 1..]),
-        None => (&[], path),
-    })
-}
-
-fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
-    if parent.is_empty() {
-        name.to_vec()
-    } else {
-        [parent, b"/", name].concat()
-    }
-}
-
-fn shortened(name: &[u8]) -> String {
-    name[..name.len().min(200)].escape_ascii().to_string()
 }
 
 fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
