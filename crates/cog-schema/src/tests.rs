@@ -78,6 +78,33 @@ fn the_whole_document_is_exact() {
     validate_document(&schema.json).unwrap();
 }
 
+/// The table of cases that `cog-inputs` and the SDK are checked by.
+#[test]
+fn the_schemas_are_those_of_the_table() {
+    let table: Value =
+        serde_json::from_str(include_str!("../../cog-inputs/tests/cases.json")).unwrap();
+    for case in table["cases"].as_array().unwrap() {
+        let parameter = case["parameter"].as_str().unwrap();
+        let mut schemas = schemas(&format!("(self, x: {parameter}) -> str"));
+        let made = &mut schemas["Input"]["properties"]["x"];
+        for about in ["title", "x-order"] {
+            made.as_object_mut().unwrap().remove(about);
+        }
+        assert_eq!(*made, case["property"], "{parameter}");
+        let choices = case.pointer("/components/x");
+        let made =
+            choices.map(|_| json!({"type": schemas["x"]["type"], "enum": schemas["x"]["enum"]}));
+        assert_eq!(made.as_ref(), choices, "{parameter}");
+        let required = schemas["Input"]["required"] == json!(["x"]);
+        let omitted = case["omitted"].as_str().unwrap();
+        assert_eq!(
+            required,
+            matches!(omitted, "neither" | "sdk"),
+            "{parameter}"
+        );
+    }
+}
+
 #[test]
 fn parameters_become_properties() {
     let cases = [

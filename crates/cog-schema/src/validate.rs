@@ -1,5 +1,8 @@
 //! Whether a document, ours or one handed in, can be served: OpenAPI 3.0, with defaults that fit their own properties.
 
+use std::ops::ControlFlow;
+
+use cog_inputs::{Finding, Inputs, Kind, ModelInputs, Problem};
 use serde_json::Value;
 
 /// Why a document can't be used.
@@ -31,100 +34,44 @@ pub fn validate_document(json: &str) -> Result<(), DocumentError> {
     if !document["paths"].is_object() {
         return invalid("`paths` is missing".into());
     }
-    for component in ["Input", "TrainingInput"] {
-        let Some(properties) =
-            document["components"]["schemas"][component]["properties"].as_object()
-        else {
-            continue;
-        };
-        for (name, property) in properties {
-            if let Some(default) = property.get("default")
-                && let Err(why) = fits(&document, property, default)
-            {
-                return invalid(format!("default of `{component}.{name}` is invalid: {why}"));
-            }
+    let inputs = ModelInputs::of(&document);
+    for (kind, component) in [
+        (Kind::Prediction, "Input"),
+        (Kind::Training, "TrainingInput"),
+    ] {
+        let why = inputs.inputs(kind).and_then(unfit_default);
+        if let Some((name, why)) = why {
+            return invalid(format!("default of `{component}.{name}` is invalid: {why}"));
         }
     }
     Ok(())
 }
 
-fn fits(document: &Value, schema: &Value, value: &Value) -> Result<(), String> {
-    if value.is_null() && schema["nullable"] == true {
-        return Ok(());
-    }
-    for part in schema["allOf"].as_array().into_iter().flatten() {
-        fits(document, resolved(document, part), value)?;
-    }
-    if let Some(members) = schema["anyOf"].as_array()
-        && !members
-            .iter()
-            .any(|member| fits(document, resolved(document, member), value).is_ok())
-    {
-        return Err("it fits no member of the union".into());
-    }
-    if let Some(kind) = schema["type"].as_str()
-        && !is_a(kind, value)
-    {
-        return Err(format!("value must be of type {kind}"));
-    }
-    if let Some(choices) = schema["enum"].as_array()
-        && !choices.contains(value)
-    {
-        return Err("value is not one of the allowed values".into());
-    }
-    bounds(schema, value)?;
-    for item in value.as_array().into_iter().flatten() {
-        fits(document, resolved(document, &schema["items"]), item)?;
-    }
-    Ok(())
+/// The first input whose default does not fit, and why.
+fn unfit_default(inputs: &Inputs) -> Option<(&str, String)> {
+    inputs.fields().find_map(|field| {
+        let mut why = None;
+        field.check_default(&mut |finding| {
+            why = Some(reason(finding));
+            ControlFlow::Break(())
+        });
+        Some((field.name(), why?))
+    })
 }
 
-fn bounds(schema: &Value, value: &Value) -> Result<(), String> {
-    if let Some(number) = value.as_f64() {
-        if let Some(minimum) = schema["minimum"]
-            .as_f64()
-            .filter(|minimum| number < *minimum)
-        {
-            return Err(format!("number must be at least {minimum} (minimum)"));
+fn reason(finding: &Finding<'_>) -> String {
+    match &finding.problem {
+        Problem::Type(types) => {
+            let names: Vec<_> = types.iter().map(|kind| kind.name()).collect();
+            format!("value must be of type {}", names.join(" or "))
         }
-        if let Some(maximum) = schema["maximum"]
-            .as_f64()
-            .filter(|maximum| number > *maximum)
-        {
-            return Err(format!("number must be at most {maximum} (maximum)"));
-        }
-    }
-    if let Some(text) = value.as_str() {
-        #[expect(clippy::cast_precision_loss, reason = "no text is that long")]
-        let length = text.chars().count() as f64;
-        if let Some(limit) = schema["minLength"].as_f64().filter(|limit| length < *limit) {
-            return Err(format!("minimum string length is {limit}"));
-        }
-        if let Some(limit) = schema["maxLength"].as_f64().filter(|limit| length > *limit) {
-            return Err(format!("maximum string length is {limit}"));
-        }
-    }
-    Ok(())
-}
-
-fn is_a(kind: &str, value: &Value) -> bool {
-    match kind {
-        "string" => value.is_string(),
-        "integer" => value.as_f64().is_some_and(|number| number.fract() == 0.0),
-        "number" => value.is_number(),
-        "boolean" => value.is_boolean(),
-        "array" => value.is_array(),
-        "object" => value.is_object(),
-        _ => true,
-    }
-}
-
-fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
-    match schema["$ref"]
-        .as_str()
-        .and_then(|reference| reference.strip_prefix("#/components/schemas/"))
-    {
-        Some(name) => &document["components"]["schemas"][name],
-        None => schema,
+        Problem::Choices(_) => "value is not one of the allowed values".into(),
+        Problem::Minimum(minimum) => format!("number must be at least {minimum} (minimum)"),
+        Problem::Maximum(maximum) => format!("number must be at most {maximum} (maximum)"),
+        Problem::MinLength(minimum) => format!("minimum string length is {minimum}"),
+        Problem::MaxLength(maximum) => format!("maximum string length is {maximum}"),
+        Problem::Pattern(pattern) => format!("it does not match \"{pattern}\" (pattern)"),
+        Problem::NoneOf(_) => "it fits no member of the union".into(),
+        Problem::Missing => format!("`{}` is missing", finding.place.joined(".")),
     }
 }

@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use cog_build::{SchemaSource, missing};
 use cog_errors::Hint;
 use cog_image::StoredImage;
+use cog_inputs::Kind;
 use serde_json::{Map, Value, json};
 
 use crate::args::RunArgs;
@@ -22,7 +23,6 @@ use super::schema::SCHEMA_LABEL;
 
 /// The largest body that the server takes, in bytes.
 const MAX_REQUEST: usize = 100 << 20;
-const INPUT: &str = "Input";
 /// The prediction's id: its server runs no other.
 const ID: &str = "run";
 const STATUS_ROUTE: &str = "/predictions/run";
@@ -113,7 +113,7 @@ impl Prediction {
             json: args.json.as_deref(),
         };
         let files = inputs::Disk::default();
-        let inputs = inputs::resolve(&given, &document, INPUT, &files)?;
+        let inputs = inputs::resolve(&given, &document, Kind::Prediction, &files)?;
         let mut context = Map::new();
         if args.use_replicate_token {
             let token = std::env::var(TOKEN).with_context(|| {

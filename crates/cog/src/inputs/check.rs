@@ -1,18 +1,19 @@
-//! Values against the schema, in the reference's words.
+//! What is wrong with inputs, in the reference's words. The rules are those of `cog-inputs`.
 
-use regex::Regex;
-use serde_json::{Map, Value};
+use std::ops::ControlFlow;
+
+use cog_inputs::{Field, Finding, Inputs, NoneOf, Problem, Type};
+use serde_json::value::to_raw_value;
+use serde_json::{Map, Number, Value};
 
 use super::InputError;
-use super::schema::Inputs;
 
 pub(super) fn names<'n>(
     given: impl Iterator<Item = &'n str>,
-    schema: &Inputs<'_>,
+    inputs: &Inputs,
 ) -> Result<(), InputError> {
-    let known = schema.names();
     let mut unknown: Vec<String> = given
-        .filter(|name| !known.contains(name))
+        .filter(|name| inputs.field(name).is_none())
         .map(|name| format!("\"{name}\""))
         .collect();
     unknown.sort();
@@ -24,9 +25,12 @@ pub(super) fn names<'n>(
     } else {
         "inputs"
     };
-    let valid = match known.as_slice() {
-        [] => "model does not accept inputs".to_owned(),
-        known => format!("valid inputs are: {}", known.join(", ")),
+    let mut known: Vec<&str> = inputs.fields().map(Field::name).collect();
+    known.sort_unstable();
+    let valid = if known.is_empty() {
+        "model does not accept inputs".to_owned()
+    } else {
+        format!("valid inputs are: {}", known.join(", "))
     };
     Err(InputError::Unknown(format!(
         "unknown {plural} {}; {valid}",
@@ -34,167 +38,119 @@ pub(super) fn names<'n>(
     )))
 }
 
-pub(super) fn values(inputs: &Map<String, Value>, schema: &Inputs<'_>) -> Result<(), InputError> {
-    let given = inputs
-        .iter()
-        .filter_map(|(name, value)| Some((name, value, schema.property(name)?)));
-    let nulls: Vec<String> = given
-        .clone()
-        .filter(|(_, value, property)| has_null(value, property, schema))
-        .map(|(name, ..)| {
-            format!(
-                "invalid input \"{name}\": must not be null (omit the input to use its default)"
-            )
-        })
+/// Nulls are told alone, then all else: what is missing before what is wrong.
+pub(super) fn values(given: &Map<String, Value>, inputs: &Inputs) -> Result<(), InputError> {
+    let missing = |name: &str| format!("missing required input \"{name}\"");
+    let invalid = |name: &str, why: &str| format!("invalid input \"{name}\": {why}");
+    let (mut nulls, mut wrong) = (Vec::new(), Vec::new());
+    let mut absent: Vec<String> = inputs
+        .required()
+        .filter(|name| !given.contains_key(*name))
+        .map(missing)
         .collect();
+    for (name, value) in given {
+        match inputs.field(name).and_then(|field| fault(field, value)) {
+            Some(Fault::Null) => nulls.push(invalid(
+                name,
+                "must not be null (omit the input to use its default)",
+            )),
+            Some(Fault::Missing(member)) => absent.push(missing(&member)),
+            Some(Fault::Other(why)) => wrong.push(invalid(name, &why)),
+            None => {}
+        }
+    }
     if !nulls.is_empty() {
         return Err(InputError::Invalid(nulls));
     }
-    let missing = schema
-        .required()
-        .filter(|name| !inputs.contains_key(*name))
-        .map(|name| format!("missing required input \"{name}\""));
-    let wrong = given.filter_map(|(name, value, property)| {
-        problem(value, property, schema).map(|why| format!("invalid input \"{name}\": {why}"))
-    });
-    let problems: Vec<String> = missing.chain(wrong).collect();
-    if problems.is_empty() {
+    absent.append(&mut wrong);
+    if absent.is_empty() {
         Ok(())
     } else {
-        Err(InputError::Invalid(problems))
+        Err(InputError::Invalid(absent))
     }
 }
 
-/// A null where the schema, `nullable` ignored, has no place for it. What is in an opaque object is not looked at.
-fn has_null(value: &Value, schema: &Value, inputs: &Inputs<'_>) -> bool {
-    match value {
-        Value::Null => inputs.leading_type(schema).is_some(),
-        Value::Array(items) => inputs
-            .items(schema)
-            .is_some_and(|schema| items.iter().any(|item| has_null(item, schema, inputs))),
-        _ => false,
-    }
+/// What is told of an input's value.
+enum Fault {
+    /// There is a null where there may be none.
+    Null,
+    /// A member of an object is not there.
+    Missing(String),
+    Other(String),
 }
 
-pub(super) fn fits(value: &Value, schema: &Value, inputs: &Inputs<'_>) -> bool {
-    problem(value, schema, inputs).is_none()
-}
+/// Of several faults a null, else the first.
+#[derive(Default)]
+struct Told(Option<Fault>);
 
-fn problem(value: &Value, schema: &Value, inputs: &Inputs<'_>) -> Option<String> {
-    let own = (!schema["type"].is_null())
-        .then(|| single(value, schema, inputs))
-        .flatten();
-    if own.is_some() {
-        return own;
-    }
-    if let Some(members) = schema["allOf"].as_array() {
-        return members
-            .iter()
-            .find_map(|member| problem(value, inputs.resolved(member), inputs));
-    }
-    let members: Vec<&Value> = schema["anyOf"]
-        .as_array()?
-        .iter()
-        .map(|member| inputs.resolved(member))
-        .collect();
-    if members.iter().any(|member| fits(value, member, inputs)) {
-        return None;
-    }
-    let expected: Vec<&str> = members
-        .iter()
-        .filter_map(|member| member["type"].as_str())
-        .collect();
-    let of_type = members.iter().find(|member| {
-        member["type"]
-            .as_str()
-            .is_some_and(|kind| is_a(value, kind))
-    });
-    match of_type {
-        Some(member) => problem(value, member, inputs),
-        None => Some(format!(
-            "expected {}, got {}",
-            alternatives(&expected),
-            kind(value)
-        )),
-    }
-}
-
-fn single(value: &Value, schema: &Value, inputs: &Inputs<'_>) -> Option<String> {
-    let expected = schema["type"].as_str()?;
-    if !is_a(value, expected) {
-        return Some(format!("expected {expected}, got {}", kind(value)));
-    }
-    if let Some(choices) = schema["enum"]
-        .as_array()
-        .filter(|choices| !choices.contains(value))
-    {
-        let shown: Vec<String> = choices
-            .iter()
-            .map(|choice| {
-                choice
-                    .as_str()
-                    .map_or_else(|| choice.to_string(), str::to_owned)
-            })
-            .collect();
-        return Some(format!("must be one of: {}", shown.join(", ")));
-    }
-    match value {
-        Value::Number(number) => number_problem(number.as_f64()?, schema),
-        Value::String(text) => text_problem(text, schema),
-        Value::Array(items) => {
-            let schema = schema.get("items").map(|schema| inputs.resolved(schema))?;
-            items.iter().find_map(|item| problem(item, schema, inputs))
+impl Told {
+    fn hear(&mut self, finding: &Finding<'_>) -> ControlFlow<()> {
+        match fault_of(finding) {
+            null @ Fault::Null => {
+                self.0 = Some(null);
+                ControlFlow::Break(())
+            }
+            other => {
+                self.0.get_or_insert(other);
+                ControlFlow::Continue(())
+            }
         }
-        _ => None,
     }
 }
 
-fn number_problem(number: f64, schema: &Value) -> Option<String> {
-    let minimum = schema["minimum"]
-        .as_f64()
-        .filter(|minimum| number < *minimum);
-    let maximum = schema["maximum"]
-        .as_f64()
-        .filter(|maximum| number > *maximum);
-    minimum
-        .map(|minimum| format!("number must be at least {minimum}"))
-        .or_else(|| maximum.map(|maximum| format!("number must be at most {maximum}")))
+fn fault(field: Field<'_>, value: &Value) -> Option<Fault> {
+    // A value that was read from JSON can be written as JSON.
+    let value = to_raw_value(value).ok()?;
+    let mut told = Told::default();
+    field.check(&value, &mut |finding| told.hear(finding));
+    told.0
 }
 
-fn text_problem(text: &str, schema: &Value) -> Option<String> {
-    let length = text.chars().count();
-    let limit = |key: &str| schema[key].as_f64();
-    #[expect(clippy::cast_precision_loss, reason = "no text is that long")]
-    let length = length as f64;
-    if let Some(minimum) = limit("minLength").filter(|minimum| length < *minimum) {
-        return Some(format!("minimum string length is {minimum}"));
-    }
-    if let Some(maximum) = limit("maxLength").filter(|maximum| length > *maximum) {
-        return Some(format!("maximum string length is {maximum}"));
-    }
-    let pattern = schema["pattern"].as_str()?;
-    // A pattern that only Python understands is left to the server.
-    let pattern_fails = Regex::new(pattern).is_ok_and(|regex| !regex.is_match(text));
-    pattern_fails.then(|| format!("string doesn't match the regular expression \"{pattern}\""))
+fn fault_of(finding: &Finding<'_>) -> Fault {
+    let value = finding.value;
+    Fault::Other(match &finding.problem {
+        Problem::Type(_) | Problem::NoneOf(_) if value == "null" => return Fault::Null,
+        Problem::Missing => return Fault::Missing(finding.place.joined(".")),
+        Problem::NoneOf(none) => return fault_of_none(none, value),
+        Problem::Type(types) => unexpected(types, value),
+        Problem::Choices(choices) => {
+            let shown: Vec<String> = choices.iter().map(shown).collect();
+            format!("must be one of: {}", shown.join(", "))
+        }
+        Problem::Minimum(minimum) => format!("number must be at least {}", plain(minimum)),
+        Problem::Maximum(maximum) => format!("number must be at most {}", plain(maximum)),
+        Problem::MinLength(minimum) => format!("minimum string length is {minimum}"),
+        Problem::MaxLength(maximum) => format!("maximum string length is {maximum}"),
+        Problem::Pattern(pattern) => {
+            format!("string doesn't match the regular expression \"{pattern}\"")
+        }
+    })
 }
 
-fn is_a(value: &Value, expected: &str) -> bool {
-    match expected {
-        "integer" => value.as_f64().is_some_and(|number| number.fract() == 0.0),
-        "number" => value.is_number(),
-        expected => kind(value) == expected,
-    }
+/// The fault by the member of the union that has the value's type, else the types of all.
+fn fault_of_none(none: &NoneOf<'_>, value: &str) -> Fault {
+    let mut told = Told::default();
+    none.explain(&mut |finding| told.hear(finding));
+    told.0
+        .unwrap_or_else(|| Fault::Other(unexpected(&none.types(), value)))
 }
 
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
+fn unexpected(types: &[Type], value: &str) -> String {
+    let names: Vec<&str> = types.iter().map(|kind| kind.name()).collect();
+    let expected = alternatives(&names);
+    format!("expected {expected}, got {}", Type::of(value).name())
+}
+
+fn shown(choice: &Value) -> String {
+    choice
+        .as_str()
+        .map_or_else(|| choice.to_string(), str::to_owned)
+}
+
+/// `1` for `1.0` too.
+fn plain(number: &Number) -> String {
+    let float = number.as_f64().map(|number| number.to_string());
+    float.unwrap_or_else(|| number.to_string())
 }
 
 /// `a`, `a or b`, `a, b or c`.

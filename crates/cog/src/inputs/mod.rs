@@ -1,16 +1,16 @@
 //! What a user gives as inputs, made into JSON and checked against the model's document before anything starts.
 //!
-//! `parse` reads flags and JSON, `check` holds the result against the schema. Nothing here downloads: URLs are text.
+//! `parse` reads flags and JSON, `check` holds the result against the model's rules. Nothing here downloads: URLs are text.
 
 mod check;
 mod parse;
-mod schema;
 mod served;
 
 use std::cell::OnceCell;
 use std::io;
 use std::path::PathBuf;
 
+use cog_inputs::{Inputs, Kind, ModelInputs, components};
 use serde_json::{Map, Value};
 
 use served::Served;
@@ -113,17 +113,33 @@ fn list(problems: &[String]) -> String {
 pub(crate) fn resolve(
     given: &Given<'_>,
     document: &Value,
-    component: &str,
+    kind: Kind,
     files: &dyn Files,
 ) -> Result<Map<String, Value>, InputError> {
-    let schema = schema::Inputs::of(document, component)?;
-    let inputs = match (given.json, given.flags) {
+    let model = ModelInputs::of(document);
+    let inputs = declared(&model, document, kind)?;
+    let values = match (given.json, given.flags) {
         (Some(_), [_, ..]) => return Err(InputError::Both),
-        (Some(json), []) => parse::json(json, &schema, files)?,
-        (None, flags) => parse::flags(flags, &schema, files)?,
+        (Some(json), []) => parse::json(json, inputs, files)?,
+        (None, flags) => parse::flags(flags, inputs, files)?,
     };
-    check::values(&inputs, &schema)?;
-    Ok(inputs)
+    check::values(&values, inputs)?;
+    Ok(values)
+}
+
+fn declared<'m>(
+    model: &'m ModelInputs,
+    document: &Value,
+    kind: Kind,
+) -> Result<&'m Inputs, InputError> {
+    model.inputs(kind).ok_or_else(|| {
+        let missing = match (components(document), kind) {
+            (None, _) => "components",
+            (Some(_), Kind::Prediction) => "Input component",
+            (Some(_), Kind::Training) => "TrainingInput or Input component",
+        };
+        InputError::Schema(format!("is missing {missing}"))
+    })
 }
 
 #[cfg(test)]

@@ -1,15 +1,18 @@
 //! From flags and JSON text to values. The declared type of an input decides how its text is read.
 
+use std::io;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use cog_inputs::{Field, Inputs, Rule, Type};
+use serde_json::value::to_raw_value;
 use serde_json::{Map, Value};
 
-use super::schema::Inputs;
 use super::{Files, InputError, check};
 
 pub(super) fn flags(
     flags: &[String],
-    schema: &Inputs<'_>,
+    inputs: &Inputs,
     files: &dyn Files,
 ) -> Result<Map<String, Value>, InputError> {
     let mut given: Vec<(&str, Vec<&str>)> = Vec::new();
@@ -26,85 +29,80 @@ pub(super) fn flags(
             None => given.push((name, vec![value])),
         }
     }
-    check::names(given.iter().map(|(name, _)| *name), schema)?;
-    given
-        .into_iter()
-        .map(|(name, values)| {
-            let property = schema.property(name).unwrap_or(&Value::Null);
-            let failed = |source| InputError::File {
-                name: name.to_owned(),
-                source,
-            };
-            let value = match values.as_slice() {
-                [one] => value(one, property, schema, files).map_err(failed)?,
-                several => {
-                    let items = schema.items(property).unwrap_or(&Value::Null);
-                    let read = several.iter().map(|one| item(one, items, schema, files));
-                    Value::Array(read.collect::<Result<_, _>>().map_err(failed)?)
-                }
-            };
-            Ok((name.to_owned(), value))
-        })
-        .collect()
+    check::names(given.iter().map(|(name, _)| *name), inputs)?;
+    let mut values = Map::new();
+    for (name, texts) in given {
+        let Some(field) = inputs.field(name) else {
+            continue;
+        };
+        let read = match texts.as_slice() {
+            [one] => value(one, field, files),
+            several => {
+                let items = several.iter().map(|one| item(one, field, files));
+                items.collect::<io::Result<_>>().map(Value::Array)
+            }
+        };
+        let value = read.map_err(|source| InputError::File {
+            name: name.to_owned(),
+            source,
+        })?;
+        values.insert(name.to_owned(), value);
+    }
+    Ok(values)
 }
 
-fn value(
-    text: &str,
-    schema: &Value,
-    inputs: &Inputs<'_>,
-    files: &dyn Files,
-) -> std::io::Result<Value> {
+fn value(text: &str, field: Field<'_>, files: &dyn Files) -> io::Result<Value> {
+    let rule = field.rule();
+    let leading = rule.leading_type();
     if let Some(path) = text.strip_prefix('@') {
-        let url = Value::from(url(path, schema, inputs, files)?);
-        return Ok(match inputs.leading_type(schema) {
-            Some("array") => Value::Array(vec![url]),
+        let url = Value::from(url(path, field, files)?);
+        return Ok(match leading {
+            Some(Type::Array) => Value::Array(vec![url]),
             _ => url,
         });
     }
-    Ok(match inputs.leading_type(schema) {
-        Some("object") => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
-        Some("array") => match serde_json::from_str::<Value>(text) {
+    Ok(match leading {
+        Some(Type::Object) => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
+        Some(Type::Array) => match serde_json::from_str::<Value>(text) {
             Ok(list @ Value::Array(_)) => list,
-            _ if inputs.accepts(schema, "string") => text.into(),
-            _ => Value::Array(vec![scalar(
-                text,
-                inputs.items(schema).unwrap_or(&Value::Null),
-                inputs,
-            )]),
+            _ if rule.accepts(Type::String) => text.into(),
+            _ => Value::Array(vec![element(text, field)]),
         },
-        _ => scalar(text, schema, inputs),
+        _ => scalar(text, rule),
     })
 }
 
-fn item(
-    text: &str,
-    schema: &Value,
-    inputs: &Inputs<'_>,
-    files: &dyn Files,
-) -> std::io::Result<Value> {
+/// One of several values of an input.
+fn item(text: &str, field: Field<'_>, files: &dyn Files) -> io::Result<Value> {
     match text.strip_prefix('@') {
-        Some(path) => Ok(url(path, schema, inputs, files)?.into()),
-        None => Ok(scalar(text, schema, inputs)),
+        Some(path) => Ok(url(path, field, files)?.into()),
+        None => Ok(element(text, field)),
     }
 }
 
+fn element(text: &str, field: Field<'_>) -> Value {
+    let items = field.rule().items();
+    items.map_or_else(|| text.into(), |items| scalar(text, items))
+}
+
 /// Booleans and numbers where the type takes them; where it takes text too, only if the value then fits.
-fn scalar(text: &str, schema: &Value, inputs: &Inputs<'_>) -> Value {
-    let coerced = coerce(text, schema, inputs);
-    match coerced {
-        Some(value) if !inputs.accepts(schema, "string") || check::fits(&value, schema, inputs) => {
-            value
-        }
+fn scalar(text: &str, rule: Rule<'_>) -> Value {
+    match coerce(text, rule) {
+        Some(value) if !rule.accepts(Type::String) || fits(&value, rule) => value,
         _ => text.into(),
     }
 }
 
-fn coerce(text: &str, schema: &Value, inputs: &Inputs<'_>) -> Option<Value> {
-    if inputs.accepts(schema, "boolean") && ["true", "false"].contains(&text) {
+fn fits(value: &Value, rule: Rule<'_>) -> bool {
+    to_raw_value(value).is_ok_and(|value| rule.fits(&value))
+}
+
+fn coerce(text: &str, rule: Rule<'_>) -> Option<Value> {
+    if rule.accepts(Type::Boolean) && ["true", "false"].contains(&text) {
         return Some(Value::Bool(text == "true"));
     }
-    let takes_numbers = inputs.accepts(schema, "number");
-    if takes_numbers || inputs.accepts(schema, "integer") {
+    let takes_numbers = rule.accepts(Type::Number);
+    if takes_numbers || rule.accepts(Type::Integer) {
         if let Ok(integer) = text.parse::<i64>() {
             return Some(integer.into());
         }
@@ -117,10 +115,10 @@ fn coerce(text: &str, schema: &Value, inputs: &Inputs<'_>) -> Option<Value> {
 
 pub(super) fn json(
     text: &str,
-    schema: &Inputs<'_>,
+    inputs: &Inputs,
     files: &dyn Files,
 ) -> Result<Map<String, Value>, InputError> {
-    let from_file = |file: &str, read: std::io::Result<Vec<u8>>| {
+    let from_file = |file: &str, read: io::Result<Vec<u8>>| {
         let content = read.map_err(|source| InputError::JsonFile {
             file: file.to_owned(),
             source,
@@ -133,10 +131,10 @@ pub(super) fn json(
         Some(path) => from_file(path, files.read(path))?,
         None => text.to_owned(),
     };
-    let mut inputs: Map<String, Value> =
+    let mut values: Map<String, Value> =
         serde_json::from_str(&text).map_err(|error| InputError::Json(error.to_string()))?;
-    check::names(inputs.keys().map(String::as_str), schema)?;
-    for (name, value) in &mut inputs {
+    check::names(values.keys().map(String::as_str), inputs)?;
+    for (name, value) in &mut values {
         let Some(path) = value
             .as_str()
             .and_then(|text| text.strip_prefix('@'))
@@ -144,9 +142,10 @@ pub(super) fn json(
         else {
             continue;
         };
-        let property = schema.property(name).unwrap_or(&Value::Null);
-        let url = url(&path, property, schema, files);
-        *value = url
+        let Some(field) = inputs.field(name) else {
+            continue;
+        };
+        *value = url(&path, field, files)
             .map_err(|source| InputError::JsonValueFile {
                 name: name.clone(),
                 file: path.clone(),
@@ -154,17 +153,12 @@ pub(super) fn json(
             })?
             .into();
     }
-    Ok(inputs)
+    Ok(values)
 }
 
 /// How the model's server gets a file: in the request, or for a large one of an input that takes files, from us.
-fn url(
-    path: &str,
-    schema: &Value,
-    inputs: &Inputs<'_>,
-    files: &dyn Files,
-) -> std::io::Result<String> {
-    if inputs.takes_files(schema)
+fn url(path: &str, field: Field<'_>, files: &dyn Files) -> io::Result<String> {
+    if field.takes_files()
         && let Some(url) = files.url(path)?
     {
         return Ok(url);

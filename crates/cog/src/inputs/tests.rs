@@ -1,5 +1,6 @@
 use std::io;
 
+use cog_inputs::Kind;
 use serde_json::{Value, json};
 
 use super::{Files, Given, resolve};
@@ -55,7 +56,7 @@ fn flags(flags: &[&str]) -> Result<Value, String> {
         flags: &flags,
         json: None,
     };
-    resolve(&given, &document(), "Input", &Fake)
+    resolve(&given, &document(), Kind::Prediction, &Fake)
         .map(Value::Object)
         .map_err(|error| error.to_string())
 }
@@ -65,7 +66,7 @@ fn json_text(text: &str) -> Result<Value, String> {
         flags: &[],
         json: Some(text),
     };
-    resolve(&given, &document(), "Input", &Fake)
+    resolve(&given, &document(), Kind::Prediction, &Fake)
         .map(Value::Object)
         .map_err(|error| error.to_string())
 }
@@ -180,7 +181,7 @@ fn json_comes_as_text_file_or_stdin() {
         json: Some("{}"),
     };
     assert!(
-        resolve(&both, &document(), "Input", &Fake)
+        resolve(&both, &document(), Kind::Prediction, &Fake)
             .unwrap_err()
             .to_string()
             .contains("Must use one of")
@@ -195,7 +196,7 @@ fn required_inputs_must_be_there() {
         flags: &[],
         json: None,
     };
-    let error = resolve(&given, &document, "Input", &Fake).unwrap_err();
+    let error = resolve(&given, &document, Kind::Prediction, &Fake).unwrap_err();
     assert_eq!(error.to_string(), "missing required input \"s\"");
 }
 
@@ -218,4 +219,106 @@ fn large_files_are_fetched_where_files_are_taken() {
     }
     let text = json!({ "p": large, "u": large }).to_string();
     assert_eq!(json_text(&text), Ok(json!({ "p": here, "u": inline })));
+}
+
+/// What is said of the input `x` with this schema.
+fn said(schema: &Value, value: &Value) -> String {
+    let document = json!({ "components": { "schemas": {
+        "itself": { "allOf": [{ "$ref": "#/components/schemas/itself" }] },
+        "Input": { "properties": { "x": schema } },
+    } } });
+    let given = Given {
+        flags: &[],
+        json: Some(&json!({ "x": value }).to_string()),
+    };
+    match resolve(&given, &document, Kind::Training, &Fake) {
+        Ok(_) => "nothing".to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn parts_of_values_are_checked_as_the_server_does() {
+    let point =
+        json!({ "type": "object", "properties": { "x": { "type": "number" } }, "required": ["x"] });
+    let union = json!({ "anyOf": [{ "type": "integer", "minimum": 1 }, { "type": "array", "items": { "type": "string" } }] });
+    let null = "invalid input \"x\": must not be null (omit the input to use its default)";
+    for (schema, value, expected) in [
+        (&point, json!({}), "missing required input \"x.x\""),
+        (
+            &point,
+            json!({ "x": "1" }),
+            "invalid input \"x\": expected number, got string",
+        ),
+        (&point, json!({ "x": null }), null),
+        (&point, json!({ "x": 1, "y": null }), "nothing"),
+        (&union, json!(null), null),
+        (&union, json!(["a", 1, null]), null),
+        (
+            &union,
+            json!(0),
+            "invalid input \"x\": number must be at least 1",
+        ),
+        (
+            &union,
+            json!([1]),
+            "invalid input \"x\": expected string, got number",
+        ),
+        (
+            &union,
+            json!("a"),
+            "invalid input \"x\": expected integer or array, got string",
+        ),
+        (
+            &json!({ "type": ["string", "null"] }),
+            json!(null),
+            "nothing",
+        ),
+        (
+            &json!({ "type": ["string", "boolean", "array"] }),
+            json!(1.5),
+            "invalid input \"x\": expected string, boolean or array, got number",
+        ),
+        (
+            &json!({ "enum": ["a", 1] }),
+            json!("b"),
+            "invalid input \"x\": must be one of: a, 1",
+        ),
+        (
+            &json!({ "maximum": 2.0 }),
+            json!(3),
+            "invalid input \"x\": number must be at most 2",
+        ),
+        (
+            &json!({ "$ref": "#/components/schemas/itself" }),
+            json!(1),
+            "nothing",
+        ),
+    ] {
+        assert_eq!(said(schema, &value), expected, "{schema} of {value}");
+    }
+}
+
+#[test]
+fn a_document_without_inputs_is_told() {
+    for (document, kind, missing) in [
+        (json!({}), Kind::Prediction, "is missing components"),
+        (
+            json!({ "components": { "schemas": {} } }),
+            Kind::Prediction,
+            "is missing Input component",
+        ),
+        (
+            json!({ "components": { "schemas": { "Input": 1 } } }),
+            Kind::Training,
+            "is missing TrainingInput or Input component",
+        ),
+    ] {
+        let given = Given {
+            flags: &[],
+            json: None,
+        };
+        let error = resolve(&given, &document, kind, &Fake).unwrap_err();
+        assert_eq!(error.to_string(), format!("OpenAPI schema {missing}"));
+    }
 }

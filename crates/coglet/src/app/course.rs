@@ -271,7 +271,7 @@ impl App {
         let kind = prediction.order.kind;
         run_blocking(move || {
             let model = worker.model().map(Arc::as_ref);
-            let accepted = app.accept(model, kind, asked.input.clone())?;
+            let accepted = app.accept(model, kind, &asked.input)?;
             Ok(accepted.input)
         })
         .await

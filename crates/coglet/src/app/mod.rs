@@ -120,11 +120,10 @@ impl App {
         &self,
         model: Option<&Model>,
         kind: Kind,
-        input: Bytes,
+        input: &Bytes,
     ) -> Result<Accepted, Vec<Violation>> {
-        let schema = model.and_then(Model::schema);
-        let accepted = match schema.and_then(|schema| schema.input(kind)) {
-            Some(schema) => schema.accept(&input),
+        let accepted = match model.and_then(Model::schema) {
+            Some(schema) => schema.accept(kind, input),
             None => accept_any_object(input),
         }?;
         let violations = model.map_or_else(Vec::new, |model| {

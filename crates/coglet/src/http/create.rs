@@ -245,7 +245,7 @@ async fn validated(
     input: Bytes,
 ) -> Result<Bytes, Refusal> {
     let (app, length) = (Arc::clone(app), input.len());
-    let accept = move || app.accept(model.as_deref(), kind, input);
+    let accept = move || app.accept(model.as_deref(), kind, &input);
     match offload(length, accept).await {
         Ok(accepted) => {
             if !accepted.dropped.is_empty() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use cog_inputs::referenced;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
@@ -65,16 +66,16 @@ fn page(document: &Value) -> String {
     let inputs = schemas["Input"]["properties"].as_object();
     body.push_str("<h2>Inputs</h2>\n");
     match inputs.filter(|inputs| !inputs.is_empty()) {
-        Some(inputs) => body.push_str(&table(inputs, &schemas["Input"]["required"], schemas)),
+        Some(inputs) => body.push_str(&table(inputs, &schemas["Input"]["required"], document)),
         None => body.push_str("<p>None.</p>\n"),
     }
     // Writing to memory does not fail.
     let _ = write!(
         body,
         "<h2>Output</h2>\n<p><code>{}</code></p>\n",
-        escaped(&kind(&schemas["Output"], schemas))
+        escaped(&kind(&schemas["Output"], document))
     );
-    let example = json!({"input": example(inputs, &schemas["Input"]["required"], schemas)});
+    let example = json!({"input": example(inputs, &schemas["Input"]["required"], document)});
     let _ = write!(
         body,
         "<h2>Try it</h2>\n<pre>curl -s http://HOST/predictions -H 'Content-Type: application/json' \\\n  -d '{}'</pre>\n",
@@ -101,7 +102,7 @@ fn frame(title: &str, body: &str) -> String {
     )
 }
 
-fn table(inputs: &Map<String, Value>, required: &Value, schemas: &Value) -> String {
+fn table(inputs: &Map<String, Value>, required: &Value, document: &Value) -> String {
     let mut rows = String::from(
         "<table>\n<tr><th>name</th><th>type</th><th>default</th><th>meaning</th></tr>\n",
     );
@@ -116,7 +117,7 @@ fn table(inputs: &Map<String, Value>, required: &Value, schemas: &Value) -> Stri
             rows,
             "<tr><td><code>{}</code></td><td>{}</td><td>{default}</td><td>{}</td></tr>",
             escaped(name),
-            escaped(&kind(schema, schemas)),
+            escaped(&kind(schema, document)),
             escaped(meaning)
         );
     }
@@ -129,8 +130,8 @@ fn is_required(name: &str, required: &Value) -> bool {
 }
 
 /// What a schema allows, in a few words.
-fn kind(schema: &Value, schemas: &Value) -> String {
-    let schema = resolved(schema, schemas);
+fn kind(schema: &Value, document: &Value) -> String {
+    let schema = resolved(schema, document);
     if let Some(choices) = schema["enum"].as_array() {
         let choices: Vec<_> = choices.iter().map(Value::to_string).collect();
         return format!("one of {}", choices.join(", "));
@@ -138,11 +139,11 @@ fn kind(schema: &Value, schemas: &Value) -> String {
     if let Some(alternatives) = schema["anyOf"].as_array() {
         let kinds: Vec<_> = alternatives
             .iter()
-            .map(|one| shallow_kind(one, schemas))
+            .map(|one| shallow_kind(one, document))
             .collect();
         return kinds.join(" or ");
     }
-    let mut kind = shallow_kind(schema, schemas);
+    let mut kind = shallow_kind(schema, document);
     for (keyword, word) in [
         ("minimum", "from"),
         ("maximum", "to"),
@@ -157,12 +158,12 @@ fn kind(schema: &Value, schemas: &Value) -> String {
     kind
 }
 
-fn shallow_kind(schema: &Value, schemas: &Value) -> String {
-    let schema = resolved(schema, schemas);
+fn shallow_kind(schema: &Value, document: &Value) -> String {
+    let schema = resolved(schema, document);
     let name = schema["type"].as_str().unwrap_or("any");
     match (name, schema["format"].as_str()) {
         ("array", _) => {
-            let item = resolved(&schema["items"], schemas);
+            let item = resolved(&schema["items"], document);
             format!("list of {}", item["type"].as_str().unwrap_or("any"))
         }
         ("string", Some("uri")) => "file (URL)".into(),
@@ -172,22 +173,22 @@ fn shallow_kind(schema: &Value, schemas: &Value) -> String {
 }
 
 /// A schema, or the one that it refers to. Once: a document may refer to itself.
-fn resolved<'a>(schema: &'a Value, schemas: &'a Value) -> &'a Value {
+fn resolved<'a>(schema: &'a Value, document: &'a Value) -> &'a Value {
     let reference = schema["$ref"]
         .as_str()
         .or_else(|| schema["allOf"][0]["$ref"].as_str());
-    let name = reference.and_then(|reference| reference.strip_prefix("#/components/schemas/"));
-    name.and_then(|name| schemas.get(name)).unwrap_or(schema)
+    let found = reference.and_then(|reference| referenced(document, reference));
+    found.unwrap_or(schema)
 }
 
 /// Values for the inputs that have to be given.
-fn example(inputs: Option<&Map<String, Value>>, required: &Value, schemas: &Value) -> Value {
+fn example(inputs: Option<&Map<String, Value>>, required: &Value, document: &Value) -> Value {
     let needed = inputs
         .into_iter()
         .flatten()
         .filter(|(name, _)| is_required(name, required));
     let value = |schema: &Value| {
-        let schema = resolved(schema, schemas);
+        let schema = resolved(schema, document);
         if let Some(choice) = schema["enum"].get(0) {
             return choice.clone();
         }

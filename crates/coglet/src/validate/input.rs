@@ -1,38 +1,18 @@
 //! The top level of an input: known keys kept, unknown ones dropped, missing ones reported or made
 //! null.
 
-use std::collections::HashMap;
 use std::fmt;
+use std::ops::ControlFlow;
 
 use bytes::Bytes;
+use cog_inputs::{Field, Inputs, Type, each_member};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Violation;
-use super::check::{Checker, Place, is_of_types, type_message};
-use super::compile::{Compiler, RuleId, Rules, Type, required};
-use super::walk::each_member;
+use super::messages::{Violations, type_message};
 use crate::json::slice_of;
-
-/// The compiled component `Input` or `TrainingInput`.
-#[derive(Debug)]
-pub(crate) struct InputSchema {
-    rules: Rules,
-    properties: Vec<Property>,
-    by_name: HashMap<String, usize>,
-    /// Required, but not among the properties: nothing can satisfy it, as unknown keys are dropped.
-    unknown_required: Vec<String>,
-}
-
-#[derive(Debug)]
-struct Property {
-    name: String,
-    rule: RuleId,
-    required: bool,
-    /// Absent means null: nullable, not required, no default.
-    null_if_absent: bool,
-}
 
 /// An input that the model can have.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,125 +29,89 @@ pub(crate) struct Dropped {
     pub(super) more: usize,
 }
 
-impl InputSchema {
-    pub(super) fn compile(schema: &Value, document: &Value) -> Self {
-        let mut compiler = Compiler::new(document);
-        let empty = serde_json::Map::new();
-        let object = schema.as_object().unwrap_or(&empty);
-        let required = required(object);
-        let declared = object
-            .get("properties")
-            .and_then(Value::as_object)
-            .unwrap_or(&empty);
-        let properties: Vec<_> = declared
-            .iter()
-            .map(|(name, schema)| {
-                let is_required = required.contains(name);
-                let nullable = schema.get("nullable") == Some(&Value::Bool(true));
-                Property {
-                    name: name.clone(),
-                    rule: compiler.compile(schema),
-                    required: is_required,
-                    null_if_absent: nullable && !is_required && schema.get("default").is_none(),
-                }
-            })
-            .collect();
-        let by_name = properties
-            .iter()
-            .enumerate()
-            .map(|(index, property)| (property.name.clone(), index))
-            .collect();
-        let unknown_required = required
-            .into_iter()
-            .filter(|name| !declared.contains_key(name))
-            .collect();
-        Self {
-            rules: compiler.finish(),
-            properties,
-            by_name,
-            unknown_required,
+/// Checks the text of an input, which must be valid JSON, and brings it into the form that the
+/// worker gets.
+pub(super) fn accept(inputs: &Inputs, input: &Bytes) -> Result<Accepted, Vec<Violation>> {
+    let text = object_text(input)?;
+    let members: Members<'_> = {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        MembersSeed(inputs)
+            .deserialize(&mut deserializer)
+            .map_err(|error| vec![Violation::in_input("__root__", error.to_string())])?
+    };
+    let violations = violations(inputs, &members);
+    if violations.is_empty() {
+        Ok(rebuild(inputs, input, members))
+    } else {
+        Err(violations)
+    }
+}
+
+fn violations(inputs: &Inputs, members: &Members<'_>) -> Vec<Violation> {
+    let mut violations = Violations::default();
+    for (field, value) in inputs.fields().zip(&members.known) {
+        match value {
+            Some(value) => field.check(value, &mut |finding| {
+                violations.found(finding);
+                ControlFlow::Continue(())
+            }),
+            None if field.is_required() => violations.missing(field.name()),
+            None => {}
         }
     }
-
-    /// Checks the text of an input, which must be valid JSON, and brings it into the form that the
-    /// worker gets.
-    pub(crate) fn accept(&self, input: &Bytes) -> Result<Accepted, Vec<Violation>> {
-        let text = object_text(input)?;
-        let members: Members<'_> = {
-            let mut deserializer = serde_json::Deserializer::from_str(text);
-            MembersSeed(self)
-                .deserialize(&mut deserializer)
-                .map_err(|error| vec![Violation::in_input("__root__", error.to_string())])?
-        };
-        let violations = self.violations(&members);
-        if violations.is_empty() {
-            Ok(self.rebuild(input, members))
-        } else {
-            Err(violations)
-        }
+    // Unknown keys are dropped, so one that is required is missing, sent or not.
+    let unknown = |name: &&str| inputs.position(name).is_none();
+    for name in inputs.required().filter(unknown) {
+        violations.missing(name);
     }
+    violations.finish()
+}
 
-    fn violations(&self, members: &Members<'_>) -> Vec<Violation> {
-        let mut checker = Checker::new(&self.rules);
-        for (property, value) in self.properties.iter().zip(&members.known) {
-            match value {
-                Some(value) => checker.check(property.rule, value, &Place::input(&property.name)),
-                None if property.required => checker.missing(&property.name),
-                None => {}
-            }
-        }
-        for name in &self.unknown_required {
-            checker.missing(name);
-        }
-        checker.finish()
-    }
-
-    fn rebuild(&self, input: &Bytes, members: Members<'_>) -> Accepted {
-        let absent =
-            |(property, value): (&Property, &Option<_>)| property.null_if_absent && value.is_none();
-        let adds_null = self.properties.iter().zip(&members.known).any(absent);
-        if members.dropped.is_empty() && !members.repeated && !adds_null {
-            return Accepted {
-                input: input.clone(),
-                dropped: members.dropped,
-            };
-        }
-        let mut text = String::with_capacity(input.len() + 32);
-        for (property, value) in self.properties.iter().zip(&members.known) {
-            let value = match value {
-                Some(value) => value.get(),
-                None if property.null_if_absent => "null",
-                None => continue,
-            };
-            text.push(if text.is_empty() { '{' } else { ',' });
-            text.push_str(&Value::from(property.name.as_str()).to_string());
-            text.push(':');
-            text.push_str(value);
-        }
-        text.push_str(if text.is_empty() { "{}" } else { "}" });
-        Accepted {
-            input: text.into(),
+fn rebuild(inputs: &Inputs, input: &Bytes, members: Members<'_>) -> Accepted {
+    let known = || inputs.fields().zip(&members.known);
+    let becomes_null =
+        |(field, value): (Field<'_>, &Option<_>)| value.is_none() && field.is_null_if_absent();
+    if members.dropped.is_empty() && !members.repeated && !known().any(becomes_null) {
+        return Accepted {
+            input: input.clone(),
             dropped: members.dropped,
-        }
+        };
+    }
+    let mut text = String::with_capacity(input.len() + 32);
+    for (field, value) in known() {
+        let value = match value {
+            Some(value) => value.get(),
+            None if field.is_null_if_absent() => "null",
+            None => continue,
+        };
+        text.push(if text.is_empty() { '{' } else { ',' });
+        text.push_str(&Value::from(field.name()).to_string());
+        text.push(':');
+        text.push_str(value);
+    }
+    text.push_str(if text.is_empty() { "{}" } else { "}" });
+    Accepted {
+        input: text.into(),
+        dropped: members.dropped,
     }
 }
 
 /// Without a schema: any object will do.
-pub(crate) fn accept_any_object(input: Bytes) -> Result<Accepted, Vec<Violation>> {
-    object_text(&input)?;
+pub(crate) fn accept_any_object(input: &Bytes) -> Result<Accepted, Vec<Violation>> {
+    object_text(input)?;
     Ok(Accepted {
-        input,
+        input: input.clone(),
         dropped: Dropped::default(),
     })
 }
 
 fn object_text(input: &Bytes) -> Result<&str, Vec<Violation>> {
     let text = std::str::from_utf8(input).unwrap_or_default();
-    let (types, value) = ([Type::Object], text.trim_ascii());
-    if is_of_types(&types, value) {
+    let value = text.trim_ascii();
+    if Type::Object.is_of(value) {
         return Ok(text);
     }
-    let message = type_message(&types, value);
+    let message = type_message(&[Type::Object], value);
     Err(vec![Violation::in_input("__root__", message)])
 }
 
@@ -217,13 +161,13 @@ impl fmt::Display for Dropped {
 
 /// The members of an input, sorted out by name.
 struct Members<'a> {
-    /// In the order of the schema's properties.
+    /// In the order of the declared inputs.
     known: Vec<Option<&'a RawValue>>,
     dropped: Dropped,
     repeated: bool,
 }
 
-struct MembersSeed<'s>(&'s InputSchema);
+struct MembersSeed<'s>(&'s Inputs);
 
 impl<'de> DeserializeSeed<'de> for MembersSeed<'_> {
     type Value = Members<'de>;
@@ -242,12 +186,12 @@ impl<'de> Visitor<'de> for MembersSeed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut members = Members {
-            known: vec![None; self.0.properties.len()],
+            known: vec![None; self.0.fields().len()],
             dropped: Dropped::default(),
             repeated: false,
         };
         loop {
-            let name = NameSeed(&self.0.by_name, &mut members.dropped);
+            let name = NameSeed(self.0, &mut members.dropped);
             let Some(known) = map.next_key_seed(name)? else {
                 break;
             };
@@ -261,7 +205,7 @@ impl<'de> Visitor<'de> for MembersSeed<'_> {
 }
 
 /// Reads a key as the index of its property, or notes that there is none; known keys cost no allocation.
-struct NameSeed<'s>(&'s HashMap<String, usize>, &'s mut Dropped);
+struct NameSeed<'s>(&'s Inputs, &'s mut Dropped);
 
 impl<'de> DeserializeSeed<'de> for NameSeed<'_> {
     type Value = Option<usize>;
@@ -279,7 +223,7 @@ impl Visitor<'_> for NameSeed<'_> {
     }
 
     fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        let known = self.0.get(name).copied();
+        let known = self.0.position(name);
         if known.is_none() {
             self.1.add(name);
         }

@@ -1,45 +1,36 @@
 //! The model's `OpenAPI` document, and inputs checked against it.
 //!
-//! The rules are the JSON Schema keywords that a model's inputs can use, compiled once. An input is
-//! walked as text: values that no rule looks into are neither parsed nor copied. There is no
-//! coercion here and defaults are not filled in; the Python signature does that.
+//! The rules are those of `cog-inputs`, compiled once; here are the words of the answers and the form in which
+//! the worker gets an input. An input is walked as text: values that no rule looks into are neither parsed nor
+//! copied. There is no coercion here and defaults are not filled in; the Python signature does that.
 
-mod check;
-mod compile;
 mod input;
+mod messages;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;
-mod walk;
 
 use bytes::Bytes;
+use cog_inputs::{Inputs, ModelInputs, Unchecked, components};
 use serde::Serialize;
 use serde_json::Value;
 
-pub(crate) use input::{Accepted, InputSchema, accept_any_object, members};
-pub(crate) use walk::{each_element, each_member};
+pub(crate) use cog_inputs::{Kind, each_element, each_member};
+pub(crate) use input::{Accepted, accept_any_object, members};
 
 /// The document bundled with the model, and what the server takes from it.
 #[derive(Debug)]
 pub(crate) struct ModelSchema {
     /// As loaded, byte for byte.
     pub(crate) document: Bytes,
-    input: Option<InputSchema>,
-    training_input: Option<InputSchema>,
+    inputs: ModelInputs,
     /// The model may be watched as an event stream.
     pub(crate) streams: bool,
     /// Inputs that the document marks as secret.
     pub(crate) secrets: Vec<String>,
     output_is_array: bool,
     training_output_is_array: bool,
-}
-
-/// Which of the two families of end points a request came through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Prediction,
-    Training,
 }
 
 /// One entry of a 422 answer's `detail`.
@@ -56,41 +47,40 @@ impl ModelSchema {
     /// with a warning, only text that is no JSON is an error.
     pub(crate) fn parse(document: Bytes) -> Result<Self, serde_json::Error> {
         let parsed: Value = serde_json::from_slice(&document)?;
-        let component = |name: &str| {
-            parsed
-                .pointer("/components/schemas")
-                .and_then(|schemas| schemas.get(name))
-        };
-        let input = |name| component(name).map(|schema| InputSchema::compile(schema, &parsed));
+        let inputs = ModelInputs::of(&parsed);
+        for unchecked in inputs.each().flat_map(Inputs::unchecked) {
+            warn(unchecked);
+        }
         let is_array = |name| {
-            component(name).and_then(|schema| schema.get("type")) == Some(&Value::from("array"))
+            let component = components(&parsed).and_then(|schemas| schemas.get(name));
+            component.and_then(|schema| schema.get("type")) == Some(&Value::from("array"))
         };
+        let fields = || inputs.each().flat_map(Inputs::fields);
         Ok(Self {
-            input: input("Input"),
-            training_input: input("TrainingInput"),
             streams: parsed.pointer("/paths/~1predictions/post/x-cog-streaming")
                 == Some(&Value::Bool(true)),
-            secrets: ["Input", "TrainingInput"]
-                .into_iter()
-                .filter_map(component)
-                .flat_map(secrets)
+            secrets: fields()
+                .filter(|field| field.is_secret())
+                .map(|field| field.name().to_owned())
                 .collect(),
             output_is_array: is_array("Output"),
             training_output_is_array: is_array("TrainingOutput"),
+            inputs,
             document,
         })
     }
 
-    /// The rules for a request; none if the document has none.
-    pub(crate) fn input(&self, kind: Kind) -> Option<&InputSchema> {
-        match kind {
-            Kind::Prediction => self.input.as_ref(),
-            Kind::Training => self.training_input.as_ref().or(self.input.as_ref()),
+    /// Checks the text of an input, which must be valid JSON, and brings it into the form that the
+    /// worker gets.
+    pub(crate) fn accept(&self, kind: Kind, input: &Bytes) -> Result<Accepted, Vec<Violation>> {
+        match self.inputs.inputs(kind) {
+            Some(inputs) => input::accept(inputs, input),
+            None => accept_any_object(input),
         }
     }
 
     pub(crate) fn supports_training(&self) -> bool {
-        self.training_input.is_some()
+        self.inputs.supports_training()
     }
 
     /// Whether the handler of that mode is declared to give a list or a stream.
@@ -102,25 +92,14 @@ impl ModelSchema {
     }
 }
 
-/// The properties of a schema that hold a secret, anywhere in them.
-fn secrets(schema: &Value) -> Vec<String> {
-    let properties = schema.get("properties").and_then(Value::as_object);
-    let secret = properties
-        .into_iter()
-        .flatten()
-        .filter(|(_, property)| is_secret(property));
-    secret.map(|(name, _)| name.clone()).collect()
-}
-
-fn is_secret(schema: &Value) -> bool {
-    match schema {
-        Value::Object(members) => {
-            members.get("x-cog-secret") == Some(&Value::Bool(true))
-                || members.get("format").and_then(Value::as_str) == Some("password")
-                || members.values().any(is_secret)
-        }
-        Value::Array(elements) => elements.iter().any(is_secret),
-        _ => false,
+fn warn(unchecked: &Unchecked) {
+    match unchecked {
+        Unchecked::Reference(reference) => tracing::warn!(
+            "The schema refers to `{reference}`, which it does not contain: not checked"
+        ),
+        Unchecked::Pattern(pattern) => tracing::warn!(
+            "The pattern `{pattern}` is beyond this server's regular expressions: not checked"
+        ),
     }
 }
 

@@ -4,15 +4,14 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn schema(properties: &Value, required: &[&str]) -> InputSchema {
+fn schema(properties: &Value, required: &[&str]) -> ModelSchema {
     let document = json!({"components": {"schemas": {
         "Input": {"type": "object", "properties": properties, "required": required},
         "color": {"type": "string", "enum": ["red", "green"], "title": "color"},
         "loop": {"anyOf": [{"$ref": "#/components/schemas/loop"}, {"$ref": "#/components/schemas/loop"}]},
         "tree": {"type": "array", "items": {"$ref": "#/components/schemas/tree"}},
     }}});
-    let model = ModelSchema::parse(document.to_string().into()).unwrap();
-    model.input.unwrap()
+    ModelSchema::parse(document.to_string().into()).unwrap()
 }
 
 fn accept(
@@ -20,7 +19,7 @@ fn accept(
     required: &[&str],
     input: &Value,
 ) -> Result<String, Vec<(String, String)>> {
-    let accepted = schema(properties, required).accept(&input.to_string().into());
+    let accepted = schema(properties, required).accept(Kind::Prediction, &input.to_string().into());
     accepted
         .map(|accepted| String::from_utf8(accepted.input.to_vec()).unwrap())
         .map_err(|violations| {
@@ -206,7 +205,7 @@ fn every_violation_is_listed() {
 #[test]
 fn a_violation_on_the_wire() {
     let violations = schema(&json!({"s": {"type": "string"}}), &["s"])
-        .accept(&"{}".into())
+        .accept(Kind::Prediction, &"{}".into())
         .unwrap_err();
     let expected = json!([{"loc": ["body", "input", "s"], "msg": "Field required", "type": "value_error.missing"}]);
     assert_eq!(serde_json::to_value(violations).unwrap(), expected);
@@ -239,7 +238,7 @@ fn unknown_keys_go_and_the_missing_one_is_reported_alone() {
 fn nothing_to_change_means_the_very_same_bytes() {
     let input = Bytes::from(r#"{ "s" : "a" }"#);
     let accepted = schema(&json!({"s": {"type": "string"}}), &["s"])
-        .accept(&input)
+        .accept(Kind::Prediction, &input)
         .unwrap();
     assert_eq!(accepted.input.as_ptr(), input.as_ptr());
 }
@@ -249,12 +248,12 @@ fn the_last_of_repeated_keys_counts() {
     let input = Bytes::from(r#"{"n":1,"n":"x"}"#);
     assert!(
         schema(&json!({"n": {"type": "integer"}}), &[])
-            .accept(&input)
+            .accept(Kind::Prediction, &input)
             .is_err()
     );
     let input = Bytes::from(r#"{"n":"x","n":1}"#);
     let accepted = schema(&json!({"n": {"type": "integer"}}), &[])
-        .accept(&input)
+        .accept(Kind::Prediction, &input)
         .unwrap();
     assert_eq!(accepted.input, r#"{"n":1}"#);
 }
@@ -277,7 +276,7 @@ fn absent_nullable_fields_without_default_become_null() {
 fn escaped_key_names_are_the_same_keys() {
     let input = Bytes::from(r#"{"\u0073":"a"}"#);
     let accepted = schema(&json!({"s": {"type": "string"}}), &["s"])
-        .accept(&input)
+        .accept(Kind::Prediction, &input)
         .unwrap();
     assert!(accepted.dropped.is_empty());
 }
@@ -292,7 +291,8 @@ fn long_values_are_not_quoted_in_full() {
 fn training_falls_back_to_input() {
     let document = json!({"components": {"schemas": {"Input": {"properties": {}}, "Output": {"type": "array"}}}});
     let model = ModelSchema::parse(document.to_string().into()).unwrap();
-    assert!(model.input(Kind::Training).is_some());
+    let training = model.accept(Kind::Training, &r#"{"x":1}"#.into()).unwrap();
+    assert_eq!(training.input, "{}");
     assert!(!model.supports_training());
     assert!(model.output_is_array(crate::args::Mode::Predict));
     assert!(!model.output_is_array(crate::args::Mode::Train));
@@ -317,7 +317,7 @@ fn unknown_keys_are_named_up_to_a_number() {
         .collect();
     let schema = schema(&json!({}), &[]);
     let accepted = schema
-        .accept(&Value::from(input).to_string().into())
+        .accept(Kind::Prediction, &Value::from(input).to_string().into())
         .unwrap();
     let said = accepted.dropped.to_string();
     assert!(said.ends_with("… and 980 more"), "{said}");
@@ -329,7 +329,7 @@ fn long_values_are_quoted_from_their_beginning() {
     let long = format!("[ {} ]", vec!["1 , \"a b\""; 1000].join(" , "));
     let schema = schema(&json!({"x": {"type": "integer"}}), &[]);
     let refused = schema
-        .accept(&format!("{{\"x\":{long}}}").into())
+        .accept(Kind::Prediction, &format!("{{\"x\":{long}}}").into())
         .unwrap_err();
     let message = &refused[0].msg;
     assert!(message.starts_with(r#"[1,"a b",1,"a b","#), "{message}");

@@ -8,14 +8,14 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// Shows each element of a list. Text that is no list has none.
-pub(crate) fn each_element<'a>(text: &'a str, look: impl FnMut(&'a RawValue)) {
+pub fn each_element<'a>(text: &'a str, look: impl FnMut(&'a RawValue)) {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     // An error can only be the end of a text that was not checked before.
     let _ = Elements(look).deserialize(&mut deserializer);
 }
 
 /// Shows each member of an object. Text that is no object has none.
-pub(crate) fn each_member<'a>(text: &'a str, look: impl FnMut(&str, &'a RawValue)) {
+pub fn each_member<'a>(text: &'a str, look: impl FnMut(&str, &'a RawValue)) {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let _ = Members(look).deserialize(&mut deserializer);
 }
