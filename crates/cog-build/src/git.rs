@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use cog_config::Revision;
+
 /// Longer than this, and the label is left out.
 const LIMIT: Duration = Duration::from_secs(3);
 
@@ -34,47 +36,44 @@ const HARMLESS: [(&str, &str); 10] = [
     ("extensions", "refstorage"),
 ];
 
-/// What the labels `org.opencontainers.image.revision` and `.version` say.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Revision {
-    pub(crate) revision: Option<String>,
-    pub(crate) version: Option<String>,
-}
-
-impl Revision {
-    /// From the environment of a GitHub workflow, else from Git.
-    pub(crate) fn read(project_dir: &Path, variable: impl Fn(&str) -> Option<String>) -> Self {
-        let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let (revision, version) = (variable("GITHUB_SHA"), variable("GITHUB_REF_NAME"));
-        if revision.is_some() && version.is_some() {
-            return Self { revision, version };
-        }
-        let Some(view) = Repository::find(project_dir).and_then(|found| found.view().ok()) else {
-            return Self { revision, version };
+/// From the environment of a GitHub workflow, else from Git.
+pub(crate) fn revision(project_dir: &Path, variable: impl Fn(&str) -> Option<String>) -> Revision {
+    let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
+    let (commit, description) = (variable("GITHUB_SHA"), variable("GITHUB_REF_NAME"));
+    if commit.is_some() && description.is_some() {
+        return Revision {
+            commit,
+            description,
         };
-        // All run at once; each costs some milliseconds of every rebuild.
-        let head = revision
-            .is_none()
-            .then(|| view.start(&["rev-parse", "--verify", "HEAD"]));
-        let description = version.is_none().then(|| {
-            let changes = [
-                "--porcelain",
-                "--untracked-files=no",
-                "--ignore-submodules=dirty",
-            ];
-            let arguments = [&["status", "--no-renames"][..], &changes].concat();
-            (view.start(&["describe", "--tags"]), view.start(&arguments))
-        });
-        let describe = |(name, changes): (Option<GitCommand>, Option<GitCommand>)| {
-            let name = name.and_then(GitCommand::line);
-            let changes = changes.and_then(GitCommand::finish);
-            let mark = if changes?.is_empty() { "" } else { "-dirty" };
-            Some(format!("{}{mark}", name?))
+    }
+    let Some(view) = Repository::find(project_dir).and_then(|found| found.view().ok()) else {
+        return Revision {
+            commit,
+            description,
         };
-        Self {
-            revision: revision.or_else(|| head.flatten().and_then(GitCommand::line)),
-            version: version.or_else(|| description.and_then(describe)),
-        }
+    };
+    // All run at once; each costs some milliseconds of every rebuild.
+    let head = commit
+        .is_none()
+        .then(|| view.start(&["rev-parse", "--verify", "HEAD"]));
+    let asked = description.is_none().then(|| {
+        let changes = [
+            "--porcelain",
+            "--untracked-files=no",
+            "--ignore-submodules=dirty",
+        ];
+        let arguments = [&["status", "--no-renames"][..], &changes].concat();
+        (view.start(&["describe", "--tags"]), view.start(&arguments))
+    });
+    let describe = |(name, changes): (Option<GitCommand>, Option<GitCommand>)| {
+        let name = name.and_then(GitCommand::line);
+        let changes = changes.and_then(GitCommand::finish);
+        let mark = if changes?.is_empty() { "" } else { "-dirty" };
+        Some(format!("{}{mark}", name?))
+    };
+    Revision {
+        commit: commit.or_else(|| head.flatten().and_then(GitCommand::line)),
+        description: description.or_else(|| asked.and_then(describe)),
     }
 }
 

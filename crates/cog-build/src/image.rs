@@ -1,14 +1,14 @@
 //! From project to image: the environment, the source on top, and the image's configuration.
 
-use cog_config::Completed;
+use cog_config::{BaseLayer, Completed, ImageLabels, Revision};
 use cog_image::{ImageConfig, ImageRef, Layer, StoredImage};
 
 use crate::environment::{self, Environment};
 use crate::error::{BuildError, Result};
-use crate::git::Revision;
-use crate::labels::{Contents, labels};
+use crate::git;
 use crate::model::Model;
 use crate::request::BuildRequest;
+use crate::sdk::VERSION;
 use crate::steps::source;
 
 /// The port the server listens on.
@@ -37,7 +37,7 @@ pub fn build(request: &BuildRequest<'_>, name: &str) -> Result<BuiltImage> {
     let workshop = request.workshop();
     // Asking Git takes some milliseconds, in which the rest can be done.
     let (revision, environment) = std::thread::scope(|scope| {
-        let revision = scope.spawn(|| Revision::read(request.project_dir, variable));
+        let revision = scope.spawn(|| git::revision(request.project_dir, variable));
         let environment = environment::make(request, &completed, &workshop);
         (revision.join().unwrap_or_default(), environment)
     });
@@ -46,7 +46,7 @@ pub fn build(request: &BuildRequest<'_>, name: &str) -> Result<BuiltImage> {
     let source = workshop.timed("source", || {
         source::run(&workshop, request.config_file_name, model.schema.as_deref())
     })?;
-    let config = image_config(request, &completed, &environment, &model, &revision);
+    let config = image_config(request, &completed, &environment, &model, revision);
     let layers: Vec<Layer> = environment.layers.iter().cloned().chain([source]).collect();
     let image = request.store.put_image(name, &config, &layers)?;
     Ok(BuiltImage {
@@ -64,7 +64,7 @@ fn image_config(
     completed: &Completed,
     environment: &Environment,
     model: &Model,
-    revision: &Revision,
+    revision: Revision,
 ) -> ImageConfig {
     let mut config = environment.base.image_config();
     config.env.clone_from(&environment.env);
@@ -73,13 +73,19 @@ fn image_config(
     config.working_dir = Some(environment.working_dir.clone());
     config.exposed_ports.insert(PORT.to_owned());
     config.created = request.timestamp.unwrap_or(0);
-    config.labels.extend(labels(&Contents {
-        config: &request.label(completed, model),
-        schema: model.schema.as_deref().unwrap_or_default(),
-        pip_freeze: &environment.pip_freeze,
-        base_name: &environment.base.name,
-        base_layers: &environment.base.layers,
+    let base = &environment.base;
+    let labels = ImageLabels {
+        version: VERSION.to_owned(),
+        config: request.final_config(completed, model),
+        schema: model.schema.clone(),
+        pip_freeze: environment.pip_freeze.clone(),
+        base: base.layers.last().map(|last| BaseLayer {
+            name: base.name.clone(),
+            diff_id: last.diff_id.to_string(),
+            index: base.layers.len() - 1,
+        }),
         revision,
-    }));
+    };
+    config.labels.extend(labels.to_map());
     config
 }

@@ -20,7 +20,6 @@ mod gpu;
 mod host;
 mod image;
 mod implied;
-mod labels;
 pub mod lock;
 pub mod missing;
 mod model;

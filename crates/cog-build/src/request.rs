@@ -211,13 +211,12 @@ impl BuildRequest<'_> {
         }
     }
 
-    /// The configuration as the image's label has it.
-    pub(crate) fn label(&self, completed: &Completed, model: &Model) -> String {
+    /// The configuration with all that was decided, as the image says it.
+    pub(crate) fn final_config(&self, completed: &Completed, model: &Model) -> Config {
         Config {
             concurrency_max: model.concurrency,
             ..completed.fill_in(self.config)
         }
-        .to_label()
     }
 
     pub(crate) fn has_model(&self) -> bool {

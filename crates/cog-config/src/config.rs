@@ -2,58 +2,85 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::ConfigError;
 use crate::file::read_project_file;
-use crate::{label, requirements};
+use crate::{labels, requirements};
 
-/// A `cog.yaml`, checked.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// A `cog.yaml`, checked. As JSON it is what the label `run.cog.config` holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Config {
     /// The image's environment; absent if the file has no `build`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub build: Option<Build>,
     /// Name of the image.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
     /// Repository of image and weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// The model as `file.py:Name`, from `run` or the older `predict`.
+    #[serde(rename = "predict", skip_serializing_if = "Option::is_none")]
     pub runner: Option<String>,
     /// The trainer as `file.py:Name`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub train: Option<String>,
     /// Predictions at a time.
+    #[serde(
+        rename = "concurrency",
+        with = "labels::concurrency",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub concurrency_max: Option<u32>,
     /// Variables of the image, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub environment: Vec<EnvironmentVariable>,
     /// Managed weights.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub weights: Vec<Weights>,
 }
 
 /// What an image is made of.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Build {
-    /// The Python version.
-    pub python_version: PythonVersion,
     /// Whether the model needs a GPU.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub gpu: bool,
-    /// CUDA version.
-    pub cuda: Option<String>,
-    /// cuDNN major version.
-    pub cudnn: Option<String>,
+    /// The Python version.
+    #[serde(skip_serializing_if = "PythonVersion::is_unset")]
+    pub python_version: PythonVersion,
     /// The requirements file as written.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub python_requirements: Option<String>,
     /// Requirement lines (older form).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub python_packages: Vec<String>,
-    /// Debian packages, in order.
-    pub system_packages: Vec<String>,
     /// Commands of the build, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub run: Vec<RunCommand>,
+    /// Debian packages, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub system_packages: Vec<String>,
     /// Commands that run after those (older form).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pre_install: Vec<String>,
+    /// CUDA version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cuda: Option<String>,
+    /// cuDNN major version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cudnn: Option<String>,
     /// Version of the SDK that the reference would install.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub sdk_version: Option<String>,
 }
 
 /// A Python version: `3.11` or `3.11.4`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub struct PythonVersion {
     /// Such as 3.
     pub major: u32,
@@ -64,18 +91,21 @@ pub struct PythonVersion {
 }
 
 /// A command of the build.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "labels::RunForm")]
 pub struct RunCommand {
     /// For `/bin/sh -c`.
     pub command: String,
     /// Secrets that it sees.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,
 }
 
 /// A secret for a command.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
     /// Always `secret`.
+    #[serde(rename = "type")]
     pub kind: String,
     /// Which secret.
     pub id: String,
@@ -84,7 +114,8 @@ pub struct Mount {
 }
 
 /// A variable of the image.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub struct EnvironmentVariable {
     /// Its name.
     pub name: String,
@@ -93,25 +124,36 @@ pub struct EnvironmentVariable {
 }
 
 /// An entry of `weights`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Weights {
     /// Unique name.
     pub name: String,
     /// Absolute path in the container.
     pub target: String,
     /// Where the files come from; at least one.
+    #[serde(rename = "source", with = "labels::sources")]
     pub sources: Vec<WeightSource>,
 }
 
 /// One source of weights.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct WeightSource {
     /// Where from.
     pub uri: String,
     /// Patterns of files to take; all if empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub include: Vec<String>,
     /// Patterns of files to leave out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<String>,
+}
+
+impl PythonVersion {
+    fn is_unset(&self) -> bool {
+        self.text.is_empty()
+    }
 }
 
 impl Config {
@@ -181,6 +223,6 @@ impl Config {
 
     /// The configuration as the label `run.cog.config` holds it: JSON without blanks, unset fields left out.
     pub fn to_label(&self) -> String {
-        label::write(self)
+        labels::config_text(self)
     }
 }

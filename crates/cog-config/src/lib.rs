@@ -1,7 +1,8 @@
 //! cog.yaml: found, parsed, validated, completed.
 //!
 //! Start with [`find`] and [`load`]. All mistakes are collected and reported at once, each with its place in the file.
-//! [`complete`] then decides what the file leaves open, by the tables in `data/`.
+//! [`complete`] then decides what the file leaves open, by the tables in `data/`. What an image says of itself in its
+//! labels is written from [`ImageLabels`] and read by [`Labels`].
 
 mod advice;
 mod complete;
@@ -12,7 +13,7 @@ mod error;
 mod file;
 mod implied;
 mod keys;
-mod label;
+mod labels;
 mod name;
 mod parse;
 mod project;
@@ -34,6 +35,7 @@ pub use config::{
 pub use error::{ConfigError, Location, Problem, Warning};
 pub use file::read_project_file;
 pub use implied::{Evidence, Implied, Renamed, Stage, implied_packages, renamed_packages};
+pub use labels::{BaseLayer, ImageLabels, LabelError, Labels, Revision};
 pub use name::derived_image_name;
 pub use project::{Files, Loaded, ProjectFile, find, load, parse};
 pub use version::Version;

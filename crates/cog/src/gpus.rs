@@ -1,13 +1,11 @@
 //! Which GPUs a command gets: by its flag, else by what the project or the image says.
 
+use cog_config::{LabelError, Labels};
 use cog_engine::{Engine, GpuHost, GpuRequest, Gpus, Isolation};
 use cog_image::StoredImage;
-use serde_json::Value;
 
 use crate::args::GpuFlags;
 use crate::session::{Project, Session};
-
-const CONFIG_LABEL: &str = "run.cog.config";
 
 /// Whether a model says that it needs GPUs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,10 +19,13 @@ impl Wanted {
         Self::from(project.config.gpu())
     }
 
-    pub(crate) fn by_image(image: &StoredImage) -> Self {
-        let config = image.config.labels.get(CONFIG_LABEL);
-        let config = config.and_then(|text| serde_json::from_str::<Value>(text).ok());
-        Self::from(config.is_some_and(|config| config["build"]["gpu"] == true))
+    /// An image that does not say what it needs gets no GPUs by itself.
+    pub(crate) fn by_image(image: &StoredImage) -> Result<Self, LabelError> {
+        match Labels::of(&image.config.labels).config() {
+            Ok(config) => Ok(Self::from(config.gpu())),
+            Err(LabelError::NoModel) => Ok(Self::No),
+            Err(error) => Err(error),
+        }
     }
 }
 

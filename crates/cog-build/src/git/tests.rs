@@ -17,7 +17,7 @@ fn git(folder: &Path, arguments: &[&str]) {
 }
 
 fn read(folder: &Path) -> Revision {
-    Revision::read(folder, |_| None)
+    revision(folder, |_| None)
 }
 
 /// A repository with a commit of two files and a tag.
@@ -36,15 +36,15 @@ fn repository() -> tempfile::TempDir {
 #[test]
 fn the_environment_wins() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let read = Revision::read(folder.path(), |name| match name {
+    let read = revision(folder.path(), |name| match name {
         "GITHUB_SHA" => Some("fafafaf".to_owned()),
         _ => Some(String::new()),
     });
     assert_eq!(
         read,
         Revision {
-            revision: Some("fafafaf".to_owned()),
-            version: None
+            commit: Some("fafafaf".to_owned()),
+            description: None
         }
     );
 }
@@ -59,14 +59,14 @@ fn git_is_asked_in_a_repository() {
     git(folder.path(), &["commit", "--allow-empty", "-m", "x"]);
     git(folder.path(), &["tag", "v1"]);
     let found = read(&project);
-    assert_eq!(found.revision.expect("there is a commit").len(), 40);
-    assert_eq!(found.version.as_deref(), Some("v1"));
+    assert_eq!(found.commit.expect("there is a commit").len(), 40);
+    assert_eq!(found.description.as_deref(), Some("v1"));
 }
 
 #[test]
 fn changes_and_later_commits_show() {
     let folder = repository();
-    let version = || read(folder.path()).version.expect("there is a tag");
+    let version = || read(folder.path()).description.expect("there is a tag");
     fs_err::write(folder.path().join("untracked"), "x").expect("written");
     assert_eq!(version(), "v1");
     fs_err::write(folder.path().join("model.py"), "two\n").expect("written");
@@ -81,7 +81,7 @@ fn changes_and_later_commits_show() {
 fn every_form_of_a_repository_is_read() {
     let folder = repository();
     let expected = read(folder.path());
-    assert_eq!(expected.version.as_deref(), Some("v1"));
+    assert_eq!(expected.description.as_deref(), Some("v1"));
     // Packed, as after `git gc`.
     git(folder.path(), &["pack-refs", "--all"]);
     git(folder.path(), &["repack", "-ad"]);
@@ -102,8 +102,8 @@ fn every_form_of_a_repository_is_read() {
     let clones = tempfile::tempdir().expect("a temporary folder");
     git(clones.path(), &["clone", "--depth", "1", &url, "shallow"]);
     let shallow = read(&clones.path().join("shallow"));
-    assert_eq!(shallow.revision.map(|id| id.len()), Some(40));
-    assert_eq!(shallow.version, None);
+    assert_eq!(shallow.commit.map(|id| id.len()), Some(40));
+    assert_eq!(shallow.description, None);
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn hashes_may_be_longer() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     git(folder.path(), &["init", "--object-format=sha256"]);
     git(folder.path(), &["commit", "--allow-empty", "-m", "x"]);
-    assert_eq!(read(folder.path()).revision.map(|id| id.len()), Some(64));
+    assert_eq!(read(folder.path()).commit.map(|id| id.len()), Some(64));
 }
 
 /// Everything in a repository that can make Git run a program.
@@ -181,8 +181,13 @@ fn nothing_of_the_repository_is_executed() {
     let found = read(root);
     let said = fs_err::read_to_string(&marker).unwrap_or_default();
     assert_eq!(said, "", "something was executed");
-    assert_eq!(found.revision.map(|id| id.len()), Some(40));
-    assert!(found.version.expect("there is a tag").ends_with("-dirty"));
+    assert_eq!(found.commit.map(|id| id.len()), Some(40));
+    assert!(
+        found
+            .description
+            .expect("there is a tag")
+            .ends_with("-dirty")
+    );
     // Missing objects are not fetched.
     let objects = root.join(".git/objects");
     fs_err::rename(&objects, root.join(".git/gone")).expect("renamed");

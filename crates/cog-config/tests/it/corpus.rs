@@ -1,7 +1,8 @@
 //! What real projects say: all of it is completed, or refused for a Python that is too old.
 
 use cog_config::{
-    Completed, ConfigError, Evidence, Stage, complete, implied_packages, requirements,
+    Completed, ConfigError, Evidence, ImageLabels, Labels, Stage, complete, implied_packages,
+    requirements,
 };
 use cog_errors::Hint as _;
 use serde_json::Value;
@@ -94,6 +95,29 @@ fn real_projects_are_completed_or_too_old() {
 }
 
 /// In brackets what only the build needs.
+#[test]
+fn configurations_of_real_projects_are_read_back_from_their_labels() {
+    let corpus = include_str!("../../../../tests/corpus/projects.jsonl");
+    let mut count = 0;
+    for line in corpus.lines() {
+        let project: Value = serde_json::from_str(line).expect("JSON");
+        let (Ok(loaded), Ok(completed)) =
+            (Project::new(&yaml(&project)).load(), completed(&project))
+        else {
+            continue;
+        };
+        let config = completed.fill_in(&loaded.config);
+        let labels = ImageLabels {
+            config,
+            ..ImageLabels::default()
+        };
+        let map = labels.to_map();
+        assert_eq!(Labels::of(&map).read().expect("labels"), labels);
+        count += 1;
+    }
+    assert!(count > 20, "only {count}");
+}
+
 #[test]
 fn what_real_projects_imply_is_found() {
     let corpus = include_str!("../../../../tests/corpus/projects.jsonl");

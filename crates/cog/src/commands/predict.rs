@@ -19,7 +19,7 @@ use crate::printer::Printer;
 use crate::runtime::{Server, Surroundings, block_on, environment, free_address};
 use crate::session::Session;
 
-use super::schema::SCHEMA_LABEL;
+use super::schema;
 
 /// The largest body that the server takes, in bytes.
 const MAX_REQUEST: usize = 100 << 20;
@@ -49,7 +49,8 @@ fn run_project(
     let project = session.project(&args.flags.build.project)?;
     let project = session.with_model(project, &SchemaSource::Generate)?;
     let document = project.interface.schema.as_deref().unwrap_or_default();
-    let prediction = Prediction::new(session, args, document, project.directory())?;
+    let document = serde_json::from_str(document).context("Failed to load model schema JSON")?;
+    let prediction = Prediction::new(session, args, &document, project.directory())?;
     let surroundings = Surroundings::of_project(session, &project, &args.flags)?;
     prediction.run(session, args, &surroundings, env)
 }
@@ -64,12 +65,8 @@ fn run_image(
         bail!("Invalid image name '{name}'. Did you forget `-i`?");
     }
     let image = local_or_pulled(session, name)?;
-    let document = image
-        .config
-        .labels
-        .get(SCHEMA_LABEL)
-        .with_context(|| format!("image {name}: image is not a Cog model"))?;
-    let prediction = Prediction::new(session, args, document, session.directory())?;
+    let document = schema::of_image(name, &image)?;
+    let prediction = Prediction::new(session, args, &document, session.directory())?;
     let surroundings = Surroundings::of_image(session, &image, &args.flags)?;
     prediction.run(session, args, &surroundings, env)
 }
@@ -103,17 +100,15 @@ impl Prediction {
     fn new(
         session: &Session<'_>,
         args: &RunArgs,
-        document: &str,
+        document: &Value,
         writable: &Path,
     ) -> anyhow::Result<Self> {
-        let document: Value =
-            serde_json::from_str(document).context("Failed to load model schema JSON")?;
         let given = Given {
             flags: &args.inputs,
             json: args.json.as_deref(),
         };
         let files = inputs::Disk::default();
-        let inputs = inputs::resolve(&given, &document, Kind::Prediction, &files)?;
+        let inputs = inputs::resolve(&given, document, Kind::Prediction, &files)?;
         let mut context = Map::new();
         if args.use_replicate_token {
             let token = std::env::var(TOKEN).with_context(|| {

@@ -15,6 +15,7 @@ use anyhow::{Context as _, bail};
 use cog_engine::{
     Engine, Exit, Gpus, Isolation, PassedFd, Process, Purpose, Running, Workload, Writable,
 };
+use cog_errors::Colour;
 use cog_image::StoredImage;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -76,7 +77,13 @@ impl Surroundings {
         if engine.isolation() == Isolation::None {
             bail!("the host engine cannot run images; use `--engine embedded`");
         }
-        let wanted = Wanted::by_image(image);
+        let wanted = Wanted::by_image(image).unwrap_or_else(|error| {
+            let why = cog_errors::render(&error, None, Colour::Off);
+            session.printer.warning(&format!(
+                "{why}. The model gets no GPUs unless `--gpus` asks for them"
+            ));
+            Wanted::No
+        });
         let gpus = gpus::find(session, &flags.gpus, engine.as_ref(), wanted)?;
         Ok(Self {
             engine,
