@@ -41,11 +41,20 @@ pub struct Inputs {
 struct Declared {
     name: String,
     rule: RuleId,
-    is_required: bool,
-    is_nullable: bool,
+    absence: Absence,
     default: Option<Value>,
     takes_files: bool,
     is_secret: bool,
+}
+
+/// What it means that an input is not given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Absence {
+    Refused,
+    /// It may be left out and has no default.
+    Null,
+    /// The model's default counts.
+    Default,
 }
 
 /// One input.
@@ -99,8 +108,7 @@ impl Inputs {
             .map(|(name, schema)| Declared {
                 name: name.clone(),
                 rule: compiler.compile(schema),
-                is_required: required.contains(name),
-                is_nullable: schema.get("nullable") == Some(&Value::Bool(true)),
+                absence: Absence::of(schema, required.contains(name)),
                 default: schema.get("default").cloned(),
                 takes_files: holds(schema, document, has_files),
                 is_secret: holds(schema, document, has_secrets),
@@ -152,6 +160,17 @@ impl Inputs {
     }
 }
 
+impl Absence {
+    fn of(schema: &Value, is_required: bool) -> Self {
+        let is_nullable = schema.get("nullable") == Some(&Value::Bool(true));
+        match (is_required, schema.get("default")) {
+            (true, _) => Self::Refused,
+            (false, None) if is_nullable => Self::Null,
+            (false, _) => Self::Default,
+        }
+    }
+}
+
 impl<'a> Field<'a> {
     /// As requests name it.
     pub fn name(self) -> &'a str {
@@ -160,14 +179,13 @@ impl<'a> Field<'a> {
 
     /// Whether it has to be given.
     pub fn is_required(self) -> bool {
-        self.declared.is_required
+        self.declared.absence == Absence::Refused
     }
 
     /// Whether a model gets null if it is not given: it may be left out and has no default. An explicit null is not
     /// allowed by that.
     pub fn is_null_if_absent(self) -> bool {
-        let declared = self.declared;
-        declared.is_nullable && !declared.is_required && declared.default.is_none()
+        self.declared.absence == Absence::Null
     }
 
     /// Whether values, or elements of them, can be files.

@@ -161,13 +161,17 @@ fn files_and_secrets_are_found_wherever_they_are() {
         "itself": reference("itself"),
     });
     let model = inputs(&properties, &components());
-    let named = |is: fn(Field<'_>) -> bool| {
-        let fields = model.inputs(Kind::Prediction).unwrap().fields();
-        let names = fields.filter(|field| is(*field)).map(Field::name);
-        names.collect::<Vec<_>>()
-    };
-    assert_eq!(named(|field| field.takes_files()), ["file", "files"]);
-    assert_eq!(named(|field| field.is_secret()), ["secret", "secrets"]);
+    let inputs = model.inputs(Kind::Prediction).unwrap();
+    let files = inputs.fields().filter(|field| field.takes_files());
+    assert_eq!(
+        files.map(Field::name).collect::<Vec<_>>(),
+        ["file", "files"]
+    );
+    let secrets = inputs.fields().filter(|field| field.is_secret());
+    assert_eq!(
+        secrets.map(Field::name).collect::<Vec<_>>(),
+        ["secret", "secrets"]
+    );
 }
 
 #[test]

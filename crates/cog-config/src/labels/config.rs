@@ -84,7 +84,11 @@ pub(crate) mod concurrency {
         max: Option<u32>,
     }
 
-    #[expect(clippy::ref_option, reason = "serde gives the field as it is")]
+    #[expect(
+        clippy::ref_option,
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde gives a reference"
+    )]
     pub(crate) fn serialize<S: Serializer>(max: &Option<u32>, to: S) -> Result<S::Ok, S::Error> {
         Concurrency { max: *max }.serialize(to)
     }
