@@ -4,14 +4,16 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
+use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::{http1, http2};
-use hyper::service::Service;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -24,6 +26,10 @@ const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 /// What every HTTP/2 connection begins with.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const REST_OF_WORD: Duration = Duration::from_millis(5);
+
+/// A client that has said its last word may have left, or may wait for the answer. What is answered in this time reaches
+/// those who wait; then it counts as gone.
+const LAST_WORD_GRACE: Duration = Duration::from_secs(1);
 
 /// All connections of the server.
 pub(crate) struct Connections {
@@ -88,6 +94,13 @@ impl Connections {
         S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
         S::Future: Send,
     {
+        let unanswered = Unanswered::default();
+        let counted = unanswered.clone();
+        let service = service_fn(move |request| {
+            let one = counted.one();
+            let answer = service.call(request);
+            async move { answer.await.map(|answer| one.until_sent(answer)) }
+        });
         // Refused by sockets that are closing already, which then need no speed.
         let _ = socket.set_nodelay(true);
         let client_timeout = self.client_timeout;
@@ -98,7 +111,7 @@ impl Connections {
                 // It has not begun to say anything.
                 _ = room.closing.changed() => None,
             };
-            let socket = TokioIo::new(Impatient::new(socket, client_timeout));
+            let socket = TokioIo::new(Impatient::new(socket, client_timeout, unanswered));
             let ended = match version {
                 None => return,
                 Some(Version::Http1) => {
@@ -190,20 +203,99 @@ fn http2(client_timeout: Duration) -> http2::Builder<TokioExecutor> {
     builder
 }
 
+/// The requests of a connection whose answers are not written yet.
+#[derive(Debug, Clone, Default)]
+struct Unanswered(Arc<AtomicUsize>);
+
+/// One of them, until this is dropped.
+struct One(Unanswered);
+
+/// The rest of an answer.
+struct Rest {
+    body: Body,
+    _one: One,
+}
+
+impl Unanswered {
+    fn one(&self) -> One {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        One(self.clone())
+    }
+
+    fn are_some(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl One {
+    fn until_sent(self, answer: Response<Body>) -> Response<Body> {
+        answer.map(|body| Body::new(Rest { body, _one: self }))
+    }
+}
+
+impl Drop for One {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl HttpBody for Rest {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 /// A socket whose other end has to take what is written to it, if slowly.
+///
+/// That the other end says no more is told at once only when nobody waits for an answer: then it may have closed only
+/// that direction.
 struct Impatient<S> {
     socket: S,
     limit: Duration,
+    unanswered: Unanswered,
     /// Runs while nothing can be written.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Runs since the other end has said its last word, anew with whatever is written.
+    grace: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Impatient<S> {
-    fn new(socket: S, limit: Duration) -> Self {
+    fn new(socket: S, limit: Duration, unanswered: Unanswered) -> Self {
         Self {
             socket,
             limit,
+            unanswered,
             stalled: None,
+            grace: None,
+        }
+    }
+
+    /// Whether the end of what the other end says is to be told now.
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if !self.unanswered.are_some() && self.stalled.is_none() {
+            return Poll::Ready(());
+        }
+        let grace = self
+            .grace
+            .get_or_insert_with(|| Box::pin(sleep(LAST_WORD_GRACE)));
+        match grace.as_mut().poll(context) {
+            Poll::Ready(()) if self.stalled.is_none() => Poll::Ready(()),
+            // One that takes nothing has its own limit, and then a write fails.
+            _ => Poll::Pending,
         }
     }
 
@@ -214,6 +306,9 @@ impl<S> Impatient<S> {
     ) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.stalled = None;
+            if let Some(grace) = &mut self.grace {
+                grace.as_mut().reset(Instant::now() + LAST_WORD_GRACE);
+            }
             return written;
         }
         let limit = self.limit;
@@ -231,7 +326,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.socket).poll_read(context, buffer);
+        let is_end = matches!(read, Poll::Ready(Ok(()))) && buffer.filled().len() == before;
+        if is_end && buffer.remaining() > 0 {
+            return self.poll_end(context).map(Ok);
+        }
+        read
     }
 }
 
@@ -282,7 +383,8 @@ mod tests {
     fn a_reader_that_stands_still_is_cut_off() {
         run(async {
             let (ours, _theirs) = tokio::io::duplex(8);
-            let mut ours = Impatient::new(ours, Duration::from_millis(20));
+            let limit = Duration::from_millis(20);
+            let mut ours = Impatient::new(ours, limit, Unanswered::default());
             ours.write_all(b"12345678").await.unwrap();
             let error = ours.write_all(b"9").await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -293,7 +395,8 @@ mod tests {
     fn a_slow_reader_is_waited_for() {
         run(async {
             let (ours, mut theirs) = tokio::io::duplex(1);
-            let mut ours = Impatient::new(ours, Duration::from_millis(100));
+            let limit = Duration::from_millis(100);
+            let mut ours = Impatient::new(ours, limit, Unanswered::default());
             let reader = async {
                 for _ in 0..8 {
                     sleep(Duration::from_millis(30)).await;
@@ -302,6 +405,25 @@ mod tests {
             };
             let (written, ()) = tokio::join!(ours.write_all(b"12345678"), reader);
             written.unwrap();
+        });
+    }
+
+    #[test]
+    fn who_waits_for_an_answer_may_have_said_its_last_word() {
+        run(async {
+            let (ours, theirs) = tokio::io::duplex(64);
+            let unanswered = Unanswered::default();
+            let mut ours = Impatient::new(ours, LAST_WORD_GRACE, unanswered.clone());
+            let request = unanswered.one();
+            drop(theirs);
+            let began = Instant::now();
+            assert_eq!(ours.read(&mut [0; 8]).await.unwrap(), 0);
+            assert!(began.elapsed() >= LAST_WORD_GRACE);
+            drop(request);
+            // Nobody waits for anything.
+            let began = Instant::now();
+            assert_eq!(ours.read(&mut [0; 8]).await.unwrap(), 0);
+            assert!(began.elapsed() < LAST_WORD_GRACE / 2);
         });
     }
 }

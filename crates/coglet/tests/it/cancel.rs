@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::http::Request;
 use crate::receiver::Receiver;
 use crate::server::{Model, Server};
 
@@ -81,6 +82,32 @@ fn case_44_a_client_that_hangs_up() {
     server.until_file("running");
     drop(running);
     server.until_file("ended");
+    server.until_status("READY");
+}
+
+/// A client that only closes the direction in which it has nothing more to say looks like one that has left.
+#[test]
+fn a_client_that_says_no_more_gets_what_is_answered_soon() {
+    let body = "if n == 1: return 'x' * 10_000_000\n\
+                open('running', 'w').close()\nwhile n == 2: time.sleep(0.01)\nreturn 'done'";
+    let server = Model::run("def run(self, n: int) -> str", body).ready();
+    for _ in 0..5 {
+        let asked = server.send(Request::new("GET", "/health-check"));
+        assert_eq!(asked.says_no_more().answer().status, 200);
+    }
+    let large = server.begin("a", json!({"n": 1})).says_no_more();
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let answer = large.answer().json();
+    assert_eq!(answer["output"].as_str().unwrap().len(), 10_000_000);
+    // It did not want to wait, so it does not have to listen.
+    let request = Request::json("PUT", "/predictions/b", &json!({"input": {"n": 3}}));
+    let request = request.header("Prefer", "respond-async");
+    assert_eq!(server.send(request).says_no_more().answer().status, 202);
+    server.until_file("running");
+    server.until_status("READY");
+
+    let long = server.begin("c", json!({"n": 2})).says_no_more();
+    assert!(long.try_answer().is_err());
     server.until_status("READY");
 }
 

@@ -84,6 +84,12 @@ impl Pending {
         self.stream
     }
 
+    /// Closes the direction in which nothing more is said.
+    pub(crate) fn says_no_more(self) -> Self {
+        self.stream.shutdown(std::net::Shutdown::Write).unwrap();
+        self
+    }
+
     pub(crate) fn answer(self) -> Response {
         self.try_answer().expect("an answer")
     }
