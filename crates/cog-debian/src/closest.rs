@@ -24,7 +24,7 @@ fn successor<'a>(wrong: &str, names: &[&'a str]) -> Option<&'a str> {
         return Some(names[position]);
     }
     let wanted = without_numbers(wrong);
-    if wanted.len() < MIN_LENGTH || wanted.len() == wrong.len() {
+    if wanted.len() < MIN_LENGTH {
         return None;
     }
     let same = names.iter().filter(|name| without_numbers(name) == wanted);
@@ -39,8 +39,12 @@ fn without_numbers(name: &str) -> String {
         .collect()
 }
 
+/// What many names begin with says nothing about what is meant.
+const COMMON: [&str; 3] = ["lib", "python3-", "python-"];
+
 fn mistyped<'a>(wrong: &str, names: &[&'a str]) -> Option<&'a str> {
-    let limit = match wrong.len() {
+    let own = COMMON.iter().find_map(|common| wrong.strip_prefix(common));
+    let limit = match own.unwrap_or(wrong).len() {
         0..MIN_LENGTH => return None,
         MIN_LENGTH..6 => 1,
         _ => 2,
@@ -103,6 +107,7 @@ mod tests {
             "ffmpeg",
             "libasound2-data",
             "libasound2t64",
+            "libao4",
             "libffi-dev",
             "libffi8",
             "libgl1",
@@ -110,8 +115,10 @@ mod tests {
             "libicu72",
             "libicu76",
             "libssl3t64",
+            "libsndfile1",
             "libtiff6",
             "python3",
+            "python3-six",
             "curl",
             "python3-dev",
             "zsh",
@@ -125,6 +132,10 @@ mod tests {
             ("libffi7", Some("libffi8")),
             ("libicu66", Some("libicu76")),
             ("libtiff5", Some("libtiff6")),
+            ("libgl", Some("libgl1")),
+            ("libsndfiel1", Some("libsndfile1")),
+            ("libfoo", None),
+            ("python3-sax", None),
             ("ffmepg", Some("ffmpeg")),
             ("crul", Some("curl")),
             ("python-dev", Some("python3-dev")),
