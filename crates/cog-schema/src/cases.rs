@@ -471,6 +471,23 @@ fn a_parameter_that_is_no_input_is_told() {
 }
 
 #[test]
+fn a_default_that_is_none_for_clients_is_told_with_its_place() {
+    let source = "import os\nfrom cog import Input\n\nclass Runner:\n    def run(\n        self,\n        \
+                  seed: int = Input(default=None),\n        home: str = Input(default=os.getcwd()),\n        \
+                  n: int | None = Input(default=None), k: Secret = None, list: list[str] = None,\n    ) -> str: ...\n";
+    assert_eq!(
+        run(source).unwrap().warnings,
+        [
+            "run.py, line 7: the input 'seed' has to be given, although its default is None: write `seed: \
+             Optional[int]` if it may be left out",
+            "run.py, line 8: the input 'home' has to be given, although its default is not written out: write a literal",
+            "run.py, line 9: the input 'list' has to be given, although its default is None: write `list: \
+             Optional[list[str]]` if it may be left out",
+        ]
+    );
+}
+
+#[test]
 fn case_39_lists_and_dictionaries_as_outputs() {
     assert_eq!(
         output("list[Path]")["items"],

@@ -24,6 +24,15 @@ pub(crate) struct Module {
     pub(crate) assignments: Vec<(String, Expr)>,
     /// The first thing in it that is no Python.
     pub(crate) error: Option<SchemaError>,
+    /// Where its lines end, in bytes.
+    line_ends: Vec<usize>,
+}
+
+impl Module {
+    /// The line, counted from 1, of a place in bytes.
+    pub(crate) fn line(&self, offset: usize) -> usize {
+        self.line_ends.partition_point(|end| *end < offset) + 1
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -59,6 +68,8 @@ pub(crate) struct Function {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Parameter {
+    /// Where it is in the file, in bytes.
+    pub(crate) offset: usize,
     pub(crate) name: String,
     pub(crate) annotation: Option<Expr>,
     pub(crate) default: Option<Expr>,
@@ -122,6 +133,7 @@ pub(crate) fn read(source: &str, path: &str) -> Result<Module> {
         let parsed = ruff_python_parser::parse_unchecked_source(source, PySourceType::Python);
         let mut module = Module {
             error: syntax_error(source, path, parsed.errors()),
+            line_ends: source.match_indices('\n').map(|(at, _)| at).collect(),
             ..Module::default()
         };
         let reader = Reader { source };
@@ -322,6 +334,7 @@ impl Reader<'_> {
             decorators: self.decorators(&function.decorator_list),
             parameters: named
                 .map(|parameter| Parameter {
+                    offset: parameter.range().start().to_usize(),
                     name: parameter.parameter.name.to_string(),
                     annotation: parameter
                         .parameter

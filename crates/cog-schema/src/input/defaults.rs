@@ -12,6 +12,8 @@ use crate::syntax::{Class, Expr, ExprKind};
 #[derive(Debug, Clone, Default)]
 pub(super) struct Metadata {
     pub(super) default: Option<Value>,
+    /// It is there, but what it is shows only when it runs.
+    pub(super) computed_default: bool,
     pub(super) description: Option<String>,
     pub(super) ge: Option<f64>,
     pub(super) le: Option<f64>,
@@ -86,7 +88,11 @@ impl Inputs<'_, '_> {
                 _ => None,
             };
             match keyword.as_str() {
-                "default" => metadata.default = Some(self.constant(value).unwrap_or(Value::Null)),
+                "default" => {
+                    let constant = self.constant(value);
+                    metadata.computed_default = constant.is_none();
+                    metadata.default = Some(constant.unwrap_or(Value::Null));
+                }
                 "default_factory" => {
                     return Err(SchemaError::new(
                         ErrorKind::DefaultFactoryNotSupported,

@@ -80,6 +80,9 @@ impl Inputs<'_, '_> {
         {
             input.nullable = true;
         }
+        if metadata.default == Some(Value::Null) && !input.nullable {
+            self.warn_of_default(parameter, annotation, &metadata);
+        }
         metadata.default = metadata
             .default
             .filter(|default| !default.is_null() || input.nullable);
@@ -94,6 +97,23 @@ impl Inputs<'_, '_> {
             schema: Json::Value(Value::Object(fragment(name, order, &input, metadata))),
             name: name.clone(),
         })
+    }
+}
+
+impl Inputs<'_, '_> {
+    /// What Python would take for a default is none for clients.
+    fn warn_of_default(&self, parameter: &Parameter, annotation: &Expr, metadata: &Metadata) {
+        let (name, kind) = (&parameter.name, &annotation.text);
+        let file = &self.file;
+        let place = format!("{}, line {}", file.path, file.module.line(parameter.offset));
+        let advice = if metadata.computed_default {
+            "its default is not written out: write a literal".to_owned()
+        } else {
+            format!("its default is None: write `{name}: Optional[{kind}]` if it may be left out")
+        };
+        self.project.warnings.borrow_mut().push(format!(
+            "{place}: the input '{name}' has to be given, although {advice}"
+        ));
     }
 }
 
