@@ -373,8 +373,17 @@ impl Hint for UvError {
                 "check the spelling, and which versions there are; an index of your own is named with an \
                  `--extra-index-url` line"
             }
-            Self::NoWheel { .. } => {
-                "choose another version of the package, or another `python_version`"
+            Self::NoWheel { text, .. } => {
+                return Some(match pythons_with_wheels(text).as_deref() {
+                    None | Some([]) => {
+                        "choose another version of the package, or another `python_version`"
+                            .to_owned()
+                    }
+                    Some(pythons) => format!(
+                        "choose another version of the package, or a `python_version` that it has a wheel for: {}",
+                        pythons.join(", ")
+                    ),
+                });
             }
             Self::Conflict { .. } => {
                 "loosen one of the versions named, or leave it out so that one that fits is chosen"
@@ -397,15 +406,74 @@ impl Hint for UvError {
                 "it needs a C compiler: add `build-essential` and `python3-dev` to \
                  `build.system_packages` in cog.yaml"
             }
-            Self::BuildFailed { .. } => {
-                "if it needs libraries or tools to build, add them to `build.system_packages` in \
-                 cog.yaml"
+            Self::BuildFailed { text, .. } => {
+                const NEEDS: &str = "if it needs libraries or tools to build, add them to `build.system_packages` in cog.yaml";
+                let pin = built_pin(text).map_or("it".to_owned(), |pin| format!("`{pin}`"));
+                let other = format!(
+                    "there is no wheel of {pin} for this Python and platform: choose a newer version of it, or an \
+                     older `python_version`"
+                );
+                return Some(if is_of_older_pythons(text) {
+                    other
+                } else if built_pin(text).is_some() {
+                    format!("{other}; {NEEDS}")
+                } else {
+                    NEEDS.to_owned()
+                });
             }
             Self::DiskFull(_) => "free some space with `cog prune`",
             _ => return None,
         };
         Some(hint.to_owned())
     }
+}
+
+/// The Pythons that uv, in `text`, says there are wheels for; nothing if it does not say.
+fn pythons_with_wheels(text: &str) -> Option<Vec<String>> {
+    let (_, tags) = text.split_once("with the following Python ")?;
+    let (_, tags) = tags.split_once(':')?;
+    let end = tags.find('\n').unwrap_or(tags.len());
+    let mut minors: Vec<(u32, u32)> = tags[..end]
+        .split('`')
+        .filter_map(|tag| {
+            let digits = tag
+                .strip_prefix("cp")?
+                .trim_end_matches(['m', 'u', 't', 'd']);
+            let (major, minor) = digits.split_at_checked(1)?;
+            Some((major.parse().ok()?, minor.parse().ok()?))
+        })
+        .collect();
+    minors.sort_unstable();
+    minors.dedup();
+    let shown = minors
+        .iter()
+        .map(|(major, minor)| format!("{major}.{minor}"));
+    Some(shown.collect())
+}
+
+/// The distribution of an index that was built from source, as `name==version`.
+fn built_pin(text: &str) -> Option<&str> {
+    let (_, after) = text.split_once("Failed to build `")?;
+    let (pin, _) = after.split_once('`')?;
+    (pin.contains("==") && !pin.contains('@')).then_some(pin)
+}
+
+/// Whether code of a package counts on what newer Pythons, or what builds packages there, have no more.
+fn is_of_older_pythons(text: &str) -> bool {
+    let gone = [
+        "No module named 'distutils",
+        "No module named 'imp'",
+        "No module named 'pipes'",
+        "No module named 'asyncore'",
+        "No module named 'pkg_resources'",
+        "has no attribute 'ImpImporter'",
+        "has no attribute 'SafeConfigParser'",
+        "has no attribute 'readfp'",
+        "from 'collections'",
+        "use_2to3 is invalid",
+        "longintrepr.h",
+    ];
+    gone.iter().any(|gone| text.contains(gone))
 }
 
 fn needs_compiler(text: &str) -> bool {
@@ -686,6 +754,39 @@ mod tests {
             UvError::DiskFull(_)
         ));
         assert!(matches!(installing("error: odd"), UvError::Install(_)));
+    }
+
+    #[test]
+    fn what_has_no_wheel_for_this_python_is_told_with_the_pythons_that_have_one() {
+        let hint = |stderr: &str| resolving(stderr).hint().expect("there is one");
+        let old = hint(
+            "error: No solution found when resolving dependencies\n  cause: Because torch==1.4.0 has no wheels with a \
+             matching Python ABI tag (e.g., `cp313`) and you require torch==1.4.0, we can conclude that your requirements \
+             are unsatisfiable.\n\nhint: You require CPython 3.13 (`cp313`), but we only found wheels for `torch` (v1.4.0) \
+             with the following Python ABI tags: `cp35m`, `cp36m`, `cp38`, `cp310`\n",
+        );
+        assert!(
+            old.ends_with("has a wheel for: 3.5, 3.6, 3.8, 3.10"),
+            "{old}"
+        );
+        let built = hint(
+            "error: Failed to build `numpy==1.19.5`\n  cause: The build backend returned an error\n  ModuleNotFoundError: \
+             No module named 'distutils'\n",
+        );
+        assert!(
+            built.starts_with("there is no wheel of `numpy==1.19.5` for this Python"),
+            "{built}"
+        );
+        assert!(!built.contains("system_packages"), "{built}");
+        let library = hint(
+            "error: Failed to build `psycopg2==2.9.9`\n  cause: pg_config executable not found.\n",
+        );
+        assert!(
+            library.contains("`psycopg2==2.9.9`") && library.contains("system_packages"),
+            "{library}"
+        );
+        let own = hint("error: Failed to build `x @ file:///artifacts/x`\n  cause: broken\n");
+        assert!(own.starts_with("if it needs libraries"), "{own}");
     }
 
     #[test]

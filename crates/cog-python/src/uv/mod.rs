@@ -5,6 +5,7 @@
 //! the host's, because wheels are only unpacked.
 
 mod bootstrap;
+mod bundle;
 mod explain;
 mod input;
 mod process;
@@ -27,6 +28,7 @@ use crate::installed::Installed;
 use crate::interpreters::{Interpreter, Places};
 use crate::requirements::Requirements;
 use crate::resolution::{Credentials, Resolution};
+use bundle::Bundle;
 use process::Finished;
 
 /// The oldest `uv` whose options and output we rely on: the first that tells what it chose with hashes and sizes, for
@@ -42,7 +44,7 @@ pub struct Uv<'a> {
     /// Where it keeps what it downloads.
     cache: PathBuf,
     /// What it trusts in place of what the system trusts.
-    certificates: Option<tempfile::NamedTempFile>,
+    certificates: Option<Bundle>,
     observer: Box<dyn Fn(Progress<'_>) + 'a>,
 }
 
@@ -165,11 +167,12 @@ impl<'a> Uv<'a> {
         certificates: Option<&str>,
         observer: impl Fn(Progress<'_>) + 'a,
     ) -> Result<Self, UvError> {
-        let certificates = certificates.map(bundle).transpose()?;
+        let certificates = certificates.map(Bundle::new).transpose();
+        let certificates = certificates.map_err(UvError::Cache)?;
         let program = if let Some(program) = Self::on_path() {
             program
         } else {
-            let trusted = certificates.as_ref().map(tempfile::NamedTempFile::path);
+            let trusted = certificates.as_ref().map(Bundle::path);
             bootstrap::install(cache_dir, trusted, &observer)?
         };
         Ok(Self {
@@ -332,15 +335,6 @@ impl<'a> Uv<'a> {
         }
         Err(UvError::installing(&messages(&finished), context))
     }
-}
-
-fn bundle(certificates: &str) -> Result<tempfile::NamedTempFile, UvError> {
-    let write = || {
-        let file = tempfile::NamedTempFile::with_prefix("cog-certificates-")?;
-        fs_err::write(file.path(), certificates)?;
-        Ok(file)
-    };
-    write().map_err(UvError::Cache)
 }
 
 /// What it said before it failed, which is never nothing.
