@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use cog_config::read_project_file;
+use cog_config::Config;
+use cog_errors::Hint;
+use cog_files::read_project_file;
 use cog_image::{Entry, EntryKind};
 
-use crate::dockerignore::{Dockerignore, DockerignoreError, FolderVerdict};
+use crate::dockerignore::{Dockerignore, DockerignoreError, FolderVerdict, PatternLine};
 
 /// Where the project is in the image, without leading slash.
 pub(crate) const SOURCE_DIR: &str = "src";
@@ -23,18 +25,44 @@ pub enum ContextError {
     /// `.dockerignore` is broken.
     #[error(transparent)]
     Dockerignore(#[from] DockerignoreError),
+    /// The image would have no model.
+    #[error(
+        "`{path}`, which cog.yaml names, would not be in the image: line {} of `.dockerignore` leaves it out: `{}`",
+        line.number,
+        line.text
+    )]
+    LeftOut {
+        /// The file.
+        path: String,
+        /// Why it is left out.
+        line: PatternLine,
+    },
     /// A name that is not UTF-8, which layers and labels cannot hold faithfully.
     #[error("the name of `{}` is not valid UTF-8; rename it, or list it in `.dockerignore`", .0.display())]
     Name(PathBuf),
 }
 
+impl Hint for ContextError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::LeftOut { path, .. } => Some(format!(
+                "take the line out, or write `!{path}` on a later one"
+            )),
+            _ => None,
+        }
+    }
+}
+
 /// The entries of the project at `project_dir` below [`SOURCE_DIR`], sorted by path.
 ///
 /// What `.dockerignore` excludes and the folder `.cog` are left out, sockets and devices too.
-pub(crate) fn entries(project_dir: &Path) -> Result<Vec<Entry>, ContextError> {
+pub(crate) fn entries(
+    project_dir: &Path,
+    ignore: &Dockerignore,
+) -> Result<Vec<Entry>, ContextError> {
     let mut walk = Walk {
         root: project_dir,
-        ignore: read_ignore(project_dir)?,
+        ignore,
         entries: Vec::new(),
     };
     walk.entries.push(directory(SOURCE_DIR));
@@ -43,7 +71,28 @@ pub(crate) fn entries(project_dir: &Path) -> Result<Vec<Entry>, ContextError> {
     Ok(walk.entries)
 }
 
-fn read_ignore(project_dir: &Path) -> Result<Dockerignore, ContextError> {
+/// What stays out of an image of `config`: refused if that is its model, by which the server would find nothing to
+/// serve.
+pub(crate) fn ignore_for(
+    project_dir: &Path,
+    config: &Config,
+) -> Result<Dockerignore, ContextError> {
+    let ignore = ignore(project_dir)?;
+    for reference in [&config.runner, &config.train].into_iter().flatten() {
+        let path = reference.split(':').next().unwrap_or_default();
+        let path = path.trim_start_matches("./");
+        if let Some(line) = ignore.excluded_by(path) {
+            return Err(ContextError::LeftOut {
+                path: path.to_owned(),
+                line: line.clone(),
+            });
+        }
+    }
+    Ok(ignore)
+}
+
+/// What stays out of an image, by the project's `.dockerignore`.
+pub(crate) fn ignore(project_dir: &Path) -> Result<Dockerignore, ContextError> {
     match read_project_file(project_dir, Path::new(".dockerignore")) {
         Ok(text) => Ok(Dockerignore::parse(&text)?),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Dockerignore::default()),
@@ -53,7 +102,7 @@ fn read_ignore(project_dir: &Path) -> Result<Dockerignore, ContextError> {
 
 struct Walk<'a> {
     root: &'a Path,
-    ignore: Dockerignore,
+    ignore: &'a Dockerignore,
     entries: Vec<Entry>,
 }
 
@@ -149,8 +198,12 @@ pub(crate) fn temporary_folder() -> Entry {
 mod tests {
     use super::*;
 
+    fn all(project_dir: &Path) -> Result<Vec<Entry>, ContextError> {
+        entries(project_dir, &ignore(project_dir)?)
+    }
+
     fn paths(project_dir: &Path) -> Vec<String> {
-        entries(project_dir)
+        all(project_dir)
             .expect("readable")
             .iter()
             .map(|entry| entry.path.display().to_string())
@@ -202,14 +255,43 @@ mod tests {
         let path = folder.path().join(".dockerignore");
         for target in ["/etc/passwd", "/dev/zero"] {
             fs_err::os::unix::fs::symlink(target, &path).expect("linked");
-            let error = entries(folder.path()).expect_err("it leads out");
+            let error = all(folder.path()).expect_err("it leads out");
             assert!(matches!(error, ContextError::Ignore(_)), "{target}");
             fs_err::remove_file(&path).expect("removed");
         }
         let mode = rustix::fs::Mode::RUSR;
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).expect("made");
-        let error = entries(folder.path()).expect_err("it is a pipe");
+        let error = all(folder.path()).expect_err("it is a pipe");
         assert_eq!(error.to_string(), "could not read `.dockerignore`");
+    }
+
+    #[test]
+    fn a_model_that_would_be_left_out_is_refused_with_the_line() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let write = |text: &str| {
+            fs_err::write(folder.path().join(".dockerignore"), text).expect("written");
+        };
+        let config = Config {
+            runner: Some("./model/run.py:Runner".into()),
+            train: Some("train.py:train".into()),
+            ..Config::default()
+        };
+        let check = |text: &str| {
+            write(text);
+            let ignored = ignore_for(folder.path(), &config);
+            ignored.map(drop).map_err(|error| error.to_string())
+        };
+        assert_eq!(check("*\n!model\n!train.py\n"), Ok(()));
+        assert_eq!(
+            check("# mine\n\nmodel \n"),
+            Err(
+                "`model/run.py`, which cog.yaml names, would not be in the image: line 3 of `.dockerignore` leaves it \
+                 out: `model`"
+                    .to_owned()
+            )
+        );
+        let trained = check("!model/*\n*.py\n").expect_err("it is left out");
+        assert!(trained.contains("`train.py`, which"), "{trained}");
     }
 
     #[test]
@@ -221,7 +303,7 @@ mod tests {
             fs_err::write(&path, "x").expect("written");
             fs_err::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("set");
         }
-        let modes: Vec<u32> = entries(folder.path())
+        let modes: Vec<u32> = all(folder.path())
             .expect("readable")
             .iter()
             .map(|entry| entry.mode)

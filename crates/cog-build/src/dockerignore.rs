@@ -17,6 +17,15 @@ pub struct DockerignoreError {
     reason: String,
 }
 
+/// A line of `.dockerignore`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PatternLine {
+    /// Counted from 1.
+    pub number: usize,
+    /// As written.
+    pub text: String,
+}
+
 /// The parsed patterns of a `.dockerignore` file.
 #[derive(Debug, Default)]
 pub struct Dockerignore {
@@ -25,6 +34,7 @@ pub struct Dockerignore {
 
 #[derive(Debug)]
 struct Pattern {
+    line: PatternLine,
     regex: Regex,
     /// The pattern's leading components without wildcards.
     literal_prefix: Vec<String>,
@@ -54,9 +64,13 @@ impl Dockerignore {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut patterns = Vec::new();
         for (index, line) in text.lines().enumerate() {
-            let pattern = Pattern::parse(line).map_err(|source| DockerignoreError {
-                line: index + 1,
-                pattern: line.trim().to_owned(),
+            let line = PatternLine {
+                number: index + 1,
+                text: line.trim_end().to_owned(),
+            };
+            let pattern = Pattern::parse(line.clone()).map_err(|source| DockerignoreError {
+                line: line.number,
+                pattern: line.text.trim().to_owned(),
                 reason: reason(&source),
             })?;
             patterns.extend(pattern);
@@ -66,11 +80,14 @@ impl Dockerignore {
 
     /// Whether the file at `path` (relative to the project, `/` between components) is excluded.
     pub fn excludes(&self, path: &str) -> bool {
-        self.patterns
-            .iter()
-            .rev()
-            .find(|pattern| pattern.matches_with_parents(path))
-            .is_some_and(|pattern| pattern.action == Action::Exclude)
+        self.excluded_by(path).is_some()
+    }
+
+    /// The line that excludes the file at `path`, if it is excluded.
+    pub fn excluded_by(&self, path: &str) -> Option<&PatternLine> {
+        let mut patterns = self.patterns.iter().rev();
+        let last = patterns.find(|pattern| pattern.matches_with_parents(path))?;
+        (last.action == Action::Exclude).then_some(&last.line)
     }
 
     /// What to do with the folder at `path` and what is in it.
@@ -91,14 +108,14 @@ impl Dockerignore {
 
 impl Pattern {
     /// The pattern on `line`, or nothing for comments and blank lines.
-    fn parse(line: &str) -> Result<Option<Self>, regex::Error> {
-        if line.starts_with('#') {
+    fn parse(line: PatternLine) -> Result<Option<Self>, regex::Error> {
+        if line.text.starts_with('#') {
             return Ok(None);
         }
-        let line = line.trim();
-        let (action, text) = match line.strip_prefix('!') {
+        let text = line.text.trim();
+        let (action, text) = match text.strip_prefix('!') {
             Some(rest) => (Action::Include, rest.trim()),
-            None => (Action::Exclude, line),
+            None => (Action::Exclude, text),
         };
         let components = clean(text);
         if components.is_empty() {
@@ -119,6 +136,7 @@ impl Pattern {
             regex,
             literal_prefix,
             action,
+            line,
         }))
     }
 

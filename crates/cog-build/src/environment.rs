@@ -85,9 +85,9 @@ pub(crate) fn plan<'a>(
     workshop: &'a Workshop<'a>,
 ) -> Result<Planned<'a>> {
     let native = Native {
-        request,
         workshop,
-        server: runtime::server_program()?,
+        server: runtime::server_program(request.server)?,
+        secrets: request.secret_values()?,
     };
     let (lock, implied) = resolve(request, completed, &native)?;
     let plan = BuildPlan::new(request.config, &lock, &implied, workshop.plan_settings())?;

@@ -182,17 +182,9 @@ pub enum BuildError {
         /// Where it was looked for.
         beside: PathBuf,
     },
-    /// The schema is no JSON.
+    /// The schema is no JSON, or contradicts itself.
     #[error(transparent)]
-    UnreadableSchema(cog_schema::DocumentError),
-    /// The schema contradicts itself.
-    #[error("{error}\n\n{document}")]
-    InvalidSchema {
-        /// What is wrong.
-        error: cog_schema::DocumentError,
-        /// The whole document.
-        document: String,
-    },
+    InvalidSchema(cog_schema::DocumentError),
     /// Several predictions at a time with a model that cannot wait.
     #[error("{field} requires an async run() or predict() method")]
     SyncConcurrency {
@@ -242,6 +234,7 @@ impl Hint for BuildError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Config(error) => return error.hint(),
+            Self::Context(error) => return error.hint(),
             Self::SdkSource(error) => return error.hint(),
             Self::Image(error) => return error.hint(),
             Self::Uv(error) => {

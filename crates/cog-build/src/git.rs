@@ -12,12 +12,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cog_config::Revision;
+use cog_files::{Links, read_regular_text};
 
 /// Longer than this, and the label is left out.
 const LIMIT: Duration = Duration::from_secs(3);
 
 /// The largest of the small files that are read here.
-const MAX_FILE: u64 = 64 * 1024;
+const MAX_FILE: u64 = 1 << 20;
 
 /// What Git finds in the project's repository under these names: references, and where a shallow history ends.
 const SHARED: [&str; 4] = ["packed-refs", "refs", "reftable", "shallow"];
@@ -187,13 +188,7 @@ fn settings(text: &str) -> Vec<(String, String, String)> {
 
 /// The text of a plain file that is not large.
 fn small_file(path: &Path) -> Option<String> {
-    if !fs_err::metadata(path).ok()?.is_file() {
-        return None;
-    }
-    let mut text = String::new();
-    let file = fs_err::File::open(path).ok()?;
-    file.take(MAX_FILE).read_to_string(&mut text).ok()?;
-    Some(text)
+    read_regular_text(path, Links::Followed, MAX_FILE).ok()
 }
 
 /// A repository of our own making over the project's.

@@ -47,7 +47,7 @@ pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
     let mut env = request.config.variables();
     request.model_variables(&model).add(&mut env);
     let workshop = request.workshop();
-    let coglet = server_program()?;
+    let coglet = server_program(request.server)?;
     if let Some(message) = not_applied(request.config) {
         workshop.warn(&message);
     }

@@ -3,6 +3,7 @@
 use cog_config::{BaseLayer, Completed, ImageLabels, Revision};
 use cog_image::{ImageConfig, ImageRef, Layer, StoredImage};
 
+use crate::context;
 use crate::environment::{self, Environment};
 use crate::error::{BuildError, Result};
 use crate::git;
@@ -31,6 +32,8 @@ pub fn build(request: &BuildRequest<'_>, name: &str) -> Result<BuiltImage> {
     if !request.has_model() {
         return Err(BuildError::NoModel);
     }
+    // Needed last, but a mistake in it should not cost a build.
+    let ignore = context::ignore_for(request.project_dir, request.config)?;
     let _lease = request.store.lease()?;
     let (_lock, model) = environment::open_project(request)?;
     let completed = request.complete()?;
@@ -44,7 +47,8 @@ pub fn build(request: &BuildRequest<'_>, name: &str) -> Result<BuiltImage> {
     let mut environment = environment?;
     request.model_variables(&model).add(&mut environment.env);
     let source = workshop.timed("source", || {
-        source::run(&workshop, request.config_file_name, model.schema.as_deref())
+        let schema = model.schema.as_deref();
+        source::run(&workshop, &ignore, request.config_file_name, schema)
     })?;
     let config = image_config(request, &completed, &environment, &model, revision);
     let layers: Vec<Layer> = environment.layers.iter().cloned().chain([source]).collect();

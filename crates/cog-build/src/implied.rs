@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use cog_config::{Config, Evidence, Implied, Stage, implied_packages, renamed_packages};
+use cog_files::{Links, read_regular};
 use cog_python::resolution::Resolution;
 
 use crate::base::LockedBase;
@@ -186,7 +187,7 @@ fn collect(
         if kind.is_dir() && depth > 0 {
             collect(&entry.path(), &format!("{path}/"), depth - 1, found)?;
         } else if kind.is_file() && is_python(&name) && entry.metadata()?.len() <= MAX_FILE {
-            let text = fs_err::read(entry.path())?;
+            let text = read_regular(&entry.path(), Links::Refused, MAX_FILE)?;
             found.push((path, String::from_utf8_lossy(&text).into_owned()));
         }
     }

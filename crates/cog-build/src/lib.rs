@@ -45,7 +45,7 @@ pub use base::{BaseChoice, COG_BASE, DebianRelease, Inherited, LockedBase, pull}
 pub use certificate::{COG_CA_CERT, CertificateError, Certificates};
 pub use command::{Command, CommandError, SecretMount};
 pub use context::ContextError;
-pub use dockerignore::{Dockerignore, DockerignoreError, FolderVerdict};
+pub use dockerignore::{Dockerignore, DockerignoreError, FolderVerdict, PatternLine};
 pub use environment::{Environment, prepare};
 pub use error::{BuildError, CommandOutput, Result};
 pub use host::{HostEnvironment, host_environment};

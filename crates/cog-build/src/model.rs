@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use cog_config::Config;
-use cog_schema::{Directory, DocumentError, Handler, Request, validate_document};
+use cog_schema::{Directory, Handler, Request, validate_document};
 
 use crate::error::{BuildError, Result};
 use crate::request::BuildRequest;
@@ -66,7 +66,7 @@ impl Interface {
             }
         };
         if let Some(schema) = &interface.schema {
-            check(schema)?;
+            validate_document(schema).map_err(BuildError::InvalidSchema)?;
         }
         Ok(interface)
     }
@@ -127,16 +127,6 @@ fn given_schema(source: &SchemaSource) -> Result<Given> {
         Ok(text) => Ok(Given::Text(text)),
         Err(reason) => Err(BuildError::SchemaFile { path, reason }),
     }
-}
-
-fn check(schema: &str) -> Result<()> {
-    validate_document(schema).map_err(|error| match error {
-        DocumentError::Invalid(_) => BuildError::InvalidSchema {
-            error,
-            document: schema.to_owned(),
-        },
-        error @ DocumentError::Unreadable(_) => BuildError::UnreadableSchema(error),
-    })
 }
 
 /// The configuration's number goes before the decorator's. More than one needs a model that can wait.

@@ -1,14 +1,14 @@
 //! A project with its configuration: what is built, and from what.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use cog_config::{Completed, Config, Options, read_project_file};
+use cog_config::{Completed, Config, Options};
 use cog_engine::{Engine, Isolation};
+use cog_files::read_project_file;
 use cog_image::{Compression, Store};
 
 use crate::base::BaseChoice;
-use crate::command::Command;
 use crate::error::{BuildError, Result};
 use crate::implied::ImpliedPolicy;
 use crate::model::{Interface, Model};
@@ -46,6 +46,8 @@ pub struct BuildRequest<'a> {
     pub secrets: Vec<Secret>,
     /// What the model's source says.
     pub interface: Interface,
+    /// The server's program, if it is not the one beside this program.
+    pub server: Option<&'a Path>,
     /// The date of all files and of the image, in seconds since 1970; 0 if absent.
     pub timestamp: Option<i64>,
     /// What is done to shared libraries of Python packages.
@@ -190,12 +192,15 @@ impl BuildRequest<'_> {
             .unwrap_or_else(|| self.config_file_name.to_owned())
     }
 
-    /// The values of the secrets that `command` mounts.
-    pub(crate) fn secret_values(&self, command: &Command) -> Result<BTreeMap<String, SecretValue>> {
-        let mounted = |secret: &&Secret| command.secrets.iter().any(|mount| mount.id == secret.id);
+    /// The values of the secrets that commands mount. Read once, before anything else is done: a mistake in them should
+    /// not cost a build, and what gives one may give it only once.
+    pub(crate) fn secret_values(&self) -> Result<BTreeMap<String, SecretValue>> {
+        let commands = self.config.commands();
+        let mounts = commands.iter().flat_map(|one| &one.mounts);
+        let mounted: HashSet<&str> = mounts.map(|mount| mount.id.as_str()).collect();
         self.secrets
             .iter()
-            .filter(mounted)
+            .filter(|secret| mounted.contains(secret.id.as_str()))
             .map(|secret| {
                 let value = secret.read(self.project_dir, |name| std::env::var_os(name))?;
                 Ok((secret.id.clone(), value))

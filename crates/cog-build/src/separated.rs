@@ -51,7 +51,7 @@ impl SeparatedPath {
 /// What of the project in `project_dir` is separated. What `.dockerignore` leaves out is not there.
 pub fn separated_paths(project_dir: &Path) -> Result<Vec<SeparatedPath>, ContextError> {
     let mut files = Vec::new();
-    for entry in context::entries(project_dir)? {
+    for entry in context::entries(project_dir, &context::ignore(project_dir)?)? {
         let EntryKind::File(file) = &entry.kind else {
             continue;
         };

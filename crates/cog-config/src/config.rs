@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use cog_files::read_project_file;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ConfigError;
-use crate::file::read_project_file;
 use crate::{labels, requirements};
 
 /// A `cog.yaml`, checked. As JSON it is what the label `run.cog.config` holds.

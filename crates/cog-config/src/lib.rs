@@ -10,7 +10,6 @@ mod config;
 pub mod cuda;
 mod environment;
 mod error;
-mod file;
 mod implied;
 mod keys;
 mod labels;
@@ -33,7 +32,6 @@ pub use config::{
     Build, Config, EnvironmentVariable, Mount, PythonVersion, RunCommand, WeightSource, Weights,
 };
 pub use error::{ConfigError, Location, Problem, Warning};
-pub use file::read_project_file;
 pub use implied::{Evidence, Implied, Renamed, Stage, implied_packages, renamed_packages};
 pub use labels::{BaseLayer, ImageLabels, LabelError, Labels, Revision};
 pub use name::derived_image_name;

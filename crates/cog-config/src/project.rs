@@ -1,15 +1,17 @@
 //! Finding the file, and from its text to a checked configuration.
 
-use std::io;
 use std::path::{Path, PathBuf};
+
+use cog_files::{Links, read_project_file, read_regular_text};
 
 use crate::config::Config;
 use crate::error::{ConfigError, Warning};
-use crate::file::read_project_file;
 use crate::{parse as typed, tree, validate};
 
 /// How far up a project is looked for.
 const MAX_PARENTS: usize = 100;
+/// More than anybody writes by hand.
+const MAX_LENGTH: u64 = 16 << 20;
 
 /// A configuration file that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,14 +71,9 @@ pub fn find(directory: &Path, file_name: &str) -> Result<ProjectFile, ConfigErro
 /// Reads and checks the file.
 pub fn load(file: &ProjectFile) -> Result<Loaded, ConfigError> {
     let path = file.directory.join(&file.file_name);
-    let bytes = fs_err::read(&path).map_err(|source| ConfigError::Unreadable {
-        path: path.clone(),
-        source,
-    })?;
-    let text = String::from_utf8(bytes).map_err(|_| ConfigError::Unreadable {
-        path,
-        source: io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"),
-    })?;
+    // It may be a link to wherever the user has it.
+    let text = read_regular_text(&path, Links::Followed, MAX_LENGTH)
+        .map_err(|source| ConfigError::Unreadable { path, source })?;
     parse(&text, &file.file_name, file)
 }
 

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 
+use cog_files::Folder;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::configure::{RunInRoot, configure};
 use super::deb::DebError;
 use super::error::{DebianError, Result};
 use super::fetch::{Fetcher, Wanted};
-use super::folder::Folder;
 use super::lock::{Lock, LockedPackage};
 use super::mirror::Mirror;
 use super::tree::Tree;

@@ -5,7 +5,8 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 
-use super::folder::Folder;
+use cog_files::Folder;
+
 use super::mirror::{APT_SOURCES_PATH, Mirror, apt_sources};
 use super::suite::{Archive, Suite};
 use super::unpack::LEFT_OUT_CONFIGURATION;

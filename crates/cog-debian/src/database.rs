@@ -6,8 +6,9 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use cog_files::Folder;
+
 use super::deb::Control;
-use super::folder::Folder;
 use super::unpack::Unpacked;
 
 /// Where it is, below the root.

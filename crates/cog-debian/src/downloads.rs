@@ -4,10 +4,10 @@
 use std::io::{self, Read, Write as _};
 use std::path::Path;
 
+use cog_files::Folder;
 use sha2::{Digest as _, Sha256};
 
 use super::fetch;
-use super::folder::Folder;
 use super::lock::ListedPackage;
 use super::release::is_sha256;
 use hex::encode as hex;

@@ -20,7 +20,6 @@ mod deb;
 mod downloads;
 mod error;
 mod fetch;
-mod folder;
 mod index;
 mod keyring;
 mod lock;

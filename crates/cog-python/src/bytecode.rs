@@ -3,9 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
+use cog_files::{Folder, Found};
 use serde::Serialize;
 
-use crate::tree::{Found, Tree};
 use crate::venv::Interpreter;
 
 /// What runs in the container.
@@ -101,7 +101,7 @@ pub fn compiled_path(path: &str, interpreter: &Interpreter) -> String {
 /// errors have none.
 pub fn compiled(
     output: &Path,
-    tree: &Tree,
+    tree: &Folder,
     path: &str,
     interpreter: &Interpreter,
 ) -> std::io::Result<Option<PathBuf>> {
@@ -198,7 +198,7 @@ mod tests {
         for module in &modules {
             let read = |target: &str| {
                 let output = folder.path().join(target);
-                let tree = Tree::open(&output).unwrap();
+                let tree = Folder::open(&output).unwrap();
                 compiled(&output, &tree, &module.path, &interpreter())
                     .unwrap()
                     .map(|file| fs_err::read(file).expect("readable"))

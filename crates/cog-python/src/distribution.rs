@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
+use cog_files::{Folder, Found};
 use sha2::{Digest as _, Sha256};
 
 use crate::freeze::{self, Freeze};
@@ -15,7 +16,6 @@ use crate::requirements::{ARTIFACTS_DIR, normalise};
 use crate::resolution::file_url;
 use crate::script;
 use crate::strip::{self, Stripped};
-use crate::tree::{Found, Tree};
 use crate::venv::{Interpreter, VENV};
 
 /// What uv installed cannot be understood.
@@ -102,7 +102,7 @@ pub enum Source {
 #[derive(Debug)]
 pub struct Prefix {
     root: PathBuf,
-    tree: Tree,
+    tree: Folder,
     /// Path of the packages below `root`.
     site_packages: PathBuf,
     /// Folder that stands for the one with local artifacts in the image.
@@ -122,7 +122,7 @@ impl Prefix {
         artifacts: &Path,
         interpreter: &Interpreter,
     ) -> Result<Self, DistributionError> {
-        let tree = match Tree::open(root) {
+        let tree = match Folder::open(root) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(DistributionError::NoSitePackages);
             }

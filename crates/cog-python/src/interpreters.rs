@@ -8,6 +8,8 @@ use std::fmt;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use cog_files::{Links, open_regular};
+
 /// An interpreter of CPython 3.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interpreter {
@@ -219,7 +221,8 @@ fn minor_of(path: &Path) -> Option<u32> {
 
 fn is_script(program: &Path) -> bool {
     let mut start = [0; 2];
-    let read = fs_err::File::open(program).and_then(|mut file| file.read_exact(&mut start));
+    let read =
+        open_regular(program, Links::Followed).and_then(|mut file| file.read_exact(&mut start));
     read.is_err() || &start == b"#!"
 }
 
@@ -354,6 +357,9 @@ mod tests {
             .file("shims/python3.13t", "\x7fELF")
             .file("shims/python3.10", "\x7fELF");
         symlink(machine.at("nowhere"), machine.at("shims/python3.14")).unwrap();
+        let pipe = machine.at("shims/python3.9");
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, pipe, kind, rustix::fs::Mode::RUSR, 0).unwrap();
         let path = machine.at("shims").into_os_string();
         let found = machine.found(Places {
             path,

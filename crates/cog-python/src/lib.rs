@@ -18,6 +18,5 @@ pub mod requirements;
 pub mod resolution;
 mod script;
 pub mod strip;
-pub mod tree;
 pub mod uv;
 pub mod venv;

@@ -1,7 +1,9 @@
 //! Where source files come from.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
+
+use cog_files::read_project_bytes;
 
 /// A project's files by their path from its root, with forward slashes.
 pub trait SourceTree {
@@ -31,14 +33,38 @@ impl SourceTree for Directory {
         {
             return Ok(None);
         }
-        let Ok(real) = fs_err::canonicalize(self.root.join(relative)) else {
-            return Ok(None);
-        };
-        let root = fs_err::canonicalize(&self.root)?;
-        if !real.starts_with(root) || !real.is_file() {
-            return Ok(None);
+        match read_project_bytes(&self.root, relative) {
+            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Err(error) => match error.kind() {
+                // Nothing is there, or no file, or one of somebody else.
+                ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidInput => {
+                    Ok(None)
+                }
+                _ => Err(error),
+            },
         }
-        let bytes = fs_err::read(real)?;
-        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_end_is_named_and_what_is_no_file_is_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        fs_err::write(root.join("run.py"), "x = 1").unwrap();
+        let long = fs_err::File::create(root.join("long.py")).unwrap();
+        long.set_len(1 << 30).unwrap();
+        fs_err::os::unix::fs::symlink("/dev/zero", root.join("zero.py")).unwrap();
+        fs_err::create_dir(root.join("folder.py")).unwrap();
+        let tree = Directory::new(root);
+        assert_eq!(tree.read("run.py").unwrap().as_deref(), Some("x = 1"));
+        for nothing in ["none.py", "run.py/x", "zero.py", "folder.py", "../run.py"] {
+            assert_eq!(tree.read(nothing).unwrap(), None, "{nothing}");
+        }
+        let error = tree.read("long.py").unwrap_err();
+        assert_eq!(error.to_string(), "it is longer than 16 MiB");
     }
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use cog_build::{
-    BaseChoice, BuildRequest, Cache, ImpliedPolicy, Interface, SchemaSource, Symbols, TorchIndex,
+    BaseChoice, BuildRequest, COG_COGLET_BINARY, Cache, ImpliedPolicy, Interface, SchemaSource,
+    Symbols, TorchIndex,
 };
 use cog_config::{CogBase, Config, CudaBase, Options, ProjectFile};
 use cog_engine::{Choice, Engine, KernelProbe, Selection};
@@ -134,6 +135,8 @@ impl<'a> Session<'a> {
             Some(base) => base.parse().unwrap_or_default(),
         };
         let reporter = Steps::new(self.printer);
+        let server = std::env::var_os(COG_COGLET_BINARY).filter(|path| !path.is_empty());
+        let server = server.map(PathBuf::from);
         work(BuildRequest {
             project_dir: project.directory(),
             config_file_name: &project.file.file_name,
@@ -154,6 +157,7 @@ impl<'a> Session<'a> {
             cache: Cache::Use,
             secrets: Vec::new(),
             interface: project.interface.clone(),
+            server: server.as_deref(),
             timestamp: source_date()?,
             symbols: Symbols::Kept,
             compression: Compression::default(),

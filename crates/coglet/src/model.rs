@@ -8,10 +8,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use cog_files::{Links, read_regular};
 
 use crate::args::Mode;
 use crate::protocol::{Loaded, Parameter};
 use crate::validate::ModelSchema;
+
+/// No model is described at such length.
+const MAX_DOCUMENT: u64 = 64 << 20;
 
 /// One generation of the model.
 #[derive(Debug)]
@@ -72,7 +76,7 @@ impl Model {
 fn read_document(file: &Path, before: Option<&Model>) -> Option<Arc<ModelSchema>> {
     let known = before.and_then(|model| model.schema.as_ref());
     let is_news = before.is_none() || known.is_some();
-    let document = fs_err::read(file)
+    let document = read_regular(file, Links::Followed, MAX_DOCUMENT)
         .inspect_err(|error| {
             if is_news {
                 tracing::warn!("Inputs are not validated: {error}");
@@ -100,6 +104,16 @@ pub(crate) fn is_newer_than(reference: &str, document: &Path) -> bool {
         .map_or(reference, |(file, _)| file);
     let changed = |path: &Path| fs_err::metadata(path).and_then(|file| file.modified()).ok();
     changed(Path::new(source)) > changed(document)
+}
+
+/// The inputs that one of these models, or more, shows to nobody.
+pub(crate) fn secret_inputs<'a>(
+    models: impl IntoIterator<Item = Option<&'a Arc<Model>>>,
+) -> HashSet<String> {
+    let models = models.into_iter().flatten();
+    models
+        .flat_map(|model| model.secrets.iter().cloned())
+        .collect()
 }
 
 /// As the handler's annotations and the document have it.

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 
-use crate::scratch::Scratch;
+use cog_files::Scratch;
+
+use crate::scratch::scratch_in;
 use crate::sync::lock;
 
 /// One file, or a directory and all that is in it, removed when this is dropped.
@@ -69,7 +71,7 @@ impl Workspace {
         if self.directory.get().is_none() {
             let _making = lock(&self.making);
             if self.directory.get().is_none() {
-                let made = Scratch::new_in(&std::env::temp_dir())?;
+                let made = scratch_in(&std::env::temp_dir())?;
                 self.directory.get_or_init(|| made);
             }
         }

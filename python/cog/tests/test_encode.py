@@ -70,8 +70,17 @@ def test_files_are_named_for_the_server(tmp_path: Path) -> None:
     encoded = encode([file, "x", io.BytesIO(b"y" * 3_000_000)], str(tmp_path))
     assert encoded.files == [0, 2]
     markers = json.loads(encoded.text)
-    assert markers[0]["__cog_file__"] == {"path": str(file), "name": "a.txt", "mime": "text/plain", "delete": False}
+    assert markers[0]["__cog_file__"] == {"path": os.path.realpath(file), "name": "a.txt", "mime": "text/plain", "delete": False}
     assert Path(markers[2]["__cog_file__"]["path"]).read_bytes() == b"y" * 3_000_000
+
+
+def test_a_link_is_announced_by_what_it_leads_to(tmp_path: Path) -> None:
+    blob = tmp_path.resolve() / "blob"
+    blob.write_bytes(b"x")
+    link = tmp_path / "a.txt"
+    link.symlink_to(blob)
+    marker = json.loads(encode(link, None).text)["__cog_file__"]
+    assert marker == {"path": str(blob), "name": "a.txt", "mime": "text/plain", "delete": False}
 
 
 class Bytes(os.PathLike[bytes]):

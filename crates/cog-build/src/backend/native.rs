@@ -1,5 +1,6 @@
 //! Our own builder: layers from files, and from containers over the layers below.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use cog_image::{Layer, StepKey};
@@ -8,18 +9,18 @@ use super::Backend;
 use crate::base::is_musl;
 use crate::error::{BuildError, Result};
 use crate::plan::{BuildPlan, BuildTools, Step};
-use crate::request::BuildRequest;
+use crate::secrets::SecretValue;
 use crate::step_output::StepOutput;
 use crate::steps::{build_tools, certificates, command, python_packages, runtime, system_packages};
 use crate::workshop::Workshop;
 
 /// Does steps that are not in the store yet.
 pub(crate) struct Native<'a> {
-    /// Gives the secrets of commands and the files of local artifacts.
-    pub(crate) request: &'a BuildRequest<'a>,
     pub(crate) workshop: &'a Workshop<'a>,
     /// The server's program on this machine.
     pub(crate) server: PathBuf,
+    /// What commands may mount, by name.
+    pub(crate) secrets: BTreeMap<String, SecretValue>,
 }
 
 impl Backend for Native<'_> {
@@ -80,8 +81,7 @@ impl Done<'_> {
             Step::Command(run) => {
                 self.needs_container(step)?;
                 let below = self.with_tools(&run.tools)?;
-                let secrets = self.native.request.secret_values(&run.command)?;
-                command::run(workshop, run, &secrets, &below)
+                command::run(workshop, run, &self.native.secrets, &below)
             }
             Step::Runtime {
                 interpreter,

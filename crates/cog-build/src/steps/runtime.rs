@@ -24,10 +24,10 @@ pub const COG_COGLET_BINARY: &str = "COG_COGLET_BINARY";
 /// Where images have the server, without leading slash.
 const SERVER: &str = "usr/local/bin/coglet";
 
-/// The server's program on this machine.
-pub(crate) fn server_program() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os(COG_COGLET_BINARY).filter(|path| !path.is_empty()) {
-        return Ok(fs_err::canonicalize(PathBuf::from(path))?);
+/// The server's program on this machine: the one that is given, else the one beside this program.
+pub(crate) fn server_program(given: Option<&Path>) -> Result<PathBuf> {
+    if let Some(path) = given {
+        return Ok(fs_err::canonicalize(path)?);
     }
     let current = std::env::current_exe()?;
     let folder = current.parent().unwrap_or(Path::new("/"));

@@ -5,20 +5,22 @@ use std::path::Path;
 use cog_image::{Entry, EntryKind, Layer};
 
 use crate::context::{self, SOURCE_DIR, directory};
+use crate::dockerignore::Dockerignore;
 use crate::error::Result;
 use crate::workshop::Workshop;
 
 /// The name under which the image has its configuration.
 const CONFIG_NAME: &str = "cog.yaml";
 
-/// The layer with the project, the `schema`, and the configuration under the name
+/// The layer with the project but for what is to `ignore`, the `schema`, and the configuration under the name
 /// that the server looks for.
 pub(crate) fn run(
     workshop: &Workshop<'_>,
+    ignore: &Dockerignore,
     config_file_name: &str,
     schema: Option<&str>,
 ) -> Result<Layer> {
-    let mut entries = context::entries(workshop.project_dir)?;
+    let mut entries = context::entries(workshop.project_dir, ignore)?;
     if config_file_name != CONFIG_NAME {
         let path = workshop.project_dir.join(config_file_name);
         replace(&mut entries, CONFIG_NAME, EntryKind::File(path));

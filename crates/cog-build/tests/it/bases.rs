@@ -11,7 +11,7 @@ use cog_image::{
 };
 use cog_testing::skip;
 
-use crate::support::{Project, network_is_missing, server, shared_store, skipped, store_at, text};
+use crate::support::{Project, network_is_missing, shared_store, skipped, store_at, text};
 
 /// A registry with one image, which notes what it is asked for.
 struct Registry {
@@ -116,7 +116,6 @@ fn layers_of_a_base_stay_in_its_registry_until_something_runs() {
     );
     let store = store_at(&folder.path().join("store"));
     let project = Project::new();
-    server();
     let mut request = project.request(&store, None);
     request.base = BaseChoice::Reference(format!("{}/base:1", registry.address));
     let built = match cog_build::build(&request, "test/image") {
@@ -145,7 +144,6 @@ fn an_image_on_a_base_that_is_still_in_its_registry_can_be_exported() {
     let (registry, image) = base(&origin, &[("PYTHON_VERSION", "3.11.9")]);
     let store = store_at(&folder.path().join("store"));
     let project = Project::new();
-    server();
     let mut request = project.request(&store, None);
     request.base = BaseChoice::Reference(format!("{}/base:1", registry.address));
     let built = match cog_build::build(&request, "test/image") {
@@ -185,7 +183,6 @@ fn certificates_are_added_to_a_base_that_is_still_in_its_registry() {
     let (registry, image) = base(&origin, &[("PYTHON_VERSION", "3.11.9")]);
     let store = store_at(&folder.path().join("store"));
     let project = Project::new();
-    server();
     let mut request = project.request(&store, None);
     request.base = BaseChoice::Reference(format!("{}/base:1", registry.address));
     let built = match cog_build::build(&request, "test/image") {
@@ -205,7 +202,6 @@ fn a_base_must_have_the_python_that_is_asked_for() {
     let store = store_at(&folder.path().join("store"));
     let mut project = Project::new();
     project.build_section().python_version.text = "3.12".into();
-    server();
     let mut request = project.request(&store, None);
     request.base = BaseChoice::Reference(format!("{}/base:1", registry.address));
     let error = cog_build::build(&request, "test/image").expect_err("it has another Python");

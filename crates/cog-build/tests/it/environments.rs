@@ -5,7 +5,7 @@ use std::process::Command;
 use cog_build::{SchemaSource, host_environment, prepare};
 use cog_engine::Embedded;
 
-use crate::support::{Project, network_is_missing, server, shared_store, skipped, store_at};
+use crate::support::{Project, network_is_missing, shared_store, skipped, store_at};
 
 #[test]
 fn an_environment_is_the_image_without_its_source() {
@@ -36,7 +36,6 @@ fn the_host_gets_an_environment_with_packages_and_sdk() {
     let store = store_at(folder.path());
     let mut project = Project::new();
     project.build_section().python_packages = vec!["six".into()];
-    server();
     let request = project.request(&store, None);
     let environment = match host_environment(&request) {
         Err(error) if network_is_missing(&error) => return,
@@ -74,7 +73,6 @@ fn a_missing_python_is_replaced_with_a_warning() {
     let store = store_at(folder.path());
     let mut project = Project::new();
     project.build_section().python_version.text = "3.99".into();
-    server();
     match host_environment(&project.request(&store, None)) {
         Err(error) if network_is_missing(&error) => {}
         result => {

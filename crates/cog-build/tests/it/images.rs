@@ -1,7 +1,9 @@
 //! Whole images.
 
 use crate::support::{Project, file, shared_store, skipped, store_at, text};
-use cog_build::{BuildError, VERSION};
+use cog_build::{BuildError, Secret, VERSION};
+use cog_config::{Mount, RunCommand};
+use cog_errors::Hint as _;
 
 #[test]
 fn a_project_becomes_an_image() {
@@ -121,4 +123,40 @@ fn what_cannot_be_built_is_refused_at_once() {
         error.to_string(),
         "torch version must be specified when using CUDA"
     );
+}
+
+#[test]
+fn mistakes_in_the_projects_files_cost_no_build() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let store = store_at(folder.path());
+    let mut project = Project::new();
+    // Whatever comes first needs an engine, or the network, or time.
+    let fails = |project: &Project| {
+        let built = cog_build::build(&project.request(&store, None), "test/image");
+        assert!(project.events.take_built().is_empty());
+        built.expect_err("it is a mistake")
+    };
+    project.write(".dockerignore", "a\n[\n");
+    let broken = fails(&project).to_string();
+    assert!(broken.starts_with("line 2 of `.dockerignore`"), "{broken}");
+    project.write(".dockerignore", "*.py\n");
+    let left_out = fails(&project);
+    assert!(matches!(left_out, BuildError::Context(_)), "{left_out}");
+    assert!(
+        left_out
+            .hint()
+            .is_some_and(|hint| hint.contains("`!run.py`"))
+    );
+    project.write(".dockerignore", "");
+    project.secrets = Secret::parse_all(["id=token,src=missing.txt"]).expect("it is well formed");
+    project.build_section().run = vec![RunCommand {
+        command: "cat token".into(),
+        mounts: vec![Mount {
+            kind: "secret".into(),
+            id: "token".into(),
+            target: "token".into(),
+        }],
+    }];
+    let missing = fails(&project);
+    assert!(matches!(missing, BuildError::Secret(_)), "{missing}");
 }

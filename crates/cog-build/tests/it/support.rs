@@ -1,7 +1,7 @@
 //! Projects, stores and builds for tests.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use cog_build::{
     BaseChoice, BuildError, BuildRequest, BuiltImage, Cache, Event, Interface, Outcome, Reporter,
@@ -91,6 +91,7 @@ impl Project {
             cache: self.cache,
             secrets: self.secrets.clone(),
             interface: self.interface(&SchemaSource::Generate),
+            server: Some(server()),
             timestamp: None,
             symbols: cog_build::Symbols::Kept,
             compression: Compression::Zstd,
@@ -109,7 +110,6 @@ impl Project {
 
     /// Builds with the embedded engine.
     pub(crate) fn build(&self, store: &Store) -> Result<BuiltImage, BuildError> {
-        server();
         cog_build::build(&self.request(store, Some(&Embedded)), "test/image")
     }
 }
@@ -178,17 +178,15 @@ pub(crate) fn unique() -> String {
 }
 
 /// Stands in for the server, which is another crate's program. Its content does not matter here.
-pub(crate) fn server() {
-    static SERVER: std::sync::Once = std::sync::Once::new();
-    SERVER.call_once(|| {
+fn server() -> &'static Path {
+    static SERVER: OnceLock<PathBuf> = OnceLock::new();
+    SERVER.get_or_init(|| {
         let path = std::env::temp_dir().join("cog-build-test-coglet");
         let temporary = path.with_extension(std::process::id().to_string());
         fs_err::write(&temporary, "#!/bin/sh\n").expect("written");
         fs_err::rename(&temporary, &path).expect("renamed");
-        // SAFETY: once, before the first test that waits here builds anything; what reads the environment meanwhile does so
-        // through std, which locks it.
-        unsafe { std::env::set_var(cog_build::COG_COGLET_BINARY, &path) };
-    });
+        path
+    })
 }
 
 /// Whether the test cannot run here: no containers, or no network. Says so.

@@ -4,6 +4,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use cog_files::{Links, open_regular};
 use rustix::fs::{AtFlags, CWD, Gid, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
@@ -89,12 +90,14 @@ pub(crate) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
 
 /// Opens `path`, making it readable for a moment if the owner took that from themselves: root does not
 /// need it, and a build by an ordinary user must give the same layer.
+///
+/// Whoever can write there may have exchanged it since it was listed, for a pipe that never ends.
 pub(crate) fn open_even_if_unreadable(path: &Path) -> io::Result<fs_err::File> {
-    match fs_err::File::open(path) {
+    match open_regular(path, Links::Followed) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             let mode = fs_err::symlink_metadata(path)?.mode() & 0o7777;
             set_mode(path, mode | 0o400)?;
-            let file = fs_err::File::open(path);
+            let file = open_regular(path, Links::Followed);
             set_mode(path, mode)?;
             file
         }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use cog_files::{Folder, Found};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -124,20 +125,11 @@ impl Project {
 /// Opens the file through `root` without following any link, so that one swapped in after the
 /// path was checked is an error. Nothing if it is not a regular file.
 pub(super) fn open_beneath(root: &Path, real: &Path) -> std::io::Result<Option<std::fs::File>> {
-    use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
-
-    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root_fd = rustix::fs::openat(CWD, root, flags, Mode::empty())?;
-    let relative = real.strip_prefix(root).unwrap_or(real);
-    let file = rustix::fs::openat2(
-        &root_fd,
-        relative,
-        OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK,
-        Mode::empty(),
-        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
-    )?;
-    let file = std::fs::File::from(file);
-    Ok(file.metadata()?.is_file().then_some(file))
+    match Folder::open(root)?.find(real.strip_prefix(root).unwrap_or(real))? {
+        Found::File(file) => Ok(Some(file)),
+        Found::Other => Ok(None),
+        Found::Nothing => Err(std::io::ErrorKind::NotFound.into()),
+    }
 }
 
 pub(super) fn sha256_of(mut file: impl std::io::Read) -> std::io::Result<String> {

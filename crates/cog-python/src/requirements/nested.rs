@@ -1,7 +1,8 @@
 //! Requirement files that name others.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
+
+use cog_files::text_at_most;
 
 use super::artifact::{Project, open_beneath};
 use super::classify::{self, Line, classify};
@@ -191,10 +192,6 @@ fn read(
         path: written.to_owned(),
         expected: "file",
     })?;
-    let mut text = String::new();
-    opened
-        .take(MAX_FILE)
-        .read_to_string(&mut text)
-        .map_err(unreadable)?;
+    let text = text_at_most(opened, MAX_FILE).map_err(unreadable)?;
     Ok(reader(&text))
 }

@@ -397,7 +397,20 @@ fn a_line_of_another_file_is_named_with_its_place() {
     ]);
     let root = folder.path();
     fs_err::write(root.join("binary.txt"), b"\xff\xfe").expect("written");
+    let long = fs_err::File::create(root.join("long.txt")).expect("made");
+    long.set_len((16 << 20) + 1).expect("made longer");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mkfifoat(rustix::fs::CWD, root.join("pipe.txt"), mode).expect("made");
     let table = [
+        (
+            "-r long.txt",
+            "could not read `long.txt`, which the requirements name: it is longer than 16 MiB",
+        ),
+        ("-c long.txt", "could not read `long.txt`"),
+        (
+            "-r pipe.txt",
+            "`pipe.txt`, which the requirements name, is not a file",
+        ),
         (
             "-r bad.txt",
             "`missing.txt`, which the requirements name, was not found (line 2 of deps/more.txt)",

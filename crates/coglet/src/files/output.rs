@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use cog_files::{Links, open_regular, read_regular};
 use futures_util::future::try_join_all;
 use serde_json::value::RawValue;
 
@@ -163,7 +164,8 @@ fn is_file_name(name: &str) -> bool {
 }
 
 fn read_spilled(path: &Path) -> Result<Bytes, OutputError> {
-    let text = Bytes::from(fs_err::read(path).map_err(OutputError::Spilled)?);
+    let text = read_regular(path, Links::Refused, u64::MAX).map_err(OutputError::Spilled)?;
+    let text = Bytes::from(text);
     // If it cannot be removed now, it goes with its directory.
     let _ = fs_err::remove_file(path);
     // Made by the worker, but also within reach of the model.
@@ -173,7 +175,7 @@ fn read_spilled(path: &Path) -> Result<Bytes, OutputError> {
 
 fn read_spilled_text(path: &Path) -> Result<Bytes, OutputError> {
     let read = || {
-        let mut file = fs_err::File::open(path)?;
+        let mut file = open_regular(path, Links::Refused)?;
         let size = usize::try_from(file.metadata()?.len()).unwrap_or_default();
         let mut text = Vec::with_capacity(size + 3);
         text.push(b'"');
@@ -229,7 +231,8 @@ fn append(text: &mut Vec<u8>, part: Part, names: FileNames) -> Result<(), Output
     match part {
         Part::Text(part) => text.extend_from_slice(&part),
         Part::File(file) => {
-            let mut content = fs_err::File::open(&file.path).map_err(OutputError::File)?;
+            let mut content =
+                open_regular(&file.path, Links::Refused).map_err(OutputError::File)?;
             let size = content.metadata().map_err(OutputError::File)?.len();
             let size = usize::try_from(size).unwrap_or_default();
             let name = Some(file.name.as_str());
@@ -310,6 +313,29 @@ mod tests {
         )
         .unwrap_err();
         assert!(message.contains("/no/such.png"), "{message}");
+    }
+
+    /// Whatever has taken its place since the worker looked at it.
+    #[test]
+    fn a_file_that_was_exchanged_is_not_waited_for_and_leads_nowhere() {
+        let directory = tempfile::tempdir().unwrap();
+        let (pipe, link) = (directory.path().join("pipe"), directory.path().join("link"));
+        let permissions = rustix::fs::Mode::RUSR;
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, permissions, 0).unwrap();
+        fs_err::os::unix::fs::symlink("/etc/hostname", &link).unwrap();
+        for (path, reason) in [(&pipe, "not a regular file"), (&link, "it is a link")] {
+            let message = resolved(&marker(path, false), FileMarkers::Whole).unwrap_err();
+            assert!(message.contains(reason), "{message}");
+            for content in [Content::Spilled, Content::SpilledText] {
+                let spilled = Payload {
+                    content: content(path.clone()),
+                    files: FileMarkers::None,
+                };
+                let message = resolve_now(spilled).unwrap_err().to_string();
+                assert!(message.contains(reason), "{message}");
+            }
+        }
     }
 
     #[test]

@@ -1,17 +1,20 @@
 //! Output files sent to where the operator wants them (`--upload-url`).
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use cog_files::{Links, open_regular};
+use fs_err::os::unix::fs::FileExt as _;
 use futures_util::Stream;
 use http::{HeaderValue, Method, StatusCode, header};
 use reqwest::{Body, Client, Response, Url};
-use tokio::io::AsyncReadExt as _;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::output::OutputFile;
+use super::run_blocking;
 use crate::client::{Clients, is_cut_off};
 
 /// For one file, all redirects included.
@@ -49,7 +52,16 @@ pub(crate) enum UploadError {
 struct Shipment<'a> {
     clients: &'a Clients,
     file: &'a OutputFile,
+    content: OutputContent,
     prediction_id: &'a str,
+}
+
+/// What is in a file, which may have to be sent several times. It is opened once: its name may mean something else by
+/// then.
+#[derive(Clone)]
+struct OutputContent {
+    file: Arc<fs_err::File>,
+    length: u64,
 }
 
 /// What is wrong with one try.
@@ -74,13 +86,17 @@ impl Uploads {
         prediction_id: &str,
     ) -> Result<String, UploadError> {
         let url = self.target(&file.name)?;
-        let shipment = Shipment {
-            clients: &self.clients,
-            file,
-            prediction_id,
-        };
         let turn = self.turns.acquire().await;
-        let sent = timeout(TIME_LIMIT, shipment.send(url.clone())).await;
+        let ship = async {
+            let shipment = Shipment {
+                clients: &self.clients,
+                file,
+                content: OutputContent::of(file).await.map_err(Failure::Read)?,
+                prediction_id,
+            };
+            shipment.send(url.clone()).await
+        };
+        let sent = timeout(TIME_LIMIT, ship).await;
         drop(turn);
         let name = file.name.clone();
         match sent {
@@ -149,13 +165,12 @@ impl Shipment<'_> {
     ) -> Result<reqwest::Result<Response>, Failure> {
         let mut request = client.request(method.clone(), url.clone());
         if method == Method::PUT {
-            let (length, body) = self.body().await.map_err(Failure::Read)?;
             let mime = HeaderValue::try_from(&self.file.mime)
                 .unwrap_or(HeaderValue::from_static("application/octet-stream"));
             request = request
                 .header(header::CONTENT_TYPE, mime)
-                .header(header::CONTENT_LENGTH, length)
-                .body(body);
+                .header(header::CONTENT_LENGTH, self.content.length)
+                .body(Body::wrap_stream(self.content.clone().pieces()));
             // An id is free text, and not every text can be a header.
             if let Ok(id) = HeaderValue::from_bytes(self.prediction_id.as_bytes()) {
                 request = request.header("X-Prediction-Id", id);
@@ -163,32 +178,46 @@ impl Shipment<'_> {
         }
         Ok(request.send().await)
     }
-
-    /// The file, read as it is sent.
-    async fn body(&self) -> io::Result<(u64, Body)> {
-        let file = fs_err::tokio::File::open(&self.file.path).await?;
-        let length = file.metadata().await?.len();
-        Ok((length, Body::wrap_stream(pieces(file, length))))
-    }
 }
 
-/// The first `length` bytes of a file.
-fn pieces(
-    file: fs_err::tokio::File,
-    length: u64,
-) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-    futures_util::stream::try_unfold((file, length), async |(mut file, left)| {
-        let room = usize::try_from(left.min(PIECE)).unwrap_or_default();
-        if room == 0 {
-            return Ok(None);
-        }
-        let mut piece = BytesMut::with_capacity(room);
-        let read = (&mut file).take(room as u64).read_buf(&mut piece).await?;
-        if read == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(Some((piece.freeze(), (file, left - read as u64))))
-    })
+impl OutputContent {
+    async fn of(file: &OutputFile) -> io::Result<Self> {
+        let path = file.path.clone();
+        run_blocking(move || {
+            let file = open_regular(&path, Links::Refused)?;
+            let length = file.metadata()?.len();
+            Ok(Self {
+                file: Arc::new(file),
+                length,
+            })
+        })
+        .await
+    }
+
+    /// All of it, read as it is sent, and whatever else is read of it meanwhile.
+    fn pieces(self) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+        futures_util::stream::try_unfold(0, move |offset| {
+            let file = Arc::clone(&self.file);
+            let room = usize::try_from((self.length - offset).min(PIECE)).unwrap_or_default();
+            async move {
+                if room == 0 {
+                    return Ok(None);
+                }
+                let piece = run_blocking(move || {
+                    let mut piece = vec![0; room];
+                    let read = file.read_at(&mut piece, offset)?;
+                    piece.truncate(read);
+                    io::Result::Ok(piece)
+                });
+                let piece = Bytes::from(piece.await?);
+                if piece.is_empty() {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                let next = offset + piece.len() as u64;
+                Ok(Some((piece, next)))
+            }
+        })
+    }
 }
 
 fn redirect(response: &Response, from: &Url) -> Option<Url> {

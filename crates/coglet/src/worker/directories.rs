@@ -3,7 +3,9 @@
 use std::io;
 use std::path::Path;
 
-use crate::scratch::Scratch;
+use cog_files::Scratch;
+
+use crate::scratch::scratch_in;
 
 /// Where a worker and the server leave things for each other, and where the model leaves its own.
 #[derive(Debug)]
@@ -16,7 +18,7 @@ pub(crate) struct Directories {
 
 impl Directories {
     pub(super) fn make() -> io::Result<Self> {
-        let scratch = Scratch::new_in(&std::env::temp_dir()).inspect_err(|error| {
+        let scratch = scratch_in(&std::env::temp_dir()).inspect_err(|error| {
             tracing::warn!("The model has no scratch directory: {error}");
         });
         Ok(Self {
@@ -33,8 +35,8 @@ fn spill_directory() -> io::Result<Scratch> {
     let memory = Path::new("/dev/shm");
     let has_room = rustix::fs::statvfs(memory)
         .is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) >= ROOM);
-    if has_room && let Ok(scratch) = Scratch::new_in(memory) {
+    if has_room && let Ok(scratch) = scratch_in(memory) {
         return Ok(scratch);
     }
-    Scratch::new_in(&std::env::temp_dir())
+    scratch_in(&std::env::temp_dir())
 }

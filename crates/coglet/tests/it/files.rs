@@ -55,6 +55,37 @@ fn case_33_path_outputs() {
 }
 
 #[test]
+fn a_link_is_given_by_what_it_leads_to_and_its_own_name() {
+    let body = "import os\nopen('blob', 'w').write('Hello')\nos.makedirs('cache', exist_ok=True)\n\
+                os.path.islink('cache/out.txt') or os.symlink('../blob', 'cache/out.txt')\n\
+                return Path('cache/out.txt')";
+    let server = Model::run("def run(self) -> Path", body).ready();
+    assert_eq!(server.output(json!({})), HELLO);
+}
+
+/// The worker looks at a file before it announces it; what is there then is another matter.
+#[test]
+fn a_file_that_was_exchanged_for_a_pipe_hangs_nobody() {
+    let body = "open('out.txt', 'w').write('Hello')\n\
+                real = os.stat\n\
+                def looked(path, *args, **kwargs):\n    \
+                    found = real(path, *args, **kwargs)\n    \
+                    if str(path).endswith('out.txt'):\n        \
+                        os.unlink(path)\n        \
+                        os.mkfifo(path)\n        \
+                        os.stat = real\n    \
+                    return found\n\
+                os.stat = looked\n\
+                return Path('out.txt')";
+    let server = Model::run("def run(self) -> Path", body).ready();
+    let prediction = server.predict(json!({}));
+    assert_eq!(prediction["status"], "failed", "{prediction}");
+    let error = prediction["error"].as_str().unwrap();
+    assert!(error.contains("it is not a regular file"), "{error}");
+    assert_eq!(server.status(), "READY");
+}
+
+#[test]
 fn yielded_files_keep_their_place() {
     let body =
         "open('a.txt', 'w').write('Hello')\nyield 'first'\nyield Path('a.txt')\nyield 'last'";

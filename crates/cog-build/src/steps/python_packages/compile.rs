@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use cog_files::Folder;
 use cog_image::{Layer, Scratch};
 
 use crate::container::{Job, Mount};
@@ -10,7 +11,6 @@ use crate::plan::Bytecode;
 use crate::workshop::Workshop;
 use cog_python::bytecode::{self, Module, SCRIPT, Work};
 use cog_python::distribution::{File, Source};
-use cog_python::tree::Tree;
 use cog_python::venv::Interpreter;
 
 /// Where the container finds the files to compile.
@@ -42,7 +42,7 @@ pub(crate) struct Compiled {
 /// What the container left, which is read as a foreign tree.
 struct Output {
     folder: PathBuf,
-    tree: Tree,
+    tree: Folder,
     _scratch: Scratch,
 }
 
@@ -166,7 +166,7 @@ fn run(
     };
     workshop.run_container(base, &container)?;
     Ok(Some(Output {
-        tree: Tree::open(&output)?,
+        tree: Folder::open(&output)?,
         folder: output,
         _scratch: scratch,
     }))

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use cog_files::Folder;
 use cog_image::Layer;
 use cog_python::installed::Installed;
 use cog_python::reproducible;
 use cog_python::requirements::Requirements;
 use cog_python::resolution::Resolution;
-use cog_python::tree::Tree;
 use cog_python::uv::{
     ANSWER, Linking, Staged, Target, Uv, UvError, install_arguments, passed_on,
     prerelease_arguments, resolve_arguments,
@@ -62,7 +62,7 @@ pub(super) fn resolve(
     run(workshop, uv, &staging, &cache, &script, below)
         .map_err(|error| explain(error, |said| UvError::resolving(said, &wanted.context())))?;
     // Code of packages ran there.
-    let answer = Tree::open(staging.root())?.text(Path::new(ANSWER))?;
+    let answer = Folder::open(staging.root())?.text(Path::new(ANSWER))?;
     let answer = answer.unwrap_or_default();
     Ok(wanted.read_answer(&answer, &artifacts)?)
 }

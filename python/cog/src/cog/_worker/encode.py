@@ -169,9 +169,10 @@ def _file_marker(value: Any, spill_directory: str | None) -> dict[str, Any]:
     """What tells the server to read the file. An open file is copied first: only this process can read it."""
     if isinstance(value, os.PathLike):
         path = _existing(value)
-        if _readable(path) != path:
+        real = os.path.realpath(path)  # the server follows no link
+        if _readable(real) != real:
             return _copied_marker(value, spill_directory)  # the server could not be told of such a path
-        return _marker(path, os.path.basename(path), delete=False)
+        return _marker(real, _readable(os.path.basename(path)), delete=False)
     return _marker(copies.of_open_file(value, spill_directory), _name_of(value), delete=True)
 
 

@@ -1,25 +1,20 @@
-//! Reads a folder in which somebody else's code may have put anything.
-//!
-//! Everything is opened beneath the folder's own handle, and no link is followed, neither in the last place of a path
-//! nor on the way to it. Only regular files are read: a pipe would wait for its other end.
+//! Looking into a folder by paths of several names. None of them may be, or lead through, a link.
 
+use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
+
+use super::{Folder, told};
+use crate::regular::text_at_most;
 
 /// The most that a file may have which is read whole.
 const MAX_TEXT: u64 = 64 << 20;
-
-/// An open folder.
-#[derive(Debug)]
-pub struct Tree {
-    root: OwnedFd,
-}
 
 /// What is at a path.
 #[derive(Debug)]
@@ -32,18 +27,7 @@ pub enum Found {
     Other,
 }
 
-impl Tree {
-    /// Opens the folder `root`; the path to it is trusted.
-    pub fn open(root: &Path) -> io::Result<Self> {
-        let root = rustix::fs::openat(
-            CWD,
-            root,
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
-        Ok(Self { root })
-    }
-
+impl Folder {
     /// What is at `path`, which is relative.
     pub fn find(&self, path: &Path) -> io::Result<Found> {
         let file = match self.open_beneath(path, OFlags::NONBLOCK) {
@@ -65,15 +49,8 @@ impl Tree {
         let Found::File(file) = self.find(path)? else {
             return Ok(None);
         };
-        let mut text = String::new();
-        file.take(MAX_TEXT + 1).read_to_string(&mut text)?;
-        if text.len() as u64 > MAX_TEXT {
-            return Err(io::Error::new(
-                io::ErrorKind::FileTooLarge,
-                format!("`{}` is too long", path.display()),
-            ));
-        }
-        Ok(Some(text))
+        let read = text_at_most(file, MAX_TEXT);
+        read.map(Some).map_err(|error| told("read", path, &error))
     }
 
     /// The names of the folders in the folder at `path`, sorted; none if it is none. Names that are no text are left
@@ -87,7 +64,7 @@ impl Tree {
         let mut names = Vec::new();
         for entry in Dir::read_from(&folder)? {
             let entry = entry?;
-            let name = std::ffi::OsStr::from_bytes(entry.file_name().to_bytes());
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
             let Some(text) = name.to_str().filter(|name| !matches!(*name, "." | "..")) else {
                 continue;
             };
@@ -115,7 +92,7 @@ impl Tree {
             path
         };
         rustix::fs::openat2(
-            &self.root,
+            &self.descriptor,
             path,
             flags | OFlags::RDONLY | OFlags::CLOEXEC,
             Mode::empty(),
@@ -126,8 +103,11 @@ impl Tree {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::os::unix::fs::symlink;
+
+    use rustix::fs::CWD;
+
+    use super::*;
 
     #[test]
     fn no_link_leads_out_and_nothing_waits() {
@@ -143,7 +123,7 @@ mod tests {
         let _socket = std::os::unix::net::UnixListener::bind(path.join("a/socket")).unwrap();
         rustix::fs::mknodat(CWD, path.join("a/pipe"), FileType::Fifo, Mode::RUSR, 0).unwrap();
 
-        let tree = Tree::open(path).unwrap();
+        let tree = Folder::open(path).unwrap();
         let text = |path: &str| tree.text(Path::new(path)).unwrap();
         assert_eq!(text("a/b/file").as_deref(), Some("text"));
         for other in [

@@ -1,11 +1,12 @@
-//! Reads a text file of a project. Whoever writes there, a model's own code for one, may have put anything in its place:
-//! nothing outside of the project is read, nothing that is not a regular file, and nothing without end.
+//! Files of a project. Whoever writes there, a model's own code for one, may have put anything in their place: nothing
+//! outside of the project is read, nothing that is not a regular file, and nothing without end.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read as _};
+use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use crate::folder::{Folder, Found};
+use crate::regular::{Links, NOT_REGULAR, opened, read_at_most, refused, text_at_most};
 
 /// More than anybody writes by hand.
 const MAX_LENGTH: u64 = 16 << 20;
@@ -13,40 +14,32 @@ const MAX_LENGTH: u64 = 16 << 20;
 /// The text of the file at `path`, which starts at `project_dir`. It may be a link to another file of the project. A path
 /// that is written so that it starts elsewhere is meant to, and read as it is. An error does not name the file.
 pub fn read_project_file(project_dir: &Path, path: &Path) -> io::Result<String> {
-    let file = open(project_dir, path)?;
-    if !file.metadata()?.is_file() {
-        return Err(refused("it is not a regular file"));
-    }
-    let mut text = String::new();
-    file.take(MAX_LENGTH + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_LENGTH {
-        let length = MAX_LENGTH >> 20;
-        return Err(refused(&format!("it is longer than {length} MiB")));
-    }
-    Ok(text)
+    text_at_most(open_project_file(project_dir, path)?, MAX_LENGTH)
 }
 
-/// A pipe is not waited for.
-const READ: OFlags = OFlags::RDONLY
-    .union(OFlags::NONBLOCK)
-    .union(OFlags::CLOEXEC);
+/// The same for a file in which there may be anything.
+pub fn read_project_bytes(project_dir: &Path, path: &Path) -> io::Result<Vec<u8>> {
+    read_at_most(open_project_file(project_dir, path)?, MAX_LENGTH)
+}
 
-fn open(project_dir: &Path, path: &Path) -> io::Result<File> {
+/// Opens the same for reading, whatever its length.
+pub fn open_project_file(project_dir: &Path, path: &Path) -> io::Result<File> {
     let project_dir = std::path::absolute(project_dir)?;
     let root = project_dir.canonicalize()?;
     let written = without_parents(&project_dir.join(path));
     if !written.starts_with(&project_dir) && !written.starts_with(&root) {
-        return Ok(openat(CWD, project_dir.join(path), READ, Mode::empty())?.into());
+        return opened(&project_dir.join(path), Links::Followed);
     }
     let real = project_dir.join(path).canonicalize()?;
     let Ok(inside) = real.strip_prefix(&root) else {
         return Err(refused("it leads out of the project"));
     };
-    let folder = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let folder = openat(CWD, &root, folder, Mode::empty())?;
     // Without links: one that is put there now would not be what was looked at.
-    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    Ok(openat2(&folder, inside, READ, Mode::empty(), beneath)?.into())
+    match Folder::open(&root)?.find(inside)? {
+        Found::File(file) => Ok(file),
+        Found::Other => Err(refused(NOT_REGULAR)),
+        Found::Nothing => Err(ErrorKind::NotFound.into()),
+    }
 }
 
 /// `path` without `..`, by the text alone.
@@ -62,13 +55,11 @@ fn without_parents(path: &Path) -> PathBuf {
     clean
 }
 
-fn refused(reason: &str) -> io::Error {
-    io::Error::new(ErrorKind::InvalidInput, reason)
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
+
+    use rustix::fs::{CWD, Mode};
 
     use super::*;
 

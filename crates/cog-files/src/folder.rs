@@ -1,17 +1,25 @@
-//! A directory in which scripts of packages could have put anything. Whatever is read, written or removed in it is
-//! reached one name at a time from an open directory, and no link is followed, so nothing outside of it is touched.
+//! A directory in which somebody else's code could have put anything, scripts of packages for one. Whatever is read,
+//! written or removed in it is reached from an open directory, and no link is followed, so nothing outside of it is
+//! touched.
 //!
 //! Files and directories get the permissions that are asked for, whatever the umask.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
+
+use crate::regular::read_at_most;
+
+mod look;
+
+pub use look::Found;
 
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
@@ -26,7 +34,7 @@ const MAX_LENGTH: u64 = 256 * 1024 * 1024;
 
 /// An open directory.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub struct Folder {
     descriptor: OwnedFd,
     /// For messages.
     path: PathBuf,
@@ -34,15 +42,18 @@ pub(super) struct Folder {
 
 /// What a directory contains.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) name: OsString,
-    pub(super) kind: FileType,
+pub struct Entry {
+    /// Its name alone.
+    pub name: OsString,
+    /// What it is, as the directory says.
+    pub kind: FileType,
 }
 
 impl Folder {
-    /// Opens the directory `path`, which is trusted.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let descriptor = fs::openat(CWD, path, DIRECTORY, Mode::empty())
+    /// Opens the directory `path`, which is trusted: a link there is followed.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let descriptor = fs::openat(CWD, path, flags, Mode::empty())
             .map_err(|errno| failed("open", path, errno))?;
         Ok(Self {
             descriptor,
@@ -51,35 +62,31 @@ impl Folder {
     }
 
     /// The directory `path` in this one, or nothing if there is none: also if something else has its place.
-    pub(super) fn enter(&self, path: &str) -> io::Result<Option<Self>> {
+    pub fn enter(&self, path: &str) -> io::Result<Option<Self>> {
         self.walk(names(path), Missing::Ignore)
     }
 
     /// The directory `path` in this one, made where it is missing.
-    pub(super) fn make(&self, path: &str) -> io::Result<Self> {
+    pub fn make(&self, path: &str) -> io::Result<Self> {
         let made = self.walk(names(path), Missing::Make)?;
         Ok(made.expect("what is missing is made"))
     }
 
     /// The content and permissions of the regular file `path`, or nothing if there is none.
-    pub(super) fn read(&self, path: &str) -> io::Result<Option<(Vec<u8>, u32)>> {
+    pub fn read(&self, path: &str) -> io::Result<Option<(Vec<u8>, u32)>> {
         let (folder, name) = self.parent(path, Missing::Ignore)?;
         folder.map_or(Ok(None), |folder| folder.read_entry(name))
     }
 
     /// Writes the file `path`, in place of what was there, with `mode`; directories on the way are made.
-    pub(super) fn write(&self, path: &str, content: impl AsRef<[u8]>, mode: u32) -> io::Result<()> {
+    pub fn write(&self, path: &str, content: impl AsRef<[u8]>, mode: u32) -> io::Result<()> {
         let (folder, name) = self.parent(path, Missing::Make)?;
         let folder = folder.expect("what is missing is made");
         folder.write_entry(name, content.as_ref(), mode)
     }
 
     /// Changes the content of the regular file `path`, if there is one. It keeps its permissions.
-    pub(super) fn rewrite(
-        &self,
-        path: &str,
-        change: impl FnOnce(Vec<u8>) -> Vec<u8>,
-    ) -> io::Result<()> {
+    pub fn rewrite(&self, path: &str, change: impl FnOnce(Vec<u8>) -> Vec<u8>) -> io::Result<()> {
         match self.read(path)? {
             Some((content, mode)) => self.write(path, change(content), mode),
             None => Ok(()),
@@ -87,13 +94,13 @@ impl Folder {
     }
 
     /// Removes the file or link `path`, if there is one.
-    pub(super) fn remove(&self, path: &str) -> io::Result<()> {
+    pub fn remove(&self, path: &str) -> io::Result<()> {
         let (folder, name) = self.parent(path, Missing::Ignore)?;
         folder.map_or(Ok(()), |folder| folder.remove_entry(name))
     }
 
     /// Removes everything in the directory `path`, if it is one.
-    pub(super) fn empty(&self, path: &str) -> io::Result<()> {
+    pub fn empty(&self, path: &str) -> io::Result<()> {
         match self.enter(path)? {
             Some(folder) => folder.clear(0),
             None => Ok(()),
@@ -101,7 +108,7 @@ impl Folder {
     }
 
     /// What is in this directory, sorted by name.
-    pub(super) fn entries(&self) -> io::Result<Vec<Entry>> {
+    pub fn entries(&self) -> io::Result<Vec<Entry>> {
         let unreadable = |errno| failed("read", &self.path, errno);
         let mut found = Vec::new();
         for entry in fs::Dir::read_from(&self.descriptor).map_err(unreadable)? {
@@ -123,7 +130,7 @@ impl Folder {
     }
 
     /// Calls `visit` with the directory and the name of every regular file below this one.
-    pub(super) fn each_file(
+    pub fn each_file(
         &self,
         visit: &mut impl FnMut(&Self, &OsStr) -> io::Result<()>,
     ) -> io::Result<()> {
@@ -151,40 +158,35 @@ impl Folder {
     }
 
     /// The content and permissions of the regular file `name` of this directory, or nothing if there is none.
-    pub(super) fn read_entry(&self, name: &OsStr) -> io::Result<Option<(Vec<u8>, u32)>> {
-        let Some((file, found)) = self.open_entry(name)? else {
+    pub fn read_entry(&self, name: &OsStr) -> io::Result<Option<(Vec<u8>, u32)>> {
+        let Some(file) = self.open_entry(name)? else {
             return Ok(None);
         };
-        let mut content = Vec::new();
-        file.take(MAX_LENGTH + 1).read_to_end(&mut content)?;
-        if content.len() as u64 > MAX_LENGTH {
-            return Err(refused(&self.path.join(name), "is too long"));
-        }
-        Ok(Some((content, found.st_mode & 0o7777)))
+        let mode = file.metadata()?.permissions().mode() & 0o7777;
+        let content = read_at_most(file, MAX_LENGTH);
+        let content = content.map_err(|error| told("read", &self.path.join(name), &error))?;
+        Ok(Some((content, mode)))
     }
 
     /// The regular file `name` of this directory and its length, or nothing if there is none.
-    pub(super) fn open_file(&self, name: &str) -> io::Result<Option<(File, u64)>> {
-        let opened = self.open_entry(OsStr::new(name))?;
-        let length = |found: &fs::Stat| found.st_size.cast_unsigned();
-        Ok(opened.map(|(file, found)| (file, length(&found))))
+    pub fn open_file(&self, name: &str) -> io::Result<Option<(File, u64)>> {
+        let Some(file) = self.open_entry(OsStr::new(name))? else {
+            return Ok(None);
+        };
+        let length = file.metadata()?.len();
+        Ok(Some((file, length)))
     }
 
-    fn open_entry(&self, name: &OsStr) -> io::Result<Option<(File, fs::Stat)>> {
-        // A pipe would wait for its other end.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let unreadable = |errno| failed("read", &self.path.join(name), errno);
-        let descriptor = match fs::openat(&self.descriptor, name, flags, Mode::empty()) {
-            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(None),
-            opened => opened.map_err(unreadable)?,
-        };
-        let found = fs::fstat(&descriptor).map_err(unreadable)?;
-        let is_file = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile;
-        Ok(is_file.then(|| (File::from(descriptor), found)))
+    fn open_entry(&self, name: &OsStr) -> io::Result<Option<File>> {
+        match self.find(Path::new(name)) {
+            Ok(Found::File(file)) => Ok(Some(file)),
+            Ok(Found::Nothing | Found::Other) => Ok(None),
+            Err(error) => Err(told("read", &self.path.join(name), &error)),
+        }
     }
 
     /// Writes the file `name` of this directory, in place of the file or link that was there.
-    pub(super) fn write_entry(&self, name: &OsStr, content: &[u8], mode: u32) -> io::Result<()> {
+    pub fn write_entry(&self, name: &OsStr, content: &[u8], mode: u32) -> io::Result<()> {
         let mut file = self.create_entry(name)?;
         file.write_all(content)?;
         fs::fchmod(&file, Mode::from_raw_mode(mode))
@@ -192,7 +194,7 @@ impl Folder {
     }
 
     /// Makes the file `name` of this directory, in place of the file or link that was there; everybody may read it.
-    pub(super) fn create_file(&self, name: &str) -> io::Result<File> {
+    pub fn create_file(&self, name: &str) -> io::Result<File> {
         let file = self.create_entry(OsStr::new(name))?;
         fs::fchmod(&file, Mode::from_raw_mode(0o644))
             .map_err(|errno| failed("write", &self.path.join(name), errno))?;
@@ -209,13 +211,13 @@ impl Folder {
     }
 
     /// Gives the file `name` of this directory another name, in place of what had that.
-    pub(super) fn rename(&self, name: &str, new_name: &str) -> io::Result<()> {
+    pub fn rename(&self, name: &str, new_name: &str) -> io::Result<()> {
         fs::renameat(&self.descriptor, name, &self.descriptor, new_name)
             .map_err(|errno| failed("rename", &self.path.join(name), errno))
     }
 
     /// Removes the file or link `name` of this directory, if there is one.
-    pub(super) fn remove_entry(&self, name: &OsStr) -> io::Result<()> {
+    pub fn remove_entry(&self, name: &OsStr) -> io::Result<()> {
         match fs::unlinkat(&self.descriptor, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(failed("remove", &self.path.join(name), errno)),
@@ -336,7 +338,10 @@ fn names(path: &str) -> impl Iterator<Item = io::Result<&OsStr>> {
 }
 
 fn failed(what: &str, path: &Path, errno: Errno) -> io::Error {
-    let error = io::Error::from(errno);
+    told(what, path, &errno.into())
+}
+
+fn told(what: &str, path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(
         error.kind(),
         format!("failed to {what} `{}`: {error}", path.display()),
@@ -349,7 +354,7 @@ fn refused(path: &Path, what: &str) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
