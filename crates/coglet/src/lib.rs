@@ -36,6 +36,7 @@ mod ready;
 mod resolver;
 mod route;
 mod scratch;
+mod secrets;
 mod server;
 mod settings;
 mod slots;

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::App;
 use crate::files::{run_blocking, wanted};
+use crate::model::secret_inputs;
 use crate::predictions::{Ending, Order, Prediction, StopReason, StopStep};
 use crate::protocol::{LocalFile, ToWorker, WireId};
 use crate::quarantine::InputDigest;
@@ -371,6 +372,8 @@ fn dispatch(
     if !prediction.begin_running(files) {
         return;
     }
+    let models = [prediction.order.model.as_ref(), worker.model()];
+    prediction.order.hide(&secret_inputs(models));
     let asked = prediction.order.asked();
     // It was checked when it came; empty it is only after the end.
     let context = serde_json::from_slice(&asked.context).unwrap_or(RawValue::NULL);

@@ -3,22 +3,22 @@
 mod course;
 mod workers;
 
-use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::delivery::Deliveries;
-use crate::files::{Files, Uploads, masked};
+use crate::files::{Files, Uploads};
 use crate::health::{Health, Phase};
 use crate::json::Parts;
 use crate::measures::Measures;
 use crate::memory::BodyMemory;
-use crate::model::Model;
+use crate::model::{Model, secret_inputs};
 use crate::predictions::{History, Prediction, Registry};
 use crate::quarantine::Quarantine;
 use crate::ready::ReadySignal;
+use crate::secrets::masked;
 use crate::slots::Slots;
 use crate::sync::lock;
 use crate::traces::{Exporter, Tracer};
@@ -92,7 +92,7 @@ impl App {
         lock(&self.exporter).take()
     }
 
-    /// The model that is served, or was served last.
+    /// The newest model that a worker serves, or what was served last.
     pub(crate) fn model(&self) -> Option<Arc<Model>> {
         lock(&self.model).clone()
     }
@@ -101,12 +101,7 @@ impl App {
     pub(crate) fn progress(&self, prediction: &Prediction) -> Parts {
         let asked = prediction.order.asked();
         // A later model may know nothing of what was secret when it was asked for.
-        let models = [prediction.order.model.clone(), self.model()];
-        let secrets: HashSet<String> = models
-            .iter()
-            .flatten()
-            .flat_map(|model| model.secrets.iter().cloned())
-            .collect();
+        let secrets = secret_inputs([prediction.order.model.as_ref(), self.model().as_ref()]);
         let input = if secrets.is_empty() {
             asked.input.clone()
         } else {

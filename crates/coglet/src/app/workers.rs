@@ -1,5 +1,6 @@
 //! What workers tell the server, and what comes of it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -39,8 +40,8 @@ impl Owner for App {
             );
         }
         worker.set_model(Arc::clone(&model));
-        *lock(&self.model) = Some(model);
         self.pool.put(lane, Arc::clone(worker));
+        *lock(&self.model) = Some(model);
         self.health.end_setup(lane);
         self.slots.open(lane);
         if self.is_ready() {
@@ -53,9 +54,20 @@ impl Owner for App {
         let Some(prediction) = self.registry.by_key(prediction) else {
             return false;
         };
-        prediction.append_log(source, text);
-        user_lines(Some(&prediction.order.id), source.name(), text);
+        let text = prediction.order.told(text);
+        prediction.append_log(source, &text);
+        user_lines(Some(&prediction.order.id), source.name(), &text);
         true
+    }
+
+    fn told<'a>(&self, lane: Lane, text: &'a str) -> Cow<'a, str> {
+        let mut told = Cow::Borrowed(text);
+        for prediction in self.registry.running(lane) {
+            if let Cow::Owned(hidden) = prediction.order.told(&told) {
+                told = Cow::Owned(hidden);
+            }
+        }
+        told
     }
 
     fn running_alone(&self, lane: Lane) -> Option<Key> {
@@ -101,6 +113,7 @@ impl Owner for App {
     fn gone(&self, lane: Lane) {
         self.slots.close(lane);
         self.pool.remove(lane);
+        self.show_a_model_that_answers();
     }
 
     fn lost(&self, lane: Lane, reason: &str, inputs_are_suspect: bool) {
@@ -145,6 +158,25 @@ impl Owner for App {
         if matches!(self.health.phase(), Phase::SetupFailed | Phase::Defunct) {
             self.slots.dismiss();
             self.ready_signal.tell("SETUP_FAILED");
+        }
+    }
+}
+
+impl App {
+    /// Inputs are checked by a model that a worker serves, as long as there is one: the newest may have gone with its
+    /// worker.
+    fn show_a_model_that_answers(&self) {
+        let mut shown = lock(&self.model);
+        let serving: Vec<_> = self
+            .pool
+            .all()
+            .filter_map(|(_, worker)| worker.model().cloned())
+            .collect();
+        let is_shown = |model: &Arc<Model>| shown.as_ref().is_some_and(|it| Arc::ptr_eq(it, model));
+        if let Some(other) = serving.first()
+            && !serving.iter().any(is_shown)
+        {
+            *shown = Some(Arc::clone(other));
         }
     }
 }

@@ -12,7 +12,6 @@ mod decoder;
 mod download;
 mod name;
 mod output;
-mod secrets;
 mod turns;
 mod upload;
 mod violations;
@@ -28,7 +27,6 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
 pub(crate) use output::{Loaded, Names, OutputError, deliver, discard, load};
-pub(crate) use secrets::masked;
 pub(crate) use upload::Uploads;
 pub(crate) use wanted::{Wanted, wanted};
 

@@ -209,7 +209,7 @@ impl Prediction {
         }
     }
 
-    /// Adds whole lines to the log.
+    /// Adds whole lines to the log, as they may be told.
     pub(crate) fn append_log(&self, source: Source, text: &str) {
         let mut state = lock(&self.state);
         let mut place = state
@@ -260,7 +260,10 @@ impl Prediction {
 
     /// Ends it, once: whoever comes later finds it ended. What it occupied is free when this returns,
     /// but nobody has been told; `notify` does that.
-    fn end(&self, ending: Ending) -> bool {
+    fn end(&self, mut ending: Ending) -> bool {
+        if let Some(error) = &mut ending.error {
+            *error = self.order.told(error).into_owned();
+        }
         let is_first = lock(&self.state).end(ending);
         if is_first {
             self.order.release();

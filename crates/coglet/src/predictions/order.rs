@@ -1,10 +1,13 @@
 //! What a client asked for.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::memory::Asked;
 use crate::model::Model;
+use crate::secrets::Secrets;
 use crate::sync::lock;
 use crate::validate::Kind;
 
@@ -20,6 +23,8 @@ pub(crate) struct Order {
     pub(crate) model: Option<Arc<Model>>,
     /// Given back at the end, however long somebody may still hold on to the prediction.
     asked: Mutex<Arc<Asked>>,
+    /// What must not be told of its input; known once it is given to a worker.
+    secrets: Mutex<Arc<Secrets>>,
 }
 
 /// Whether data URLs of output files say how the model has named them.
@@ -40,6 +45,7 @@ impl Order {
             kind: Kind::Prediction,
             model: None,
             asked: Mutex::new(Arc::new(asked)),
+            secrets: Mutex::default(),
         }
     }
 
@@ -48,7 +54,21 @@ impl Order {
         Arc::clone(&lock(&self.asked))
     }
 
+    /// From now on, these inputs are kept out of what is told.
+    pub(crate) fn hide(&self, names: &HashSet<String>) {
+        if !names.is_empty() {
+            *lock(&self.secrets) = Arc::new(Secrets::of(&self.asked().input, names));
+        }
+    }
+
+    /// `text`, which the model may have said, as it may be told.
+    pub(crate) fn told<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let secrets = Arc::clone(&lock(&self.secrets));
+        secrets.hidden_in(text)
+    }
+
     pub(super) fn release(&self) {
         *lock(&self.asked) = Asked::nothing();
+        *lock(&self.secrets) = Arc::default();
     }
 }

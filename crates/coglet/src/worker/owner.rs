@@ -1,5 +1,6 @@
 //! The server as its workers see it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -20,6 +21,9 @@ pub(crate) trait Owner: Send + Sync + 'static {
 
     /// User code has printed whole lines. Returns whether they belong to a prediction; it is asked for one that runs.
     fn printed(&self, prediction: Key, source: Source, text: &str) -> bool;
+
+    /// What the process has said, without the secrets that it was given.
+    fn told<'a>(&self, lane: Lane, text: &'a str) -> Cow<'a, str>;
 
     /// The prediction whose user code runs there, if there is exactly one.
     fn running_alone(&self, lane: Lane) -> Option<Key>;

@@ -282,12 +282,14 @@ impl Session {
     /// Output that did not pass through Python belongs to the prediction that runs, if it runs alone.
     fn log_captured(&mut self, source: Source, text: &str) {
         if source == Source::Stderr {
-            self.last_words.push(text);
+            // Now: it will be cut.
+            self.last_words.push(&self.owner.told(self.lane, text));
         }
         self.on_log(self.owner.running_alone(self.lane), source, text);
     }
 
     fn log_unattributed(&self, source: Source, text: &str) {
+        let text = &*self.owner.told(self.lane, text);
         if self.stage == Stage::SettingUp {
             for line in text.lines() {
                 self.owner.setup_log(self.lane, "coglet::setup", line);

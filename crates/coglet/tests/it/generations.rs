@@ -111,3 +111,58 @@ fn what_was_secret_stays_so() {
     assert_eq!(again.json()["input"], json!({"x": "**********"}));
     fs_err::write(server.directory.path().join("end"), "").unwrap();
 }
+
+#[test]
+fn the_document_is_that_of_a_model_that_answers() {
+    let old = r#"
+import os
+from cog import *
+
+class Runner(BaseRunner):
+    def run(self, x: str) -> str:
+        if x == "go":
+            os.replace("next.py", "predict.py")
+            os.replace("next.json", ".cog/openapi_schema.json")
+            os._exit(1)
+        return "old " + x
+"#;
+    let new = r#"
+import os, time
+from cog import *
+
+class Runner(BaseRunner):
+    def setup(self):
+        while os.path.exists("hold"):
+            time.sleep(0.01)
+        with open("pid", "w") as file:
+            file.write(str(os.getpid()))
+
+    def run(self, x: int) -> int:
+        return x
+"#;
+    let text = json!({"x": {"type": "string"}});
+    let server = Model::new(old)
+        .input(&text, &["x"])
+        .file("next.py", new)
+        .file(
+            "next.json",
+            &document(&json!({"x": {"type": "integer"}}), &["x"]),
+        )
+        .env("COG_WORKERS", 2)
+        .ready();
+    let taken = || {
+        let document = server.get("/openapi.json").json();
+        document["components"]["schemas"]["Input"]["properties"]["x"]["type"].clone()
+    };
+    assert_eq!(server.predict(json!({"x": "go"}))["status"], "failed");
+    eventually("the new model", || taken() == "integer");
+    let file = |name: &str| server.directory.path().join(name);
+    let newer = fs_err::read_to_string(file("pid")).unwrap();
+    fs_err::write(file("hold"), "").unwrap();
+    let newer = rustix::process::Pid::from_raw(newer.parse().unwrap()).unwrap();
+    rustix::process::kill_process(newer, rustix::process::Signal::KILL).unwrap();
+    eventually("the old model again", || taken() == "string");
+    assert_eq!(server.output(json!({"x": "y"})), "old y");
+    fs_err::remove_file(file("hold")).unwrap();
+    eventually("the new model again", || taken() == "integer");
+}

@@ -33,6 +33,7 @@ mod queue;
 mod receiver;
 mod requests;
 mod scratch;
+mod secrets;
 mod server;
 mod setup;
 mod shutdown;
