@@ -368,7 +368,8 @@ impl Session {
                 if stage == Stage::Stopping {
                     return End::Stopped;
                 }
-                tracing::error!("{reason}{words}");
+                // Its last words are in the log already, like everything that it has said.
+                tracing::error!("{reason}");
                 End::Crashed {
                     // Nothing is wrong with a model that was killed for being slow.
                     was_useful: self.was_useful || killed.is_some(),

@@ -67,6 +67,10 @@ fn the_cause_is_told() {
         assert!(server.setup_logs().contains(first_line));
         assert!(server.output(json!({"how": ""})).is_number());
     }
+    let log = server.log_text();
+    for words in ["Fatal Python error", "last words"] {
+        assert_eq!(log.matches(words).count(), 1, "told once: {log}");
+    }
 }
 
 #[test]
