@@ -133,10 +133,10 @@ impl Pattern {
             .unicode(needs_characters)
             .build()?;
         Ok(Some(Self {
+            line,
             regex,
             literal_prefix,
             action,
-            line,
         }))
     }
 
