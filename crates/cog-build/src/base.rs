@@ -21,7 +21,7 @@ pub(crate) use self::inside::is_musl;
 pub use self::registry::pull;
 use self::registry::{Brings, Found};
 use crate::error::{BuildError, Result};
-use crate::workshop::Workshop;
+use crate::executor::Executor;
 use cog_python::installed::Installed;
 use cog_python::venv::Interpreter;
 
@@ -152,20 +152,20 @@ impl LockedBase {
 
 /// The base for a completed project: what `choice` names, or the first of the project's candidates that there is.
 pub(crate) fn resolve(
-    workshop: &Workshop<'_>,
+    executor: &Executor<'_>,
     choice: &BaseChoice,
     completed: &Completed,
 ) -> Result<LockedBase> {
     let version = &*completed.python.version;
     let base = match choice {
-        BaseChoice::Debian => debian::base(workshop, version)?,
+        BaseChoice::Debian => debian::base(executor, version)?,
         BaseChoice::Reference(reference) => {
             let brings = if is_prebuilt(reference) {
                 Brings::Packages
             } else {
                 Brings::Python
             };
-            match registry::base(workshop, reference, brings, version)? {
+            match registry::base(executor, reference, brings, version)? {
                 Found::Base(base) => *base,
                 Found::Unreachable => {
                     return Err(BuildError::NoRegistry {
@@ -174,7 +174,7 @@ pub(crate) fn resolve(
                 }
             }
         }
-        BaseChoice::Default => candidates::resolve(workshop, completed)?,
+        BaseChoice::Default => candidates::resolve(executor, completed)?,
     };
     if let Some(has) = &base.python_version
         && has != version
@@ -185,7 +185,7 @@ pub(crate) fn resolve(
              an image that has it, such as `--base python:{version}-slim`, or say \"{}\" if any patch will do",
             base.name, completed.python.minor
         );
-        workshop.warn_once_in_project("another patch of Python", &message)?;
+        executor.warn_once_in_project("another patch of Python", &message)?;
     }
     Ok(base)
 }

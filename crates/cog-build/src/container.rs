@@ -13,8 +13,8 @@ use cog_image::{Layer, Scratch};
 pub(crate) use self::mount::Mount;
 pub(crate) use self::network::HOST_BUNDLE;
 use crate::error::{BuildError, CommandOutput, Result};
+use crate::executor::Executor;
 use crate::reporter::{Event, Silent};
-use crate::workshop::Workshop;
 use cog_debian::RunInRoot;
 
 /// A command to run.
@@ -64,20 +64,20 @@ mod mount {
 /// Runs the scripts of packages in a tree that is not a layer yet. What they print is no news unless one fails; then it
 /// is in the error.
 pub(crate) struct InPlace<'a> {
-    workshop: &'a Workshop<'a>,
+    executor: &'a Executor<'a>,
     engine: &'a dyn Engine,
 }
 
 impl<'a> InPlace<'a> {
-    pub(crate) fn new(workshop: &'a Workshop<'a>) -> Result<Self> {
-        let engine = workshop.engine.ok_or_else(|| BuildError::NeedsContainer {
+    pub(crate) fn new(executor: &'a Executor<'a>) -> Result<Self> {
+        let engine = executor.engine.ok_or_else(|| BuildError::NeedsContainer {
             step: "the Debian base".to_owned(),
         })?;
-        Ok(Self { workshop, engine })
+        Ok(Self { executor, engine })
     }
 
     fn execute(&self, root: &Path, command: &[&str], env: &[(&str, &str)]) -> Result<()> {
-        let scratch = self.workshop.store.scratch()?;
+        let scratch = self.executor.store.scratch()?;
         // An overlay needs something below: with nothing in it, all changes are made in the tree.
         let nothing = scratch.path().join("nothing");
         fs_err::create_dir(&nothing)?;
@@ -93,11 +93,11 @@ impl<'a> InPlace<'a> {
             mounts: Vec::new(),
             output: CommandOutput::Kept,
         };
-        let quiet = Workshop {
+        let quiet = Executor {
             reporter: &Silent,
-            ..*self.workshop
+            ..*self.executor
         };
-        self.workshop.doing("setting up the base's packages");
+        self.executor.doing("setting up the base's packages");
         quiet.execute(self.engine, vec![nothing], root.to_owned(), job)
     }
 }
@@ -132,7 +132,7 @@ const TAIL: usize = 200;
 /// Bytes of a line; what is longer is split.
 const MAX_LINE: u64 = 8 * 1024;
 
-impl Workshop<'_> {
+impl Executor<'_> {
     /// A folder for what containers change.
     pub(crate) fn upper(&self) -> Result<Upper> {
         let scratch = self.store.scratch()?;

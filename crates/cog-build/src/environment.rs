@@ -11,6 +11,7 @@ use cog_python::requirements::normalise;
 use crate::backend::{Backend as _, Native};
 use crate::base::LockedBase;
 use crate::error::Result;
+use crate::executor::Executor;
 use crate::lock::Lock;
 use crate::model::Model;
 use crate::plan::BuildPlan;
@@ -20,7 +21,6 @@ use crate::request::BuildRequest;
 use crate::resolve::resolve;
 use crate::secret_files::remove_stale_secrets_in_memory;
 use crate::steps::runtime;
-use crate::workshop::Workshop;
 
 /// An image without its source, ready to run with the project mounted at its working directory.
 #[derive(Debug, Clone)]
@@ -48,8 +48,8 @@ pub fn prepare(request: &BuildRequest<'_>) -> Result<Environment> {
     request.check()?;
     let (_lock, model) = open_project(request)?;
     let _lease = request.store.lease()?;
-    let workshop = request.workshop();
-    let mut environment = make(request, &request.complete()?, &workshop)?;
+    let executor = request.executor();
+    let mut environment = make(request, &request.complete()?, &executor)?;
     request.model_variables(&model).add(&mut environment.env);
     environment.schema = model.schema;
     Ok(environment)
@@ -82,15 +82,15 @@ pub(crate) struct Planned<'a> {
 pub(crate) fn plan<'a>(
     request: &'a BuildRequest<'a>,
     completed: &Completed,
-    workshop: &'a Workshop<'a>,
+    executor: &'a Executor<'a>,
 ) -> Result<Planned<'a>> {
     let native = Native {
-        workshop,
+        executor,
         server: runtime::server_program(request.server)?,
         secrets: request.secret_values()?,
     };
     let (lock, implied) = resolve(request, completed, &native)?;
-    let plan = BuildPlan::new(request.config, &lock, &implied, workshop.plan_settings())?;
+    let plan = BuildPlan::new(request.config, &lock, &implied, executor.plan_settings())?;
     Ok(Planned { native, lock, plan })
 }
 
@@ -98,9 +98,9 @@ pub(crate) fn plan<'a>(
 pub(crate) fn make(
     request: &BuildRequest<'_>,
     completed: &Completed,
-    workshop: &Workshop<'_>,
+    executor: &Executor<'_>,
 ) -> Result<Environment> {
-    let Planned { native, plan, .. } = plan(request, completed, workshop)?;
+    let Planned { native, plan, .. } = plan(request, completed, executor)?;
     let outputs = native.execute(&plan)?;
     let runtime = runtime::installed();
     let packages = outputs.iter().flat_map(|output| &output.packages);

@@ -10,11 +10,11 @@ use cog_config::Config;
 use self::python::HostPython;
 use crate::environment::open_project;
 use crate::error::Result;
+use crate::executor::Cache;
 use crate::plan::{key, list};
 use crate::request::BuildRequest;
 use crate::steps::python_packages::lock_for_host;
 use crate::steps::runtime::{server_program, write_sdk};
-use crate::workshop::Cache;
 use cog_python::reproducible;
 use cog_python::uv::{Staged, minor_version};
 
@@ -46,14 +46,14 @@ pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
     let (_project, model) = open_project(request)?;
     let mut env = request.config.variables();
     request.model_variables(&model).add(&mut env);
-    let workshop = request.workshop();
+    let executor = request.executor();
     let coglet = server_program(request.server)?;
     if let Some(message) = not_applied(request.config) {
-        workshop.warn(&message);
+        executor.warn(&message);
     }
     let completed = request.complete()?;
-    let requirements = request.requirements(&completed, &workshop)?;
-    let python = HostPython::find(&workshop, &completed)?;
+    let requirements = request.requirements(&completed, &executor)?;
+    let python = HostPython::find(&executor, &completed)?;
 
     let key = key("host environment", RECIPE)
         .field("python", python.path.as_os_str().as_bytes())
@@ -78,15 +78,15 @@ pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
         return Ok(environment);
     }
     let title = format!("environment for {python}");
-    workshop.timed(&title, || {
-        let locked = lock_for_host(&workshop, &python.version, &requirements)?;
-        let uv = workshop.uv()?;
+    executor.timed(&title, || {
+        let locked = lock_for_host(&executor, &python.version, &requirements)?;
+        let uv = executor.uv()?;
         let staging = request.store.scratch()?;
         let artifacts = staging.path().join("artifacts");
         requirements.stage(
             request.project_dir,
             &artifacts,
-            reproducible::date(workshop.timestamp),
+            reproducible::date(executor.timestamp),
         )?;
         let wanted = Staged {
             requirements: &requirements,

@@ -37,18 +37,18 @@ pub fn build(request: &BuildRequest<'_>, name: &str) -> Result<BuiltImage> {
     let _lease = request.store.lease()?;
     let (_lock, model) = environment::open_project(request)?;
     let completed = request.complete()?;
-    let workshop = request.workshop();
+    let executor = request.executor();
     // Asking Git takes some milliseconds, in which the rest can be done.
     let (revision, environment) = std::thread::scope(|scope| {
         let revision = scope.spawn(|| git::revision(request.project_dir, variable));
-        let environment = environment::make(request, &completed, &workshop);
+        let environment = environment::make(request, &completed, &executor);
         (revision.join().unwrap_or_default(), environment)
     });
     let mut environment = environment?;
     request.model_variables(&model).add(&mut environment.env);
-    let source = workshop.timed("source", || {
+    let source = executor.timed("source", || {
         let schema = model.schema.as_deref();
-        source::run(&workshop, &ignore, request.config_file_name, schema)
+        source::run(&executor, &ignore, request.config_file_name, schema)
     })?;
     let config = image_config(request, &completed, &environment, &model, revision);
     let layers: Vec<Layer> = environment.layers.iter().cloned().chain([source]).collect();

@@ -9,8 +9,8 @@ use cog_python::resolution::Resolution;
 
 use crate::base::LockedBase;
 use crate::error::Result;
+use crate::executor::Executor;
 use crate::plan::ImpliedPackages;
-use crate::workshop::Workshop;
 
 /// Whether packages that a project implies are added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -133,20 +133,20 @@ fn sorted(packages: impl Iterator<Item = String>) -> Vec<String> {
 }
 
 /// Says in one line what is added to the image, why, and what can be done about it.
-pub(crate) fn tell(workshop: &Workshop<'_>, found: &[Implied], renamed: &[(String, String)]) {
+pub(crate) fn tell(executor: &Executor<'_>, found: &[Implied], renamed: &[(String, String)]) {
     let of_image: Vec<String> = found
         .iter()
         .filter(|one| one.stage == Stage::Run)
         .map(|one| format!("`{}` ({})", one.package, one.because))
         .collect();
     if !of_image.is_empty() {
-        workshop.notice(&format!(
+        executor.notice(&format!(
             "adding {} to the image: name what is needed in `build.system_packages`, or use `--no-implied-packages`",
             of_image.join(", ")
         ));
     }
     for (named, package) in renamed {
-        workshop.notice(&format!(
+        executor.notice(&format!(
             "installing `{package}`, which is what this release of Debian has for `{named}`"
         ));
     }

@@ -94,9 +94,9 @@ pub fn outline(request: &BuildRequest<'_>) -> Result<Outline> {
 pub fn resolved_outline(request: &BuildRequest<'_>) -> Result<ResolvedOutline> {
     let outline = outline(request)?;
     let _lease = request.store.lease()?;
-    let workshop = request.workshop();
+    let executor = request.executor();
     let environment::Planned { lock, plan, .. } =
-        environment::plan(request, &outline.completed, &workshop)?;
+        environment::plan(request, &outline.completed, &executor)?;
     let keys = plan.keys().iter().map(ToString::to_string).collect();
     Ok(ResolvedOutline {
         outline,

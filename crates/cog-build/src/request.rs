@@ -10,6 +10,7 @@ use cog_image::{Compression, Store};
 
 use crate::base::BaseChoice;
 use crate::error::{BuildError, Result};
+use crate::executor::{Cache, Executor};
 use crate::implied::ImpliedPolicy;
 use crate::model::{Interface, Model};
 use crate::plan::Symbols;
@@ -17,7 +18,6 @@ use crate::reporter::{Event, Reporter};
 use crate::sdk_source;
 use crate::secrets::{Secret, SecretValue};
 use crate::variables::ModelVariables;
-use crate::workshop::{Cache, Workshop};
 use cog_python::requirements::{Requirements, flatten};
 
 /// Everything that decides a build.
@@ -71,8 +71,8 @@ pub enum TorchIndex {
 }
 
 impl<'a> BuildRequest<'a> {
-    pub(crate) fn workshop(&self) -> Workshop<'a> {
-        Workshop {
+    pub(crate) fn executor(&self) -> Executor<'a> {
+        Executor {
             project_dir: self.project_dir,
             store: self.store,
             engine: self
@@ -119,19 +119,19 @@ impl BuildRequest<'_> {
     pub(crate) fn requirements(
         &self,
         completed: &Completed,
-        workshop: &Workshop<'_>,
+        executor: &Executor<'_>,
     ) -> Result<Requirements> {
         let lines = self.chosen_lines(completed);
         let requirements = self.read_requirements(&lines)?;
         let itself = self.lines_for_itself()?;
         for line in itself.iter().chain(&requirements.itself) {
-            workshop.warn(&format!(
+            executor.warn(&format!(
                 "`{line}` is left out: the project itself is not installed, it is at the model's working directory, \
                  where Python finds it. What it depends on has to be among the requirements"
             ));
         }
         for line in &requirements.overridden {
-            workshop.warn(&format!(
+            executor.warn(&format!(
                 "'{line}' found in requirements — overriding with the version that belongs to this cog. \
                  Remove the line from the requirements"
             ));

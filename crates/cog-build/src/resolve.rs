@@ -11,13 +11,13 @@ use crate::backend::{Backend as _, Native};
 use crate::base::{self, LockedBase};
 use crate::certificate::Certificates;
 use crate::error::{BuildError, Result};
+use crate::executor::Executor;
 use crate::gpu::{self, BaseCuda};
 use crate::implied::{self, Project};
 use crate::lock::{Lock, LockedPython};
 use crate::plan::{BuildPlan, BuildTools, ImpliedPackages};
 use crate::request::{BuildRequest, TorchIndex};
 use crate::steps::{build_tools, python_packages, runtime};
-use crate::workshop::Workshop;
 
 /// Asks for all that an image of the project of `request` depends on.
 pub(crate) fn resolve(
@@ -25,13 +25,13 @@ pub(crate) fn resolve(
     completed: &Completed,
     native: &Native<'_>,
 ) -> Result<(Lock, ImpliedPackages)> {
-    let workshop = native.workshop;
-    let requirements = request.requirements(completed, workshop)?;
+    let executor = native.executor;
+    let requirements = request.requirements(completed, executor)?;
     let certificates = Certificates::of_environment()?;
-    let base = base::resolve(workshop, &request.base, completed)?;
+    let base = base::resolve(executor, &request.base, completed)?;
     let project = Project::read(request.project_dir, request.config, &completed.requirements)?;
     let lock = |requirements: &Requirements| {
-        python_packages::lock_for_image(workshop, &base, requirements, || {
+        python_packages::lock_for_image(executor, &base, requirements, || {
             let (implied, _) = project.on(&base, None, request.implied);
             foundation(request, native, &base, certificates.as_ref(), &implied)
         })
@@ -49,14 +49,14 @@ pub(crate) fn resolve(
         }
         result => result?,
     };
-    tell_of_gpu(workshop, completed, &base, &python)?;
+    tell_of_gpu(executor, completed, &base, &python)?;
     let (packages, found) = project.on(&base, Some(&python.resolution), request.implied);
-    implied::tell(workshop, &found, &packages.renamed);
+    implied::tell(executor, &found, &packages.renamed);
     let lock = Lock {
         base,
         certificates,
         python,
-        runtime: runtime::lock(workshop, &native.server)?,
+        runtime: runtime::lock(executor, &native.server)?,
     };
     Ok((lock, packages))
 }
@@ -69,7 +69,7 @@ fn foundation(
     certificates: Option<&Certificates>,
     implied: &ImpliedPackages,
 ) -> Result<Vec<Layer>> {
-    let settings = native.workshop.plan_settings();
+    let settings = native.executor.plan_settings();
     let plan = BuildPlan::foundation(request.config, base, certificates, implied, settings.layers);
     let outputs = native.execute(&plan)?;
     let above = outputs.into_iter().flat_map(|output| output.layers);
@@ -78,7 +78,7 @@ fn foundation(
         packages: implied.source_tools.clone(),
         release: base.debian.clone(),
     };
-    build_tools::beneath(native.workshop, &tools, base, &layers)
+    build_tools::beneath(native.executor, &tools, base, &layers)
 }
 
 /// The error for an index of PyTorch's that is not reached, with what the default index has.
@@ -97,7 +97,7 @@ fn unreachable_torch(source: Unreachable, instead: Option<FrameworkBuild>) -> Bu
 
 /// Says once what may keep the packages from using the GPU.
 fn tell_of_gpu(
-    workshop: &Workshop<'_>,
+    executor: &Executor<'_>,
     completed: &Completed,
     base: &LockedBase,
     python: &LockedPython,
@@ -110,7 +110,7 @@ fn tell_of_gpu(
     };
     let driver = GpuHost::of_this_machine().driver();
     for warning in gpu::warnings(completed, &python.resolution, has_cuda, driver.as_ref()) {
-        workshop.warn_once_in_project("the gpu", &warning)?;
+        executor.warn_once_in_project("the gpu", &warning)?;
     }
     Ok(())
 }

@@ -8,15 +8,15 @@ use cog_image::{Layer, StepKey};
 use super::Backend;
 use crate::base::is_musl;
 use crate::error::{BuildError, Result};
+use crate::executor::Executor;
 use crate::plan::{BuildPlan, BuildTools, Step};
 use crate::secrets::SecretValue;
 use crate::step_output::StepOutput;
 use crate::steps::{build_tools, certificates, command, python_packages, runtime, system_packages};
-use crate::workshop::Workshop;
 
 /// Does steps that are not in the store yet.
 pub(crate) struct Native<'a> {
-    pub(crate) workshop: &'a Workshop<'a>,
+    pub(crate) executor: &'a Executor<'a>,
     /// The server's program on this machine.
     pub(crate) server: PathBuf,
     /// What commands may mount, by name.
@@ -49,9 +49,9 @@ struct Done<'a> {
 
 impl Done<'_> {
     fn step(&mut self, step: &Step, key: &StepKey) -> Result<StepOutput> {
-        let workshop = self.native.workshop;
+        let executor = self.native.executor;
         let mut looked_at_base = self.looked_at_base;
-        let output = workshop.step(&step.title(), key, || {
+        let output = executor.step(&step.title(), key, || {
             if !looked_at_base {
                 self.check_base()?;
                 looked_at_base = true;
@@ -64,24 +64,24 @@ impl Done<'_> {
     }
 
     fn work(&self, step: &Step) -> Result<StepOutput> {
-        let workshop = self.native.workshop;
+        let executor = self.native.executor;
         let base = &self.plan.base;
         match step {
             Step::Certificates { certificates } => {
-                certificates::run(workshop, certificates, &self.layers)
+                certificates::run(executor, certificates, &self.layers)
             }
             Step::ImpliedPackages(packages) | Step::SystemPackages(packages) => {
                 self.needs_container(step)?;
-                system_packages::run(workshop, packages, &self.layers)
+                system_packages::run(executor, packages, &self.layers)
             }
             Step::PythonPackages(packages) => {
                 let below = self.with_tools(&packages.tools)?;
-                python_packages::run(workshop, packages, base, &below)
+                python_packages::run(executor, packages, base, &below)
             }
             Step::Command(run) => {
                 self.needs_container(step)?;
                 let below = self.with_tools(&run.tools)?;
-                command::run(workshop, run, &self.native.secrets, &below)
+                command::run(executor, run, &self.native.secrets, &below)
             }
             Step::Runtime {
                 interpreter,
@@ -89,7 +89,7 @@ impl Done<'_> {
                 ..
             } => {
                 let server = &self.native.server;
-                runtime::run(workshop, interpreter, *bytecode, server, &base.layers)
+                runtime::run(executor, interpreter, *bytecode, server, &base.layers)
             }
         }
     }
@@ -97,10 +97,10 @@ impl Done<'_> {
     /// Refuses a base in which nothing would run, as soon as its layers are needed: steps that run something are.
     fn check_base(&self) -> Result<()> {
         let base = &self.plan.base;
-        if base.debian.is_some() || self.native.workshop.engine.is_none() {
+        if base.debian.is_some() || self.native.executor.engine.is_none() {
             return Ok(());
         }
-        let root = self.native.workshop.store.rootfs(&base.layers)?;
+        let root = self.native.executor.store.rootfs(&base.layers)?;
         if is_musl(&root) {
             let base = base.name.clone();
             return Err(BuildError::Musl { base });
@@ -110,11 +110,11 @@ impl Done<'_> {
 
     /// The layers so far, with what is there for building only.
     fn with_tools(&self, tools: &BuildTools) -> Result<Vec<Layer>> {
-        build_tools::beneath(self.native.workshop, tools, &self.plan.base, &self.layers)
+        build_tools::beneath(self.native.executor, tools, &self.plan.base, &self.layers)
     }
 
     fn needs_container(&self, step: &Step) -> Result<()> {
-        match self.native.workshop.engine {
+        match self.native.executor.engine {
             Some(_) => Ok(()),
             None => Err(BuildError::NeedsContainer { step: step.title() }),
         }

@@ -9,34 +9,34 @@ use cog_image::StepKey;
 use super::registry::{self, Brings, Found};
 use super::{LockedBase, debian};
 use crate::error::{BuildError, Result};
+use crate::executor::Executor;
 use crate::plan::key;
-use crate::workshop::Workshop;
 
 /// The base for `completed`.
-pub(super) fn resolve(workshop: &Workshop<'_>, completed: &Completed) -> Result<LockedBase> {
+pub(super) fn resolve(executor: &Executor<'_>, completed: &Completed) -> Result<LockedBase> {
     let mut tried = Vec::new();
     for candidate in &completed.bases {
         let Some(reference) = &candidate.reference else {
             continue;
         };
         match registry::base(
-            workshop,
+            executor,
             reference,
             brings(candidate),
             &completed.python.version,
         ) {
             Ok(Found::Base(base)) => {
                 if candidate.kind == BaseKind::CogBase {
-                    workshop.warn_of_change(&topic(workshop, "prebuilt base"), None)?;
+                    executor.warn_of_change(&topic(executor, "prebuilt base"), None)?;
                 }
-                workshop.warn_of_change(&topic(workshop, "registries"), None)?;
+                executor.warn_of_change(&topic(executor, "registries"), None)?;
                 return Ok(*base);
             }
             Ok(Found::Unreachable) => tried.push(reference.clone()),
             Err(error) if may_be_passed_over(candidate, completed) => {
                 let reason = format!("`{reference}`: {error}");
                 let message = CompleteWarning::NoCogBase { reason }.to_string();
-                workshop.warn_of_change(&topic(workshop, "prebuilt base"), Some(&message))?;
+                executor.warn_of_change(&topic(executor, "prebuilt base"), Some(&message))?;
             }
             Err(error) => return Err(error),
         }
@@ -48,8 +48,8 @@ pub(super) fn resolve(workshop: &Workshop<'_>, completed: &Completed) -> Result<
             Ok(_) => BuildError::NoRegistry { reference },
         });
     }
-    tell_of_debian(workshop, completed, &tried)?;
-    debian::base(workshop, &completed.python.version).map_err(|error| match error {
+    tell_of_debian(executor, completed, &tried)?;
+    debian::base(executor, &completed.python.version).map_err(|error| match error {
         BuildError::NoBaseWithPython {
             version, source, ..
         } => BuildError::NoBaseWithPython {
@@ -80,8 +80,8 @@ fn must_be_prebuilt(completed: &Completed) -> bool {
 }
 
 /// Where it is remembered what the user was told about the project's base.
-fn topic(workshop: &Workshop<'_>, about: &str) -> StepKey {
-    let project = workshop.project_dir.as_os_str().as_encoded_bytes();
+fn topic(executor: &Executor<'_>, about: &str) -> StepKey {
+    let project = executor.project_dir.as_os_str().as_encoded_bytes();
     key("told of the base", 1)
         .field("project", project)
         .field("about", about)
@@ -89,7 +89,7 @@ fn topic(workshop: &Workshop<'_>, about: &str) -> StepKey {
 }
 
 /// Says what is used instead, once until something changes.
-fn tell_of_debian(workshop: &Workshop<'_>, completed: &Completed, tried: &[String]) -> Result<()> {
+fn tell_of_debian(executor: &Executor<'_>, completed: &Completed, tried: &[String]) -> Result<()> {
     let cuda = if completed.gpu {
         "; CUDA comes with the Python packages"
     } else {
@@ -99,5 +99,5 @@ fn tell_of_debian(workshop: &Workshop<'_>, completed: &Completed, tried: &[Strin
         "no registry can be reached for `{}`, using a base from the Debian archive{cuda}",
         tried.join("`, `")
     );
-    workshop.warn_of_change(&topic(workshop, "registries"), Some(&message))
+    executor.warn_of_change(&topic(executor, "registries"), Some(&message))
 }

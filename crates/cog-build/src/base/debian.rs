@@ -11,9 +11,9 @@ use super::{Inherited, LockedBase, python_platform};
 use crate::certificate::Certificates;
 use crate::container::InPlace;
 use crate::error::{BuildError, Result};
+use crate::executor::Executor;
 use crate::plan::{Bytecode, KeyBuilder, key};
 use crate::reporter::{Event, Unit};
-use crate::workshop::Workshop;
 use cog_debian::{
     Architecture, Archive, Lock, Mirror, Progress, Request, Suite, apt_sources, assemble, resolve,
 };
@@ -54,39 +54,39 @@ impl DebianRelease {
 
 /// The base with the Python `version`: Debian's own where a release has it, else the newest release
 /// with a Python that uv brings.
-pub(super) fn base(workshop: &Workshop<'_>, version: &str) -> Result<LockedBase> {
+pub(super) fn base(executor: &Executor<'_>, version: &str) -> Result<LockedBase> {
     let minor = minor_version(version);
     let suite = Suite::with_python(&minor);
-    let key = with_options(workshop, key("debian base", DESCRIPTION));
+    let key = with_options(executor, key("debian base", DESCRIPTION));
     let key = if suite.is_some() {
         key.field("python", &minor)
     } else {
         // Its standard library is compiled, or not.
-        let bytecode = match workshop.plan_settings().bytecode {
+        let bytecode = match executor.plan_settings().bytecode {
             Bytecode::Compiled => "compiled",
             Bytecode::Absent => "absent",
         };
         key.field("python", version).field("bytecode", bytecode)
     };
     let key = key.finish();
-    if let Some(base) = workshop.recorded(&key)?.and_then(LockedBase::from_record) {
+    if let Some(base) = executor.recorded(&key)?.and_then(LockedBase::from_record) {
         return Ok(base);
     }
     let base = match suite {
-        Some(suite) => release(workshop, suite)?,
-        None => python_build::add(workshop, release(workshop, Suite::Trixie)?, version)?,
+        Some(suite) => release(executor, suite)?,
+        None => python_build::add(executor, release(executor, Suite::Trixie)?, version)?,
     };
-    workshop.store.record_step(&key, &base.to_record())?;
+    executor.store.record_step(&key, &base.to_record())?;
     Ok(base)
 }
 
 /// The base as Debian has it.
-fn release(workshop: &Workshop<'_>, suite: Suite) -> Result<LockedBase> {
+fn release(executor: &Executor<'_>, suite: Suite) -> Result<LockedBase> {
     let architecture = Architecture::host().ok_or(BuildError::UnsupportedMachine)?;
-    let cache = workshop.store.root().join("debian");
+    let cache = executor.store.root().join("debian");
     let certificates = Certificates::of_environment()?;
     let certificates = certificates.map_or_else(Vec::new, |given| given.pem().into_bytes());
-    let progress = |progress: Progress<'_>| report(workshop, progress);
+    let progress = |progress: Progress<'_>| report(executor, progress);
     let request = Request {
         suite,
         architecture,
@@ -94,17 +94,17 @@ fn release(workshop: &Workshop<'_>, suite: Suite) -> Result<LockedBase> {
         cache_dir: &cache,
         mirror: Mirror::from_environment()?.trusting(certificates),
         freshness: FRESHNESS,
-        threads: workshop.threads,
+        threads: executor.threads,
         progress: &progress,
     };
     let lock = resolve(&request)?;
-    match make(workshop, &request, &lock) {
+    match make(executor, &request, &lock) {
         Err(BuildError::Debian(error)) if error.is_outdated() => {
             let request = Request {
                 freshness: Duration::ZERO,
                 ..request.clone()
             };
-            make(workshop, &request, &resolve(&request)?)
+            make(executor, &request, &resolve(&request)?)
         }
         result => result,
     }
@@ -112,34 +112,34 @@ fn release(workshop: &Workshop<'_>, suite: Suite) -> Result<LockedBase> {
 
 /// The base of exactly these packages. It is the same whether the cache is used or not, so it is not
 /// made again.
-fn make(workshop: &Workshop<'_>, request: &Request<'_>, lock: &Lock) -> Result<LockedBase> {
-    let key = with_options(workshop, key("debian tree", RECIPE))
+fn make(executor: &Executor<'_>, request: &Request<'_>, lock: &Lock) -> Result<LockedBase> {
+    let key = with_options(executor, key("debian tree", RECIPE))
         .field("lock", lock.key())
         .finish();
     let suite = lock.suite.codename();
-    let record = match workshop.store.step(&key)? {
+    let record = match executor.store.step(&key)? {
         Some(record) => record,
-        None => workshop.timed(&format!("base: Debian {suite}"), || {
-            let scratch = workshop.store.scratch()?;
+        None => executor.timed(&format!("base: Debian {suite}"), || {
+            let scratch = executor.store.scratch()?;
             let root = scratch.path().join("root");
-            assemble(request, lock, &root, &InPlace::new(workshop)?)?;
-            let options = workshop.command_layer_options(format!("base: Debian {suite}"));
-            let layer = workshop.store.add_layer_from_dir(&root, &options)?;
+            assemble(request, lock, &root, &InPlace::new(executor)?)?;
+            let options = executor.command_layer_options(format!("base: Debian {suite}"));
+            let layer = executor.store.add_layer_from_dir(&root, &options)?;
             let record = StepRecord {
                 layers: vec![layer],
                 facts: json!(null),
             };
-            workshop.store.record_step(&key, &record)?;
+            executor.store.record_step(&key, &record)?;
             Ok(record)
         })?,
     };
     Ok(describe(lock, record.layers))
 }
 
-fn with_options(workshop: &Workshop<'_>, key: KeyBuilder) -> KeyBuilder {
+fn with_options(executor: &Executor<'_>, key: KeyBuilder) -> KeyBuilder {
     key.field("architecture", super::architecture())
-        .field("timestamp", workshop.timestamp.to_string())
-        .field("compression", format!("{:?}", workshop.compression))
+        .field("timestamp", executor.timestamp.to_string())
+        .field("compression", format!("{:?}", executor.compression))
 }
 
 fn describe(lock: &Lock, layers: Vec<Layer>) -> LockedBase {
@@ -175,9 +175,9 @@ fn python_version(lock: &Lock) -> Option<String> {
     Some(upstream.to_owned())
 }
 
-fn report(workshop: &Workshop<'_>, progress: Progress<'_>) {
+fn report(executor: &Executor<'_>, progress: Progress<'_>) {
     let advance = |label, done, total, unit| {
-        workshop.reporter.report(Event::Progress {
+        executor.reporter.report(Event::Progress {
             label,
             done,
             total: Some(total),
@@ -194,7 +194,7 @@ fn report(workshop: &Workshop<'_>, progress: Progress<'_>) {
         Progress::Unpacking { done, total } => {
             advance("unpacking base", done as u64, total as u64, Unit::Items);
         }
-        Progress::Warning { message } => workshop.warn(message),
+        Progress::Warning { message } => executor.warn(message),
         _ => {}
     }
 }

@@ -9,7 +9,7 @@ use cog_python::installed::Installed;
 use cog_python::venv::Interpreter;
 
 use crate::error::{BuildError, Result};
-use crate::workshop::Workshop;
+use crate::executor::Executor;
 
 /// Folders in which images have their Python; `*` stands for any name. The prebuilt images with CUDA have one of uv's
 /// or of pyenv's.
@@ -39,8 +39,8 @@ pub(super) struct Inside {
 
 impl Inside {
     /// Refuses an image in which no package would run.
-    pub(super) fn of(workshop: &Workshop<'_>, remote: &RemoteImage) -> Result<Self> {
-        let root = workshop.store.rootfs(&remote.layers)?;
+    pub(super) fn of(executor: &Executor<'_>, remote: &RemoteImage) -> Result<Self> {
+        let root = executor.store.rootfs(&remote.layers)?;
         if is_musl(&root) {
             return Err(musl(remote));
         }

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use super::LockedBase;
 use crate::error::{BuildError, Result};
+use crate::executor::Executor;
 use crate::plan::Bytecode;
 use crate::steps::python_packages::compile_folder;
-use crate::workshop::Workshop;
 use cog_python::uv::minor_version;
 use cog_python::venv::Interpreter;
 
@@ -19,7 +19,7 @@ const MAX_TEXT: u64 = 1 << 20;
 
 /// `base` with the Python `version` in a layer on top.
 pub(super) fn add(
-    workshop: &Workshop<'_>,
+    executor: &Executor<'_>,
     mut base: LockedBase,
     version: &str,
 ) -> Result<LockedBase> {
@@ -29,9 +29,9 @@ pub(super) fn add(
         minor,
     };
     let title = format!("base: Python {version}");
-    let (layer, whole_version) = workshop.timed(&title, || {
-        let uv = workshop.uv()?;
-        let scratch = workshop.store.scratch()?;
+    let (layer, whole_version) = executor.timed(&title, || {
+        let uv = executor.uv()?;
+        let scratch = executor.store.scratch()?;
         let downloads = scratch.path().join("downloads");
         fs_err::create_dir(&downloads)?;
         let installed = uv.install_python(version, &downloads).map_err(|source| {
@@ -48,11 +48,11 @@ pub(super) fn add(
         fs_err::rename(&installed, &target)?;
         make_reproducible(&target, &installed)?;
         // A base from a registry need not be fetched for it.
-        if base.debian.is_some() && workshop.plan_settings().bytecode == Bytecode::Compiled {
-            compile_folder(workshop, &interpreter, &root, PYTHON_DIR, &base.layers)?;
+        if base.debian.is_some() && executor.plan_settings().bytecode == Bytecode::Compiled {
+            compile_folder(executor, &interpreter, &root, PYTHON_DIR, &base.layers)?;
         }
-        let options = workshop.layer_options(title.clone());
-        let layer = workshop.store.add_layer_from_dir(&root, &options)?;
+        let options = executor.layer_options(title.clone());
+        let layer = executor.store.add_layer_from_dir(&root, &options)?;
         Ok((layer, whole_version))
     })?;
     base.layers.push(layer);

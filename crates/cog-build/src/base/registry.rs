@@ -6,8 +6,8 @@ use cog_image::{ImageRef, Platform, Store, StoredImage};
 use super::inside::{self, Inside};
 use super::{Inherited, LockedBase, architecture, python_build, python_platform};
 use crate::error::{BuildError, Result};
+use crate::executor::{Cache, Executor};
 use crate::plan::key;
-use crate::workshop::{Cache, Workshop};
 use cog_python::uv::minor_version;
 use cog_python::venv::Interpreter;
 
@@ -36,7 +36,7 @@ pub(super) enum Found {
 /// The base `reference` with the Python `version`. Once seen, it stays what it was until the cache is ignored, as with
 /// an image that Docker has pulled.
 pub(super) fn base(
-    workshop: &Workshop<'_>,
+    executor: &Executor<'_>,
     reference: &str,
     brings: Brings,
     version: &str,
@@ -48,14 +48,14 @@ pub(super) fn base(
         .field("platform", platform.to_string())
         .field("python", version)
         .finish();
-    if let Some(base) = workshop.recorded(&key)?.and_then(LockedBase::from_record) {
+    if let Some(base) = executor.recorded(&key)?.and_then(LockedBase::from_record) {
         return Ok(Found::Base(Box::new(base)));
     }
-    let memory = match workshop.cache {
+    let memory = match executor.cache {
         Cache::Use => Memory::Use,
         Cache::Ignore => Memory::Ignore,
     };
-    let remote = match workshop.store.lookup(&reference, &platform, memory)? {
+    let remote = match executor.store.lookup(&reference, &platform, memory)? {
         Lookup::Found(remote) => remote,
         Lookup::Unreachable(_) => return Ok(Found::Unreachable),
         Lookup::NotFound(error) | Lookup::Refused(error) => {
@@ -64,9 +64,9 @@ pub(super) fn base(
     };
     inside::refuse_musl_by_name(&remote)?;
     let base = match brings {
-        Brings::NoPython => add_python(workshop, &remote, version)?,
+        Brings::NoPython => add_python(executor, &remote, version)?,
         Brings::Packages => {
-            let inside = Inside::of(workshop, &remote)?;
+            let inside = Inside::of(executor, &remote)?;
             let path = inside.interpreter(&minor_version(version));
             let base = describe(
                 &remote,
@@ -79,19 +79,19 @@ pub(super) fn base(
             }
         }
         Brings::Python => {
-            let path = interpreter(workshop, &remote, version)?;
+            let path = interpreter(executor, &remote, version)?;
             describe(&remote, path, version)
         }
     };
-    workshop.store.record_step(&key, &base.to_record())?;
+    executor.store.record_step(&key, &base.to_record())?;
     Ok(Found::Base(Box::new(base)))
 }
 
 /// The image with a Python that it has not.
-fn add_python(workshop: &Workshop<'_>, remote: &RemoteImage, version: &str) -> Result<LockedBase> {
+fn add_python(executor: &Executor<'_>, remote: &RemoteImage, version: &str) -> Result<LockedBase> {
     let base = describe(remote, String::new(), version);
     let name = base.name.clone();
-    python_build::add(workshop, base, version).map_err(|error| match error {
+    python_build::add(executor, base, version).map_err(|error| match error {
         BuildError::NoBaseWithPython {
             version, source, ..
         } => BuildError::NoPythonForBase {
@@ -104,13 +104,13 @@ fn add_python(workshop: &Workshop<'_>, remote: &RemoteImage, version: &str) -> R
 }
 
 /// Where the Python `version` is in the image.
-fn interpreter(workshop: &Workshop<'_>, remote: &RemoteImage, version: &str) -> Result<String> {
+fn interpreter(executor: &Executor<'_>, remote: &RemoteImage, version: &str) -> Result<String> {
     let minor = minor_version(version);
     match remote.config.env_value("PYTHON_VERSION") {
         // The official images say which Python they have, and where it is goes without saying.
         Some(has) if minor_version(has) == minor => Ok(format!("/usr/local/bin/python{minor}")),
         _ => {
-            let inside = Inside::of(workshop, remote)?;
+            let inside = Inside::of(executor, remote)?;
             let path = inside.interpreter(&minor);
             path.ok_or_else(|| no_python(remote, &inside, version))
         }

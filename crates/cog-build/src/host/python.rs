@@ -10,8 +10,8 @@ use cog_image::StepRecord;
 use cog_python::interpreters::{Interpreter, Origin, Places, Wanted};
 
 use crate::error::{BuildError, Result};
+use crate::executor::Executor;
 use crate::plan::key;
-use crate::workshop::Workshop;
 
 /// What the SDK runs on.
 const OLDEST_MINOR: u32 = 10;
@@ -42,7 +42,7 @@ impl fmt::Display for HostPython {
 
 impl HostPython {
     /// The Python of this machine that fits the project best, with a warning if it is not what the project asks for.
-    pub(super) fn find(workshop: &Workshop<'_>, completed: &Completed) -> Result<Self> {
+    pub(super) fn find(executor: &Executor<'_>, completed: &Completed) -> Result<Self> {
         let asked = &completed.python;
         let all = Places::of_this_machine().interpreters();
         let wanted = Wanted::parse(&asked.version);
@@ -51,7 +51,7 @@ impl HostPython {
             let mut versions = Vec::new();
             for interpreter in all.iter().filter(|interpreter| interpreter.minor == minor) {
                 // One that does not start is passed over: half an installation, or one for another processor.
-                if let Some(version) = version(workshop, &interpreter.path)? {
+                if let Some(version) = version(executor, &interpreter.path)? {
                     versions.push((interpreter, interpreter.origin, version));
                 }
             }
@@ -63,7 +63,7 @@ impl HostPython {
                     version,
                     origin: *origin,
                 };
-                python.compare(workshop, completed)?;
+                python.compare(executor, completed)?;
                 return Ok(python);
             }
         }
@@ -77,10 +77,10 @@ impl HostPython {
     }
 
     /// Warns if this is another Python than the project asks for. Another patch is told once.
-    fn compare(&self, workshop: &Workshop<'_>, completed: &Completed) -> Result<()> {
+    fn compare(&self, executor: &Executor<'_>, completed: &Completed) -> Result<()> {
         let asked = &completed.python;
         if !is_a(&self.version, &asked.minor) {
-            workshop.warn(&format!(
+            executor.warn(&format!(
                 "this machine has no Python {0}, using {self}; `uv python install {0}` or `pyenv install {0}` brings it",
                 asked.version
             ));
@@ -90,7 +90,7 @@ impl HostPython {
                  `pyenv install {0}`, or say \"{1}\" if any patch will do",
                 asked.version, asked.minor
             );
-            workshop.warn_once_in_project("another patch of Python", &message)?;
+            executor.warn_once_in_project("another patch of Python", &message)?;
         }
         Ok(())
     }
@@ -104,7 +104,7 @@ fn is_a(version: &str, wanted: &str) -> bool {
 
 /// The version of the interpreter at `path`: major, minor and patch; nothing if it does not start. Starting it takes
 /// time, so the answer is remembered for as long as the file stays the same.
-fn version(workshop: &Workshop<'_>, path: &Path) -> Result<Option<String>> {
+fn version(executor: &Executor<'_>, path: &Path) -> Result<Option<String>> {
     let Ok(stamp) = stamp(path) else {
         return Ok(None);
     };
@@ -112,7 +112,7 @@ fn version(workshop: &Workshop<'_>, path: &Path) -> Result<Option<String>> {
         .field("path", path.as_os_str().as_bytes())
         .field("stamp", stamp)
         .finish();
-    let known = workshop.store.step(&key)?;
+    let known = executor.store.step(&key)?;
     let known = known.and_then(|record| serde_json::from_value(record.facts).ok());
     if known.is_some() {
         return Ok(known);
@@ -123,7 +123,7 @@ fn version(workshop: &Workshop<'_>, path: &Path) -> Result<Option<String>> {
             layers: Vec::new(),
             facts: version.clone().into(),
         };
-        workshop.store.record_step(&key, &record)?;
+        executor.store.record_step(&key, &record)?;
     }
     Ok(version)
 }

@@ -9,11 +9,11 @@ use cog_image::{Layer, Scratch, trust};
 use crate::command::{Command, SecretMount};
 use crate::container::{HOST_BUNDLE, Job, Mount};
 use crate::error::{BuildError, CommandOutput, Result};
+use crate::executor::Executor;
 use crate::plan::RunStep;
 use crate::secret_files::SecretFiles;
 use crate::secrets::SecretValue;
 use crate::step_output::StepOutput;
-use crate::workshop::Workshop;
 
 /// Where commands run: the base's root, since the project is not there yet.
 const WORKING_DIR: &str = "/";
@@ -24,28 +24,28 @@ const LEFT_OVERS: [&str; 2] = ["root/.cache/pip", "root/.cache/uv"];
 
 /// The layer that the command of `step` makes on top of the layers `below`.
 pub(crate) fn run(
-    workshop: &Workshop<'_>,
+    executor: &Executor<'_>,
     step: &RunStep,
     secrets: &BTreeMap<String, SecretValue>,
     below: &[Layer],
 ) -> Result<StepOutput> {
     let command = &step.command;
     let secrets = SecretFiles::write(&mounted(command, secrets)?)?;
-    let apt = AptSurroundings::write(workshop, step)?;
+    let apt = AptFiles::write(executor, step)?;
     let job = Job {
         title: command.command.clone(),
         arguments: ["/bin/sh", "-c", &command.command]
             .map(str::to_owned)
             .to_vec(),
-        environment: AptSurroundings::environment(step),
+        environment: AptFiles::environment(step),
         working_dir: WORKING_DIR.to_owned(),
         mounts: secrets.mounts().into_iter().chain(apt.mounts()).collect(),
         output: CommandOutput::Reported,
     };
-    let upper = workshop.run_container(below, &job)?;
-    let mut options = workshop.command_layer_options(format!("run: {}", command.command));
+    let upper = executor.run_container(below, &job)?;
+    let mut options = executor.command_layer_options(format!("run: {}", command.command));
     options.exclude = LEFT_OVERS.iter().map(PathBuf::from).collect();
-    let layer = workshop
+    let layer = executor
         .store
         .add_layer_from_upper(upper.path(), &options)?;
     Ok(StepOutput::layer(layer))
@@ -59,14 +59,14 @@ const APT_SETTINGS: &str =
     "APT::Sandbox::User \"root\";\nAcquire::Retries \"3\";\nDpkg::Use-Pty \"0\";\n";
 
 /// What lets a command use the distribution's package manager, without leaving a trace in its layer.
-struct AptSurroundings {
+struct AptFiles {
     folder: Scratch,
     has_sources: bool,
 }
 
-impl AptSurroundings {
-    fn write(workshop: &Workshop<'_>, step: &RunStep) -> Result<Self> {
-        let folder = workshop.store.scratch()?;
+impl AptFiles {
+    fn write(executor: &Executor<'_>, step: &RunStep) -> Result<Self> {
+        let folder = executor.store.scratch()?;
         let certificates = if trust::reaches_containers()? {
             format!("Acquire::https::CaInfo \"{HOST_BUNDLE}\";\n")
         } else {

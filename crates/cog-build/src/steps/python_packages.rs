@@ -21,10 +21,10 @@ pub(crate) use resolution::{lock_for_host, lock_for_image};
 
 use crate::base::LockedBase;
 use crate::error::Result;
+use crate::executor::Executor;
 use crate::lock::PackageSource;
 use crate::plan::{PythonPackages, Symbols};
 use crate::step_output::StepOutput;
-use crate::workshop::Workshop;
 
 /// What is to be installed, and over which base.
 #[derive(Clone, Copy)]
@@ -35,14 +35,14 @@ pub(crate) struct Packages<'a> {
 
 /// The layers of the environment, on top of the layers `below`.
 pub(crate) fn run(
-    workshop: &Workshop<'_>,
+    executor: &Executor<'_>,
     step: &PythonPackages,
     base: &LockedBase,
     below: &[Layer],
 ) -> Result<StepOutput> {
-    let uv = workshop.uv()?;
+    let uv = executor.uv()?;
     let packages = Packages { step, base };
-    let staging = Staging::new(workshop, &step.python.requirements)?;
+    let staging = Staging::new(executor, &step.python.requirements)?;
     let artifacts = match step.python.source {
         PackageSource::Wheels => {
             let wanted = staging.wanted(&step.python.requirements);
@@ -55,7 +55,7 @@ pub(crate) fn run(
             staging.artifacts().to_owned()
         }
         PackageSource::SourceDistributions => {
-            in_container::install(workshop, &uv, step, &staging, below)?;
+            in_container::install(executor, &uv, step, &staging, below)?;
             in_container::artifacts()
         }
     };
@@ -63,10 +63,10 @@ pub(crate) fn run(
     if step.symbols == Symbols::Stripped {
         prefix = prefix.stripped_into(staging.root().join("stripped"));
     }
-    workshop.doing("reading the packages");
+    executor.doing("reading the packages");
     let distributions = prefix.distributions()?;
     Ok(StepOutput {
-        layers: layers::make(workshop, &packages, &staging, &distributions)?,
+        layers: layers::make(executor, &packages, &staging, &distributions)?,
         packages: distributions.iter().map(|one| one.freeze.clone()).collect(),
     })
 }
@@ -85,11 +85,11 @@ pub(crate) struct Staging {
 }
 
 impl Staging {
-    fn new(workshop: &Workshop<'_>, requirements: &Requirements) -> Result<Self> {
-        let scratch = workshop.store.scratch()?;
+    fn new(executor: &Executor<'_>, requirements: &Requirements) -> Result<Self> {
+        let scratch = executor.store.scratch()?;
         let artifacts = scratch.path().join("artifacts");
-        let date = reproducible::date(workshop.timestamp);
-        requirements.stage(workshop.project_dir, &artifacts, date)?;
+        let date = reproducible::date(executor.timestamp);
+        requirements.stage(executor.project_dir, &artifacts, date)?;
         Ok(Self { scratch, artifacts })
     }
 

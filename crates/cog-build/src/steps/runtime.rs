@@ -8,11 +8,11 @@ use serde_json::json;
 
 use super::python_packages::{CompileJob, compile, entry};
 use crate::error::{BuildError, Result};
+use crate::executor::Executor;
 use crate::lock::LockedRuntime;
 use crate::plan::{Bytecode, key};
 use crate::sdk::{self, VERSION};
 use crate::step_output::StepOutput;
-use crate::workshop::Workshop;
 use cog_python::distribution::{File, Source};
 use cog_python::freeze::Freeze;
 use cog_python::record::{self, Row};
@@ -40,17 +40,17 @@ pub(crate) fn server_program(given: Option<&Path>) -> Result<PathBuf> {
 }
 
 /// SDK and server by their content.
-pub(crate) fn lock(workshop: &Workshop<'_>, server: &Path) -> Result<LockedRuntime> {
+pub(crate) fn lock(executor: &Executor<'_>, server: &Path) -> Result<LockedRuntime> {
     Ok(LockedRuntime {
         version: VERSION.to_owned(),
         sdk: sdk::digest(),
-        server: server_digest(workshop, server)?,
+        server: server_digest(executor, server)?,
     })
 }
 
 /// Hash of the server's program, remembered for the file as it is: hashing it takes a good part of
 /// what a rebuild may take.
-fn server_digest(workshop: &Workshop<'_>, server: &Path) -> Result<String> {
+fn server_digest(executor: &Executor<'_>, server: &Path) -> Result<String> {
     let metadata = fs_err::metadata(server)?;
     let stamp = [
         metadata.dev().to_string(),
@@ -63,7 +63,7 @@ fn server_digest(workshop: &Workshop<'_>, server: &Path) -> Result<String> {
         .field("path", server.as_os_str().as_encoded_bytes())
         .field("stamp", stamp.join(" "))
         .finish();
-    if let Some(record) = workshop.store.step(&key)?
+    if let Some(record) = executor.store.step(&key)?
         && let Some(digest) = record.facts["digest"].as_str()
     {
         return Ok(digest.to_owned());
@@ -73,19 +73,19 @@ fn server_digest(workshop: &Workshop<'_>, server: &Path) -> Result<String> {
         layers: Vec::new(),
         facts: json!({ "digest": digest }),
     };
-    workshop.store.record_step(&key, &record)?;
+    executor.store.record_step(&key, &record)?;
     Ok(digest)
 }
 
 /// The layer with SDK and server, for the `interpreter` of the layers `base`.
 pub(crate) fn run(
-    workshop: &Workshop<'_>,
+    executor: &Executor<'_>,
     interpreter: &Interpreter,
     bytecode: Bytecode,
     server: &Path,
     base: &[Layer],
 ) -> Result<StepOutput> {
-    let scratch = workshop.store.scratch()?;
+    let scratch = executor.store.scratch()?;
     let files = sdk_files(scratch.path(), interpreter)?;
     let job = CompileJob {
         interpreter,
@@ -94,7 +94,7 @@ pub(crate) fn run(
         bytecode,
         base,
     };
-    let compiled = compile(workshop, &job)?;
+    let compiled = compile(executor, &job)?;
     let mut entries: Vec<Entry> = compiled
         .of(&files)?
         .into_iter()
@@ -109,8 +109,8 @@ pub(crate) fn run(
         kind: EntryKind::File(server.to_owned()),
         mode: 0o755,
     });
-    let options = workshop.layer_options("cog: runtime");
-    let layer = workshop.store.add_layer_from_entries(entries, &options)?;
+    let options = executor.layer_options("cog: runtime");
+    let layer = executor.store.add_layer_from_entries(entries, &options)?;
     Ok(StepOutput::layer(layer))
 }
 

@@ -7,7 +7,7 @@ use cog_image::{Entry, EntryKind, Layer};
 use crate::context::{self, SOURCE_DIR, directory};
 use crate::dockerignore::Dockerignore;
 use crate::error::Result;
-use crate::workshop::Workshop;
+use crate::executor::Executor;
 
 /// The name under which the image has its configuration.
 const CONFIG_NAME: &str = "cog.yaml";
@@ -15,21 +15,21 @@ const CONFIG_NAME: &str = "cog.yaml";
 /// The layer with the project but for what is to `ignore`, the `schema`, and the configuration under the name
 /// that the server looks for.
 pub(crate) fn run(
-    workshop: &Workshop<'_>,
+    executor: &Executor<'_>,
     ignore: &Dockerignore,
     config_file_name: &str,
     schema: Option<&str>,
 ) -> Result<Layer> {
-    let mut entries = context::entries(workshop.project_dir, ignore)?;
+    let mut entries = context::entries(executor.project_dir, ignore)?;
     if config_file_name != CONFIG_NAME {
-        let path = workshop.project_dir.join(config_file_name);
+        let path = executor.project_dir.join(config_file_name);
         replace(&mut entries, CONFIG_NAME, EntryKind::File(path));
     }
     if let Some(schema) = schema {
         entries.extend(schema_entries(schema));
     }
-    let options = workshop.layer_options("cog: source");
-    Ok(workshop.store.add_layer_from_entries(entries, &options)?)
+    let options = executor.layer_options("cog: source");
+    Ok(executor.store.add_layer_from_entries(entries, &options)?)
 }
 
 /// Its entries alone, for a project that is mounted.

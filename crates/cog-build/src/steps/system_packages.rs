@@ -11,9 +11,9 @@ use cog_image::Layer;
 use self::apt::Apt;
 use crate::container::Upper;
 use crate::error::Result;
+use crate::executor::Executor;
 use crate::plan::SystemPackages;
 use crate::step_output::StepOutput;
-use crate::workshop::Workshop;
 
 /// What the package manager leaves behind that is of no use in an image, or differs each time.
 pub(crate) const LEFT_OVERS: [&str; 12] = [
@@ -33,15 +33,15 @@ pub(crate) const LEFT_OVERS: [&str; 12] = [
 
 /// The layer with the packages of `step`, on top of the layers `below`.
 pub(crate) fn run(
-    workshop: &Workshop<'_>,
+    executor: &Executor<'_>,
     step: &SystemPackages,
     below: &[Layer],
 ) -> Result<StepOutput> {
-    let upper = install(workshop, step, below)?;
+    let upper = install(executor, step, below)?;
     let title = format!("cog: system packages {}", step.packages.join(" "));
-    let mut options = workshop.command_layer_options(title);
+    let mut options = executor.command_layer_options(title);
     options.exclude = LEFT_OVERS.iter().map(PathBuf::from).collect();
-    let layer = workshop
+    let layer = executor
         .store
         .add_layer_from_upper(upper.path(), &options)?;
     Ok(StepOutput::layer(layer))
@@ -49,12 +49,12 @@ pub(crate) fn run(
 
 /// What changes when the packages of `step` are installed over the layers `below`.
 pub(crate) fn install(
-    workshop: &Workshop<'_>,
+    executor: &Executor<'_>,
     step: &SystemPackages,
     below: &[Layer],
 ) -> Result<Upper> {
-    let apt = Apt::new(workshop, step, below)?;
-    let upper = workshop.upper()?;
+    let apt = Apt::new(executor, step, below)?;
+    let upper = executor.upper()?;
     let files = apt.choose(&upper)?;
     apt.install(&upper, &files)?;
     cog_debian::clean_layer(upper.path())?;

@@ -7,8 +7,8 @@ use cog_image::{Layer, Scratch};
 
 use crate::container::{Job, Mount};
 use crate::error::{CommandOutput, Result};
+use crate::executor::Executor;
 use crate::plan::Bytecode;
-use crate::workshop::Workshop;
 use cog_python::bytecode::{self, Module, SCRIPT, Work};
 use cog_python::distribution::{File, Source};
 use cog_python::venv::Interpreter;
@@ -48,7 +48,7 @@ struct Output {
 
 /// Compiles the files of `job` with the base's Python. Where nothing is compiled, the
 /// first start of a model takes longer.
-pub(crate) fn compile(workshop: &Workshop<'_>, job: &CompileJob<'_>) -> Result<Compiled> {
+pub(crate) fn compile(executor: &Executor<'_>, job: &CompileJob<'_>) -> Result<Compiled> {
     let packages: Vec<Vec<Module>> = job
         .packages
         .iter()
@@ -57,7 +57,7 @@ pub(crate) fn compile(workshop: &Workshop<'_>, job: &CompileJob<'_>) -> Result<C
     let output = match job.bytecode {
         Bytecode::Absent => None,
         Bytecode::Compiled => run(
-            workshop,
+            executor,
             job.interpreter,
             &packages,
             vec![Mount::read_only(job.root, INPUT)],
@@ -73,7 +73,7 @@ pub(crate) fn compile(workshop: &Workshop<'_>, job: &CompileJob<'_>) -> Result<C
 /// Compiles all modules in the folder `path` of `root`, a root file system, with `interpreter`, which is there too. What
 /// comes out of it is put beside them. The layers of `base` are what the interpreter runs on.
 pub(crate) fn compile_folder(
-    workshop: &Workshop<'_>,
+    executor: &Executor<'_>,
     interpreter: &Interpreter,
     root: &Path,
     path: &str,
@@ -88,7 +88,7 @@ pub(crate) fn compile_folder(
     });
     let packages = [modules.collect()];
     let mounts = vec![Mount::read_only(root.join(path), format!("/{path}"))];
-    let Some(output) = run(workshop, interpreter, &packages, mounts, base)? else {
+    let Some(output) = run(executor, interpreter, &packages, mounts, base)? else {
         return Ok(());
     };
     for path in &found {
@@ -122,17 +122,17 @@ fn collect_modules(root: &Path, path: &str, found: &mut Vec<String>) -> Result<(
 
 /// Compiles `packages` in a container over `base` that sees them through `mounts`; nothing if there is nothing to compile.
 fn run(
-    workshop: &Workshop<'_>,
+    executor: &Executor<'_>,
     interpreter: &Interpreter,
     packages: &[Vec<Module>],
     mut mounts: Vec<Mount>,
     base: &[Layer],
 ) -> Result<Option<Output>> {
-    let work = Work::new(packages, interpreter, workshop.worker_count(), OUTPUT);
+    let work = Work::new(packages, interpreter, executor.worker_count(), OUTPUT);
     if work.is_empty() {
         return Ok(None);
     }
-    let scratch = workshop.store.scratch()?;
+    let scratch = executor.store.scratch()?;
     let output = scratch.path().join("out");
     fs_err::create_dir(&output)?;
     let script = scratch.path().join("compile.py");
@@ -164,7 +164,7 @@ fn run(
         mounts,
         output: CommandOutput::Kept,
     };
-    workshop.run_container(base, &container)?;
+    executor.run_container(base, &container)?;
     Ok(Some(Output {
         tree: Folder::open(&output)?,
         folder: output,

@@ -16,8 +16,8 @@ use cog_python::uv::{
 use super::{Staging, target};
 use crate::container::{Job, Mount};
 use crate::error::{BuildError, CommandOutput, Result};
+use crate::executor::Executor;
 use crate::plan::{PythonPackages, key, list};
-use crate::workshop::Workshop;
 
 /// Where the staging folder is in a container that builds.
 const WORK_DIR: &str = "/tmp/cog-build";
@@ -32,7 +32,7 @@ pub(super) fn artifacts() -> PathBuf {
 
 /// Resolves `requirements` over the layers `below`. What had to be built for it is kept for [`install`].
 pub(super) fn resolve(
-    workshop: &Workshop<'_>,
+    executor: &Executor<'_>,
     uv: &Uv<'_>,
     interpreter: &str,
     target: &Target,
@@ -40,7 +40,7 @@ pub(super) fn resolve(
     preferred: &[Installed],
     below: &[Layer],
 ) -> Result<Resolution> {
-    let staging = Staging::new(workshop, requirements)?;
+    let staging = Staging::new(executor, requirements)?;
     let artifacts = artifacts();
     let wanted = Staged {
         preferred,
@@ -58,8 +58,8 @@ pub(super) fn resolve(
         "{UV_PROGRAM} {} --python {interpreter} {input} --output-file {ANSWER} >/dev/null\n",
         arguments.join(" "),
     );
-    let cache = build_cache(workshop, target, requirements);
-    run(workshop, uv, &staging, &cache, &script, below)
+    let cache = build_cache(executor, target, requirements);
+    run(executor, uv, &staging, &cache, &script, below)
         .map_err(|error| explain(error, |said| UvError::resolving(said, &wanted.context())))?;
     // Code of packages ran there.
     let answer = Folder::open(staging.root())?.text(Path::new(ANSWER))?;
@@ -69,7 +69,7 @@ pub(super) fn resolve(
 
 /// Installs what is locked into the prefix of `staging`. The layers `below` stay as they are.
 pub(super) fn install(
-    workshop: &Workshop<'_>,
+    executor: &Executor<'_>,
     uv: &Uv<'_>,
     step: &PythonPackages,
     staging: &Staging,
@@ -84,30 +84,30 @@ pub(super) fn install(
         install_arguments(Linking::Copy).join(" "),
         step.interpreter.path,
     );
-    let cache = build_cache(workshop, &target(step), &step.python.requirements);
-    run(workshop, uv, staging, &cache, &script, below)
+    let cache = build_cache(executor, &target(step), &step.python.requirements);
+    run(executor, uv, staging, &cache, &script, below)
         .map_err(|error| explain(error, |said| UvError::installing(said, &wanted.context())))?;
     // What was built is installed now. It goes out of the way at once: half of it, left by a build that was killed
     // here, would break the next one.
-    let spent = workshop.store.scratch()?;
+    let spent = executor.store.scratch()?;
     Ok(fs_err::rename(cache, spent.path().join("cache"))?)
 }
 
 /// Where uv keeps what it builds for these requirements, and for no others: built code could leave there what it likes.
-fn build_cache(workshop: &Workshop<'_>, target: &Target, requirements: &Requirements) -> PathBuf {
+fn build_cache(executor: &Executor<'_>, target: &Target, requirements: &Requirements) -> PathBuf {
     let key = key("build cache", 1)
         .field("requirements", requirements.text())
-        .field("timestamp", workshop.timestamp.to_string())
+        .field("timestamp", executor.timestamp.to_string())
         .field("python", &target.python)
         .field("platform", target.platform.as_deref().unwrap_or_default());
     let name = list(key, "artifact", requirements.content())
         .finish()
         .to_string();
-    workshop.store.root().join("uv").join("builds").join(name)
+    executor.store.root().join("uv").join("builds").join(name)
 }
 
 fn run(
-    workshop: &Workshop<'_>,
+    executor: &Executor<'_>,
     uv: &Uv<'_>,
     staging: &Staging,
     cache: &Path,
@@ -130,7 +130,7 @@ fn run(
         arguments: ["/bin/sh", "-c", &script].map(str::to_owned).to_vec(),
         environment: passed_on()
             .into_iter()
-            .chain(reproducible::environment(workshop.timestamp))
+            .chain(reproducible::environment(executor.timestamp))
             .chain(own)
             .collect(),
         working_dir: "/".to_owned(),
@@ -141,7 +141,7 @@ fn run(
         ],
         output: CommandOutput::Kept,
     };
-    workshop.run_container(below, &job)?;
+    executor.run_container(below, &job)?;
     Ok(())
 }
 

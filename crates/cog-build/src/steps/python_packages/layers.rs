@@ -10,8 +10,8 @@ use super::skeleton::skeleton;
 use super::{Packages, Staging};
 use crate::context::{self, directory};
 use crate::error::Result;
+use crate::executor::Executor;
 use crate::plan::{BasePackages, Bytecode, KeyBuilder, key, list};
-use crate::workshop::Workshop;
 use cog_python::distribution::{Distribution, File, Source};
 use cog_python::groups;
 use cog_python::requirements::{ARTIFACTS_DIR, normalise};
@@ -28,7 +28,7 @@ const REQUIREMENTS: &str = "tmp/requirements.txt";
 
 /// Makes the layers of `distributions`, lowest first.
 pub(super) fn make(
-    workshop: &Workshop<'_>,
+    executor: &Executor<'_>,
     packages: &Packages<'_>,
     staging: &Staging,
     distributions: &[Distribution],
@@ -42,10 +42,10 @@ pub(super) fn make(
         } else {
             (Vec::new(), String::new())
         };
-        let key = group_key(workshop, packages, &group)
+        let key = group_key(executor, packages, &group)
             .field("frame", extra_id)
             .finish();
-        let known = workshop
+        let known = executor
             .recorded(&key)?
             .and_then(|mut record| record.layers.pop());
         slots.push(Slot {
@@ -68,17 +68,17 @@ pub(super) fn make(
         base: &packages.base.layers,
     };
     if job.bytecode == Bytecode::Absent && !job.packages.is_empty() {
-        workshop.notice("no container can run here: Python packages are not compiled ahead");
+        executor.notice("no container can run here: Python packages are not compiled ahead");
     }
-    let compiled = compile(workshop, &job)?;
+    let compiled = compile(executor, &job)?;
     let total = slots.len();
     let filled = slots.into_iter().enumerate().map(|(number, slot)| {
-        workshop.doing(&format!(
+        executor.doing(&format!(
             "layer {} of {total}: {}",
             number + 1,
             slot.title()
         ));
-        slot.fill(workshop, &compiled)
+        slot.fill(executor, &compiled)
     });
     filled.collect()
 }
@@ -101,7 +101,7 @@ impl Slot<'_> {
         }
     }
 
-    fn fill(self, workshop: &Workshop<'_>, compiled: &Compiled) -> Result<Layer> {
+    fn fill(self, executor: &Executor<'_>, compiled: &Compiled) -> Result<Layer> {
         if let Some(layer) = self.layer {
             return Ok(layer);
         }
@@ -115,14 +115,14 @@ impl Slot<'_> {
             let kept = own.filter(|file| !replaced.contains(&*file.path)).cloned();
             entries.extend(kept.chain(compiled.iter().cloned()).map(entry));
         }
-        let layer = workshop
+        let layer = executor
             .store
-            .add_layer_from_entries(entries, &workshop.layer_options(title))?;
+            .add_layer_from_entries(entries, &executor.layer_options(title))?;
         let record = StepRecord {
             layers: vec![layer.clone()],
             facts: serde_json::Value::Null,
         };
-        workshop.store.record_step(&self.key, &record)?;
+        executor.store.record_step(&self.key, &record)?;
         Ok(layer)
     }
 }
@@ -130,7 +130,7 @@ impl Slot<'_> {
 /// What the layer of `group` depends on. The hashes of the wheels are part of it, not only those in
 /// their `RECORD`s, because nobody checks that a `RECORD` tells the truth.
 fn group_key(
-    workshop: &Workshop<'_>,
+    executor: &Executor<'_>,
     packages: &Packages<'_>,
     group: &[&Distribution],
 ) -> KeyBuilder {
@@ -142,8 +142,8 @@ fn group_key(
     let key = key("python layer", RECIPE)
         .field("interpreter", &packages.step.interpreter.path)
         .field("compiler", compiler)
-        .field("timestamp", workshop.timestamp.to_string())
-        .field("compression", format!("{:?}", workshop.compression));
+        .field("timestamp", executor.timestamp.to_string())
+        .field("compression", format!("{:?}", executor.compression));
     let parts = group.iter().flat_map(|one| {
         let pin = packages
             .step

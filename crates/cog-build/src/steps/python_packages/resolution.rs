@@ -12,9 +12,9 @@ use cog_python::uv::{Builds, Staged, Target, UvError, input};
 use super::{Staging, in_container};
 use crate::base::LockedBase;
 use crate::error::Result;
+use crate::executor::Executor;
 use crate::lock::{LockedPython, PackageSource};
 use crate::plan::{key, list};
-use crate::workshop::Workshop;
 
 const RECIPE: u32 = 3;
 
@@ -33,7 +33,7 @@ const INDEX_VARIABLES: [&str; 8] = [
 /// Locks `requirements` for the Python and platform of `base`. Where that takes source distributions, these are
 /// built over the layers that `foundation` gives.
 pub(crate) fn lock_for_image(
-    workshop: &Workshop<'_>,
+    executor: &Executor<'_>,
     base: &LockedBase,
     requirements: &Requirements,
     foundation: impl FnOnce() -> Result<Vec<Layer>>,
@@ -43,17 +43,17 @@ pub(crate) fn lock_for_image(
         platform: Some(base.python_platform.clone()),
     };
     let preferred = &*base.installed;
-    remembered(workshop, &target, requirements, preferred, |staging| {
-        let uv = workshop.uv()?;
+    remembered(executor, &target, requirements, preferred, |staging| {
+        let uv = executor.uv()?;
         let wanted = Staged {
             preferred,
             ..staging.wanted(requirements)
         };
         match uv.resolve(&wanted, &target, Builds::Never) {
-            Err(UvError::NeedsBuild(_)) if workshop.engine.is_some() => {
+            Err(UvError::NeedsBuild(_)) if executor.engine.is_some() => {
                 let interpreter = &base.interpreter.path;
                 let resolution = in_container::resolve(
-                    workshop,
+                    executor,
                     &uv,
                     interpreter,
                     &target,
@@ -70,7 +70,7 @@ pub(crate) fn lock_for_image(
 
 /// Locks `requirements` for a Python of this machine, where source distributions may be built.
 pub(crate) fn lock_for_host(
-    workshop: &Workshop<'_>,
+    executor: &Executor<'_>,
     python: &str,
     requirements: &Requirements,
 ) -> Result<LockedPython> {
@@ -78,15 +78,15 @@ pub(crate) fn lock_for_host(
         python: python.to_owned(),
         platform: None,
     };
-    remembered(workshop, &target, requirements, &[], |staging| {
-        let uv = workshop.uv()?;
+    remembered(executor, &target, requirements, &[], |staging| {
+        let uv = executor.uv()?;
         let resolution = uv.resolve(&staging.wanted(requirements), &target, Builds::Allowed)?;
         Ok((resolution, PackageSource::Wheels))
     })
 }
 
 fn remembered(
-    workshop: &Workshop<'_>,
+    executor: &Executor<'_>,
     target: &Target,
     requirements: &Requirements,
     preferred: &[Installed],
@@ -111,17 +111,17 @@ fn remembered(
         key.field("preferred", format!("{}=={}", freeze.name, freeze.version))
     });
     let key = key.finish();
-    let known = workshop.recorded(&key)?;
+    let known = executor.recorded(&key)?;
     let known = known.and_then(|record| serde_json::from_value(record.facts).ok());
     let (resolution, source) = if let Some(known) = known {
         known
     } else {
-        let answer = resolve(&Staging::new(workshop, requirements)?)?;
+        let answer = resolve(&Staging::new(executor, requirements)?)?;
         let record = StepRecord {
             layers: Vec::new(),
             facts: serde_json::to_value(&answer).expect("it is text and numbers"),
         };
-        workshop.store.record_step(&key, &record)?;
+        executor.store.record_step(&key, &record)?;
         answer
     };
     Ok(LockedPython {

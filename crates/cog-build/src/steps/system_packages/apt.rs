@@ -15,8 +15,8 @@ use rustix::fs::{Mode, OFlags};
 use super::missing;
 use crate::container::{Job, Mount, Upper};
 use crate::error::{BuildError, CommandOutput, Result};
+use crate::executor::Executor;
 use crate::plan::SystemPackages;
-use crate::workshop::Workshop;
 
 /// Where containers see the folder that they share with us. Not where `apt` has its cache: official images clear that
 /// after each use.
@@ -53,7 +53,7 @@ const INSTALL: &str = r#"apt-get $options install -qqy -- "$@"
 
 /// A package manager at work.
 pub(super) struct Apt<'a> {
-    workshop: &'a Workshop<'a>,
+    executor: &'a Executor<'a>,
     step: &'a SystemPackages,
     below: &'a [Layer],
     downloads: Downloads,
@@ -62,21 +62,21 @@ pub(super) struct Apt<'a> {
 
 impl<'a> Apt<'a> {
     pub(super) fn new(
-        workshop: &'a Workshop<'a>,
+        executor: &'a Executor<'a>,
         step: &'a SystemPackages,
         below: &'a [Layer],
     ) -> Result<Self> {
-        let scratch = workshop.store.scratch()?;
+        let scratch = executor.store.scratch()?;
         let shared = scratch.path().join("shared");
         fs_err::create_dir_all(shared.join("archives/partial"))?;
         if let Some(debian) = &step.release {
             fs_err::write(scratch.path().join("sources"), debian.apt_sources()?)?;
         }
         Ok(Self {
-            workshop,
+            executor,
             step,
             below,
-            downloads: Downloads::open(&workshop.store.root().join("debian"))?,
+            downloads: Downloads::open(&executor.store.root().join("debian"))?,
             scratch,
         })
     }
@@ -137,7 +137,7 @@ impl<'a> Apt<'a> {
             mounts,
             output: CommandOutput::Kept,
         };
-        self.workshop.run_container_in(upper, self.below, &job)
+        self.executor.run_container_in(upper, self.below, &job)
     }
 
     fn shared(&self) -> std::path::PathBuf {

@@ -1,4 +1,4 @@
-//! What every step works with: store, engine, reporter, and the options that decide digests.
+//! What every step works with (store, engine, reporter, and the options that decide digests), and how it is done once.
 
 use std::path::Path;
 use std::time::Instant;
@@ -23,7 +23,7 @@ pub enum Cache {
     Ignore,
 }
 
-pub(crate) struct Workshop<'a> {
+pub(crate) struct Executor<'a> {
     pub(crate) project_dir: &'a Path,
     pub(crate) store: &'a Store,
     pub(crate) engine: Option<&'a dyn Engine>,
@@ -37,7 +37,7 @@ pub(crate) struct Workshop<'a> {
     pub(crate) threads: usize,
 }
 
-impl Workshop<'_> {
+impl Executor<'_> {
     pub(crate) fn plan_settings(&self) -> PlanSettings {
         PlanSettings {
             layers: LayerSettings {
@@ -239,7 +239,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let store = Store::open(folder.path()).expect("it opens");
         let warnings = Warnings::default();
-        let workshop = Workshop {
+        let executor = Executor {
             project_dir: folder.path(),
             store: &store,
             engine: None,
@@ -261,7 +261,7 @@ mod tests {
             Some("far"),
         ];
         for state in states {
-            workshop
+            executor
                 .warn_of_change(&topic, state)
                 .expect("it is remembered");
         }
