@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::App;
 use crate::files::{run_blocking, wanted};
 use crate::model::secret_inputs;
-use crate::predictions::{Ending, Order, Prediction, StopReason, StopStep};
+use crate::predictions::{Ending, Order, Prediction, StopReason, StopStep, Watching};
 use crate::protocol::{LocalFile, ToWorker, WireId};
 use crate::quarantine::InputDigest;
 use crate::slots::{SlotPermit, Turn};
@@ -42,9 +42,10 @@ impl App {
         webhook: Option<WebhookOrder>,
     ) -> Arc<Prediction> {
         let timeout = order.timeout;
+        let is_watched = order.watching == Watching::Always || self.can_be_watched();
         let key = self.registry.next_key();
         let prediction = Arc::new(Prediction::new(key, order, self.settings.log_size));
-        if self.can_be_watched() {
+        if is_watched {
             prediction.keep_events(self.settings.replayed_events);
         }
         self.registry.insert(Arc::clone(&prediction));

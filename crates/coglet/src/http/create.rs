@@ -19,7 +19,7 @@ use crate::files::run_blocking;
 use crate::health::Phase;
 use crate::memory::Asked;
 use crate::model::Model;
-use crate::predictions::{FileNames, Order, Prediction, View};
+use crate::predictions::{FileNames, Order, Prediction, View, Watching};
 use crate::route::Route;
 use crate::traces::ServerSpan;
 use crate::validate::{Kind, Violation};
@@ -40,6 +40,9 @@ const TIMEOUT: &str = "cog-timeout";
 
 /// `1` asks for the names of output files.
 const OUTPUT_NAMES: &str = "cog-output-names";
+
+/// `1` asks for the events of any model, and for those that come after some were missed.
+const EVENTS: &str = "cog-events";
 
 /// What the URL of a create request says.
 pub(super) struct Target {
@@ -101,8 +104,8 @@ async fn accept(
         Envelope::parse(content_type.as_ref(), &body)
     })
     .await?;
-    let wants_events = wants_events(&head.headers);
-    if wants_events && target.kind == Kind::Training {
+    let watching = watching(&head.headers);
+    if watching.is_some() && target.kind == Kind::Training {
         return Err(not_acceptable(
             "Training endpoints do not support streaming responses.",
         ));
@@ -116,9 +119,9 @@ async fn accept(
         span.set_prediction(&id);
     }
     if let Some(existing) = in_flight(app, &target) {
-        return join(app, &existing, wants_events);
+        return join(app, &existing, watching);
     }
-    if wants_events {
+    if watching == Some(Watching::AsDeclared) {
         check_streaming(app)?;
     }
     let timeout = timeout(&head.headers)?;
@@ -127,7 +130,7 @@ async fn accept(
     // Another request may have been quicker in the meantime. From here on nothing is waited for until the
     // id is taken, so that it runs once.
     if let Some(existing) = in_flight(app, &target) {
-        return join(app, &existing, wants_events);
+        return join(app, &existing, watching);
     }
     if let Some(refusal) = not_ready(app) {
         return Err(refusal);
@@ -146,21 +149,18 @@ async fn accept(
     let mut order = Order::new(id, asked, timeout);
     order.kind = target.kind;
     order.model = model;
-    if head
-        .headers
-        .get(OUTPUT_NAMES)
-        .is_some_and(|value| value == "1")
-    {
+    if is_on(&head.headers, OUTPUT_NAMES) {
         order.file_names = FileNames::InUrls;
     }
+    order.watching = watching.unwrap_or_default();
     let prediction = app.admit(order, webhook);
     if let Some(span) = span {
         prediction.set_trace(span.trace.clone());
     }
-    if wants_events {
+    if let Some(watching) = watching {
         // Before anything happens: the one for whom it runs gets everything.
         let response =
-            events::run_for(app, &prediction).inspect_err(|_| app.cancel(&prediction))?;
+            events::run_for(app, &prediction, watching).inspect_err(|_| app.cancel(&prediction))?;
         app.start_in_turn(turn, &prediction);
         return Ok(response);
     }
@@ -185,11 +185,14 @@ fn in_flight(app: &App, target: &Target) -> Option<Arc<Prediction>> {
 fn join(
     app: &Arc<App>,
     existing: &Arc<Prediction>,
-    wants_events: bool,
+    watching: Option<Watching>,
 ) -> Result<Response, Refusal> {
-    if wants_events {
-        check_streaming(app)?;
-        return events::observe(app, existing);
+    if let Some(watching) = watching {
+        // Its events may be kept all the same, but not for one who does not ask for that.
+        if existing.order.watching == Watching::AsDeclared || watching == Watching::AsDeclared {
+            check_streaming(app)?;
+        }
+        return events::observe(app, existing, watching);
     }
     let progress = app.progress(existing);
     Ok(answer::json_parts(StatusCode::ACCEPTED, progress))
@@ -351,6 +354,19 @@ fn prefers_async(headers: &HeaderMap) -> bool {
     headers
         .get("prefer")
         .is_some_and(|value| value == "respond-async")
+}
+
+/// Whether the client wants an event stream, and which.
+fn watching(headers: &HeaderMap) -> Option<Watching> {
+    wants_events(headers).then(|| match is_on(headers, EVENTS) {
+        true => Watching::Always,
+        false => Watching::AsDeclared,
+    })
+}
+
+/// For headers of ours.
+fn is_on(headers: &HeaderMap, name: &str) -> bool {
+    headers.get(name).is_some_and(|value| value == "1")
 }
 
 fn wants_events(headers: &HeaderMap) -> bool {

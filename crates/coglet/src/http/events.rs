@@ -17,21 +17,33 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::answer::{self, Refusal};
 use crate::app::App;
-use crate::predictions::{Prediction, WatchError, WatcherId};
+use crate::predictions::{AfterGap, Prediction, WatchError, WatcherId, Watching};
 
 /// Silence after which a comment shows intermediaries that the stream is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Watches a prediction that runs for its watchers: it is canceled when the last of them leaves.
-pub(super) fn run_for(app: &Arc<App>, prediction: &Arc<Prediction>) -> Result<Response, Refusal> {
-    let response = observe(app, prediction)?;
+pub(super) fn run_for(
+    app: &Arc<App>,
+    prediction: &Arc<Prediction>,
+    watching: Watching,
+) -> Result<Response, Refusal> {
+    let response = observe(app, prediction, watching)?;
     prediction.runs_for_watchers();
     Ok(response)
 }
 
 /// Watches a prediction: what has happened so far, then what happens.
-pub(super) fn observe(app: &Arc<App>, prediction: &Arc<Prediction>) -> Result<Response, Refusal> {
-    let watcher = prediction.watch().map_err(|error| {
+pub(super) fn observe(
+    app: &Arc<App>,
+    prediction: &Arc<Prediction>,
+    watching: Watching,
+) -> Result<Response, Refusal> {
+    let after_gap = match watching {
+        Watching::AsDeclared => AfterGap::End,
+        Watching::Always => AfterGap::GoOn,
+    };
+    let watcher = prediction.watch(after_gap).map_err(|error| {
         Refusal::from(match error {
             WatchError::TooMany => {
                 answer::error(StatusCode::TOO_MANY_REQUESTS, "Too many stream subscribers")

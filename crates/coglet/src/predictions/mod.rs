@@ -24,11 +24,11 @@ use tokio::task::AbortHandle;
 pub(crate) use delivery::{Delivery, Parcel};
 pub(crate) use ending::{Ending, StopReason, StopStep};
 pub(crate) use history::{History, HistoryLimits};
-pub(crate) use order::{FileNames, Order};
+pub(crate) use order::{FileNames, Order, Watching};
 pub(crate) use output::Output;
 pub(crate) use registry::Registry;
 pub(crate) use snapshot::View;
-pub(crate) use timeline::WatcherId;
+pub(crate) use timeline::{AfterGap, WatcherId};
 pub(crate) use watch::WatchError;
 
 use crate::marks::{Marks, Status};

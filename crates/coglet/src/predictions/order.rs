@@ -18,6 +18,7 @@ pub(crate) struct Order {
     /// How long the client waits for it.
     pub(crate) timeout: Option<Duration>,
     pub(crate) file_names: FileNames,
+    pub(crate) watching: Watching,
     pub(crate) kind: Kind,
     /// By which the input was checked, and which says what is secret in it; none before the first was set up.
     pub(crate) model: Option<Arc<Model>>,
@@ -36,12 +37,23 @@ pub(crate) enum FileNames {
     InUrls,
 }
 
+/// Whether its events can be watched.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Watching {
+    /// If the model's author has allowed it.
+    #[default]
+    AsDeclared,
+    /// Whatever the author says, for a client that asks for that.
+    Always,
+}
+
 impl Order {
     pub(crate) fn new(id: String, asked: Asked, timeout: Option<Duration>) -> Self {
         Self {
             id,
             timeout,
             file_names: FileNames::default(),
+            watching: Watching::default(),
             kind: Kind::Prediction,
             model: None,
             asked: Mutex::new(Arc::new(asked)),

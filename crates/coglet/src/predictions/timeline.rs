@@ -56,6 +56,15 @@ struct Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct WatcherId(u64);
 
+/// What a watcher that has missed events gets after it was told so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AfterGap {
+    /// Nothing more.
+    End,
+    /// The events that are still there, and those that come.
+    GoOn,
+}
+
 /// What a prediction means to its client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -98,6 +107,7 @@ struct Watcher {
     next: usize,
     /// Records that were gone when it came.
     truncated: usize,
+    after_gap: AfterGap,
     has_ended: bool,
     waker: Option<Waker>,
 }
@@ -118,6 +128,19 @@ pub(super) enum Next<'a> {
 pub(super) enum Missed {
     BeforeJoining(usize),
     WhileReading(usize),
+}
+
+impl Watcher {
+    /// What it has missed if `first` is the first record that is still there; once.
+    fn missed(&mut self, first: usize) -> Option<Missed> {
+        let truncated = std::mem::take(&mut self.truncated);
+        if truncated > 0 {
+            return Some(Missed::BeforeJoining(truncated));
+        }
+        let gap = first.checked_sub(self.next).filter(|gap| *gap > 0)?;
+        self.next = first;
+        Some(Missed::WhileReading(gap))
+    }
 }
 
 impl Record {
@@ -170,7 +193,7 @@ impl Timeline {
     }
 
     /// Adds a watcher, unless there are too many. It gets what is replayed, then what comes.
-    pub(super) fn join(&mut self) -> Option<WatcherId> {
+    pub(super) fn join(&mut self, after_gap: AfterGap) -> Option<WatcherId> {
         if self.watchers.len() >= MAX_WATCHERS {
             return None;
         }
@@ -184,6 +207,7 @@ impl Timeline {
         let watcher = Watcher {
             next,
             truncated,
+            after_gap,
             has_ended: false,
             waker: None,
         };
@@ -202,13 +226,9 @@ impl Timeline {
         let Some(watcher) = self.watchers.get_mut(&id).filter(|found| !found.has_ended) else {
             return Next::End;
         };
-        if watcher.truncated > 0 {
-            watcher.has_ended = true;
-            return Next::Missed(Missed::BeforeJoining(watcher.truncated));
-        }
-        if watcher.next < self.first {
-            watcher.has_ended = true;
-            return Next::Missed(Missed::WhileReading(self.first - watcher.next));
+        if let Some(missed) = watcher.missed(self.first) {
+            watcher.has_ended = watcher.after_gap == AfterGap::End;
+            return Next::Missed(missed);
         }
         match self.records.get(watcher.next - self.first) {
             Some(Entry { record, .. }) => {
@@ -315,7 +335,7 @@ mod tests {
     fn who_comes_late_gets_the_replay_and_then_what_comes() {
         let mut timeline = timeline(4, 10);
         push(&mut timeline, 0..4);
-        let id = timeline.join().unwrap();
+        let id = timeline.join(AfterGap::End).unwrap();
         assert_eq!(read(&mut timeline, id), ((0..4).collect(), None));
         push(&mut timeline, 4..40);
         assert_eq!(
@@ -326,11 +346,25 @@ mod tests {
     }
 
     #[test]
+    fn who_goes_on_after_a_gap_is_told_of_it_once() {
+        let mut timeline = timeline(4, 10);
+        push(&mut timeline, 0..7);
+        let id = timeline.join(AfterGap::GoOn).unwrap();
+        let late = Some(Missed::BeforeJoining(3));
+        assert_eq!(read(&mut timeline, id), (Vec::new(), late));
+        assert_eq!(read(&mut timeline, id), ((3..7).collect(), None));
+        push(&mut timeline, 7..40);
+        let slow = Some(Missed::WhileReading(29));
+        assert_eq!(read(&mut timeline, id), (Vec::new(), slow));
+        assert_eq!(read(&mut timeline, id), ((36..40).collect(), None));
+    }
+
+    #[test]
     fn who_comes_too_late_is_told_how_much_is_gone() {
         let mut timeline = timeline(4, 10);
         push(&mut timeline, 0..7);
         assert_eq!(timeline.records.len(), 4);
-        let id = timeline.join().unwrap();
+        let id = timeline.join(AfterGap::End).unwrap();
         assert_eq!(
             read(&mut timeline, id),
             (Vec::new(), Some(Missed::BeforeJoining(3)))
@@ -340,7 +374,10 @@ mod tests {
     #[test]
     fn a_slow_watcher_within_the_backlog_loses_nothing() {
         let mut timeline = timeline(4, 100);
-        let (slow, quick) = (timeline.join().unwrap(), timeline.join().unwrap());
+        let (slow, quick) = (
+            timeline.join(AfterGap::End).unwrap(),
+            timeline.join(AfterGap::End).unwrap(),
+        );
         for start in (0..90).step_by(10) {
             push(&mut timeline, start..start + 10);
             assert_eq!(read(&mut timeline, quick).0.len(), 10);
@@ -354,7 +391,7 @@ mod tests {
     #[test]
     fn small_events_may_be_many_and_large_ones_a_few() {
         let mut timeline = timeline(1, 10);
-        let id = timeline.join().unwrap();
+        let id = timeline.join(AfterGap::End).unwrap();
         for index in 0..20 {
             timeline.push(Record::Output(index), 0);
         }
@@ -374,7 +411,7 @@ mod tests {
             timeline.push(Record::Metric(text), 1000);
         }
         assert_eq!((timeline.records.len(), timeline.own_bytes), (5, 5000));
-        let late = timeline.join().unwrap();
+        let late = timeline.join(AfterGap::End).unwrap();
         assert_eq!(
             read(&mut timeline, late).1,
             Some(Missed::BeforeJoining(995))
@@ -384,9 +421,9 @@ mod tests {
     #[test]
     fn a_watcher_that_has_left_or_ended_holds_nothing() {
         let mut timeline = timeline(1, 100);
-        let leaves = timeline.join().unwrap();
+        let leaves = timeline.join(AfterGap::End).unwrap();
         push(&mut timeline, 0..10);
-        let truncated = timeline.join().unwrap();
+        let truncated = timeline.join(AfterGap::End).unwrap();
         assert!(matches!(timeline.read(truncated), Next::Missed(_)));
         timeline.leave(leaves);
         push(&mut timeline, 10..20);
@@ -396,15 +433,15 @@ mod tests {
     #[test]
     fn without_replay_nothing_is_missed() {
         let mut timeline = timeline(0, 100);
-        let creator = timeline.join().unwrap();
+        let creator = timeline.join(AfterGap::End).unwrap();
         push(&mut timeline, 0..5);
         assert_eq!(read(&mut timeline, creator).0.len(), 5);
-        let late = timeline.join().unwrap();
+        let late = timeline.join(AfterGap::End).unwrap();
         assert_eq!(timeline.read(late), Next::Nothing);
         timeline.push(Record::Completed, 0);
         assert_eq!(timeline.read(late), Next::Record(&Record::Completed));
         assert_eq!(timeline.read(late), Next::End);
-        let later = timeline.join().unwrap();
+        let later = timeline.join(AfterGap::End).unwrap();
         assert_eq!(timeline.read(later), Next::End, "it does not wait for ever");
     }
 
@@ -412,23 +449,26 @@ mod tests {
     fn watchers_are_counted() {
         let mut timeline = timeline(4, 100);
         let ids: Vec<_> = (0..MAX_WATCHERS)
-            .map(|_| timeline.join().unwrap())
+            .map(|_| timeline.join(AfterGap::End).unwrap())
             .collect();
-        assert_eq!(timeline.join(), None);
+        assert_eq!(timeline.join(AfterGap::End), None);
         assert!(!timeline.leave(ids[0]));
-        assert!(timeline.join().is_some());
+        assert!(timeline.join(AfterGap::End).is_some());
     }
 
     #[test]
     fn only_the_last_watcher_of_a_watched_prediction_counts() {
         let mut timeline = timeline(4, 100);
-        let (first, second) = (timeline.join().unwrap(), timeline.join().unwrap());
+        let (first, second) = (
+            timeline.join(AfterGap::End).unwrap(),
+            timeline.join(AfterGap::End).unwrap(),
+        );
         timeline.purpose = Purpose::Events;
         assert!(!timeline.leave(first));
         assert!(timeline.leave(second));
         assert!(!timeline.leave(second), "only once");
         timeline.purpose = Purpose::Result;
-        let observer = timeline.join().unwrap();
+        let observer = timeline.join(AfterGap::End).unwrap();
         assert!(!timeline.leave(observer));
     }
 
@@ -444,7 +484,7 @@ mod tests {
         let count = Arc::new(Count::default());
         let waker = Arc::clone(&count).into();
         let mut timeline = timeline(4, 100);
-        let id = timeline.join().unwrap();
+        let id = timeline.join(AfterGap::End).unwrap();
         timeline.wake_later(id, &waker);
         timeline.wake_later(id, &waker);
         push(&mut timeline, 0..3);

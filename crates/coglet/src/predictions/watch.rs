@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::state::State;
-use super::timeline::{Missed, Next, Purpose, Record};
+use super::timeline::{AfterGap, Missed, Next, Purpose, Record};
 use super::{Order, Prediction, View, WatcherId};
 use crate::json::elements;
 use crate::protocol::MetricMode;
@@ -40,14 +40,14 @@ pub(crate) enum WatchError {
 
 impl Prediction {
     /// Adds a watcher. It first gets what has happened so far.
-    pub(crate) fn watch(&self) -> Result<WatcherId, WatchError> {
+    pub(crate) fn watch(&self, after_gap: AfterGap) -> Result<WatcherId, WatchError> {
         let mut state = lock(&self.state);
         let timeline = state
             .audience
             .timeline
             .as_mut()
             .ok_or(WatchError::NotKept)?;
-        timeline.join().ok_or(WatchError::TooMany)
+        timeline.join(after_gap).ok_or(WatchError::TooMany)
     }
 
     /// From now on it is canceled when nobody watches it any more.

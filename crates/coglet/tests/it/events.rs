@@ -240,6 +240,50 @@ fn case_54_a_model_that_did_not_opt_in() {
 }
 
 #[test]
+fn who_asks_for_it_can_watch_any_model() {
+    let server = Model::run("def run(self) -> str", "print('thinking')\nreturn 'x'").ready();
+    let request = |method, path| Request::json(method, path, &json!({})).header("Cog-Events", "1");
+    let mut events = Events::open(&server, request("POST", "/predictions")).rest();
+    let names: Vec<_> = events.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["start", "log", "output", "completed"]);
+    let completed = events.pop().unwrap().1;
+    assert_eq!(
+        (&completed["status"], &completed["output"]),
+        (&json!("succeeded"), &json!("x"))
+    );
+    // The header alone asks for nothing.
+    let answer = server.send(request("POST", "/predictions")).answer();
+    assert_eq!(answer.json()["output"], "x");
+    let training = request("POST", "/trainings").header("Accept", "text/event-stream");
+    assert_eq!(server.send(training).answer().status, 406);
+}
+
+#[test]
+fn what_was_not_meant_to_be_watched_is_watched_only_by_those_who_ask() {
+    let body =
+        "open('running', 'w').close()\nwhile not os.path.exists('go'): time.sleep(0.002)\nreturn 1";
+    let server = Model::run("def run(self) -> int", body).ready();
+    let put =
+        || Request::json("PUT", "/predictions/a", &json!({})).header("Accept", "text/event-stream");
+    let plain = server.send(Request::json("PUT", "/predictions/a", &json!({})));
+    server.until_status("BUSY");
+    // Nobody has asked to keep its events.
+    for request in [put(), put().header("Cog-Events", "1")] {
+        assert_eq!(server.send(request).answer().status, 406);
+    }
+    go_on(&server);
+    assert_eq!(plain.answer().json()["output"], 1);
+    fs_err::remove_file(server.directory.path().join("go")).unwrap();
+    let asked = put().header("Cog-Events", "1");
+    let mut first = Events::open(&server, asked);
+    first.until("start");
+    assert_eq!(server.send(put()).answer().status, 406);
+    let second = Events::open(&server, put().header("Cog-Events", "1"));
+    go_on(&server);
+    assert_eq!(first.until("completed"), second.rest().pop().unwrap().1);
+}
+
+#[test]
 fn case_55_trainings() {
     let server = steps().ready();
     for (method, path) in [("POST", "/trainings"), ("PUT", "/trainings/x")] {
@@ -384,6 +428,25 @@ fn case_58_who_stops_reading_is_told() {
     assert_eq!(data["error"], "SSE stream lagged; events were dropped");
     let skipped = data["skipped"].as_u64().unwrap();
     assert!((1..1500).contains(&skipped), "{skipped}");
+}
+
+#[test]
+fn who_asks_for_it_goes_on_after_what_it_missed() {
+    let body = "while not os.path.exists('go'): time.sleep(0.002)\n\
+                for n in range(1500): yield 'x' * 40_000";
+    let server = Model::run("def run(self) -> Iterator[str]", body).ready();
+    let request = Request::json("POST", "/predictions", &json!({})).header("Cog-Events", "1");
+    let mut events = Events::open(&server, request);
+    events.until("start");
+    go_on(&server);
+    server.until_status("READY");
+    let events = events.rest();
+    let missed: Vec<_> = named(&events, "error");
+    let skipped = missed[0]["skipped"].as_u64().unwrap();
+    assert_eq!(missed.len(), 1);
+    assert_eq!(named(&events, "output").len() as u64 + skipped, 1500);
+    let completed = &events.last().unwrap().1;
+    assert_eq!(completed["output"].as_array().unwrap().len(), 1500);
 }
 
 #[test]
