@@ -191,17 +191,22 @@ def put_image(
     above: list[Mapping[str, str | Link]],
     variables: Mapping[str, str],
     repository: str = REPOSITORY,
+    config: Mapping[str, object] | None = None,
 ) -> None:
-    """Makes an image of the root and layers of files above it available under the tag."""
+    """Makes an image of the root and layers of files above it available under the tag; `config` is what it runs."""
     assert registry.root is not None
     layers = [registry.root, *(put_layer(registry, files) for files in above)]
     env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", **variables}
-    config = registry.put_document(
+    document = registry.put_document(
         CONFIG,
         {
             "architecture": registry.architecture,
             "os": "linux",
-            "config": {"Env": [f"{name}={value}" for name, value in env.items()], "Cmd": ["bash"]},
+            "config": {
+                "Env": [f"{name}={value}" for name, value in env.items()],
+                "Cmd": ["bash"],
+                **(config or {}),
+            },
             "rootfs": {"type": "layers", "diff_ids": [diff_id for _, diff_id in layers]},
             "history": [{"created_by": "a base of the tests"} for _ in layers],
         },
@@ -211,13 +216,13 @@ def put_image(
         {
             "schemaVersion": 2,
             "mediaType": MANIFEST,
-            "config": config.descriptor(),
+            "config": document.descriptor(),
             "layers": [layer.descriptor() for layer, _ in layers],
         },
     )
     for name in [tag, manifest.digest]:
         registry.paths[f"/v2/{repository}/manifests/{name}"] = manifest
-    for content in [config, *(layer for layer, _ in layers)]:
+    for content in [document, *(layer for layer, _ in layers)]:
         registry.paths[f"/v2/{repository}/blobs/{content.digest}"] = content
 
 

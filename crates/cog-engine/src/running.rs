@@ -26,6 +26,14 @@ impl Exit {
         self == Self::Code(0)
     }
 
+    /// Ends this process in the same way, so that whoever waits for it sees what happened.
+    pub fn imitate(self) -> ! {
+        match self {
+            Self::Code(code) => std::process::exit(code),
+            Self::Signal(signal) => crate::supervisor::end_by(signal),
+        }
+    }
+
     /// The status a shell would report: 128 plus the signal's number.
     pub fn shell_code(self) -> i32 {
         match self {

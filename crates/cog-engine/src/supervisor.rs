@@ -163,23 +163,27 @@ impl Status {
 
     /// Ends this process in the same way.
     fn end_like(self) -> ! {
-        if !libc::WIFSIGNALED(self.0) {
-            exit(libc::WEXITSTATUS(self.0));
+        if libc::WIFSIGNALED(self.0) {
+            end_by(libc::WTERMSIG(self.0));
         }
-        let signal = libc::WTERMSIG(self.0);
-        // SAFETY: restores default dispositions in a process that is about to end; a core dump of it would tell nothing.
-        unsafe {
-            let none = libc::rlimit {
-                rlim_cur: 0,
-                rlim_max: 0,
-            };
-            libc::setrlimit(libc::RLIMIT_CORE, &raw const none);
-            libc::signal(signal, libc::SIG_DFL);
-            unblock_signals();
-            libc::raise(signal);
-        }
-        exit(128 + signal)
+        exit(libc::WEXITSTATUS(self.0))
     }
+}
+
+/// Ends this process by a signal, whatever it does with it otherwise.
+pub(crate) fn end_by(signal: i32) -> ! {
+    // SAFETY: restores default dispositions in a process that is about to end; a core dump of it would tell nothing.
+    unsafe {
+        let none = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
+        libc::setrlimit(libc::RLIMIT_CORE, &raw const none);
+        libc::signal(signal, libc::SIG_DFL);
+        unblock_signals();
+        libc::raise(signal);
+    }
+    exit(128 + signal)
 }
 
 /// Blocks the forwarded signals and SIGCHLD, and gives a descriptor that tells of them.

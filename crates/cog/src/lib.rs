@@ -8,6 +8,7 @@ mod client;
 mod commands;
 mod gpus;
 mod inputs;
+mod interrupts;
 mod outputs;
 mod printer;
 mod reporter;
@@ -45,6 +46,9 @@ pub fn main() -> ExitCode {
     match dispatch(cli, &printer) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            if let Some(exit) = commands::interrupted(&error) {
+                exit.imitate();
+            }
             let rendered = match colour {
                 Colour::On => cog_errors::Colour::On,
                 Colour::Off => cog_errors::Colour::Off,

@@ -4,6 +4,7 @@
 //! being reported. A closed pipe on stdout is not an error.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -56,6 +57,8 @@ pub(crate) struct Printer {
     progress: Arc<Mutex<Progress>>,
     bars: MultiProgress,
     silence: Arc<Silence>,
+    /// Standard output has not ended its last line, and standard error goes to the same terminal.
+    unfinished: Arc<AtomicBool>,
 }
 
 impl Printer {
@@ -75,6 +78,7 @@ impl Printer {
             progress: Arc::new(Mutex::new(progress)),
             bars,
             silence: Arc::new(Silence::new()),
+            unfinished: Arc::default(),
         }
     }
 
@@ -150,13 +154,15 @@ impl Printer {
         self.silence.rests();
     }
 
-    /// The primary result, on stdout; a reader that has gone away is not an error.
-    #[expect(clippy::unused_self, reason = "all output goes through the printer")]
+    /// The primary result or a part of it, on stdout; a reader that has gone away is not an error.
     pub(crate) fn result(&self, content: impl AsRef<[u8]>) -> io::Result<()> {
+        let content = content.as_ref();
         let mut stdout = io::stdout().lock();
-        let written = stdout
-            .write_all(content.as_ref())
-            .and_then(|()| stdout.flush());
+        let written = stdout.write_all(content).and_then(|()| stdout.flush());
+        if stdout.is_terminal() && io::stderr().is_terminal() {
+            let is_unfinished = content.last().is_some_and(|last| *last != b'\n');
+            self.unfinished.store(is_unfinished, Ordering::Relaxed);
+        }
         match written {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             other => other,
@@ -203,8 +209,10 @@ impl Printer {
     /// One write a line, above any bars, so that lines of several threads do not mix.
     fn raw_line(&self, line: &str) {
         self.bars.suspend(|| {
+            let is_unfinished = self.unfinished.swap(false, Ordering::Relaxed);
+            let begin = if is_unfinished { "\n" } else { "" };
             // A terminal that went away must not end a build.
-            let _ = writeln!(io::stderr().lock(), "{line}");
+            let _ = writeln!(io::stderr().lock(), "{begin}{line}");
         });
         self.silence.spoken();
     }

@@ -22,6 +22,7 @@ pub(crate) use serve::serve;
 
 use std::process::ExitCode;
 
+use cog_engine::{Exit, Signal};
 use cog_errors::Hint as _;
 
 use crate::printer::Progress;
@@ -33,6 +34,17 @@ use crate::runtime::SetupFailed;
 struct Exited {
     status: i32,
     hint: Option<String>,
+}
+
+/// Stopped by a signal, after what there was to clear up. We end by it, as if nothing had been done about it.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped by a signal")]
+struct Interrupted(Signal);
+
+/// How this program ends if it was stopped.
+pub(crate) fn interrupted(error: &anyhow::Error) -> Option<Exit> {
+    let Interrupted(signal) = error.downcast_ref()?;
+    Some(Exit::Signal(signal.as_raw()))
 }
 
 /// What this program ends with.

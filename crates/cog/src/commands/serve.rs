@@ -1,22 +1,24 @@
 //! `cog serve`: the project over HTTP, until it is stopped.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use cog_build::SchemaSource;
 use cog_engine::{Remote, Signal};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::ServeArgs;
-use crate::runtime::{SETUP_FAILED, Server, Surroundings, block_on, read_word, setup_advice};
+use crate::interrupts::Interrupts;
+use crate::runtime::{SETUP_FAILED, Server, Surroundings, block_on, setup_advice};
 use crate::session::Session;
 
 const STOP_GRACE: Duration = Duration::from_secs(30);
 
 pub(crate) fn serve(session: &Session<'_>, args: &ServeArgs) -> anyhow::Result<()> {
     let project = session.project(&args.flags.build.project)?;
-    let address = address(&args.host, args.port)?;
+    // Before the work of building: it may be taken. Who connects meanwhile waits.
+    let listener = listen(address(&args.host, args.port)?)?;
     let project = session
         .with_model(project, &SchemaSource::Generate)
         .context("image build failed")?;
@@ -31,8 +33,7 @@ pub(crate) fn serve(session: &Session<'_>, args: &ServeArgs) -> anyhow::Result<(
         "Running the model server in the {} engine with the current directory mounted as a volume...",
         surroundings.engine_name()
     ));
-    check_free(address)?;
-    let server = surroundings.start_server(address, &arguments, &[])?;
+    let server = surroundings.start_server_on(listener, &arguments, &[])?;
     attend(session, server)
 }
 
@@ -41,36 +42,33 @@ fn attend(session: &Session<'_>, server: Server) -> anyhow::Result<()> {
     let Server {
         mut running,
         address,
-        ready,
+        readiness,
+        ..
     } = server;
     let remote = running.remote();
-    let (events, mut happened) = tokio::sync::mpsc::unbounded_channel();
-    let ended = events.clone();
+    let (ended, mut has_ended) = tokio::sync::oneshot::channel();
     let waiter = std::thread::spawn(move || {
         let exit = running.wait();
-        let _ = ended.send(Event::Ended);
+        let _ = ended.send(());
         exit
     });
-    std::thread::spawn(move || {
-        let word = read_word(ready).unwrap_or_default();
-        events.send(Event::Said(word.trim().to_owned()))
-    });
+    let mut interrupts = Interrupts::listen()?;
     let stopped = block_on(async {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
+        let mut word = pin!(readiness.word());
+        let mut in_setup = true;
         let mut stop = Stop::NotAsked;
         loop {
             tokio::select! {
-                _ = interrupt.recv() => stop = stop.asked(session, remote.as_ref())?,
-                _ = terminate.recv() => stop = stop.asked(session, remote.as_ref())?,
+                _ = interrupts.next() => stop = stop.asked(session, remote.as_ref())?,
                 () = stop.time_is_up() => {
                     remote.end();
                     stop = Stop::Now;
                 }
-                event = happened.recv() => match event {
-                    Some(Event::Said(word)) => announce(session, &word, address).await,
-                    Some(Event::Ended) | None => return Ok(stop),
-                },
+                word = &mut word, if in_setup => {
+                    in_setup = false;
+                    announce(session, &word.unwrap_or_default(), address).await;
+                }
+                _ = &mut has_ended => return Ok(stop),
             }
         }
     })?;
@@ -84,12 +82,6 @@ fn attend(session: &Session<'_>, server: Server) -> anyhow::Result<()> {
         );
     }
     Ok(())
-}
-
-enum Event {
-    /// Setup has ended.
-    Said(String),
-    Ended,
 }
 
 async fn announce(session: &Session<'_>, word: &str, address: SocketAddr) {
@@ -151,14 +143,10 @@ fn address(host: &str, port: u16) -> anyhow::Result<SocketAddr> {
     Ok(SocketAddr::new(ip, port))
 }
 
-/// The server would say so too, but only after what comes before has been printed.
-fn check_free(address: SocketAddr) -> anyhow::Result<()> {
-    match std::net::TcpListener::bind(address) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(error).with_context(|| {
-            format!("cannot listen on {address}; choose another port with --port, or stop what uses this one")
-        }),
-    }
+fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).with_context(|| {
+        format!("cannot listen on {address}; choose another port with --port, or stop what uses this one")
+    })
 }
 
 fn shown_url(address: SocketAddr) -> String {

@@ -5,6 +5,7 @@
 
 mod data_url;
 mod folder;
+mod growing;
 mod name;
 
 use std::collections::BTreeSet;
@@ -19,6 +20,7 @@ use crate::inputs::expanded;
 
 use data_url::DataUrl;
 use folder::Folder;
+pub(crate) use growing::Growing;
 
 const MODE: u32 = 0o755;
 
@@ -290,6 +292,15 @@ impl Destination {
             return Err(OutputError::SeveralToStdout);
         }
         Ok(())
+    }
+
+    /// Where an output of this kind is a list of values that come one by one, and goes to standard output: what is shown
+    /// of it while it grows. In JSON mode it is a part of a document, which comes at the end.
+    pub(crate) fn growing(&self, schema: &Value, json_mode: bool) -> Option<Growing> {
+        let is_shown = matches!(self.named, Named::Nothing | Named::Stdout) && !json_mode;
+        let comes_one_by_one = schema["x-cog-array-type"] == "iterator";
+        let is_files = schema["items"]["format"] == "uri";
+        (is_shown && comes_one_by_one && !is_files).then(Growing::default)
     }
 
     /// The files of one output, which are called like `stem` where their own names do not count.

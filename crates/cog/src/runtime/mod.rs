@@ -1,23 +1,17 @@
-//! A workload that runs for one command: with which engine and in which place, how its server is started, and when that
-//! is ready.
+//! A workload that runs for one command: with which engine and in which place, and how its server is started.
 
 mod place;
+mod server;
 mod setup;
 mod streams;
 
-use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use cog_engine::{
-    Engine, Exit, Gpus, Isolation, PassedFd, Process, Purpose, Running, Workload, Writable,
-};
+use cog_engine::{Engine, Exit, Gpus, Isolation, PassedFd, Process, Purpose, Workload, Writable};
 use cog_errors::Colour;
 use cog_image::StoredImage;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::args::StartFlags;
 use crate::gpus::{self, Wanted};
@@ -25,12 +19,16 @@ use crate::session::{Project, Session};
 use crate::terminal;
 
 use place::Place;
-use setup::setup_logs;
+use server::{Kind, Readiness};
+pub(crate) use server::{STOP_GRACE, Server};
 pub(crate) use setup::{SETUP_FAILED, SetupFailed, setup_advice};
 pub(crate) use streams::Tail;
 use streams::{Overheard, Streams};
 
-const STOP_GRACE: Duration = Duration::from_secs(10);
+/// Names the descriptor on which our server says that it is ready.
+const COG_READY_FD: &str = "COG_READY_FD";
+/// Names the descriptor of the socket that our server listens on.
+const COG_LISTEN_FD: &str = "COG_LISTEN_FD";
 /// What kind of terminal there is.
 const TERM: &str = "TERM";
 
@@ -163,23 +161,55 @@ impl Surroundings {
         Ok(Ended { exit, said })
     }
 
-    /// Starts the server at an address of this machine.
-    pub(crate) fn start_server(
+    /// Starts the server for this command alone.
+    pub(crate) fn start_server(&self, extra_env: &[(String, String)]) -> anyhow::Result<Server> {
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("could not find a free port")?;
+        match self.place.kind {
+            Kind::Coglet => self.start_server_on(listener, &[], extra_env),
+            Kind::Other => {
+                // Free a moment ago; nobody but the server can open it for the server.
+                let address = listener.local_addr()?;
+                drop(listener);
+                let arguments = ["--host".to_owned(), address.ip().to_string()];
+                self.start(address, Vec::new(), &arguments, extra_env)
+            }
+        }
+    }
+
+    /// Starts our server with a socket that listens already: clients may connect from now on, and wait.
+    pub(crate) fn start_server_on(
+        &self,
+        listener: TcpListener,
+        arguments: &[String],
+        extra_env: &[(String, String)],
+    ) -> anyhow::Result<Server> {
+        let address = listener.local_addr()?;
+        let socket = PassedFd {
+            variable: COG_LISTEN_FD.into(),
+            fd: listener.into(),
+        };
+        self.start(address, vec![socket], arguments, extra_env)
+    }
+
+    fn start(
         &self,
         address: SocketAddr,
+        mut passed_fds: Vec<PassedFd>,
         arguments: &[String],
         extra_env: &[(String, String)],
     ) -> anyhow::Result<Server> {
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        passed_fds.push(PassedFd {
+            variable: COG_READY_FD.into(),
+            fd: write,
+        });
         let streams = Streams {
             stdin: Stdio::null(),
             // Whatever the server prints is no result of ours.
             stdout: Stdio::from(std::os::fd::AsFd::as_fd(&std::io::stderr()).try_clone_to_owned()?),
             stderr: Stdio::inherit(),
-            passed_fds: vec![PassedFd {
-                variable: "COG_READY_FD".into(),
-                fd: write,
-            }],
+            passed_fds,
         };
         let mut env = vec![
             ("PORT".to_owned(), address.port().to_string()),
@@ -192,13 +222,12 @@ impl Surroundings {
         );
         env.extend_from_slice(extra_env);
         let mut command = self.place.server.clone();
-        command.extend(["--host".to_owned(), address.ip().to_string()]);
         command.extend_from_slice(arguments);
-        let running = self.engine.start(self.workload(command, &env, streams))?;
         Ok(Server {
-            running,
+            running: self.engine.start(self.workload(command, &env, streams))?,
             address,
-            ready: read,
+            readiness: Readiness(read),
+            kind: self.place.kind,
         })
     }
 }
@@ -210,76 +239,12 @@ pub(crate) struct Ended {
     pub(crate) said: Tail,
 }
 
-/// A server that was started.
-pub(crate) struct Server {
-    pub(crate) running: Box<dyn Running>,
-    pub(crate) address: SocketAddr,
-    pub(crate) ready: OwnedFd,
-}
-
-impl Server {
-    /// Waits until setup has ended. The server tells; nothing is polled.
-    pub(crate) fn await_ready(&mut self, limit: Duration) -> anyhow::Result<()> {
-        let deadline = Instant::now() + limit;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let timeout = Timespec::try_from(left).context("the setup timeout is too long")?;
-            match poll(
-                &mut [PollFd::new(&self.ready, PollFlags::IN)],
-                Some(&timeout),
-            ) {
-                Ok(0) => bail!("Timed out"),
-                Err(rustix::io::Errno::INTR) => {}
-                other => {
-                    other?;
-                    break;
-                }
-            }
-        }
-        let line = read_word(self.ready.try_clone()?)?;
-        match line.trim() {
-            "READY" => Ok(()),
-            SETUP_FAILED => {
-                let logs = block_on(async { Ok(setup_logs(self.address).await) })?;
-                Err(SetupFailed::new(&logs).into())
-            }
-            _ => {
-                let exit = self.running.stop(STOP_GRACE)?;
-                bail!(
-                    "Container exited unexpectedly (status {})",
-                    exit.shell_code()
-                )
-            }
-        }
-    }
-
-    pub(crate) fn stop(mut self) -> anyhow::Result<()> {
-        self.running.stop(STOP_GRACE)?;
-        Ok(())
-    }
-}
-
-/// What the server says when setup has ended; nothing if it is gone.
-pub(crate) fn read_word(ready: OwnedFd) -> std::io::Result<String> {
-    let mut line = String::new();
-    let pipe = fs_err::File::from_parts(ready.into(), "readiness pipe");
-    BufReader::new(pipe).read_line(&mut line)?;
-    Ok(line)
-}
-
 /// Runs a future to its end on this thread.
 pub(crate) fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
         .block_on(future)
-}
-
-/// A port that was free a moment ago.
-pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
-    let listener =
-        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("could not find a free port")?;
-    Ok(listener.local_addr()?)
 }
 
 /// `NAME=VALUE` flags.

@@ -7,6 +7,8 @@ use cog_build::BuildRequest;
 use cog_engine::{Access, Isolation, Mount, Root};
 use cog_image::{Lease, Rootfs, Scratch, Store, StoredImage, trust};
 
+use super::server::Kind;
+
 /// Where a project is in its container.
 const SOURCE: &str = "/src";
 /// Where a server looks for the model's document, in the project.
@@ -25,6 +27,7 @@ pub(super) struct Place {
     pub(super) mounts: Vec<Mount>,
     /// The server's program and what belongs before its arguments.
     pub(super) server: Vec<String>,
+    pub(super) kind: Kind,
     /// What a container trusts, where that is not its own affair.
     pub(super) ca_bundle: Option<PathBuf>,
     pub(super) scratch: Scratch,
@@ -77,6 +80,7 @@ impl Place {
             working_dir: SOURCE.into(),
             mounts: vec![project],
             server: vec![host.coglet.to_string_lossy().into_owned()],
+            kind: Kind::Coglet,
             ca_bundle: None,
             scratch,
             _in_use: InUse::Environment(lease),
@@ -102,6 +106,7 @@ impl Place {
             working_dir: environment.working_dir,
             mounts,
             server: environment.command,
+            kind: Kind::Coglet,
             ca_bundle: ca_bundle(&root, &scratch)?,
             scratch,
             _in_use: InUse::Layers(root),
@@ -113,23 +118,34 @@ impl Place {
         let root = store.rootfs(&image.layers)?;
         let scratch = store.scratch()?;
         let config = &image.config;
-        let command = config
+        let command: Vec<String> = config
             .entrypoint
             .iter()
             .flatten()
             .chain(config.cmd.iter().flatten())
             .cloned()
             .collect();
+        let kind = kind(&command);
         Ok(Self {
             root: Root::Layers(root.layers().to_vec()),
             env: config.env.clone(),
             working_dir: config.working_dir.clone().unwrap_or_else(|| "/".into()),
             mounts: Vec::new(),
             server: command,
+            kind,
             ca_bundle: ca_bundle(&root, &scratch)?,
             scratch,
             _in_use: InUse::Layers(root),
         })
+    }
+}
+
+/// What an image starts. No other server has a program of this name: the published one is started as a Python module, and
+/// so is ours where somebody has put it in its place, which then has a port as well.
+fn kind(command: &[String]) -> Kind {
+    match command {
+        [program] if Path::new(program).file_name() == Some("coglet".as_ref()) => Kind::Coglet,
+        _ => Kind::Other,
     }
 }
 
@@ -172,4 +188,26 @@ fn without_bytecode(mut env: Vec<(String, String)>) -> Vec<(String, String)> {
         env.push((name.into(), value.into()));
     }
     env
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_server_is_known_by_its_program() {
+        let of = |command: &[&str]| {
+            kind(
+                &command
+                    .iter()
+                    .map(|word| (*word).to_owned())
+                    .collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(of(&["coglet"]), Kind::Coglet);
+        assert_eq!(of(&["/usr/local/bin/coglet"]), Kind::Coglet);
+        assert_eq!(of(&["python", "-m", "cog.server.http"]), Kind::Other);
+        assert_eq!(of(&["/sbin/tini", "--", "coglet"]), Kind::Other);
+        assert_eq!(of(&[]), Kind::Other);
+    }
 }

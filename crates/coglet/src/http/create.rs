@@ -358,9 +358,12 @@ fn prefers_async(headers: &HeaderMap) -> bool {
 
 /// Whether the client wants an event stream, and which.
 fn watching(headers: &HeaderMap) -> Option<Watching> {
-    wants_events(headers).then(|| match is_on(headers, EVENTS) {
-        true => Watching::Always,
-        false => Watching::AsDeclared,
+    wants_events(headers).then(|| {
+        if is_on(headers, EVENTS) {
+            Watching::Always
+        } else {
+            Watching::AsDeclared
+        }
     })
 }
 

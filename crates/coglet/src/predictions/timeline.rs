@@ -354,9 +354,9 @@ mod tests {
         assert_eq!(read(&mut timeline, id), (Vec::new(), late));
         assert_eq!(read(&mut timeline, id), ((3..7).collect(), None));
         push(&mut timeline, 7..40);
-        let slow = Some(Missed::WhileReading(29));
+        let slow = Some(Missed::WhileReading(23));
         assert_eq!(read(&mut timeline, id), (Vec::new(), slow));
-        assert_eq!(read(&mut timeline, id), ((36..40).collect(), None));
+        assert_eq!(read(&mut timeline, id), ((30..40).collect(), None));
     }
 
     #[test]

@@ -1,33 +1,35 @@
 //! `cog run`: one prediction, on the project or on an image.
 
-use std::fmt::Write as _;
+mod conversation;
+mod failure;
+mod screen;
+
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use cog_build::{SchemaSource, missing};
-use cog_errors::Hint;
+use bytes::Bytes;
+use cog_build::SchemaSource;
 use cog_image::StoredImage;
 use cog_inputs::Kind;
 use serde_json::{Map, Value, json};
 
 use crate::args::RunArgs;
-use crate::client;
 use crate::inputs::{self, Given};
-use crate::outputs::{self, Destination};
-use crate::printer::Printer;
-use crate::runtime::{Server, Surroundings, block_on, environment, free_address};
+use crate::interrupts::Interrupts;
+use crate::outputs::{self, Destination, Growing};
+use crate::runtime::{Server, Surroundings, block_on, environment};
 use crate::session::Session;
 
-use super::schema;
+use super::{Interrupted, schema};
+use conversation::{Failure, ID, Outcome, Patience};
+pub(super) use failure::PredictionFailed;
+use screen::Screen;
 
 /// The largest body that the server takes, in bytes.
 const MAX_REQUEST: usize = 100 << 20;
-/// The prediction's id: its server runs no other.
-const ID: &str = "run";
-const STATUS_ROUTE: &str = "/predictions/run";
-/// How soon what the model printed is shown while it works.
-const LOGS_INTERVAL: Duration = Duration::from_millis(250);
+/// How long a reader may take for what was said before the prediction was stopped.
+const LAST_LINES: Duration = Duration::from_secs(1);
 const TOKEN: &str = "REPLICATE_API_TOKEN";
 
 pub(crate) fn run(session: &Session<'_>, args: &RunArgs) -> anyhow::Result<()> {
@@ -144,17 +146,44 @@ impl Prediction {
         session
             .printer
             .info("Starting Docker image and running setup()...");
-        let mut server = surroundings.start_server(free_address()?, &[], env)?;
-        server.await_ready(Duration::from_secs(args.setup_timeout))?;
-        session.printer.info("Running prediction...");
-        let response = ask(session, &server, request)?;
-        let result = self.show(session, args, &response);
+        let mut interrupts = Interrupts::listen()?;
+        let mut server = surroundings.start_server(env)?;
+        let list = self
+            .destination
+            .growing(&self.output_schema, args.json.is_some());
+        let screen = Screen::start(session.printer.clone(), list);
+        let setup_limit = Duration::from_secs(args.setup_timeout);
+        let held = block_on(async {
+            let held =
+                conversation::hold(&mut server, setup_limit, request, &screen, &mut interrupts);
+            Ok(held.await)
+        })?;
+        let response = match held {
+            Ok(Outcome::Answered(response)) => response,
+            Ok(Outcome::Interrupted { by, patience }) => {
+                end(server, screen, patience, &mut interrupts)?;
+                return Err(Interrupted(by).into());
+            }
+            Err(failure) => {
+                drop(interrupts);
+                let list = screen.finish()?;
+                break_off(session, list.as_ref())?;
+                return Err(match failure {
+                    Failure::Refused(error) => error,
+                    Failure::Lost(error) => server.explain(error),
+                    Failure::Unseen => anyhow::anyhow!("the output could not be shown"),
+                });
+            }
+        };
+        // From here on there is nothing to cancel.
+        drop(interrupts);
+        let result = self.show(session, args, &response, screen.finish()?);
         server.stop()?;
         result
     }
 
     /// The request's body. Files are in it.
-    fn request(&self) -> anyhow::Result<Vec<u8>> {
+    fn request(&self) -> anyhow::Result<Bytes> {
         let body = serde_json::to_vec(
             &json!({ "id": ID, "input": self.inputs, "context": self.context }),
         )?;
@@ -169,14 +198,27 @@ impl Prediction {
                 MAX_REQUEST >> 20,
             );
         }
-        Ok(body)
+        Ok(body.into())
     }
 
-    fn show(&self, session: &Session<'_>, args: &RunArgs, response: &Value) -> anyhow::Result<()> {
+    /// Shows the result, of which a list may be shown in part already.
+    fn show(
+        &self,
+        session: &Session<'_>,
+        args: &RunArgs,
+        response: &Value,
+        list: Option<Growing>,
+    ) -> anyhow::Result<()> {
         let succeeded = response["status"] == "succeeded";
         let schema = Some(&self.output_schema).filter(|schema| schema.is_object());
         if args.json.is_none() && !succeeded {
+            break_off(session, list.as_ref())?;
             return Err(PredictionFailed::of(response).into());
+        }
+        if let Some(list) = list.filter(Growing::has_begun) {
+            return Ok(session
+                .printer
+                .result(list.complete(&response["output"])?)?);
         }
         let written = if args.json.is_some() {
             outputs::write_json(response, schema, &self.destination)?
@@ -202,108 +244,32 @@ impl Prediction {
     }
 }
 
-/// A prediction that ended otherwise than it should.
-#[derive(Debug, thiserror::Error)]
-#[error("Prediction failed with status \"{status}\": {error}")]
-pub(super) struct PredictionFailed {
-    status: String,
-    error: String,
-    /// What the model printed.
-    logs: String,
+/// Ends the line of a list that nothing will complete.
+fn break_off(session: &Session<'_>, list: Option<&Growing>) -> anyhow::Result<()> {
+    if let Some(list) = list {
+        session.printer.result(list.break_off())?;
+    }
+    Ok(())
 }
 
-impl PredictionFailed {
-    fn of(response: &Value) -> Self {
-        let text = |field: &str| response[field].as_str().unwrap_or_default().to_owned();
-        Self {
-            status: text("status"),
-            error: text("error"),
-            logs: text("logs"),
+/// Ends the server of somebody who has stopped the prediction, and shows what was said.
+fn end(
+    server: Server,
+    screen: Screen,
+    patience: Patience,
+    interrupts: &mut Interrupts,
+) -> anyhow::Result<()> {
+    if patience == Patience::Gone {
+        // Dropping the server ends it. Whoever reads our output may never do so again.
+        return Ok(());
+    }
+    block_on(async {
+        server.stop_or_end(interrupts).await?;
+        tokio::select! {
+            () = screen.finished() => {}
+            _ = interrupts.next() => {}
+            () = tokio::time::sleep(LAST_LINES) => {}
         }
-    }
-}
-
-impl Hint for PredictionFailed {
-    fn hint(&self) -> Option<String> {
-        missing::advice(&self.error).or_else(|| missing::advice(&self.logs))
-    }
-}
-
-/// Asks, and passes on what the model prints while it works.
-fn ask(session: &Session<'_>, server: &Server, body: Vec<u8>) -> anyhow::Result<Value> {
-    let mut logs = Logs::default();
-    let response = block_on(async {
-        let answer = client::predict(server.address, body);
-        let mut answer = std::pin::pin!(answer);
-        loop {
-            tokio::select! {
-                response = &mut answer => break response,
-                () = tokio::time::sleep(LOGS_INTERVAL) => {}
-            }
-            // Servers of older images don't know the route; theirs are shown at the end.
-            if let Ok(so_far) = client::get(server.address, STATUS_ROUTE).await
-                && let Ok(snapshot) = serde_json::from_slice::<Value>(&so_far.body)
-            {
-                logs.show_lines(session.printer, &snapshot);
-            }
-        }
-    })?;
-    match response.status {
-        200 => {
-            let answer =
-                serde_json::from_slice(&response.body).context("the server's answer is no JSON")?;
-            logs.show_rest(session.printer, &answer);
-            Ok(answer)
-        }
-        422 => bail!("{}", refused(&response.body)),
-        status => bail!("Failed to run prediction: /predictions call returned status {status}"),
-    }
-}
-
-/// How much of a prediction's logs has been shown, in bytes.
-#[derive(Default)]
-struct Logs {
-    shown: usize,
-}
-
-impl Logs {
-    /// The whole lines that are new.
-    fn show_lines(&mut self, printer: &Printer, prediction: &Value) {
-        let new = self.unshown(prediction);
-        if let Some(end) = new.rfind('\n') {
-            printer.foreign(&new[..end]);
-            self.shown += end + 1;
-        }
-    }
-
-    fn show_rest(&mut self, printer: &Printer, prediction: &Value) {
-        let new = self.unshown(prediction);
-        if !new.is_empty() {
-            printer.foreign(new.strip_suffix('\n').unwrap_or(new));
-            self.shown += new.len();
-        }
-    }
-
-    fn unshown<'a>(&self, prediction: &'a Value) -> &'a str {
-        let logs = prediction["logs"].as_str().unwrap_or_default();
-        logs.get(self.shown..).unwrap_or_default()
-    }
-}
-
-/// The server's own findings, which should have been found before: its schema differs from the one we checked against.
-fn refused(body: &[u8]) -> String {
-    let mut text =
-        String::from("Failed to run prediction: The inputs you passed could not be validated:\n");
-    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
-    for detail in answer["detail"].as_array().into_iter().flatten() {
-        let field = detail["loc"]
-            .as_array()
-            .and_then(|loc| loc.last())
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        let message = detail["msg"].as_str().unwrap_or_default();
-        let _ = writeln!(text, "- {field}: {message}");
-    }
-    text.push_str("Give inputs as `-i name=value`, and files as `-i name=@path`");
-    text
+        Ok(())
+    })
 }

@@ -1,0 +1,154 @@
+//! A model server that was started: where it is reached, when it is ready, how it ends.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use anyhow::bail;
+use cog_engine::{Exit, Running, Signal};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::net::unix::pipe;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use super::setup::{SETUP_FAILED, SetupFailed, setup_logs};
+use crate::client;
+use crate::interrupts::Interrupts;
+
+/// How long a server that is asked to stop may take for that.
+pub(crate) const STOP_GRACE: Duration = Duration::from_secs(10);
+/// How long one that does not answer any more may take to end, so that we can tell how it did.
+const LAST_MOMENTS: Duration = Duration::from_secs(2);
+/// How often a server is asked that does not tell by itself, and how long it has for an answer.
+const ASK_INTERVAL: Duration = Duration::from_millis(100);
+const ASK_LIMIT: Duration = Duration::from_millis(250);
+
+const READY: &str = "READY";
+const STARTING: &str = "STARTING";
+
+/// What a server is told at its start, and what it tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Ours: takes a socket that listens already, and says when it is ready.
+    Coglet,
+    /// Of an image of somebody else: opens a port, and is asked.
+    Other,
+}
+
+/// A server that was started. Dropping it ends it at once.
+pub(crate) struct Server {
+    pub(crate) running: Box<dyn Running>,
+    pub(crate) address: SocketAddr,
+    pub(crate) readiness: Readiness,
+    pub(super) kind: Kind,
+}
+
+/// Where a server says that setup has ended. Its closing says that the server is gone.
+pub(crate) struct Readiness(pub(super) OwnedFd);
+
+impl Readiness {
+    /// What the server says; nothing if it is gone.
+    pub(crate) async fn word(&self) -> io::Result<String> {
+        /// The words are shorter.
+        const MOST: u64 = 64;
+        let pipe = pipe::Receiver::from_owned_fd(self.0.try_clone()?)?;
+        let mut line = String::new();
+        BufReader::new(pipe.take(MOST)).read_line(&mut line).await?;
+        Ok(line.trim().to_owned())
+    }
+}
+
+impl Server {
+    /// Waits until setup has ended.
+    pub(crate) async fn await_ready(&mut self, limit: Duration) -> anyhow::Result<()> {
+        let status = match self.kind {
+            Kind::Coglet => timeout(limit, self.readiness.word()).await,
+            Kind::Other => timeout(limit, self.asked()).await,
+        };
+        let Ok(status) = status else {
+            bail!("Timed out");
+        };
+        match status?.as_str() {
+            READY => Ok(()),
+            SETUP_FAILED => Err(SetupFailed::new(&setup_logs(self.address).await).into()),
+            "" => bail!(exited(self.running.stop(STOP_GRACE)?)),
+            other => bail!("Container healthcheck returned unexpected status: {other}"),
+        }
+    }
+
+    /// The status of a server that may not tell by itself, when it is no longer that of the beginning; nothing if it is
+    /// gone.
+    async fn asked(&mut self) -> io::Result<String> {
+        let mut word = Box::pin(self.readiness.word());
+        let mut may_tell = true;
+        let mut ticks = interval(ASK_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                said = &mut word, if may_tell => match said {
+                    Ok(said) if !said.is_empty() => return Ok(said),
+                    // It has closed what it knows nothing of, if it is not gone.
+                    _ => may_tell = false,
+                },
+                _ = ticks.tick() => {}
+            }
+            if self.running.try_wait().map_err(io::Error::other)?.is_some() {
+                return Ok(String::new());
+            }
+            if let Some(status) = health(self.address).await
+                && status != STARTING
+            {
+                return Ok(status);
+            }
+        }
+    }
+
+    /// Why there is no answer: if the server has ended, that is why.
+    pub(crate) fn explain(&mut self, error: anyhow::Error) -> anyhow::Error {
+        match self.running.wait_timeout(LAST_MOMENTS) {
+            Ok(Some(exit)) => error.context(exited(exit)),
+            // The error is what is known.
+            Ok(None) | Err(_) => error,
+        }
+    }
+
+    pub(crate) fn stop(mut self) -> anyhow::Result<()> {
+        self.running.stop(STOP_GRACE)?;
+        Ok(())
+    }
+
+    /// The same for somebody who may become impatient: another signal ends it at once.
+    pub(crate) async fn stop_or_end(self, interrupts: &mut Interrupts) -> anyhow::Result<()> {
+        let mut running = self.running;
+        let remote = running.remote();
+        remote.signal(Signal::TERM)?;
+        let mut ended = tokio::task::spawn_blocking(move || running.wait());
+        tokio::select! {
+            exit = &mut ended => {
+                exit??;
+                return Ok(());
+            }
+            _ = interrupts.next() => {}
+            () = sleep(STOP_GRACE) => {}
+        }
+        remote.end();
+        ended.await??;
+        Ok(())
+    }
+}
+
+fn exited(exit: Exit) -> String {
+    format!(
+        "Container exited unexpectedly (status {})",
+        exit.shell_code()
+    )
+}
+
+/// The status that a server says it has; nothing if it does not answer, or not soon.
+async fn health(address: SocketAddr) -> Option<String> {
+    let answer = timeout(ASK_LIMIT, client::get(address, "/health-check"));
+    let answer = answer.await.ok()?.ok()?;
+    let health: Value = serde_json::from_slice(&answer.body).ok()?;
+    Some(health["status"].as_str()?.to_owned())
+}
