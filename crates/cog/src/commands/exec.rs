@@ -3,7 +3,7 @@
 use cog_build::{SchemaSource, missing};
 
 use crate::args::ExecArgs;
-use crate::runtime::{Surroundings, environment};
+use crate::runtime::{Launcher, environment};
 use crate::session::Session;
 
 use super::Exited;
@@ -14,13 +14,13 @@ pub(crate) fn exec(session: &Session<'_>, args: &ExecArgs) -> anyhow::Result<()>
     let mut env = environment(&args.env)?;
     env.push(("LOG_FORMAT".into(), "console".into()));
     let project = session.with_model(project, &SchemaSource::Omit)?;
-    let surroundings = Surroundings::of_project(session, &project, &args.flags)?;
+    let launcher = Launcher::of_project(session, &project, &args.flags)?;
     session.printer.info(&format!(
         "Running '{}' in the {} engine with the current directory mounted as a volume...",
         args.command.join(" "),
-        surroundings.engine_name(),
+        launcher.engine_name(),
     ));
-    let ended = surroundings.run_command(args.command.clone(), &env)?;
+    let ended = launcher.run_command(args.command.clone(), &env)?;
     if !ended.exit.success() {
         return Err(Exited {
             status: ended.exit.shell_code(),

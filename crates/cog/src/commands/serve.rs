@@ -10,7 +10,7 @@ use cog_engine::{Remote, Signal};
 
 use crate::args::ServeArgs;
 use crate::interrupts::Interrupts;
-use crate::runtime::{SETUP_FAILED, Server, Surroundings, block_on, setup_advice};
+use crate::runtime::{Launcher, SETUP_FAILED, Server, block_on, setup_advice};
 use crate::session::Session;
 
 const STOP_GRACE: Duration = Duration::from_secs(30);
@@ -22,7 +22,7 @@ pub(crate) fn serve(session: &Session<'_>, args: &ServeArgs) -> anyhow::Result<(
     let project = session
         .with_model(project, &SchemaSource::Generate)
         .context("image build failed")?;
-    let surroundings = Surroundings::of_project(session, &project, &args.flags)?;
+    let launcher = Launcher::of_project(session, &project, &args.flags)?;
     let mut arguments = vec!["--await-explicit-shutdown".to_owned(), "true".to_owned()];
     arguments.extend(
         args.upload_url
@@ -31,9 +31,9 @@ pub(crate) fn serve(session: &Session<'_>, args: &ServeArgs) -> anyhow::Result<(
     );
     session.printer.info(&format!(
         "Running the model server in the {} engine with the current directory mounted as a volume...",
-        surroundings.engine_name()
+        launcher.engine_name()
     ));
-    let server = surroundings.start_server_on(listener, &arguments, &[])?;
+    let server = launcher.start_server_on(listener, &arguments, &[])?;
     attend(session, server)
 }
 

@@ -33,13 +33,13 @@ const COG_LISTEN_FD: &str = "COG_LISTEN_FD";
 const TERM: &str = "TERM";
 
 /// Everything that a command of a project or an image runs in.
-pub(crate) struct Surroundings {
+pub(crate) struct Launcher {
     engine: Box<dyn Engine>,
     place: Place,
     gpus: Gpus,
 }
 
-impl Surroundings {
+impl Launcher {
     /// The project's environment, made if need be, with the project itself mounted.
     pub(crate) fn of_project(
         session: &Session<'_>,
@@ -95,7 +95,7 @@ impl Surroundings {
         self.engine.name()
     }
 
-    /// The workload that runs a command in these surroundings.
+    /// The workload that runs a command here.
     fn workload(
         &self,
         command: Vec<String>,
@@ -257,3 +257,6 @@ pub(crate) fn environment(flags: &[String]) -> anyhow::Result<Vec<(String, Strin
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

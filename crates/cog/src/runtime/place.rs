@@ -140,6 +140,25 @@ impl Place {
     }
 }
 
+#[cfg(test)]
+impl Place {
+    /// Our server in an empty root.
+    pub(super) fn of_nothing(store: &Store) -> Self {
+        let root = store.rootfs(&[]).expect("no layer is missing");
+        Self {
+            root: Root::Layers(Vec::new()),
+            env: Vec::new(),
+            working_dir: SOURCE.into(),
+            mounts: Vec::new(),
+            server: vec!["coglet".into()],
+            kind: Kind::Coglet,
+            ca_bundle: None,
+            scratch: store.scratch().expect("there is room"),
+            _in_use: InUse::Layers(root),
+        }
+    }
+}
+
 /// What an image starts. No other server has a program of this name: the published one is started as a Python module, and
 /// so is ours where somebody has put it in its place, which then has a port as well.
 fn kind(command: &[String]) -> Kind {

@@ -18,7 +18,7 @@ use crate::args::RunArgs;
 use crate::inputs::{self, Given};
 use crate::interrupts::Interrupts;
 use crate::outputs::{self, Destination, Growing};
-use crate::runtime::{Server, Surroundings, block_on, environment};
+use crate::runtime::{Launcher, Server, block_on, environment};
 use crate::session::Session;
 
 use super::{Interrupted, schema};
@@ -53,8 +53,8 @@ fn run_project(
     let document = project.interface.schema.as_deref().unwrap_or_default();
     let document = serde_json::from_str(document).context("Failed to load model schema JSON")?;
     let prediction = Prediction::new(session, args, &document, project.directory())?;
-    let surroundings = Surroundings::of_project(session, &project, &args.flags)?;
-    prediction.run(session, args, &surroundings, env)
+    let launcher = Launcher::of_project(session, &project, &args.flags)?;
+    prediction.run(session, args, &launcher, env)
 }
 
 fn run_image(
@@ -69,8 +69,8 @@ fn run_image(
     let image = local_or_pulled(session, name)?;
     let document = schema::of_image(name, &image)?;
     let prediction = Prediction::new(session, args, &document, session.directory())?;
-    let surroundings = Surroundings::of_image(session, &image, &args.flags)?;
-    prediction.run(session, args, &surroundings, env)
+    let launcher = Launcher::of_image(session, &image, &args.flags)?;
+    prediction.run(session, args, &launcher, env)
 }
 
 fn local_or_pulled(session: &Session<'_>, name: &str) -> anyhow::Result<StoredImage> {
@@ -139,7 +139,7 @@ impl Prediction {
         &self,
         session: &Session<'_>,
         args: &RunArgs,
-        surroundings: &Surroundings,
+        launcher: &Launcher,
         env: &[(String, String)],
     ) -> anyhow::Result<()> {
         let request = self.request()?;
@@ -147,7 +147,7 @@ impl Prediction {
             .printer
             .info("Starting Docker image and running setup()...");
         let mut interrupts = Interrupts::listen()?;
-        let mut server = surroundings.start_server(env)?;
+        let mut server = launcher.start_server(env)?;
         let list = self
             .destination
             .growing(&self.output_schema, args.json.is_some());
