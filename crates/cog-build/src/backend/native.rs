@@ -33,8 +33,24 @@ impl Backend for Native<'_> {
             layers: plan.base.layers.clone(),
             looked_at_base: false,
         };
-        let steps = plan.steps.iter().zip(plan.keys());
+        let steps: Vec<_> = plan.steps.iter().zip(plan.keys()).collect();
+        for (step, key) in &steps {
+            self.check(step, key)?;
+        }
+        let steps = steps.into_iter();
         steps.map(|(step, key)| done.step(step, &key)).collect()
+    }
+}
+
+impl Native<'_> {
+    /// Refuses a step for which something was not given, before those that come earlier are done.
+    fn check(&self, step: &Step, key: &StepKey) -> Result<()> {
+        if let Step::Command(run) = step
+            && self.executor.recorded(key)?.is_none()
+        {
+            command::mounted(&run.command, &self.secrets)?;
+        }
+        Ok(())
     }
 }
 

@@ -105,7 +105,7 @@ impl AptFiles {
 }
 
 /// The secrets that `command` mounts, by the paths that it finds them at.
-fn mounted<'a>(
+pub(crate) fn mounted<'a>(
     command: &Command,
     secrets: &'a BTreeMap<String, SecretValue>,
 ) -> Result<BTreeMap<String, &'a [u8]>> {

@@ -145,6 +145,10 @@ fn secrets_are_seen_by_their_command_alone() {
     };
     project.build_section().run = vec![
         RunCommand {
+            command: format!("true{}", unique()),
+            mounts: Vec::new(),
+        },
+        RunCommand {
             command: format!(
                 "test \"$(cat secret.txt)\" = hidden-8f3a1c && wc -c < /deep/er/token > /size{}",
                 unique()
@@ -161,6 +165,12 @@ fn secrets_are_seen_by_their_command_alone() {
     ];
     let missing = project.build(&store).expect_err("the secret was not given");
     assert!(missing.to_string().contains("`token`"), "{missing}");
+    let built = project.events.take_built();
+    let ran = |title: &String| title.contains("true");
+    assert!(
+        !built.iter().any(ran),
+        "it costs no other command: {built:?}"
+    );
     project.secrets = vec![Secret::parse("id=token,src=token.txt").expect("valid")];
     let built = project.build(&store).expect("it builds");
     assert_eq!(text(&store, &built, "size").trim(), "13");
