@@ -3,6 +3,7 @@
 //! `parse` reads flags and JSON, `check` holds the result against the model's rules. Nothing here downloads: URLs are text.
 
 mod check;
+mod forgotten;
 mod parse;
 mod served;
 
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use cog_inputs::{Inputs, Kind, ModelInputs, components};
 use serde_json::{Map, Value};
 
+pub(crate) use forgotten::forgotten_at;
 use served::Served;
 
 /// What was given on the command line.

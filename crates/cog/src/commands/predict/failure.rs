@@ -14,22 +14,35 @@ pub(crate) struct PredictionFailed {
     error: String,
     /// What the model printed.
     logs: String,
+    /// What may be wrong with the inputs.
+    advice: Option<String>,
 }
 
 impl PredictionFailed {
-    pub(super) fn of(response: &Value) -> Self {
+    /// Of a prediction whose logs were shown as they came: what they have of the error is not told again. `advice` is for
+    /// when nothing is known of the error itself.
+    pub(super) fn of(response: &Value, advice: Option<String>) -> Self {
         let text = |field: &str| response[field].as_str().unwrap_or_default().to_owned();
+        let (mut error, logs) = (text("error"), text("logs"));
+        if let Some((first, rest)) = error.split_once('\n')
+            && logs.contains(rest.trim_end())
+        {
+            error = first.to_owned();
+        }
         Self {
             status: text("status"),
-            error: text("error"),
-            logs: text("logs"),
+            error,
+            logs,
+            advice,
         }
     }
 }
 
 impl Hint for PredictionFailed {
     fn hint(&self) -> Option<String> {
-        missing::advice(&self.error).or_else(|| missing::advice(&self.logs))
+        missing::advice(&self.error)
+            .or_else(|| missing::advice(&self.logs))
+            .or_else(|| self.advice.clone())
     }
 }
 
@@ -49,4 +62,30 @@ pub(super) fn refused(body: &[u8]) -> String {
     }
     text.push_str("Give inputs as `-i name=value`, and files as `-i name=@path`");
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_was_printed_is_not_told_again() {
+        let trace = "Fatal Python error: Segmentation fault\n\n  File \"run.py\"";
+        let shown = |error: &str, logs: String| {
+            let response = json!({"status": "failed", "error": error, "logs": logs});
+            PredictionFailed::of(&response, Some("look".into())).to_string()
+        };
+        let error = format!("Worker crashed: killed by SIGSEGV\n{trace}");
+        let crashed = "Prediction failed with status \"failed\": Worker crashed: killed by SIGSEGV";
+        assert_eq!(shown(&error, format!("begun\n{trace}\n")), crashed);
+        assert_eq!(
+            shown(&error, "begun\n".into()),
+            format!("{crashed}\n{trace}")
+        );
+        let response = json!({"status": "failed", "error": "no such file"});
+        let failed = PredictionFailed::of(&response, Some("look".into()));
+        assert_eq!(failed.hint().as_deref(), Some("look"));
+    }
 }

@@ -96,6 +96,8 @@ struct Prediction {
     context: Map<String, Value>,
     output_schema: Value,
     destination: Destination,
+    /// What to do about the inputs if it fails.
+    advice: Option<String>,
 }
 
 impl Prediction {
@@ -132,6 +134,7 @@ impl Prediction {
             context,
             output_schema,
             destination,
+            advice: inputs::forgotten_at(&args.inputs, document, Kind::Prediction),
         })
     }
 
@@ -213,7 +216,7 @@ impl Prediction {
         let schema = Some(&self.output_schema).filter(|schema| schema.is_object());
         if args.json.is_none() && !succeeded {
             break_off(session, list.as_ref())?;
-            return Err(PredictionFailed::of(response).into());
+            return Err(PredictionFailed::of(response, self.advice.clone()).into());
         }
         if let Some(list) = list.filter(Growing::has_begun) {
             return Ok(session
