@@ -1,11 +1,15 @@
 //! What uv's messages mean, shortened to what a person needs.
 
-use std::fmt;
+mod hint;
+mod text;
 
-use cog_errors::Hint;
+use std::fmt;
 
 use super::python::MissingPython;
 use crate::resolution::{HashError, PylockError};
+pub use text::without_credentials;
+pub(super) use text::{INPUT, PINS, failed_url, host, shorten};
+use text::{in_users_terms, package, urls};
 
 /// Resolving or installing Python packages failed.
 #[derive(Debug, thiserror::Error)]
@@ -196,13 +200,6 @@ impl Default for Context<'_> {
     }
 }
 
-/// The name of the file that uv is given.
-pub(super) const INPUT: &str = "requirements.in";
-/// The name of the file that it installs.
-pub(super) const PINS: &str = "pins.txt";
-/// The folder of the project's files, as uv is given them.
-const ARTIFACTS: &str = "/artifacts/";
-
 impl UvError {
     /// What `stderr` means, which uv wrote when it could not resolve.
     pub fn resolving(stderr: &str, context: &Context<'_>) -> Self {
@@ -284,297 +281,11 @@ impl UvError {
     }
 }
 
-/// `text` with the user's file in place of ours.
-fn in_users_terms(text: &str, file: &str) -> String {
-    let quoted = format!("`{INPUT}`");
-    let file_alone = file.trim_matches('`');
-    let mut words = text.replace(&quoted, file).replace(INPUT, file_alone);
-    words = words.replace(PINS, file_alone);
-    words = in_project(&words);
-    // The place is one of our file, where lines are joined and comments are gone.
-    if let Some(at) = words.find(" at position ") {
-        let rest = &words[at + " at position ".len()..];
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        words.replace_range(at..at + " at position ".len() + digits, "");
-    }
-    words
-}
-
-/// `text` with the project's files by their names in the project: uv has copies elsewhere.
-fn in_project(text: &str) -> String {
-    let mut words = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find(ARTIFACTS) {
-        let (before, after) = rest.split_at(at);
-        let start = before
-            .rfind(|character: char| character.is_whitespace() || "`'\"<>()=,".contains(character))
-            .map_or(0, |start| start + 1);
-        let path = before[start..]
-            .strip_prefix("file://")
-            .unwrap_or(&before[start..]);
-        if path.is_empty() || path.starts_with('/') {
-            words.push_str(&before[..start]);
-        } else {
-            words.push_str(before);
-            words.push_str(ARTIFACTS);
-        }
-        rest = &after[ARTIFACTS.len()..];
-    }
-    words + rest
-}
-
-/// The first URL that could not be fetched.
-pub(super) fn failed_url(text: &str) -> Option<String> {
-    let lead = ["Failed to fetch: ", "for url (", "unable to access "];
-    lead.iter()
-        .find_map(|lead| {
-            let (_, rest) = text.split_once(lead)?;
-            urls(rest).next().map(str::to_owned)
-        })
-        .or_else(|| urls(text).next().map(str::to_owned))
-}
-
-/// The URLs in `text`.
-fn urls(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|character: char| character.is_whitespace() || "`'\"<>()=,".contains(character))
-        .filter(|word| word.contains("://"))
-}
-
-pub(super) fn host(url: &str) -> Option<String> {
-    let (_, rest) = url.split_once("://")?;
-    let authority = rest.split(['/', '?', '#']).next()?;
-    let host = authority
-        .rsplit_once('@')
-        .map_or(authority, |(_, host)| host);
-    (!host.is_empty()).then(|| host.to_owned())
-}
-
-/// The package that a page of an index, or a file, is about.
-fn package(url: &str) -> Option<String> {
-    let (_, path) = url.split_once("://")?.1.split_once('/')?;
-    let path = path.split(['?', '#']).next()?;
-    match path.strip_suffix('/') {
-        Some(page) => page.rsplit('/').next(),
-        None => path
-            .rsplit('/')
-            .next()
-            .filter(|file| file.contains('.'))
-            .and_then(|file| file.split('-').next()),
-    }
-    .filter(|name| !name.is_empty())
-    .map(str::to_owned)
-}
-
-impl Hint for UvError {
-    fn hint(&self) -> Option<String> {
-        let hint = match self {
-            Self::Missing => "install uv or pip, then try again",
-            Self::NoSuchVersion { .. } => {
-                "check the spelling, and which versions there are; an index of your own is named with an \
-                 `--extra-index-url` line"
-            }
-            Self::NoWheel { text, .. } => {
-                return Some(match pythons_with_wheels(text).as_deref() {
-                    None | Some([]) => {
-                        "choose another version of the package, or another `python_version`"
-                            .to_owned()
-                    }
-                    Some(pythons) => format!(
-                        "choose another version of the package, or a `python_version` that it has a wheel for: {}",
-                        pythons.join(", ")
-                    ),
-                });
-            }
-            Self::Conflict { .. } => {
-                "loosen one of the versions named, or leave it out so that one that fits is chosen"
-            }
-            Self::Unresolvable { .. } => {
-                "check names and versions in the requirements, and that they fit `python_version`"
-            }
-            Self::Hash(error) => return error.hint(),
-            Self::Unreachable(what) => return Some(what.hint()),
-            Self::Python(what) => return what.hint(),
-            Self::Unauthorized(_) => {
-                "put user name and password into the URL of the index, `${VARIABLE}` stands for a variable, or \
-                 into `~/.netrc`"
-            }
-            Self::NeedsBuild(_) => {
-                "packages without a wheel are built in a container, which cannot run here; use a \
-                 version that has a wheel"
-            }
-            Self::BuildFailed { text, .. } if needs_compiler(text) => {
-                "it needs a C compiler: add `build-essential` and `python3-dev` to \
-                 `build.system_packages` in cog.yaml"
-            }
-            Self::BuildFailed { text, .. } => {
-                const NEEDS: &str = "if it needs libraries or tools to build, add them to `build.system_packages` in cog.yaml";
-                let pin = built_pin(text).map_or("it".to_owned(), |pin| format!("`{pin}`"));
-                let other = format!(
-                    "there is no wheel of {pin} for this Python and platform: choose a newer version of it, or an \
-                     older `python_version`"
-                );
-                return Some(if is_of_older_pythons(text) {
-                    other
-                } else if built_pin(text).is_some() {
-                    format!("{other}; {NEEDS}")
-                } else {
-                    NEEDS.to_owned()
-                });
-            }
-            Self::DiskFull(_) => "free some space with `cog prune`",
-            _ => return None,
-        };
-        Some(hint.to_owned())
-    }
-}
-
-/// The Pythons that uv, in `text`, says there are wheels for; nothing if it does not say.
-fn pythons_with_wheels(text: &str) -> Option<Vec<String>> {
-    let (_, tags) = text.split_once("with the following Python ")?;
-    let (_, tags) = tags.split_once(':')?;
-    let end = tags.find('\n').unwrap_or(tags.len());
-    let mut minors: Vec<(u32, u32)> = tags[..end]
-        .split('`')
-        .filter_map(|tag| {
-            let digits = tag
-                .strip_prefix("cp")?
-                .trim_end_matches(['m', 'u', 't', 'd']);
-            let (major, minor) = digits.split_at_checked(1)?;
-            Some((major.parse().ok()?, minor.parse().ok()?))
-        })
-        .collect();
-    minors.sort_unstable();
-    minors.dedup();
-    let shown = minors
-        .iter()
-        .map(|(major, minor)| format!("{major}.{minor}"));
-    Some(shown.collect())
-}
-
-/// The distribution of an index that was built from source, as `name==version`.
-fn built_pin(text: &str) -> Option<&str> {
-    let (_, after) = text.split_once("Failed to build `")?;
-    let (pin, _) = after.split_once('`')?;
-    (pin.contains("==") && !pin.contains('@')).then_some(pin)
-}
-
-/// Whether code of a package counts on what newer Pythons, or what builds packages there, have no more.
-fn is_of_older_pythons(text: &str) -> bool {
-    let gone = [
-        "No module named 'distutils",
-        "No module named 'imp'",
-        "No module named 'pipes'",
-        "No module named 'asyncore'",
-        "No module named 'pkg_resources'",
-        "has no attribute 'ImpImporter'",
-        "has no attribute 'SafeConfigParser'",
-        "has no attribute 'readfp'",
-        "from 'collections'",
-        "use_2to3 is invalid",
-        "longintrepr.h",
-    ];
-    gone.iter().any(|gone| text.contains(gone))
-}
-
-fn needs_compiler(text: &str) -> bool {
-    let compilers = [
-        "gcc",
-        "'cc'",
-        "g++",
-        "c++",
-        "clang",
-        "Unable to find a compatible Visual",
-    ];
-    let missing = [
-        "command",
-        "No such file",
-        "not found",
-        "Unable to find",
-        "unable to execute",
-    ];
-    compilers.iter().any(|name| text.contains(name))
-        && missing.iter().any(|word| text.contains(word))
-        || ["Python.h", "C compiler"]
-            .iter()
-            .any(|words| text.contains(words))
-}
-
-const MAX_LINES: usize = 14;
-const MAX_LINE: usize = 400;
-
-/// The part of a tool's output that explains its failure: without warnings and what belongs to
-/// them, from the first error on, without credentials, and not endless.
-pub(super) fn shorten(stderr: &str) -> String {
-    let mut in_warning = false;
-    let lines: Vec<&str> = stderr
-        .lines()
-        .filter(|line| {
-            if line.starts_with("warning:") || line.starts_with("WARNING:") {
-                in_warning = true;
-            } else if !line.starts_with(' ') {
-                in_warning = false;
-            }
-            // What this one recommends is said better by our own hint.
-            let vague = line.starts_with("hint: Build failures usually");
-            !in_warning && !vague && !line.trim().is_empty()
-        })
-        .collect();
-    let start = lines
-        .iter()
-        .position(|line| line.to_ascii_lowercase().starts_with("error:"))
-        .unwrap_or(0);
-    let relevant = &lines[start..];
-    let cut = if relevant.len() > MAX_LINES {
-        let tail = &relevant[relevant.len() - (MAX_LINES - 5)..];
-        [&relevant[..4], &["  …"], tail].concat()
-    } else {
-        relevant.to_vec()
-    };
-    cut.iter()
-        .map(|line| shorten_line(line))
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-fn shorten_line(line: &str) -> String {
-    let line = ["error: ", "ERROR: "]
-        .iter()
-        .find_map(|prefix| line.strip_prefix(prefix))
-        .unwrap_or(line);
-    let line = without_credentials(line);
-    match line.char_indices().nth(MAX_LINE) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
-}
-
-/// `text` with what stands between `://` and `@` of its URLs left out.
-pub fn without_credentials(text: &str) -> String {
-    let mut clean = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("://") {
-        let (before, after) = rest.split_at(at + 3);
-        clean.push_str(before);
-        let end = after
-            .find(|character: char| character.is_whitespace() || "/?#`'\"<>".contains(character))
-            .unwrap_or(after.len());
-        let authority = &after[..end];
-        clean.push_str(
-            authority
-                .rsplit_once('@')
-                .map_or(authority, |(_, host)| host),
-        );
-        rest = &after[end..];
-    }
-    clean + rest
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use cog_errors::Hint as _;
 
-    const DOWNLOAD_WARNING: &str = "warning: A managed Python download is available\n  \
-        cause: Request failed after 3 retries\n  cause: error sending request for url\n";
+    use super::*;
 
     fn resolving(stderr: &str) -> UvError {
         let lines = [
@@ -787,33 +498,5 @@ mod tests {
         );
         let own = hint("error: Failed to build `x @ file:///artifacts/x`\n  cause: broken\n");
         assert!(own.starts_with("if it needs libraries"), "{own}");
-    }
-
-    #[test]
-    fn warnings_go_and_length_is_bounded() {
-        assert_eq!(
-            shorten(&format!("{DOWNLOAD_WARNING}error: broken\n  cause: x")),
-            "broken\n  cause: x"
-        );
-        let long: String = (0..1000)
-            .flat_map(|line| ["error: ".to_owned(), line.to_string(), "\n".to_owned()])
-            .collect();
-        let short = shorten(&long);
-        assert_eq!(short.lines().count(), MAX_LINES);
-        assert!(short.starts_with("0\n") && short.ends_with("999"));
-        assert!(shorten(&"x".repeat(10_000)).len() < 1000);
-    }
-
-    #[test]
-    fn credentials_are_left_out() {
-        let table = [
-            ("https://u:p@h/x", "https://h/x"),
-            ("a https://u@h b ssh://git:x@h:1", "a https://h b ssh://h:1"),
-            ("https://h/a@b", "https://h/a@b"),
-            ("no url @ all", "no url @ all"),
-        ];
-        for (text, expected) in table {
-            assert_eq!(without_credentials(text), expected);
-        }
     }
 }
