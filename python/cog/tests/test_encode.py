@@ -70,7 +70,8 @@ def test_files_are_named_for_the_server(tmp_path: Path) -> None:
     encoded = encode([file, "x", io.BytesIO(b"y" * 3_000_000)], str(tmp_path))
     assert encoded.files == [0, 2]
     markers = json.loads(encoded.text)
-    assert markers[0]["__cog_file__"] == {"path": os.path.realpath(file), "name": "a.txt", "mime": "text/plain", "delete": False}
+    expected = {"path": os.path.realpath(file), "name": "a.txt", "mime": "text/plain", "delete": False}
+    assert markers[0]["__cog_file__"] == expected
     assert Path(markers[2]["__cog_file__"]["path"]).read_bytes() == b"y" * 3_000_000
 
 
