@@ -114,9 +114,11 @@ fn events_come_until_the_stream_ends_or_breaks_off() {
 
 #[test]
 fn who_does_not_answer_is_named() {
-    let (address, _) = server(&[""]);
+    let (address, asked) = server(&[""]);
     let error = run(ask(address)).err().unwrap();
     assert_eq!(error.to_string(), "no answer to POST /predictions");
+    // Then it is gone.
+    asked.join().unwrap();
     let error = run(get(address, "/health-check")).err().unwrap();
     assert!(error.to_string().contains("could not connect to 127.0.0.1"));
 }
