@@ -15,10 +15,10 @@ use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, Sleep, sleep, timeout_at};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 /// Between two complaints about having no room.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
@@ -26,6 +26,7 @@ const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 /// What every HTTP/2 connection begins with.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const REST_OF_WORD: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// A client that has said its last word may have left, or may wait for the answer. What is answered in this time reaches
 /// those who wait; then it counts as gone.
@@ -165,25 +166,31 @@ enum Version {
 /// What the client speaks, by what it says first; nothing if it says nothing in time. Nothing is taken from
 /// the socket.
 async fn version(socket: &TcpStream, patience: Duration) -> Option<Version> {
-    let deadline = Instant::now() + patience;
+    timeout(patience, first_words(socket)).await.ok()?.ok()?
+}
+
+async fn first_words(socket: &TcpStream) -> io::Result<Option<Version>> {
     let mut seen = [0; PREFACE.len()];
+    let mut pause = REST_OF_WORD;
     loop {
-        let length = timeout_at(deadline, socket.peek(&mut seen))
-            .await
-            .ok()?
-            .ok()?;
+        let length = socket.peek(&mut seen).await?;
         if length == 0 {
-            return None;
+            return Ok(None);
         }
         if !PREFACE.starts_with(&seen[..length]) {
-            return Some(Version::Http1);
+            return Ok(Some(Version::Http1));
         }
         if length == PREFACE.len() {
-            return Some(Version::Http2);
+            return Ok(Some(Version::Http2));
+        }
+        if socket.ready(Interest::READABLE).await?.is_read_closed() {
+            // That was all; as it is no request either, the connection ends.
+            return Ok(Some(Version::Http1));
         }
         // `P` may become `POST` as well. That the rest of a word comes later is rare, and no socket tells of
         // more than it had told of before.
-        sleep(REST_OF_WORD).await;
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
@@ -425,5 +432,43 @@ mod tests {
             assert_eq!(ours.read(&mut [0; 8]).await.unwrap(), 0);
             assert!(began.elapsed() < LAST_WORD_GRACE / 2);
         });
+    }
+
+    /// What is made of a connection on which somebody said so much, and whether he has gone then.
+    fn version_of(said: &'static [u8], leaves: bool) -> Option<Version> {
+        let mut found = None;
+        run_with_sockets(async {
+            let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+                .await
+                .unwrap();
+            let address = listener.local_addr().unwrap();
+            let mut client = TcpStream::connect(address).await.unwrap();
+            let (ours, _) = listener.accept().await.unwrap();
+            client.write_all(said).await.unwrap();
+            let client = (!leaves).then_some(client);
+            found = version(
+                &ours,
+                Duration::from_millis(if leaves { 60_000 } else { 100 }),
+            )
+            .await;
+            drop(client);
+        });
+        found
+    }
+
+    fn run_with_sockets(test: impl Future<Output = ()>) {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().build().unwrap().block_on(test);
+    }
+
+    #[test]
+    fn who_stops_in_the_first_word_is_not_kept() {
+        assert_eq!(version_of(b"POST", false), Some(Version::Http1));
+        assert_eq!(version_of(PREFACE, false), Some(Version::Http2));
+        for said in [&b"P"[..], b"PRI * HTTP/2.0\r\n"] {
+            assert_eq!(version_of(said, false), None, "the time is over");
+            assert_eq!(version_of(said, true), Some(Version::Http1));
+        }
+        assert_eq!(version_of(b"", true), None);
     }
 }

@@ -75,6 +75,17 @@ def test_files_are_named_for_the_server(tmp_path: Path) -> None:
     assert Path(markers[2]["__cog_file__"]["path"]).read_bytes() == b"y" * 3_000_000
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="there is no /proc")
+def test_a_link_that_is_no_path_is_copied(tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_text("right")
+    with open(tmp_path / "x.txt") as file:
+        os.unlink(file.name)
+        (tmp_path / "x.txt (deleted)").write_text("wrong")
+        encoded = encode(Path(f"/proc/self/fd/{file.fileno()}"), str(tmp_path))
+    marker = json.loads(encoded.text)["__cog_file__"]
+    assert (Path(marker["path"]).read_text(), marker["delete"]) == ("right", True)
+
+
 def test_a_link_is_announced_by_what_it_leads_to(tmp_path: Path) -> None:
     blob = tmp_path.resolve() / "blob"
     blob.write_bytes(b"x")

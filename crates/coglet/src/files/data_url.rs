@@ -112,24 +112,32 @@ fn unquote(json_string: &[u8]) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Writes a file as a data URL, as a JSON string, at the end of `text`; with its name, if there is one.
+/// Writes a file as a data URL, as a JSON string, at the end of `text`; with its name, if there is one. Of one that
+/// grows meanwhile, the first `size` bytes.
 pub(super) fn append(
     text: &mut Vec<u8>,
     mime: &str,
     name: Option<&str>,
     file: &mut dyn Read,
-    size: usize,
+    size: u64,
 ) -> io::Result<()> {
     // A multiple of three, so that no piece but the last is padded.
     const PIECE: usize = 192 << 10;
-    text.reserve(size.div_ceil(3) * 4 + mime.len() + 32);
+    // A file can say of itself that it is larger than any memory.
+    let length = usize::try_from(size.div_ceil(3).saturating_mul(4)).unwrap_or(usize::MAX);
+    text.try_reserve(length.saturating_add(mime.len() + 32))
+        .map_err(|_| {
+            let reason = format!("{size} bytes are too many to be part of an answer");
+            io::Error::new(io::ErrorKind::OutOfMemory, reason)
+        })?;
+    let mut file = file.take(size);
     // As a JSON value for the sake of odd types, without its closing quote.
     let name = name.map_or_else(String::new, |name| format!(";name={}", encoded(name)));
     let head = serde_json::Value::from(format!("data:{mime}{name};base64,")).to_string();
     text.extend_from_slice(&head.as_bytes()[..head.len() - 1]);
     let mut piece = vec![0; PIECE];
     loop {
-        let length = read_full(file, &mut piece)?;
+        let length = read_full(&mut file, &mut piece)?;
         STANDARD.encode_append(&piece[..length], text);
         if length < PIECE {
             text.push(b'"');
@@ -233,10 +241,21 @@ mod tests {
         #[test]
         fn out_and_in_again(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
             let mut text = Vec::new();
-            append(&mut text, "text/plain", Some("a b.txt"), &mut bytes.as_slice(), bytes.len()).unwrap();
+            append(&mut text, "text/plain", Some("a b.txt"), &mut bytes.as_slice(), bytes.len() as u64).unwrap();
             let url: String = serde_json::from_slice(&text).unwrap();
             prop_assert_eq!(stored(&url).unwrap().1, bytes);
         }
+    }
+
+    #[test]
+    fn what_no_memory_holds_is_refused_and_what_grows_is_cut() {
+        for size in [40 << 40, 1 << 62, u64::MAX] {
+            let refused = append(&mut Vec::new(), "a/b", None, &mut io::empty(), size);
+            assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::OutOfMemory);
+        }
+        let mut text = Vec::new();
+        append(&mut text, "a/b", None, &mut io::repeat(b'x'), 3).unwrap();
+        assert_eq!(text, br#""data:a/b;base64,eHh4""#);
     }
 
     #[test]
@@ -248,7 +267,7 @@ mod tests {
             "image/png",
             None,
             &mut bytes.as_slice(),
-            bytes.len(),
+            bytes.len() as u64,
         )
         .unwrap();
         let url: String = serde_json::from_slice(&text).unwrap();

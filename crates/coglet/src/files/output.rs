@@ -177,7 +177,8 @@ fn read_spilled_text(path: &Path) -> Result<Bytes, OutputError> {
     let read = || {
         let mut file = open_regular(path, Links::Refused)?;
         let size = usize::try_from(file.metadata()?.len()).unwrap_or_default();
-        let mut text = Vec::with_capacity(size + 3);
+        let mut text = Vec::new();
+        text.try_reserve(size.saturating_add(3))?;
         text.push(b'"');
         file.read_to_end(&mut text)?;
         Ok(text)
@@ -234,7 +235,6 @@ fn append(text: &mut Vec<u8>, part: Part, names: FileNames) -> Result<(), Output
             let mut content =
                 open_regular(&file.path, Links::Refused).map_err(OutputError::File)?;
             let size = content.metadata().map_err(OutputError::File)?.len();
-            let size = usize::try_from(size).unwrap_or_default();
             let name = Some(file.name.as_str());
             let name = name.filter(|_| file.is_named && names == FileNames::InUrls);
             data_url::append(text, &file.mime, name, &mut content, size)

@@ -170,10 +170,18 @@ def _file_marker(value: Any, spill_directory: str | None) -> dict[str, Any]:
     if isinstance(value, os.PathLike):
         path = _existing(value)
         real = os.path.realpath(path)  # the server follows no link
-        if _readable(real) != real:
+        if _readable(real) != real or not _is_same(path, real):
             return _copied_marker(value, spill_directory)  # the server could not be told of such a path
         return _marker(real, _readable(os.path.basename(path)), delete=False)
     return _marker(copies.of_open_file(value, spill_directory), _name_of(value), delete=True)
+
+
+def _is_same(path: str, real: str) -> bool:
+    """Not so where a link is no path, as those to open files in ``/proc``."""
+    try:
+        return path == real or os.path.samefile(path, real)
+    except OSError:
+        return False
 
 
 def _copied_marker(value: Any, spill_directory: str | None) -> dict[str, Any]:
