@@ -4,6 +4,7 @@
 //! being reported. A closed pipe on stdout is not an error.
 
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -154,19 +155,24 @@ impl Printer {
         self.silence.rests();
     }
 
-    /// The primary result or a part of it, on stdout; a reader that has gone away is not an error.
+    /// The primary result, on stdout; a reader that has gone away is not an error.
     pub(crate) fn result(&self, content: impl AsRef<[u8]>) -> io::Result<()> {
-        let content = content.as_ref();
-        let mut stdout = io::stdout().lock();
-        let written = stdout.write_all(content).and_then(|()| stdout.flush());
-        if stdout.is_terminal() && io::stderr().is_terminal() {
-            let is_unfinished = content.last().is_some_and(|last| *last != b'\n');
-            self.unfinished.store(is_unfinished, Ordering::Relaxed);
-        }
-        match written {
+        match self.part_of_result(content) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             other => other,
         }
+    }
+
+    /// A part of the result, of which more may follow.
+    pub(crate) fn part_of_result(&self, content: impl AsRef<[u8]>) -> io::Result<()> {
+        let content = content.as_ref();
+        let mut stdout = io::stdout().lock();
+        let written = stdout.write_all(content).and_then(|()| stdout.flush());
+        if are_read_together(&stdout, &io::stderr()) {
+            let is_unfinished = content.last().is_some_and(|last| *last != b'\n');
+            self.unfinished.store(is_unfinished, Ordering::Relaxed);
+        }
+        written
     }
 
     /// A bar for bytes of which the total is known; hidden where bars are not drawn.
@@ -216,4 +222,16 @@ impl Printer {
         });
         self.silence.spoken();
     }
+}
+
+/// Whether what is written to one comes between what is written to the other: on a terminal, in one file or pipe.
+fn are_read_together(one: &(impl AsFd + IsTerminal), other: &(impl AsFd + IsTerminal)) -> bool {
+    if one.is_terminal() && other.is_terminal() {
+        return true;
+    }
+    let place = |stream: &dyn AsFd| {
+        let found = rustix::fs::fstat(stream.as_fd()).ok()?;
+        Some((found.st_dev, found.st_ino))
+    };
+    place(one).is_some_and(|of_one| place(other) == Some(of_one))
 }

@@ -134,6 +134,7 @@ pub(crate) fn destination(
         (Named::File | Named::Folder, true) => path.join(fallback),
         _ => path,
     };
+    let path = followed(path, named, project);
     let parent = path.parent().unwrap_or(cwd);
     // Without a name nothing may have to be written at all, so a folder that can't be written to is no mistake yet.
     let must_be_written = matches!(named, Named::File | Named::Folder);
@@ -155,14 +156,32 @@ pub(crate) fn destination(
     })
 }
 
-/// Devices are for places outside the project: in there a model could have put one.
+/// What a link leads to that the user has named; in the project, a model could have made it.
+fn followed(path: PathBuf, named: Named, project: &Path) -> PathBuf {
+    let is_link = named == Named::File && path.is_symlink();
+    if !is_link || folder::inside(&path, project).is_some() || leads_to_an_open_file(&path) {
+        return path;
+    }
+    fs_err::canonicalize(&path).unwrap_or(path)
+}
+
+/// Devices are for places outside the project: in there a model could have put one. What leads to an open file, as
+/// `/dev/stdout` does, is none that another file could take the place of.
 fn form(path: &Path, project: &Path) -> Form {
-    let special = fs_err::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir());
+    let special = fs_err::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
+        || leads_to_an_open_file(path);
     if special && folder::inside(path, project).is_none() {
         Form::Device
     } else {
         Form::File
     }
+}
+
+fn leads_to_an_open_file(path: &Path) -> bool {
+    use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let opened = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS);
+    opened.is_err_and(|error| error == rustix::io::Errno::LOOP) && fs_err::metadata(path).is_ok()
 }
 
 /// Output for people: files where the schema says so, text or JSON otherwise.

@@ -98,6 +98,31 @@ fn a_folder_that_is_missing_is_found_before_the_model_runs() {
 }
 
 #[test]
+fn what_leads_to_an_open_file_is_not_replaced_and_a_link_is_followed() {
+    use std::os::fd::AsRawFd as _;
+    let directory = tempfile::tempdir().unwrap();
+    let (project, outside) = (directory.path().join("p"), directory.path().join("o"));
+    fs_err::create_dir(&project).unwrap();
+    fs_err::create_dir(&outside).unwrap();
+    let open = fs_err::File::create(outside.join("open")).unwrap();
+    let magic = format!("/proc/self/fd/{}", open.as_raw_fd());
+    std::os::unix::fs::symlink(magic, outside.join("stdout")).unwrap();
+    fs_err::write(outside.join("real.txt"), "old").unwrap();
+    std::os::unix::fs::symlink("real.txt", outside.join("link.txt")).unwrap();
+    for (link, file) in [("stdout", "open"), ("link.txt", "real.txt")] {
+        let name = outside.join(link);
+        let destination = destination(name.to_str(), false, &outside, &project).unwrap();
+        write_plain(&json!("new"), None, &destination).unwrap();
+        assert!(name.is_symlink(), "{link}");
+        assert_eq!(
+            fs_err::read_to_string(outside.join(file)).unwrap(),
+            "new",
+            "{link}"
+        );
+    }
+}
+
+#[test]
 fn devices_outside_the_project_are_written_to_as_they_are() {
     let directory = tempfile::tempdir().unwrap();
     let written = |name: &str| {

@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::net::unix::pipe;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::setup::{SETUP_FAILED, SetupFailed, setup_logs};
+use super::setup::{SETUP_FAILED, SetupFailed, SetupTimedOut, setup_logs};
 use crate::client;
 use crate::interrupts::Interrupts;
 
@@ -67,7 +67,8 @@ impl Server {
             Kind::Other => timeout(limit, self.asked()).await,
         };
         let Ok(status) = status else {
-            bail!("Timed out");
+            let logs = setup_logs(self.address).await;
+            return Err(SetupTimedOut::new(&logs, limit).into());
         };
         match status?.as_str() {
             READY => Ok(()),

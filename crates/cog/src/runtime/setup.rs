@@ -33,6 +33,22 @@ impl Hint for SetupFailed {
     }
 }
 
+/// The model is still being set up when the time for that is over.
+#[derive(Debug, thiserror::Error)]
+#[error("Timed out: setup takes longer than {} s (`--setup-timeout`){}{logs}", limit.as_secs(), if logs.is_empty() { "" } else { "; it printed:\n" })]
+pub(crate) struct SetupTimedOut {
+    logs: String,
+    limit: Duration,
+}
+
+impl SetupTimedOut {
+    /// From the logs as the server has them.
+    pub(super) fn new(logs: &str, limit: Duration) -> Self {
+        let logs = told(logs);
+        Self { logs, limit }
+    }
+}
+
 /// What setup printed; nothing if the server does not say, or not soon.
 pub(super) async fn setup_logs(address: SocketAddr) -> String {
     const PATIENCE: Duration = Duration::from_secs(2);

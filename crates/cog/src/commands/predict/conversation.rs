@@ -130,6 +130,8 @@ struct Output<'a> {
 struct Told {
     /// Those that are shown.
     items: usize,
+    /// Those that are not.
+    unseen: usize,
     has_logs: bool,
     /// Why the server has left events out.
     gap: Option<String>,
@@ -145,11 +147,12 @@ impl Told {
             }
             "output" if screen.shows_items() => {
                 // After one that is not shown, none is. The rest comes with the result.
-                if let Ok(Output { chunk, index }) = serde_json::from_str(&event.data)
-                    && index == self.items
-                    && screen.item(chunk)? == Taken::Yes
-                {
-                    self.items += 1;
+                if let Ok(Output { chunk, index }) = serde_json::from_str(&event.data) {
+                    if index == self.items && screen.item(chunk)? == Taken::Yes {
+                        self.items += 1;
+                    } else {
+                        self.unseen += 1;
+                    }
                 }
             }
             "error" => {
@@ -170,12 +173,25 @@ impl Told {
                 {
                     // Who waits for the answer alone is not given the output of what has failed.
                     fields.remove("output");
+                    self.tell_of_unseen(screen)?;
                 }
                 return Ok(Some(result));
             }
             _ => {}
         }
         Ok(None)
+    }
+}
+
+impl Told {
+    /// No result will have them.
+    fn tell_of_unseen(&self, screen: &Screen) -> Result<(), Failure> {
+        match self.unseen {
+            0 => Ok(()),
+            items => screen.warning(format!(
+                "{items} items of the output are left out: they could not be shown fast enough"
+            )),
+        }
     }
 }
 

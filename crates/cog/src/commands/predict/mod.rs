@@ -4,6 +4,7 @@ mod conversation;
 mod failure;
 mod screen;
 
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -169,7 +170,9 @@ impl Prediction {
             }
             Err(failure) => {
                 drop(interrupts);
-                let list = screen.finish()?;
+                let Shown::ToTheEnd(list) = shown(screen)? else {
+                    return server.stop();
+                };
                 break_off(session, list.as_ref())?;
                 return Err(match failure {
                     Failure::Refused(error) => error,
@@ -180,7 +183,10 @@ impl Prediction {
         };
         // From here on there is nothing to cancel.
         drop(interrupts);
-        let result = self.show(session, args, &response, screen.finish()?);
+        let result = match shown(screen)? {
+            Shown::ToTheEnd(list) => self.show(session, args, &response, list),
+            Shown::AsFarAsWanted => Ok(()),
+        };
         server.stop()?;
         result
     }
@@ -244,6 +250,22 @@ impl Prediction {
             );
         }
         Ok(())
+    }
+}
+
+/// What has been shown of a prediction.
+enum Shown {
+    /// All that came, and the list as far as it is, if there is one.
+    ToTheEnd(Option<Growing>),
+    /// Whoever read it has closed the pipe.
+    AsFarAsWanted,
+}
+
+/// Waits until all is shown.
+fn shown(screen: Screen) -> anyhow::Result<Shown> {
+    match screen.finish() {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Shown::AsFarAsWanted),
+        list => Ok(Shown::ToTheEnd(list?)),
     }
 }
 

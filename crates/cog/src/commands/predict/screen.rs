@@ -163,7 +163,7 @@ fn show(
             What::Item(item) => {
                 if let Some(list) = &mut list {
                     let item = serde_json::from_str(item.get())?;
-                    printer.result(list.add(&item)?)?;
+                    printer.part_of_result(list.add(&item)?)?;
                 }
             }
         }
