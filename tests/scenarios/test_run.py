@@ -39,6 +39,7 @@ def wait_for(name: str) -> None:
 class Runner(BaseRunner):
     def setup(self) -> None:
         if os.environ.get("SETUP") == "endless":
+            print("looking for the weights", flush=True)
             open("in-setup", "w").close()
             wait_for("never")
 
@@ -53,6 +54,12 @@ class Runner(BaseRunner):
             raise ValueError("broken half-way")
         if what == "nothing":
             return
+        if what == "endless":
+            try:
+                while True:
+                    yield "more"
+            finally:
+                open("cleared-up", "w").close()
         if what == "lines":
             for number in range(20_000):
                 print(f"line {number}", file=sys.stderr if number % 2 else sys.stdout)
@@ -194,6 +201,36 @@ def test_a_failure_half_way_leaves_no_whole_list(tmp_path: Path, engine: str) ->
     done = model.cog("run", "--json", '{"what": "failure"}', COG_ENGINE=engine)
     document = json.loads(done.stdout)
     assert (done.status, document["status"], document["output"]) == (1, "failed", None), done
+
+
+@ENGINES
+def test_who_has_enough_of_the_output_ends_it(tmp_path: Path, engine: str) -> None:
+    model = project(tmp_path / "project")
+    ours, theirs = os.pipe()
+    run = Run(model, "endless", engine=engine, stdout=theirs)
+    os.close(theirs)
+    assert os.read(ours, 1) == b"["
+    os.close(ours)
+    status, _, stderr = run.ends()
+    assert status == 0, stderr
+    assert (model.directory / "cleared-up").exists()
+
+
+def test_in_one_file_logs_do_not_run_into_the_list(tmp_path: Path) -> None:
+    model = project(tmp_path / "project")
+    (model.directory / "go").touch()
+    status, said, _ = Run(model, "steps", stderr=subprocess.STDOUT).ends()
+    assert status == 0
+    assert "between" in said.splitlines(), said
+
+
+def test_a_setup_that_takes_too_long_is_told_with_what_it_printed(tmp_path: Path) -> None:
+    model = project(tmp_path / "project")
+    model.cog("run", "-i", "what=nothing").works()
+    done = model.cog("run", "-i", "what=nothing", "-e", "SETUP=endless", "--setup-timeout", "2")
+    assert done.status == 1
+    assert "Timed out: setup takes longer than 2 s" in done.stderr
+    assert "looking for the weights" in done.stderr
 
 
 def test_no_line_is_lost(tmp_path: Path) -> None:
