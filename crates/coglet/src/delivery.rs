@@ -106,6 +106,22 @@ impl Deliveries {
         self.finish(worker, prediction, done.status, output, done.error);
     }
 
+    /// The worker is gone. What it has given is delivered all the same, and then the prediction fails.
+    pub(crate) fn lose(&self, prediction: &Prediction, reason: &str) {
+        let Some(delivery) = prediction.delivery() else {
+            self.registry.finish(prediction, Ending::failed(reason));
+            return;
+        };
+        prediction.begin_delivering();
+        delivery.send(Parcel::Done(Done {
+            id: prediction.key,
+            status: DoneStatus::Failed,
+            output: None,
+            error: Some(reason.to_owned()),
+            scratch: false,
+        }));
+    }
+
     fn start(self: &Arc<Self>, worker: &Arc<Worker>, prediction: &Arc<Prediction>) -> Delivery {
         let (queue, arriving) = mpsc::unbounded_channel();
         // Made here: the task may be aborted before it has begun.

@@ -10,7 +10,6 @@ use crate::delivery::discard_late;
 use crate::health::Phase;
 use crate::logging::user_lines;
 use crate::model::{Model, is_newer_than};
-use crate::predictions::Ending;
 use crate::protocol::{Done, DoneStatus, Key, MetricMode, Payload, Source};
 use crate::slots::Lane;
 use crate::sync::lock;
@@ -128,7 +127,7 @@ impl Owner for App {
             self.quarantine.blame(asked.iter().map(Arc::as_ref));
         }
         for prediction in running {
-            self.registry.finish(&prediction, Ending::failed(reason));
+            self.deliveries.lose(&prediction, reason);
         }
     }
 

@@ -366,6 +366,24 @@ fn a_crash_ends_the_stream() {
 }
 
 #[test]
+fn large_items_that_came_before_a_crash_are_delivered() {
+    let body = "for n in range(4): yield str(n) * 2_000_000\nos._exit(3)";
+    let server = Model::run("def run(self) -> Iterator[str]", body)
+        .streaming()
+        .ready();
+    let mut events = Events::post(&server, &json!({}));
+    for n in 0..4 {
+        assert_eq!(
+            events.until("output")["chunk"],
+            n.to_string().repeat(2_000_000)
+        );
+    }
+    let completed = events.until("completed");
+    let error = completed["error"].as_str().unwrap();
+    assert!(error.contains("Worker crashed"), "{error}");
+}
+
+#[test]
 fn case_57_a_second_watcher_gets_everything() {
     let server = steps().ready();
     let mut first = Events::post(&server, &json!({"id": "a", "input": {"wait": true}}));
