@@ -374,7 +374,9 @@ fn dispatch(
         return;
     }
     let models = [prediction.order.model.as_ref(), worker.model()];
-    prediction.order.hide(&secret_inputs(models));
+    prediction
+        .order
+        .hide(&secret_inputs(models), worker.secrets());
     let asked = prediction.order.asked();
     // It was checked when it came; empty it is only after the end.
     let context = serde_json::from_slice(&asked.context).unwrap_or(RawValue::NULL);

@@ -1,6 +1,5 @@
 //! What workers tell the server, and what comes of it.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -53,20 +52,9 @@ impl Owner for App {
         let Some(prediction) = self.registry.by_key(prediction) else {
             return false;
         };
-        let text = prediction.order.told(text);
-        prediction.append_log(source, &text);
-        user_lines(Some(&prediction.order.id), source.name(), &text);
+        prediction.append_log(source, text);
+        user_lines(Some(&prediction.order.id), source.name(), text);
         true
-    }
-
-    fn told<'a>(&self, lane: Lane, text: &'a str) -> Cow<'a, str> {
-        let mut told = Cow::Borrowed(text);
-        for prediction in self.registry.running(lane) {
-            if let Cow::Owned(hidden) = prediction.order.told(&told) {
-                told = Cow::Owned(hidden);
-            }
-        }
-        told
     }
 
     fn running_alone(&self, lane: Lane) -> Option<Key> {

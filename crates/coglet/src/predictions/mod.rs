@@ -33,6 +33,7 @@ pub(crate) use watch::WatchError;
 
 use crate::marks::{Marks, Status};
 use crate::protocol::{Key, MetricMode, Source};
+use crate::secrets::LOG_CUT_MARK;
 use crate::slots::{Lane, SlotPermit};
 use crate::sync::lock;
 use crate::temp::TempFile;
@@ -44,7 +45,6 @@ use watch::MetricEvent;
 
 /// One piece of log text is cut at this size.
 const MAX_LOG_ITEM: usize = 4 << 20;
-const LOG_CUT_MARK: &str = "[**** LOG LINE TRUNCATED AT 4 MiB ****]\n";
 
 /// One prediction, from its acceptance to its end.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::memory::Asked;
 use crate::model::Model;
-use crate::secrets::Secrets;
+use crate::secrets::{Given, Secrets};
 use crate::sync::lock;
 use crate::validate::Kind;
 
@@ -24,8 +24,8 @@ pub(crate) struct Order {
     pub(crate) model: Option<Arc<Model>>,
     /// Given back at the end, however long somebody may still hold on to the prediction.
     asked: Mutex<Arc<Asked>>,
-    /// What must not be told of its input; known once it is given to a worker.
-    secrets: Mutex<Arc<Secrets>>,
+    /// What must not be told of it; there while a worker has it.
+    given: Mutex<Option<Given>>,
 }
 
 /// Whether data URLs of output files say how the model has named them.
@@ -57,7 +57,7 @@ impl Order {
             kind: Kind::Prediction,
             model: None,
             asked: Mutex::new(Arc::new(asked)),
-            secrets: Mutex::default(),
+            given: Mutex::default(),
         }
     }
 
@@ -66,21 +66,23 @@ impl Order {
         Arc::clone(&lock(&self.asked))
     }
 
-    /// From now on, these inputs are kept out of what is told.
-    pub(crate) fn hide(&self, names: &HashSet<String>) {
-        if !names.is_empty() {
-            *lock(&self.secrets) = Arc::new(Secrets::of(&self.asked().input, names));
-        }
+    /// From now on, these inputs are kept out of what is told of it and of all that the process says which has these
+    /// secrets.
+    pub(crate) fn hide(&self, names: &HashSet<String>, secrets: &Arc<Secrets>) {
+        let given = secrets.give(&self.asked().input, names);
+        *lock(&self.given) = Some(given);
     }
 
     /// `text`, which the model may have said, as it may be told.
     pub(crate) fn told<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let secrets = Arc::clone(&lock(&self.secrets));
-        secrets.hidden_in(text)
+        match &*lock(&self.given) {
+            Some(given) => given.hidden_in(text),
+            None => Cow::Borrowed(text),
+        }
     }
 
     pub(super) fn release(&self) {
         *lock(&self.asked) = Asked::nothing();
-        *lock(&self.secrets) = Arc::default();
+        *lock(&self.given) = None;
     }
 }

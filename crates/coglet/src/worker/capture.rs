@@ -4,8 +4,11 @@
 //! here and no byte is lost; a line without an end is given out when its prediction ends.
 
 use std::io;
+use std::sync::Arc;
 
 use tokio::net::unix::pipe;
+
+use crate::secrets::Secrets;
 
 /// A longer line is given out in pieces.
 const MAX_LINE: usize = 1 << 20;
@@ -20,10 +23,14 @@ pub(super) struct Capture {
 }
 
 impl Capture {
-    pub(super) fn new(pipe: pipe::Receiver) -> Self {
+    /// Where it gives out pieces of lines, it does not cut these secrets in two.
+    pub(super) fn new(pipe: pipe::Receiver, secrets: &Arc<Secrets>) -> Self {
         Self {
             pipe: Some(pipe),
-            lines: LineBuffer::default(),
+            lines: LineBuffer {
+                secrets: Arc::clone(secrets),
+                ..LineBuffer::default()
+            },
         }
     }
 
@@ -88,6 +95,7 @@ impl Capture {
 #[derive(Debug, Default)]
 struct LineBuffer {
     unfinished: Vec<u8>,
+    secrets: Arc<Secrets>,
 }
 
 impl LineBuffer {
@@ -99,7 +107,7 @@ impl LineBuffer {
         self.unfinished.extend_from_slice(bytes);
         let end = match newline {
             Some(newline) => before + newline + 1,
-            None if self.unfinished.len() >= MAX_LINE => whole_characters(&self.unfinished),
+            None if self.unfinished.len() >= MAX_LINE => self.piece(),
             None => return None,
         };
         let rest = self.unfinished.split_off(end);
@@ -107,12 +115,23 @@ impl LineBuffer {
         Some(String::from_utf8_lossy(&lines).into_owned())
     }
 
-    /// What is left, made into a line.
+    /// How much of a line that is too long can be given out. All of it if it is all one secret.
+    fn piece(&self) -> usize {
+        let whole = whole_characters(&self.unfinished);
+        match self.secrets.uncut(&self.unfinished[..whole]) {
+            0 => whole,
+            uncut => uncut,
+        }
+    }
+
+    /// What is left, made into a line. It may break off within a secret.
     fn finish(&mut self) -> Option<String> {
         if self.unfinished.is_empty() {
             return None;
         }
-        let mut line = String::from_utf8_lossy(&std::mem::take(&mut self.unfinished)).into_owned();
+        let line = std::mem::take(&mut self.unfinished);
+        let line = String::from_utf8_lossy(&line);
+        let mut line = self.secrets.hidden_in_beginning(&line).into_owned();
         line.push('\n');
         Some(line)
     }
@@ -174,7 +193,10 @@ mod tests {
             }
         });
         rustix::io::ioctl_fionbio(&read, true).unwrap();
-        let mut capture = Capture::new(pipe::Receiver::from_owned_fd(read.into()).unwrap());
+        let mut capture = Capture::new(
+            pipe::Receiver::from_owned_fd(read.into()).unwrap(),
+            &Arc::default(),
+        );
         capture.readable().await;
         for _ in 0..20 {
             let text = capture.drain().unwrap_or_default();
@@ -202,6 +224,22 @@ mod tests {
         assert_eq!(whole_characters(b""), 0);
         assert_eq!(whole_characters(b"a\xff"), 1);
         assert_eq!(whole_characters(b"\x80\x80\x80\x80\x80"), 5);
+    }
+
+    #[test]
+    fn no_secret_is_cut_in_two() {
+        let mut lines = LineBuffer::default();
+        let names = std::collections::HashSet::from(["key".to_owned()]);
+        let input = r#"{"key": "hunter2-hunter2"}"#;
+        let _given = lines.secrets.give(&input.into(), &names);
+        let text = "x".repeat(MAX_LINE - 5) + "hunter2-hunter2 and";
+        let (begun, rest) = text.as_bytes().split_at(MAX_LINE);
+        assert!(lines.push(begun).is_some_and(|piece| piece.ends_with('x')));
+        assert_eq!(lines.push(rest), None);
+        let rest = lines.finish();
+        assert_eq!(rest.as_deref(), Some("********** and\n"));
+        lines.push(b"hunt");
+        assert_eq!(lines.finish().as_deref(), Some("**********\n"));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::model::Model;
 use crate::process::signal_group;
 use crate::protocol::codec::encode;
 use crate::protocol::{Done, Loaded, ToWorker};
+use crate::secrets::Secrets;
 use crate::sync::lock;
 use crate::temp::TempFile;
 
@@ -28,6 +29,7 @@ pub(crate) struct Worker {
     killed: OnceLock<&'static str>,
     loaded: OnceLock<Loaded>,
     model: OnceLock<Arc<Model>>,
+    secrets: Arc<Secrets>,
     /// Removed with the last owner of the handle: a delivery may still read from it after the process is
     /// gone.
     directories: Directories,
@@ -58,6 +60,7 @@ impl Worker {
             killed: OnceLock::new(),
             loaded: OnceLock::new(),
             model: OnceLock::new(),
+            secrets: Arc::default(),
             directories,
             probe: Mutex::default(),
             next_probe: AtomicU64::new(1),
@@ -84,6 +87,11 @@ impl Worker {
     pub(crate) fn set_model(&self, model: Arc<Model>) {
         // It is set up once.
         let _ = self.model.set(model);
+    }
+
+    /// What its process was given that must not be told.
+    pub(crate) fn secrets(&self) -> &Arc<Secrets> {
+        &self.secrets
     }
 
     /// Where values go that are too large for a frame.

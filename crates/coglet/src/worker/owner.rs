@@ -1,6 +1,5 @@
 //! The server as its workers see it.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -19,11 +18,8 @@ pub(crate) trait Owner: Send + Sync + 'static {
     /// Its setup has succeeded: predictions may come.
     fn ready(&self, lane: Lane, worker: &Arc<Worker>);
 
-    /// User code has printed whole lines. Returns whether they belong to a prediction; it is asked for one that runs.
+    /// User code has printed whole lines; secrets are hidden in them. Returns whether they belong to a prediction; it is asked for one that runs.
     fn printed(&self, prediction: Key, source: Source, text: &str) -> bool;
-
-    /// What the process has said, without the secrets that it was given.
-    fn told<'a>(&self, lane: Lane, text: &'a str) -> Cow<'a, str>;
 
     /// The prediction whose user code runs there, if there is exactly one.
     fn running_alone(&self, lane: Lane) -> Option<Key>;

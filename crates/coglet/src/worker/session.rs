@@ -3,6 +3,7 @@
 //! One task reads everything that comes from the process: its frames, what it prints, its exit status.
 //! So whatever it has said before it died is known before its death is dealt with.
 
+use std::borrow::Cow;
 use std::io;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -122,6 +123,7 @@ impl Session {
             slots: settings.slots,
             weights: settings.weights.as_deref(),
         });
+        let secrets = Arc::clone(worker.secrets());
         Ok(Self {
             worker,
             owner,
@@ -129,8 +131,8 @@ impl Session {
             incoming,
             incoming_open: true,
             frames: FrameReader::default(),
-            stdout: Capture::new(stdout),
-            stderr: Capture::new(stderr),
+            stdout: Capture::new(stdout, &secrets),
+            stderr: Capture::new(stderr, &secrets),
             last_words: LastWords::default(),
             stage: Stage::SettingUp,
             deadline,
@@ -180,7 +182,10 @@ impl Session {
                         self.on_message(message);
                         continue;
                     }
-                    Err(error) => format!("{error} in {}", excerpt(&frame)),
+                    Err(error) => {
+                        let error = error.to_string();
+                        format!("{} in {}", self.told(&error), self.excerpt(&frame))
+                    }
                 },
                 Err(error) => error.to_string(),
             };
@@ -203,7 +208,7 @@ impl Session {
                 self.setup_failure = Some(format!("Setup failed: {error}"));
                 self.limit(TERMINATE_LIMIT, Overdue::Termination);
             }
-            FromWorker::Log { id, source, data } => self.on_log(id, source, &data),
+            FromWorker::Log { id, source, data } => self.on_log(id, source, &self.told(&data)),
             FromWorker::Metric {
                 id,
                 name,
@@ -219,7 +224,7 @@ impl Session {
                 let result = if ok {
                     Ok(())
                 } else {
-                    Err(error.unwrap_or_default())
+                    Err(self.told(&error.unwrap_or_default()).into_owned())
                 };
                 self.worker.health_answer(seq, &result);
             }
@@ -238,6 +243,22 @@ impl Session {
         self.owner.ready(self.lane, &self.worker);
     }
 
+    /// What the process has said, without the secrets that it was given.
+    fn told<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.worker.secrets().hidden_in(text)
+    }
+
+    /// Of something that is no message.
+    fn excerpt(&self, frame: &Bytes) -> String {
+        const LENGTH: usize = 200;
+        let text = String::from_utf8_lossy(&frame[..frame.len().min(LENGTH)]);
+        self.worker
+            .secrets()
+            .hidden_in_beginning(&text)
+            .into_owned()
+    }
+
+    /// As it may be told.
     fn on_log(&self, id: Option<Key>, source: Source, text: &str) {
         if !id.is_some_and(|id| self.owner.printed(id, source, text)) {
             self.log_unattributed(source, text);
@@ -281,15 +302,15 @@ impl Session {
 
     /// Output that did not pass through Python belongs to the prediction that runs, if it runs alone.
     fn log_captured(&mut self, source: Source, text: &str) {
+        // Before anything is cut.
+        let text = self.worker.secrets().hidden_in(text);
         if source == Source::Stderr {
-            // Now: it will be cut.
-            self.last_words.push(&self.owner.told(self.lane, text));
+            self.last_words.push(&text);
         }
-        self.on_log(self.owner.running_alone(self.lane), source, text);
+        self.on_log(self.owner.running_alone(self.lane), source, &text);
     }
 
     fn log_unattributed(&self, source: Source, text: &str) {
-        let text = &*self.owner.told(self.lane, text);
         if self.stage == Stage::SettingUp {
             for line in text.lines() {
                 self.owner.setup_log(self.lane, "coglet::setup", line);
@@ -400,9 +421,4 @@ async fn passed(deadline: Option<(Instant, Overdue)>) {
         Some((moment, _)) => sleep_until(moment).await,
         None => std::future::pending().await,
     }
-}
-
-fn excerpt(frame: &Bytes) -> String {
-    const LENGTH: usize = 200;
-    String::from_utf8_lossy(&frame[..frame.len().min(LENGTH)]).into_owned()
 }
