@@ -117,8 +117,8 @@ impl App {
         kind: Kind,
         input: &Bytes,
     ) -> Result<Accepted, Vec<Violation>> {
-        let accepted = match model.and_then(Model::schema) {
-            Some(schema) => schema.accept(kind, input),
+        let accepted = match model.and_then(|model| Some((model, model.schema()?))) {
+            Some((model, schema)) => schema.accept(kind, input, &model.secrets),
             None => accept_any_object(input),
         }?;
         let violations = model.map_or_else(Vec::new, |model| {

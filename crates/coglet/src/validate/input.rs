@@ -1,6 +1,7 @@
 //! The top level of an input: known keys kept, unknown ones dropped, missing ones reported or made
 //! null.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::ops::ControlFlow;
 
@@ -31,7 +32,11 @@ pub(crate) struct Dropped {
 
 /// Checks the text of an input, which must be valid JSON, and brings it into the form that the
 /// worker gets.
-pub(super) fn accept(inputs: &Inputs, input: &Bytes) -> Result<Accepted, Vec<Violation>> {
+pub(super) fn accept(
+    inputs: &Inputs,
+    input: &Bytes,
+    secrets: &HashSet<String>,
+) -> Result<Accepted, Vec<Violation>> {
     let text = object_text(input)?;
     let members: Members<'_> = {
         let mut deserializer = serde_json::Deserializer::from_str(text);
@@ -39,7 +44,7 @@ pub(super) fn accept(inputs: &Inputs, input: &Bytes) -> Result<Accepted, Vec<Vio
             .deserialize(&mut deserializer)
             .map_err(|error| vec![Violation::in_input("__root__", error.to_string())])?
     };
-    let violations = violations(inputs, &members);
+    let violations = violations(inputs, &members, secrets);
     if violations.is_empty() {
         Ok(rebuild(inputs, input, members))
     } else {
@@ -47,12 +52,16 @@ pub(super) fn accept(inputs: &Inputs, input: &Bytes) -> Result<Accepted, Vec<Vio
     }
 }
 
-fn violations(inputs: &Inputs, members: &Members<'_>) -> Vec<Violation> {
+fn violations(inputs: &Inputs, members: &Members<'_>, secrets: &HashSet<String>) -> Vec<Violation> {
     let mut violations = Violations::default();
     for (field, value) in inputs.fields().zip(&members.known) {
         match value {
             Some(value) => field.check(value, &mut |finding| {
-                violations.found(finding);
+                if field.is_secret() || secrets.contains(field.name()) {
+                    violations.found_in_secret(finding);
+                } else {
+                    violations.found(finding);
+                }
                 ControlFlow::Continue(())
             }),
             None if field.is_required() => violations.missing(field.name()),

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::Violation;
 use crate::json::compact_start;
+use crate::secrets::STARS;
 
 /// Values are quoted in messages up to this length.
 const MAX_QUOTE: usize = 1000;
@@ -23,7 +24,15 @@ pub(super) struct Violations {
 
 impl Violations {
     pub(super) fn found(&mut self, finding: &Finding<'_>) {
-        self.add(|| violation(finding));
+        self.add(|| violation(finding, &quote(finding.value)));
+    }
+
+    /// In an input that is shown to nobody. Null hides nothing.
+    pub(super) fn found_in_secret(&mut self, finding: &Finding<'_>) {
+        self.add(|| match finding.value {
+            "null" => violation(finding, "null"),
+            _ => violation(finding, &format!("\"{STARS}\"")),
+        });
     }
 
     /// A required member of the input is not there.
@@ -49,33 +58,28 @@ impl Violations {
     }
 }
 
-fn violation(finding: &Finding<'_>) -> Violation {
+/// Of a value that is shown so.
+fn violation(finding: &Finding<'_>, quoted: &str) -> Violation {
     let place = finding.place.joined("/");
-    let value = finding.value;
     let message = match &finding.problem {
         Problem::Missing => return Violation::missing(place),
-        Problem::Type(types) => type_message(types, value),
+        Problem::Type(types) => quoted_type_message(types, quoted),
         Problem::Choices(choices) => {
             let choices = Value::from(*choices);
-            format!("{} is not one of {choices}", quote(value))
+            format!("{quoted} is not one of {choices}")
         }
-        Problem::Minimum(minimum) => {
-            format!("{} is less than the minimum of {minimum}", quote(value))
-        }
-        Problem::Maximum(maximum) => {
-            format!("{} is greater than the maximum of {maximum}", quote(value))
-        }
+        Problem::Minimum(minimum) => format!("{quoted} is less than the minimum of {minimum}"),
+        Problem::Maximum(maximum) => format!("{quoted} is greater than the maximum of {maximum}"),
         Problem::MinLength(minimum) => {
-            let (quoted, plural) = (quote(value), plural(*minimum));
+            let plural = plural(*minimum);
             format!("{quoted} is shorter than {minimum} character{plural}")
         }
         Problem::MaxLength(maximum) => {
-            let (quoted, plural) = (quote(value), plural(*maximum));
+            let plural = plural(*maximum);
             format!("{quoted} is longer than {maximum} character{plural}")
         }
-        Problem::Pattern(pattern) => format!("{} does not match \"{pattern}\"", quote(value)),
+        Problem::Pattern(pattern) => format!("{quoted} does not match \"{pattern}\""),
         Problem::NoneOf(_) => {
-            let quoted = quote(value);
             format!("{quoted} is not valid under any of the schemas listed in the 'anyOf' keyword")
         }
     };
@@ -84,12 +88,16 @@ fn violation(finding: &Finding<'_>) -> Violation {
 
 /// What is said of a text that is of none of these types.
 pub(super) fn type_message(types: &[Type], text: &str) -> String {
+    quoted_type_message(types, &quote(text))
+}
+
+fn quoted_type_message(types: &[Type], quoted: &str) -> String {
     let names: Vec<_> = types
         .iter()
         .map(|kind| format!("\"{}\"", kind.name()))
         .collect();
     let noun = if names.len() == 1 { "type" } else { "types" };
-    format!("{} is not of {noun} {}", quote(text), names.join(", "))
+    format!("{quoted} is not of {noun} {}", names.join(", "))
 }
 
 fn plural(count: usize) -> &'static str {

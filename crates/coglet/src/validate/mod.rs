@@ -11,6 +11,8 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use cog_inputs::{Inputs, ModelInputs, Unchecked, components};
 use serde::Serialize;
@@ -71,10 +73,16 @@ impl ModelSchema {
     }
 
     /// Checks the text of an input, which must be valid JSON, and brings it into the form that the
-    /// worker gets.
-    pub(crate) fn accept(&self, kind: Kind, input: &Bytes) -> Result<Accepted, Vec<Violation>> {
+    /// worker gets. Values of inputs that the document marks as secret, or that are in `secrets`, are not repeated in what
+    /// is wrong.
+    pub(crate) fn accept(
+        &self,
+        kind: Kind,
+        input: &Bytes,
+        secrets: &HashSet<String>,
+    ) -> Result<Accepted, Vec<Violation>> {
         match self.inputs.inputs(kind) {
-            Some(inputs) => input::accept(inputs, input),
+            Some(inputs) => input::accept(inputs, input, secrets),
             None => accept_any_object(input),
         }
     }

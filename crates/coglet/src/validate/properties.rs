@@ -113,7 +113,7 @@ proptest! {
     #[test]
     fn what_is_accepted_is_a_part_of_what_was_sent(document in document(), input in input()) {
         let model = model(&document);
-        let Ok(accepted) = model.accept(Kind::Prediction, &input.clone().into()) else {
+        let Ok(accepted) = model.accept(Kind::Prediction, &input.clone().into(), &HashSet::new()) else {
             return Ok(());
         };
         let declared = &document["components"]["schemas"]["Input"]["properties"];
@@ -143,13 +143,13 @@ proptest! {
     #[test]
     fn what_is_accepted_stays_as_it_is(document in document(), input in input()) {
         let model = model(&document);
-        let Ok(first) = model.accept(Kind::Prediction, &input.clone().into()) else {
+        let Ok(first) = model.accept(Kind::Prediction, &input.clone().into(), &HashSet::new()) else {
             return Ok(());
         };
         // A null that was filled in stands for an absent value, and need not be one that could be sent.
         let sent: Map<String, Value> = serde_json::from_str(&input).unwrap();
         if members(&first.input, |_| true).iter().all(|(name, _)| sent.contains_key(name)) {
-            let second = model.accept(Kind::Prediction, &first.input);
+            let second = model.accept(Kind::Prediction, &first.input, &HashSet::new());
             let expected = Accepted { input: first.input, dropped: Dropped::default() };
             prop_assert_eq!(second, Ok(expected));
         }
@@ -160,13 +160,13 @@ proptest! {
         let document = json!({"components": {"schemas": {"Input": document}}});
         let input = Bytes::from(input.to_string());
         let _ = accept_any_object(&input);
-        let _ = model(&document).accept(Kind::Prediction, &input);
+        let _ = model(&document).accept(Kind::Prediction, &input, &HashSet::new());
     }
 
     #[test]
     fn every_refusal_names_a_place(document in document(), input in input()) {
         let model = model(&document);
-        for violation in model.accept(Kind::Prediction, &input.into()).err().into_iter().flatten() {
+        for violation in model.accept(Kind::Prediction, &input.into(), &HashSet::new()).err().into_iter().flatten() {
             prop_assert!(violation.loc.len() == 3, "{violation:?}");
             prop_assert!(!violation.msg.is_empty());
         }

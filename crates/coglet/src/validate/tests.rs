@@ -1,5 +1,7 @@
 //! The table of messages, and the three steps: strip, check, fill.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -19,7 +21,11 @@ fn accept(
     required: &[&str],
     input: &Value,
 ) -> Result<String, Vec<(String, String)>> {
-    let accepted = schema(properties, required).accept(Kind::Prediction, &input.to_string().into());
+    let accepted = schema(properties, required).accept(
+        Kind::Prediction,
+        &input.to_string().into(),
+        &HashSet::new(),
+    );
     accepted
         .map(|accepted| String::from_utf8(accepted.input.to_vec()).unwrap())
         .map_err(|violations| {
@@ -129,6 +135,33 @@ fn messages_say_what_is_wrong() {
 }
 
 #[test]
+fn secret_values_are_not_repeated() {
+    let schema = schema(
+        &json!({
+            "key": {"type": "string", "minLength": 9, "format": "password", "x-cog-secret": true},
+            "keys": {"type": "array", "items": {"type": "string", "x-cog-secret": true}},
+            "annotated": {"type": "string"},
+        }),
+        &[],
+    );
+    let input =
+        json!({"key": "hunter2", "keys": ["a", {"b": "hunter2"}, null], "annotated": ["hunter2"]});
+    let refused = schema.accept(
+        Kind::Prediction,
+        &input.to_string().into(),
+        &HashSet::from(["annotated".to_owned()]),
+    );
+    let messages: Vec<_> = refused.unwrap_err().into_iter().map(|v| v.msg).collect();
+    let expected = [
+        r#""**********" is shorter than 9 characters"#,
+        r#""**********" is not of type "string""#,
+        r#"null is not of type "string""#,
+        r#""**********" is not of type "string""#,
+    ];
+    assert_eq!(messages, expected);
+}
+
+#[test]
 fn values_that_fit_pass() {
     let table = [
         (json!({"type": "integer"}), json!(1.0)),
@@ -205,7 +238,7 @@ fn every_violation_is_listed() {
 #[test]
 fn a_violation_on_the_wire() {
     let violations = schema(&json!({"s": {"type": "string"}}), &["s"])
-        .accept(Kind::Prediction, &"{}".into())
+        .accept(Kind::Prediction, &"{}".into(), &HashSet::new())
         .unwrap_err();
     let expected = json!([{"loc": ["body", "input", "s"], "msg": "Field required", "type": "value_error.missing"}]);
     assert_eq!(serde_json::to_value(violations).unwrap(), expected);
@@ -238,7 +271,7 @@ fn unknown_keys_go_and_the_missing_one_is_reported_alone() {
 fn nothing_to_change_means_the_very_same_bytes() {
     let input = Bytes::from(r#"{ "s" : "a" }"#);
     let accepted = schema(&json!({"s": {"type": "string"}}), &["s"])
-        .accept(Kind::Prediction, &input)
+        .accept(Kind::Prediction, &input, &HashSet::new())
         .unwrap();
     assert_eq!(accepted.input.as_ptr(), input.as_ptr());
 }
@@ -248,12 +281,12 @@ fn the_last_of_repeated_keys_counts() {
     let input = Bytes::from(r#"{"n":1,"n":"x"}"#);
     assert!(
         schema(&json!({"n": {"type": "integer"}}), &[])
-            .accept(Kind::Prediction, &input)
+            .accept(Kind::Prediction, &input, &HashSet::new())
             .is_err()
     );
     let input = Bytes::from(r#"{"n":"x","n":1}"#);
     let accepted = schema(&json!({"n": {"type": "integer"}}), &[])
-        .accept(Kind::Prediction, &input)
+        .accept(Kind::Prediction, &input, &HashSet::new())
         .unwrap();
     assert_eq!(accepted.input, r#"{"n":1}"#);
 }
@@ -276,7 +309,7 @@ fn absent_nullable_fields_without_default_become_null() {
 fn escaped_key_names_are_the_same_keys() {
     let input = Bytes::from(r#"{"\u0073":"a"}"#);
     let accepted = schema(&json!({"s": {"type": "string"}}), &["s"])
-        .accept(Kind::Prediction, &input)
+        .accept(Kind::Prediction, &input, &HashSet::new())
         .unwrap();
     assert!(accepted.dropped.is_empty());
 }
@@ -291,7 +324,9 @@ fn long_values_are_not_quoted_in_full() {
 fn training_falls_back_to_input() {
     let document = json!({"components": {"schemas": {"Input": {"properties": {}}, "Output": {"type": "array"}}}});
     let model = ModelSchema::parse(document.to_string().into()).unwrap();
-    let training = model.accept(Kind::Training, &r#"{"x":1}"#.into()).unwrap();
+    let training = model
+        .accept(Kind::Training, &r#"{"x":1}"#.into(), &HashSet::new())
+        .unwrap();
     assert_eq!(training.input, "{}");
     assert!(!model.supports_training());
     assert!(model.output_is_array(crate::args::Mode::Predict));
@@ -317,7 +352,11 @@ fn unknown_keys_are_named_up_to_a_number() {
         .collect();
     let schema = schema(&json!({}), &[]);
     let accepted = schema
-        .accept(Kind::Prediction, &Value::from(input).to_string().into())
+        .accept(
+            Kind::Prediction,
+            &Value::from(input).to_string().into(),
+            &HashSet::new(),
+        )
         .unwrap();
     let said = accepted.dropped.to_string();
     assert!(said.ends_with("… and 980 more"), "{said}");
@@ -329,7 +368,11 @@ fn long_values_are_quoted_from_their_beginning() {
     let long = format!("[ {} ]", vec!["1 , \"a b\""; 1000].join(" , "));
     let schema = schema(&json!({"x": {"type": "integer"}}), &[]);
     let refused = schema
-        .accept(Kind::Prediction, &format!("{{\"x\":{long}}}").into())
+        .accept(
+            Kind::Prediction,
+            &format!("{{\"x\":{long}}}").into(),
+            &HashSet::new(),
+        )
         .unwrap_err();
     let message = &refused[0].msg;
     assert!(message.starts_with(r#"[1,"a b",1,"a b","#), "{message}");
