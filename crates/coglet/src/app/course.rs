@@ -370,13 +370,14 @@ fn dispatch(
     files: Vec<TempFile>,
     by_input: &BTreeMap<String, LocalFile>,
 ) {
-    if !prediction.begin_running(files) {
-        return;
-    }
+    // While its input is there: it may end at any time.
     let models = [prediction.order.model.as_ref(), worker.model()];
     prediction
         .order
         .hide(&secret_inputs(models), worker.secrets());
+    if !prediction.begin_running(files) {
+        return;
+    }
     let asked = prediction.order.asked();
     // It was checked when it came; empty it is only after the end.
     let context = serde_json::from_slice(&asked.context).unwrap_or(RawValue::NULL);
