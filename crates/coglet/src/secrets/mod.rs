@@ -9,10 +9,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use cog_inputs::each_member;
 use serde_json::Value;
 
 use crate::sync::lock;
-use crate::validate::each_member;
 use matcher::Matcher;
 
 /// As Python shows a secret.
