@@ -6,7 +6,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -58,6 +58,8 @@ pub(crate) struct Printer {
     progress: Arc<Mutex<Progress>>,
     bars: MultiProgress,
     silence: Arc<Silence>,
+    /// Whether stdout and stderr are, see [`are_read_together`].
+    read_together: OnceLock<bool>,
     /// Standard output has not ended its last line, and standard error goes to the same terminal.
     unfinished: Arc<AtomicBool>,
 }
@@ -79,6 +81,7 @@ impl Printer {
             progress: Arc::new(Mutex::new(progress)),
             bars,
             silence: Arc::new(Silence::new()),
+            read_together: OnceLock::new(),
             unfinished: Arc::default(),
         }
     }
@@ -168,7 +171,10 @@ impl Printer {
         let content = content.as_ref();
         let mut stdout = io::stdout().lock();
         let written = stdout.write_all(content).and_then(|()| stdout.flush());
-        if are_read_together(&stdout, &io::stderr()) {
+        if *self
+            .read_together
+            .get_or_init(|| are_read_together(&stdout, &io::stderr()))
+        {
             let is_unfinished = content.last().is_some_and(|last| *last != b'\n');
             self.unfinished.store(is_unfinished, Ordering::Relaxed);
         }

@@ -143,7 +143,9 @@ pub(crate) fn transfers(printer: Printer) -> Observer {
                 if let Some(bar) = &*bar {
                     bar.set_position(done);
                 }
-                printer.goes_on(&so_far(DOWNLOAD, done, Some(total), Unit::Bytes));
+                if printer.progress() == Progress::Lines {
+                    printer.goes_on(&so_far(DOWNLOAD, done, Some(total), Unit::Bytes));
+                }
             }
             _ => {
                 if let Some(bar) = bar.take() {
