@@ -235,8 +235,8 @@ impl Unanswered {
 }
 
 impl One {
-    fn until_sent(self, answer: Response<Body>) -> Response<Body> {
-        answer.map(|body| Body::new(Rest { body, _one: self }))
+    fn until_sent(self, answer: Response<Body>) -> Response<Rest> {
+        answer.map(|body| Rest { body, _one: self })
     }
 }
 

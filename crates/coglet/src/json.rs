@@ -3,6 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use cog_inputs::each_member;
 use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -11,6 +12,25 @@ use serde_json::value::RawValue;
 const MAX_DEPTH: usize = 127;
 /// With as many digits, and less than 100 in the exponent, a number is one of Python's floats, not its infinity.
 const MAX_NUMBER_LENGTH: usize = 200;
+
+/// A JSON object anew, its members with the values that `write` adds to the text.
+pub(crate) fn rewritten(
+    object: &Bytes,
+    mut write: impl FnMut(&str, &RawValue, &mut Vec<u8>),
+) -> Bytes {
+    let mut text = vec![b'{'];
+    let object = std::str::from_utf8(object).unwrap_or_default();
+    each_member(object, |name, value| {
+        if text.len() > 1 {
+            text.push(b',');
+        }
+        text.extend_from_slice(serde_json::Value::from(name).to_string().as_bytes());
+        text.push(b':');
+        write(name, value, &mut text);
+    });
+    text.push(b'}');
+    text.into()
+}
 
 /// Whether a text that is syntactically JSON is also readable by every JSON reader down the line.
 ///

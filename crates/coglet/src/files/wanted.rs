@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 
-use crate::json::{elements, slice_of};
+use crate::json::{elements, rewritten, slice_of};
 use crate::protocol::Parameter;
-use crate::validate::{each_member, members};
+use crate::validate::members;
 
 /// An input whose value names files.
 #[derive(Debug, PartialEq, Eq)]
@@ -83,25 +83,14 @@ fn without_fetched(input: &Bytes, wanted: &[Wanted]) -> Bytes {
         .iter()
         .map(|wanted| (wanted.input.as_str(), &wanted.files))
         .collect();
-    let mut text = Vec::new();
-    each_member(
-        std::str::from_utf8(input).unwrap_or_default(),
-        |name, value| {
-            text.push(if text.is_empty() { b'{' } else { b',' });
-            text.extend_from_slice(serde_json::Value::from(name).to_string().as_bytes());
-            text.push(b':');
-            match fetched.get(name) {
-                Some(WantedFiles::One(_)) => text.extend_from_slice(b"null"),
-                Some(WantedFiles::Many(origins)) => {
-                    let list = slice_of(input, value);
-                    text.extend_from_slice(&elements_without(&list, origins));
-                }
-                None => text.extend_from_slice(value.get().as_bytes()),
-            }
-        },
-    );
-    text.push(b'}');
-    text.into()
+    rewritten(input, |name, value, text| match fetched.get(name) {
+        Some(WantedFiles::One(_)) => text.extend_from_slice(b"null"),
+        Some(WantedFiles::Many(origins)) => {
+            let list = slice_of(input, value);
+            text.extend_from_slice(&elements_without(&list, origins));
+        }
+        None => text.extend_from_slice(value.get().as_bytes()),
+    })
 }
 
 fn elements_without(list: &Bytes, origins: &[Option<Origin>]) -> Vec<u8> {

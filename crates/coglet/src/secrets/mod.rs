@@ -12,6 +12,7 @@ use bytes::Bytes;
 use cog_inputs::each_member;
 use serde_json::Value;
 
+use crate::json::rewritten;
 use crate::sync::lock;
 use matcher::Matcher;
 
@@ -204,26 +205,13 @@ fn collect(value: &Value, texts: &mut Vec<String>) {
 
 /// An input, which is a JSON object, with a mask in place of what is secret. Null hides nothing and stays.
 pub(crate) fn masked(input: &Bytes, secrets: &HashSet<String>) -> Bytes {
-    let mut text = Vec::new();
-    each_member(
-        std::str::from_utf8(input).unwrap_or_default(),
-        |name, value| {
-            text.push(if text.is_empty() { b'{' } else { b',' });
-            text.extend_from_slice(serde_json::Value::from(name).to_string().as_bytes());
-            text.push(b':');
-            let is_shown = value.get() == "null" || !secrets.contains(name);
-            if is_shown {
-                text.extend_from_slice(value.get().as_bytes());
-            } else {
-                text.extend_from_slice(format!("\"{STARS}\"").as_bytes());
-            }
-        },
-    );
-    if text.is_empty() {
-        text.push(b'{');
-    }
-    text.push(b'}');
-    text.into()
+    rewritten(input, |name, value, text| {
+        if value.get() == "null" || !secrets.contains(name) {
+            text.extend_from_slice(value.get().as_bytes());
+        } else {
+            text.extend_from_slice(format!("\"{STARS}\"").as_bytes());
+        }
+    })
 }
 
 #[cfg(test)]

@@ -18,7 +18,8 @@ pub(crate) trait Owner: Send + Sync + 'static {
     /// Its setup has succeeded: predictions may come.
     fn ready(&self, lane: Lane, worker: &Arc<Worker>);
 
-    /// User code has printed whole lines; secrets are hidden in them. Returns whether they belong to a prediction; it is asked for one that runs.
+    /// User code has printed whole lines; secrets are hidden in them. Returns whether they belong to a prediction; it is
+    /// asked for one that runs.
     fn printed(&self, prediction: Key, source: Source, text: &str) -> bool;
 
     /// The prediction whose user code runs there, if there is exactly one.
