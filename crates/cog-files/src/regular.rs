@@ -46,7 +46,13 @@ pub fn text_at_most(file: File, most: u64) -> io::Result<String> {
 /// All that `file` has, which is an error if it is more than `most` bytes. An error does not name the file.
 pub fn read_at_most(file: File, most: u64) -> io::Result<Vec<u8>> {
     let length = file.metadata()?.len().min(most);
-    let mut content = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);
+    let mut content = Vec::new();
+    // A file can say of itself that it is larger than any memory.
+    content.try_reserve(
+        usize::try_from(length)
+            .unwrap_or(usize::MAX)
+            .saturating_add(1),
+    )?;
     file.take(most.saturating_add(1))
         .read_to_end(&mut content)?;
     if content.len() as u64 > most {

@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn what_no_memory_holds_is_refused_and_what_grows_is_cut() {
-        for size in [40 << 40, 1 << 62, u64::MAX] {
+        for size in [1 << 62, u64::MAX] {
             let refused = append(&mut Vec::new(), "a/b", None, &mut io::empty(), size);
             assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::OutOfMemory);
         }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// A prediction that ended otherwise than it should.
 #[derive(Debug, thiserror::Error)]
-#[error("Prediction failed with status \"{status}\": {error}")]
+#[error("Prediction failed with status \"{status}\"{}{error}", if error.is_empty() { "" } else { ": " })]
 pub(crate) struct PredictionFailed {
     status: String,
     error: String,
@@ -86,6 +86,11 @@ mod tests {
         );
         let response = json!({"status": "failed", "error": "no such file"});
         let failed = PredictionFailed::of(&response, Some("look".into()));
+        let canceled = PredictionFailed::of(&json!({"status": "canceled"}), None);
+        assert_eq!(
+            canceled.to_string(),
+            "Prediction failed with status \"canceled\""
+        );
         assert_eq!(failed.hint().as_deref(), Some("look"));
     }
 }
