@@ -83,6 +83,10 @@ docs: ## Write the generated pages of docs/
 bench: build setup ## Measure against docker, debootstrap and python, as ratios
 	$(VENV)/bin/python benches/run.py
 
+.PHONY: bench-build
+bench-build: build setup ## Measure pushing, pulling and handing over beside docker (ARGS="--only push")
+	$(VENV)/bin/python benches/run.py --distribution --rounds 5 $(ARGS)
+
 .PHONY: bench-runtime
 bench-runtime: build setup ## Measure the server beside the published one
 	$(CARGO) build --release --locked -p bare-hop

@@ -1,4 +1,4 @@
-"""`make bench`: this tool against others, as ratios of medians measured in one run."""
+"""`make bench` and `make bench-build`: this tool against others, as ratios of medians measured in one run."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch_models
+from distribution import Distribution, Missing
 from docker import Docker, Unavailable
 from harness import COG, COGLET, REPOSITORY, Row, medians, run, seconds
 
@@ -36,6 +37,8 @@ EXAMPLES = {
 
 
 class Bench:
+    examples = EXAMPLES
+
     def __init__(self, work: Path, rounds: int) -> None:
         self.work = work
         self.rounds = rounds
@@ -64,6 +67,9 @@ class Bench:
         self.cog("exec", "python", "train.py", project="classifier")
         for name in EXAMPLES:
             self.cog("build", "-t", f"bench-{name}:latest", project=name)
+
+    def line_changer(self, project: str) -> Callable[[], None]:
+        return line_changer(self.projects[project] / "run.py")
 
     # Peers
 
@@ -387,6 +393,11 @@ def post(port: int, inputs: dict[str, object]) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument(
+        "--distribution",
+        action="store_true",
+        help="measure pushing, pulling and handing over instead",
+    )
     parser.add_argument("--only", default="", help="measure the groups whose name contains this")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="cog-bench-", dir=os.environ.get("COG_BENCH_DIR")) as directory:
@@ -398,9 +409,10 @@ def main() -> None:
             bench.prepare_docker()
         except Unavailable as reason:
             print(f"skipped: no Docker rows, {reason}")
+        distribution = None
         rows: list[Row] = []
         try:
-            groups = (
+            groups: tuple[Callable[[], Iterator[Row]], ...] = (
                 bench.small_things,
                 bench.rebuild,
                 bench.warm_run,
@@ -410,12 +422,26 @@ def main() -> None:
                 bench.debian,
                 bench.digests,
             )
+            if arguments.distribution:
+                distribution = Distribution(bench)
+                groups = (
+                    distribution.push_after_a_change,
+                    distribution.large_tree,
+                    distribution.handing_over,
+                    distribution.shared_wheels,
+                    distribution.first_prediction,
+                    distribution.large_image,
+                )
             for group in groups:
                 if arguments.only in group.__name__:
                     for row in group():
                         rows.append(row)
                         print(row, flush=True)
+        except Missing as reason:
+            sys.exit(f"nothing to measure with: {reason}")
         finally:
+            if distribution:
+                distribution.stop()
             if bench.docker:
                 bench.docker.stop()
     if any(row.missed for row in rows):
