@@ -73,8 +73,15 @@ def test_docker_loads_and_runs_an_image(tmp_path: Path, docker: Docker) -> None:
     archive = tmp_path / "image.tar"
     hello(tmp_path / "project").cog("build", "-t", "hello:v1", "--output", f"docker-archive={archive}").works()
     assert "hello:v1" in docker("load", "--input", archive)
+    answers(docker, "hello:v1")
+    # As whoever a cluster makes of it, and with nothing to write to but what every container has.
+    answers(docker, "hello:v1", "--user=12345:12345", "--read-only", "--cap-drop=ALL")
+
+
+def answers(docker: Docker, image: str, *flags: str) -> None:
+    """A container of the image answers a prediction, and ends when it is asked to."""
     port = free_port()
-    container = docker("run", "--detach", "--network=host", "--env", f"PORT={port}", "hello:v1").strip()
+    container = docker("run", "--detach", "--network=host", "--env", f"PORT={port}", *flags, image).strip()
     try:
         wait_ready(port, lambda: docker("logs", container))
         answer = post(port, "/predictions", {"input": {"text": "docker"}})

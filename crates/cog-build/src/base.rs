@@ -18,8 +18,8 @@ use serde_json::{Map, Value};
 
 pub use self::debian::DebianRelease;
 pub(crate) use self::inside::is_musl;
-pub use self::registry::pull;
 use self::registry::{Brings, Found};
+pub use self::registry::{platform, pull};
 use crate::error::{BuildError, Result};
 use crate::executor::Executor;
 use cog_python::installed::Installed;

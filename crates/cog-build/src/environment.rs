@@ -37,7 +37,13 @@ pub struct Environment {
     pub pip_freeze: String,
     /// The model's interface, if it was asked for.
     pub schema: Option<String>,
-    pub(crate) base: LockedBase,
+    pub(crate) lock: Lock,
+}
+
+impl Environment {
+    pub(crate) fn base(&self) -> &LockedBase {
+        &self.lock.base
+    }
 }
 
 /// Name of the schema in the project's folder `.cog`.
@@ -100,7 +106,7 @@ pub(crate) fn make(
     completed: &Completed,
     executor: &Executor<'_>,
 ) -> Result<Environment> {
-    let Planned { native, plan, .. } = plan(request, completed, executor)?;
+    let Planned { native, lock, plan } = plan(request, completed, executor)?;
     let outputs = native.execute(&plan)?;
     let runtime = runtime::installed();
     let packages = outputs.iter().flat_map(|output| &output.packages);
@@ -117,6 +123,6 @@ pub(crate) fn make(
         command: vec!["coglet".to_owned()],
         pip_freeze,
         schema: None,
-        base: plan.base,
+        lock,
     })
 }

@@ -37,44 +37,31 @@ const HARMLESS: [(&str, &str); 10] = [
     ("extensions", "refstorage"),
 ];
 
-/// From the environment of a GitHub workflow, else from Git.
-pub(crate) fn revision(project_dir: &Path, variable: impl Fn(&str) -> Option<String>) -> Revision {
+/// The last second of the year 9999: later dates cannot be written as images have them.
+const LAST_DATE: i64 = 253_402_300_799;
+
+/// What is known of the project's state.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Checkout {
+    /// From the environment of a GitHub workflow, else from Git.
+    pub(crate) revision: Revision,
+    /// When the commit was made, in seconds since 1970; none if there are changes since.
+    pub(crate) date: Option<i64>,
+}
+
+/// Asks the environment and Git.
+pub(crate) fn checkout(project_dir: &Path, variable: impl Fn(&str) -> Option<String>) -> Checkout {
     let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
     let (commit, description) = (variable("GITHUB_SHA"), variable("GITHUB_REF_NAME"));
-    if commit.is_some() && description.is_some() {
-        return Revision {
-            commit,
-            description,
-        };
-    }
-    let Some(view) = Repository::find(project_dir).and_then(|found| found.view().ok()) else {
-        return Revision {
-            commit,
-            description,
-        };
-    };
-    // All run at once; each costs some milliseconds of every rebuild.
-    let head = commit
-        .is_none()
-        .then(|| view.start(&["rev-parse", "--verify", "HEAD"]));
-    let asked = description.is_none().then(|| {
-        let changes = [
-            "--porcelain",
-            "--untracked-files=no",
-            "--ignore-submodules=dirty",
-        ];
-        let arguments = [&["status", "--no-renames"][..], &changes].concat();
-        (view.start(&["describe", "--tags"]), view.start(&arguments))
-    });
-    let describe = |(name, changes): (Option<GitCommand>, Option<GitCommand>)| {
-        let name = name.and_then(GitCommand::line);
-        let changes = changes.and_then(GitCommand::finish);
-        let mark = if changes?.is_empty() { "" } else { "-dirty" };
-        Some(format!("{}{mark}", name?))
-    };
-    Revision {
-        commit: commit.or_else(|| head.flatten().and_then(GitCommand::line)),
-        description: description.or_else(|| asked.and_then(describe)),
+    let git = Repository::find(project_dir)
+        .and_then(|found| found.view().ok())
+        .map_or_else(Checkout::default, |view| view.ask());
+    Checkout {
+        revision: Revision {
+            commit: commit.or(git.revision.commit),
+            description: description.or(git.revision.description),
+        },
+        date: git.date,
     }
 }
 
@@ -198,6 +185,47 @@ struct View {
 }
 
 impl View {
+    fn ask(&self) -> Checkout {
+        // All run at once; each costs some milliseconds of every rebuild.
+        let head = self.start(&[
+            "log",
+            "-1",
+            "--no-show-signature",
+            "--format=%H %ct",
+            "HEAD",
+        ]);
+        let name = self.start(&["describe", "--tags"]);
+        let changes = self.start(&[
+            "status",
+            "--no-renames",
+            "--porcelain",
+            "--untracked-files=no",
+            "--ignore-submodules=dirty",
+        ]);
+        let head = head.and_then(GitCommand::line);
+        let (commit, date) = head
+            .as_deref()
+            .and_then(|line| line.split_once(' '))
+            .map_or((None, None), |(commit, date)| {
+                (Some(commit), date.parse().ok())
+            });
+        let name = name.and_then(GitCommand::line);
+        let is_clean = changes
+            .and_then(GitCommand::finish)
+            .map(|changes| changes.is_empty());
+        let described = |name: String| {
+            let mark = if is_clean? { "" } else { "-dirty" };
+            Some(format!("{name}{mark}"))
+        };
+        Checkout {
+            revision: Revision {
+                commit: commit.map(str::to_owned),
+                description: name.and_then(described),
+            },
+            date: date.filter(|date| is_clean == Some(true) && (0..=LAST_DATE).contains(date)),
+        }
+    }
+
     fn start(&self, arguments: &[&str]) -> Option<GitCommand> {
         let child = Command::new("git")
             .args(["--no-pager", "--no-optional-locks"])

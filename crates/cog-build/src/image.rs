@@ -1,12 +1,13 @@
 //! From project to image: the environment, the source on top, and the image's configuration.
 
-use cog_config::{BaseLayer, Completed, ImageLabels, Revision};
+use cog_config::{BaseLayer, Completed, ImageLabels};
 use cog_image::{ImageConfig, ImageRef, Layer, StoredImage};
 
+use crate::attest::{self, Attestations, Recipe};
 use crate::context;
 use crate::environment::{self, Environment};
 use crate::error::{BuildError, Result};
-use crate::git;
+use crate::git::{self, Checkout};
 use crate::model::Model;
 use crate::request::BuildRequest;
 use crate::sdk::VERSION;
@@ -39,10 +40,10 @@ pub fn build(request: &BuildRequest<'_>, name: &str) -> Result<BuiltImage> {
     let completed = request.complete()?;
     let executor = request.executor();
     // Asking Git takes some milliseconds, in which the rest can be done.
-    let (revision, environment) = std::thread::scope(|scope| {
-        let revision = scope.spawn(|| git::revision(request.project_dir, variable));
+    let (checkout, environment) = std::thread::scope(|scope| {
+        let checkout = scope.spawn(|| git::checkout(request.project_dir, variable));
         let environment = environment::make(request, &completed, &executor);
-        (revision.join().unwrap_or_default(), environment)
+        (checkout.join().unwrap_or_default(), environment)
     });
     let mut environment = environment?;
     request.model_variables(&model).add(&mut environment.env);
@@ -50,9 +51,23 @@ pub fn build(request: &BuildRequest<'_>, name: &str) -> Result<BuiltImage> {
         let schema = model.schema.as_deref();
         source::run(&executor, &ignore, request.config_file_name, schema)
     })?;
-    let config = image_config(request, &completed, &environment, &model, revision);
-    let layers: Vec<Layer> = environment.layers.iter().cloned().chain([source]).collect();
+    let config = image_config(request, &completed, &environment, &model, &checkout);
+    let mut layers: Vec<Layer> = environment.layers.iter().cloned().chain([source]).collect();
+    if let Some(compression) = request.compression {
+        let convert = || Ok(request.store.recompress(&layers, compression)?);
+        layers = executor.timed("compressing layers", convert)?;
+    }
     let image = request.store.put_image(name, &config, &layers)?;
+    if request.attestations != Attestations::default() {
+        let recipe = Recipe {
+            config: request.final_config(&completed, &model),
+            revision: checkout.revision,
+            lock: environment.lock,
+        };
+        executor.timed("bill of materials", || {
+            attest::attach(request.store, &image, request.attestations, &recipe)
+        })?;
+    }
     Ok(BuiltImage {
         image,
         schema: model.schema,
@@ -68,16 +83,19 @@ fn image_config(
     completed: &Completed,
     environment: &Environment,
     model: &Model,
-    revision: Revision,
+    checkout: &Checkout,
 ) -> ImageConfig {
-    let mut config = environment.base.image_config();
+    let mut config = environment.base().image_config();
     config.env.clone_from(&environment.env);
     config.cmd = Some(environment.command.clone());
     config.entrypoint = None;
     config.working_dir = Some(environment.working_dir.clone());
     config.exposed_ports.insert(PORT.to_owned());
-    config.created = request.timestamp.unwrap_or(0);
-    let base = &environment.base;
+    if let Some(user) = &request.user {
+        config.user = Some(user.clone());
+    }
+    config.created = request.timestamp.or(checkout.date).unwrap_or(0);
+    let base = environment.base();
     let labels = ImageLabels {
         version: VERSION.to_owned(),
         config: request.final_config(completed, model),
@@ -88,7 +106,7 @@ fn image_config(
             diff_id: last.diff_id.to_string(),
             index: base.layers.len() - 1,
         }),
-        revision,
+        revision: checkout.revision.clone(),
     };
     config.labels.extend(labels.to_map());
     config

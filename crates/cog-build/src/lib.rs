@@ -5,6 +5,7 @@
 //! happens is told to a [`Reporter`].
 
 mod artifacts;
+mod attest;
 mod backend;
 mod base;
 mod certificate;
@@ -40,8 +41,9 @@ mod steps;
 mod variables;
 
 pub use artifacts::check_requirements;
+pub use attest::{Attestations, sbom};
 pub use backend::Backend;
-pub use base::{BaseChoice, COG_BASE, DebianRelease, Inherited, LockedBase, pull};
+pub use base::{BaseChoice, COG_BASE, DebianRelease, Inherited, LockedBase, platform, pull};
 pub use certificate::{COG_CA_CERT, CertificateError, Certificates};
 pub use command::{Command, CommandError, SecretMount};
 pub use context::ContextError;

@@ -8,6 +8,7 @@ use cog_engine::{Engine, Isolation};
 use cog_files::read_project_file;
 use cog_image::{Compression, Store};
 
+use crate::attest::Attestations;
 use crate::base::BaseChoice;
 use crate::error::{BuildError, Result};
 use crate::executor::{Cache, Executor};
@@ -48,12 +49,17 @@ pub struct BuildRequest<'a> {
     pub interface: Interface,
     /// The server's program, if it is not the one beside this program.
     pub server: Option<&'a Path>,
-    /// The date of all files and of the image, in seconds since 1970; 0 if absent.
+    /// The date of all files and of the image, in seconds since 1970; if absent, files have the epoch's, and the image
+    /// that of the commit that it is made from.
     pub timestamp: Option<i64>,
     /// What is done to shared libraries of Python packages.
     pub symbols: Symbols,
-    /// How layers are compressed.
-    pub compression: Compression,
+    /// How the image's layers are compressed; if absent, ours with Zstandard, and the base's as they are.
+    pub compression: Option<Compression>,
+    /// Who runs the image's command, in numbers; if absent, whom the base says.
+    pub user: Option<String>,
+    /// What is said about the image beside it.
+    pub attestations: Attestations,
     /// Threads that work; 0 means one per core. The result is the same for every number.
     pub threads: usize,
     /// Receives what happens.
@@ -81,7 +87,7 @@ impl<'a> BuildRequest<'a> {
             reporter: self.reporter,
             cache: self.cache,
             symbols: self.symbols,
-            compression: self.compression,
+            compression: Compression::default(),
             timestamp: self.timestamp.unwrap_or(0),
             threads: self.threads,
         }

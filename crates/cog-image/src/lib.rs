@@ -33,4 +33,5 @@ pub use store::{
     Removed, Rootfs, Scratch, StepKey, StepKeyBuilder, StepRecord, Store, StoreOptions,
     StoredArtifact, StoredImage, Transfer, Usage,
 };
+pub use time::rfc3339;
 pub use validate::{Problem, Report, validate, validate_layout};

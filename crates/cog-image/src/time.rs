@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 /// `seconds` since the epoch as `YYYY-MM-DDTHH:MM:SSZ`. A time that is too far away to be written so becomes the
 /// first or last that is not.
-pub(crate) fn rfc3339(seconds: i64) -> String {
+pub fn rfc3339(seconds: i64) -> String {
     let farthest = if seconds < 0 {
         Timestamp::MIN
     } else {

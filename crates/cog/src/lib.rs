@@ -94,6 +94,9 @@ fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<()> {
         Command::Exec(args) => commands::exec(&session, &args),
         Command::Schema(args) => commands::schema(&session, &args),
         Command::Images(args) => commands::images(&session, &args),
+        Command::Inspect(args) => commands::inspect(&session, &args),
+        Command::Tag(args) => commands::tag(&session, &args),
+        Command::Rmi(args) => commands::rmi(&session, &args),
         Command::Prune(args) => commands::prune(&session, &args),
         Command::BaseImage(command) => {
             commands::base_image(&command, cli.global.registry.as_deref(), printer)

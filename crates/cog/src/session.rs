@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use cog_build::{
-    BaseChoice, BuildRequest, COG_COGLET_BINARY, Cache, ImpliedPolicy, Interface, SchemaSource,
-    Symbols, TorchIndex,
+    Attestations, BaseChoice, BuildRequest, COG_COGLET_BINARY, Cache, ImpliedPolicy, Interface,
+    SchemaSource, Symbols, TorchIndex,
 };
 use cog_config::{CogBase, Config, CudaBase, Options, ProjectFile};
 use cog_engine::{Choice, Engine, KernelProbe, Selection};
-use cog_image::{Compression, Store, StoreOptions};
+use cog_image::{Store, StoreOptions};
 
 use crate::args::{
     BaseFlags, BuildFlags, EngineArg, GlobalArgs, ProgressArg, ProjectArgs, TorchIndexArg,
@@ -68,6 +68,12 @@ impl<'a> Session<'a> {
         };
         let store = Store::open_with(&Store::default_root()?, options)?;
         Ok(self.store.get_or_init(|| store))
+    }
+
+    /// Says why nothing happens while others use what is in the store.
+    pub(crate) fn wait_for_others(&self) {
+        self.printer
+            .info("waiting for running builds and downloads to end...");
     }
 
     /// Finds and checks the project, and says what should be changed in it.
@@ -160,7 +166,9 @@ impl<'a> Session<'a> {
             server: server.as_deref(),
             timestamp: source_date()?,
             symbols: Symbols::Kept,
-            compression: Compression::default(),
+            compression: None,
+            attestations: Attestations::default(),
+            user: None,
             threads: 0,
             reporter: &reporter,
         })

@@ -159,7 +159,8 @@ pub fn pull(store: &Store, reference: &ImageRef) -> Result<StoredImage> {
     Ok(store.pull(reference, &platform())?)
 }
 
-fn platform() -> Platform {
+/// The platform of images: that of this machine.
+pub fn platform() -> Platform {
     Platform {
         architecture: architecture().to_owned(),
         ..Platform::linux_amd64()

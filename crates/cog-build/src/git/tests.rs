@@ -17,7 +17,7 @@ fn git(folder: &Path, arguments: &[&str]) {
 }
 
 fn read(folder: &Path) -> Revision {
-    revision(folder, |_| None)
+    checkout(folder, |_| None).revision
 }
 
 /// A repository with a commit of two files and a tag.
@@ -36,12 +36,12 @@ fn repository() -> tempfile::TempDir {
 #[test]
 fn the_environment_wins() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let read = revision(folder.path(), |name| match name {
+    let read = checkout(folder.path(), |name| match name {
         "GITHUB_SHA" => Some("fafafaf".to_owned()),
         _ => Some(String::new()),
     });
     assert_eq!(
-        read,
+        read.revision,
         Revision {
             commit: Some("fafafaf".to_owned()),
             description: None
@@ -215,4 +215,28 @@ fn a_repository_that_is_nonsense_says_nothing() {
     )
     .expect("made");
     assert_eq!(read(folder.path()), Revision::default());
+}
+
+#[test]
+fn only_a_clean_checkout_has_a_date() {
+    let folder = repository();
+    let date = || checkout(folder.path(), |_| None).date;
+    let commit = [
+        "commit",
+        "--allow-empty",
+        "-m",
+        "y",
+        "--date=2001-01-01T00:00:00Z",
+    ];
+    git(folder.path(), &commit);
+    let made = date().expect("it is clean");
+    assert!(
+        made > 1_500_000_000,
+        "the commit's date, not the author's: {made}"
+    );
+    // The workflow's names say nothing of the date.
+    let named = checkout(folder.path(), |_| Some("x".to_owned()));
+    assert_eq!(named.date, Some(made));
+    fs_err::write(folder.path().join("model.py"), "two\n").expect("written");
+    assert_eq!(date(), None);
 }

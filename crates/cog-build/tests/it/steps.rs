@@ -118,6 +118,7 @@ fn commands_need_a_container(request: &cog_build::BuildRequest<'_>) {
         config: &config,
         secrets: Vec::new(),
         base: request.base.clone(),
+        user: None,
         options: request.options.clone(),
         interface: request.interface.clone(),
         ..*request

@@ -9,7 +9,7 @@ use cog_build::{
 };
 use cog_config::{Build, Config, PythonVersion};
 use cog_engine::{Embedded, Engine, KernelProbe, Probe as _};
-use cog_image::{Compression, Store};
+use cog_image::Store;
 use cog_python::uv::UvError;
 use cog_testing::skip;
 
@@ -94,7 +94,9 @@ impl Project {
             server: Some(server()),
             timestamp: None,
             symbols: cog_build::Symbols::Kept,
-            compression: Compression::Zstd,
+            compression: None,
+            attestations: cog_build::Attestations::default(),
+            user: None,
             threads: self.threads,
             reporter: &self.events,
         }

@@ -129,6 +129,24 @@ impl<'a> Labels<'a> {
         Self(labels)
     }
 
+    /// Whether a label of this name is one of those that are read here.
+    pub fn knows(label: &str) -> bool {
+        [
+            VERSION,
+            CONFIG,
+            SCHEMA,
+            FREEZE,
+            HAS_INIT,
+            BASE_NAME,
+            BASE_LAYER,
+            BASE_INDEX,
+            REVISION,
+            IMAGE_VERSION,
+            OLD_CONFIG,
+        ]
+        .contains(&label)
+    }
+
     /// All that they say.
     pub fn read(self) -> Result<ImageLabels, LabelError> {
         Ok(ImageLabels {

@@ -10,6 +10,16 @@ use crate::layer::{Compression, Layer};
 use crate::manifest::Descriptor;
 use crate::store::{StepKey, StepRecord, Store};
 
+impl Store {
+    /// `layers` compressed with `compression`; one that is already stays as it is and where it is. Each is converted
+    /// once: the store remembers the result.
+    pub fn recompress(&self, layers: &[Layer], compression: Compression) -> Result<Vec<Layer>> {
+        let _lease = self.lease()?;
+        let convert = |layer| convert(self, layer, compression);
+        layers.iter().map(convert).collect()
+    }
+}
+
 /// `layer` compressed with `compression`. Converted once: the store remembers the result.
 pub(super) fn convert(store: &Store, layer: &Layer, compression: Compression) -> Result<Layer> {
     if layer.blob.media_type == compression.media_type() {

@@ -138,6 +138,16 @@ impl Store {
         }))
     }
 
+    /// The artifact that an entry of [`Store::referrers`] names; `None` if its manifest is that of an image.
+    pub fn artifact_of(&self, entry: &Descriptor) -> Result<Option<StoredArtifact>> {
+        let content = self.manifest_of(entry)?;
+        Ok(content.kind().is_some().then(|| StoredArtifact {
+            name: None,
+            manifest: entry.clone(),
+            content,
+        }))
+    }
+
     /// Descriptors of the artifacts that say something about `subject`, with their types and annotations.
     pub fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
         let mut found = Vec::new();

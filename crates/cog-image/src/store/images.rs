@@ -153,6 +153,22 @@ impl Store {
         Ok(self.index()?.manifests.iter().filter_map(summary).collect())
     }
 
+    /// Gives the image or artifact called `known` a further name, which is returned in its familiar form; `None` if
+    /// there is none of that name.
+    pub fn tag(&self, known: &str, name: &str) -> Result<Option<String>> {
+        let (known, name) = (canonical(known)?, canonical(name)?);
+        let Some(entry) = self.entry(&known)? else {
+            return Ok(None);
+        };
+        self.put_name(&name, entry)?;
+        Ok(Some(name))
+    }
+
+    /// Whether something is called `name`, be it damaged.
+    pub fn has_name(&self, name: &str) -> Result<bool> {
+        Ok(self.entry(&canonical(name)?)?.is_some())
+    }
+
     /// Forgets the name; [`Store::prune`] then removes what only that image used. Returns whether the name
     /// was there.
     pub fn remove_image(&self, name: &str) -> Result<bool> {

@@ -5,6 +5,7 @@
 mod base_image;
 mod build;
 mod debug;
+mod images;
 mod run;
 
 use std::path::PathBuf;
@@ -13,9 +14,11 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use base_image::{BaseImageCommand, MatrixArgs};
 pub(crate) use build::{
-    BaseFlags, BuildArgs, BuildFlags, EngineArg, ProgressArg, RecipeFlags, TorchIndexArg,
+    BaseFlags, BuildArgs, BuildFlags, CompressionArg, EngineArg, ImageFlags, ProgressArg,
+    RecipeFlags, TorchIndexArg,
 };
 pub(crate) use debug::DebugArgs;
+pub(crate) use images::{ImagesArgs, InspectArgs, PruneArgs, RmiArgs, TagArgs};
 pub(crate) use run::{ExecArgs, GpuFlags, RunArgs, ServeArgs, StartFlags};
 
 /// Package machine-learning models as production-ready images, and run them.
@@ -84,6 +87,12 @@ pub(crate) enum Command {
     Schema(SchemaArgs),
     /// List the images in the local store
     Images(ImagesArgs),
+    /// Tell what an image is and what it consists of
+    Inspect(InspectArgs),
+    /// Give an image in the local store a further name
+    Tag(TagArgs),
+    /// Remove images from the local store, with what only they needed
+    Rmi(RmiArgs),
     /// Remove what no image needs from the local store
     Prune(PruneArgs),
     /// Tell about prebuilt base images
@@ -107,20 +116,6 @@ pub(crate) struct SchemaArgs {
     /// Print an image's document instead of the project's
     #[arg(value_name = "IMAGE")]
     pub(crate) image: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ImagesArgs {
-    /// Print JSON: a list of `{"name","digest","created","size"}`, sizes in bytes
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct PruneArgs {
-    /// Remove everything that is not in use, images too
-    #[arg(long)]
-    pub(crate) all: bool,
 }
 
 /// Where `cog build --output` writes a copy of the image.

@@ -1,15 +1,16 @@
 //! `cog build`: an image from the project.
 
-use anyhow::Context as _;
-use cog_build::{Cache, SchemaSource, Secret, Symbols};
+use anyhow::{Context as _, bail};
+use cog_build::{Attestations, BuildRequest, Cache, SchemaSource, Secret, Symbols};
 use cog_config::derived_image_name;
-use cog_image::{ExportOptions, ExportTarget, StoredImage, export};
+use cog_image::{Compression, ExportOptions, ExportTarget, StoredImage, export};
 
-use crate::args::{BuildArgs, OutputArg};
+use crate::args::{BuildArgs, CompressionArg, ImageFlags, OutputArg};
 use crate::session::{Project, Session};
 
 pub(crate) fn build(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<()> {
     args.flags.bases.check()?;
+    check_platform(args.image.platform.as_deref())?;
     let project = session.project(&args.flags.project)?;
     let name = image_name(&project, args.tag.as_deref());
     let engine = session.engine(&args.flags)?;
@@ -33,6 +34,7 @@ pub(crate) fn build(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<(
         if args.recipe.strip {
             request.symbols = Symbols::Stripped;
         }
+        apply(&args.image, &mut request);
         request.secrets = Secret::parse_all(args.secret.iter().map(String::as_str))?;
         cog_build::build(&request, &name).context("image build failed")
     })?;
@@ -42,6 +44,32 @@ pub(crate) fn build(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<(
     args.output
         .iter()
         .try_for_each(|output| copy(session, &built.image, output))
+}
+
+/// Puts what was asked for the image itself into the request.
+fn apply(flags: &ImageFlags, request: &mut BuildRequest<'_>) {
+    request.compression = flags.compression.map(|chosen| match chosen {
+        CompressionArg::Zstd => Compression::Zstd,
+        CompressionArg::Gzip => Compression::Gzip,
+    });
+    request.user.clone_from(&flags.user);
+    request.attestations = Attestations {
+        sbom: flags.sbom,
+        provenance: flags.provenance,
+    };
+}
+
+/// Refuses what would need programs of another platform to run: packages of the base are set up by scripts of their
+/// own, and Python compiles the packages that it will import.
+fn check_platform(wanted: Option<&str>) -> anyhow::Result<()> {
+    let own = cog_build::platform().to_string();
+    match wanted {
+        Some(wanted) if wanted != own => bail!(
+            "an image for `{wanted}` can't be built on this machine, which is `{own}`: setting up its packages and \
+             compiling its Python files needs programs of that platform to run. Build it on such a machine"
+        ),
+        _ => Ok(()),
+    }
 }
 
 fn schema_source(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<SchemaSource> {

@@ -1,12 +1,12 @@
-//! `cog images` and `cog prune`: what is in the local store.
+//! `cog images`, `cog tag`, `cog rmi` and `cog prune`: what is in the local store.
 
 use std::time::Duration;
 
-use anyhow::Context as _;
-use cog_image::{PruneOptions, PruneReport, Usage};
+use anyhow::{Context as _, bail};
+use cog_image::{Names, PruneOptions, PruneReport, Usage};
 use serde_json::json;
 
-use crate::args::{ImagesArgs, PruneArgs};
+use crate::args::{ImagesArgs, PruneArgs, RmiArgs, TagArgs};
 use crate::outputs::pretty;
 use crate::session::Session;
 use crate::sizes::human_size;
@@ -49,6 +49,40 @@ pub(crate) fn images(session: &Session<'_>, args: &ImagesArgs) -> anyhow::Result
     Ok(session.printer.result(&text)?)
 }
 
+pub(crate) fn tag(session: &Session<'_>, args: &TagArgs) -> anyhow::Result<()> {
+    let store = session.store()?;
+    let _lease = store.lease()?;
+    let Some(name) = store.tag(&args.image, &args.name)? else {
+        bail!("image {}: image not found", args.image);
+    };
+    session.printer.success(&format!("Image tagged as {name}"));
+    Ok(())
+}
+
+/// All names are looked for first: a misspelt one leaves the others alone.
+pub(crate) fn rmi(session: &Session<'_>, args: &RmiArgs) -> anyhow::Result<()> {
+    let store = session.store()?;
+    for name in &args.images {
+        if !store.has_name(name)? {
+            bail!("image {name}: image not found");
+        }
+    }
+    for name in &args.images {
+        store.remove_image(name)?;
+        session.printer.success(&format!("Removed {name}"));
+    }
+    // What builds made stays for the next build, and goes with `cog prune`.
+    let options = PruneOptions {
+        names: Names::Keep,
+        keep_used_within: Duration::MAX,
+    };
+    let report = store
+        .prune_or_report(&options, || session.wait_for_others())
+        .context("could not remove what only these images needed")?;
+    session.printer.info(&removed(&report));
+    Ok(())
+}
+
 pub(crate) fn prune(session: &Session<'_>, args: &PruneArgs) -> anyhow::Result<()> {
     cog_build::remove_stale_secrets();
     let store = session.store()?;
@@ -60,13 +94,8 @@ pub(crate) fn prune(session: &Session<'_>, args: &PruneArgs) -> anyhow::Result<(
             ..PruneOptions::default()
         }
     };
-    let waiting = || {
-        session
-            .printer
-            .info("waiting for running builds and downloads to end...");
-    };
     let report = store
-        .prune_or_report(&options, waiting)
+        .prune_or_report(&options, || session.wait_for_others())
         .context("could not prune the store")?;
     session.printer.success(&removed(&report));
     let usage = store.usage().context("could not look at the store")?;
@@ -109,12 +138,12 @@ fn left(usage: &Usage) -> String {
 }
 
 /// `sha256:` and the first 12 digits, as people compare them.
-fn short(digest: &str) -> String {
+pub(super) fn short(digest: &str) -> String {
     digest.chars().take("sha256:".len() + 12).collect()
 }
 
 /// Columns as wide as their widest cell, two spaces apart.
-fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
+pub(super) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
     let mut widths = header.map(str::len);
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {

@@ -1,0 +1,169 @@
+//! Which packages an image holds, read from its files.
+//!
+//! Whoever made them: packages of the base count as much as ours. What is read is foreign text, so what can't be
+//! understood is left out.
+
+use std::collections::BTreeSet;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use cog_debian::{InstalledPackage, installed};
+use cog_image::{Rootfs, Store, StoredImage};
+use cog_python::freeze::{self, Freeze};
+use sha2::{Digest as _, Sha256};
+
+use crate::error::Result;
+use crate::sdk::VERSION;
+
+/// Databases of packages and metadata of distributions are much smaller.
+const MAX_TEXT: u64 = 64 << 20;
+
+/// Folders with a folder of Python packages for each version; `*` stands for any name.
+const PYTHONS: [&str; 8] = [
+    "opt/venv/lib/*/site-packages",
+    "usr/local/lib/*/site-packages",
+    "usr/local/lib/*/dist-packages",
+    "usr/lib/*/site-packages",
+    "usr/lib/*/dist-packages",
+    "opt/conda/lib/*/site-packages",
+    "root/.local/share/uv/python/*/lib/*/site-packages",
+    "root/.pyenv/versions/*/lib/*/site-packages",
+];
+
+/// The server's program.
+const SERVER: &str = "usr/local/bin/coglet";
+
+/// The packages of an image.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Contents {
+    pub(super) distribution: Option<Distribution>,
+    pub(super) system: Vec<InstalledPackage>,
+    /// Sorted; the same in several places counts once.
+    pub(super) python: Vec<Freeze>,
+    pub(super) server: Option<Server>,
+}
+
+/// What the base calls itself.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Distribution {
+    /// Such as `debian`.
+    pub(super) id: String,
+    /// Such as `12`.
+    pub(super) version: String,
+}
+
+/// Our server.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Server {
+    pub(super) version: String,
+    /// Of the program, hexadecimal.
+    pub(super) sha256: String,
+}
+
+impl Contents {
+    /// Layers that are in a registry are fetched, those that are packed are unpacked.
+    pub(super) fn of(store: &Store, image: &StoredImage) -> Result<Self> {
+        let root = store.rootfs(&image.layers)?;
+        Ok(Self {
+            distribution: Distribution::of(&root),
+            system: system(&root),
+            python: python(&root),
+            server: server(&root)?,
+        })
+    }
+}
+
+impl Distribution {
+    fn of(root: &Rootfs) -> Option<Self> {
+        let file = root.resolve("etc/os-release")?;
+        let text = String::from_utf8(root.read(file, MAX_TEXT)?).ok()?;
+        let field = |name: &str| {
+            let mut lines = text.lines().filter_map(|line| line.split_once('='));
+            let (_, value) = lines.find(|(key, _)| *key == name)?;
+            Some(value.trim_matches(['"', '\'']).to_owned())
+        };
+        Some(Self {
+            id: field("ID")?,
+            version: field("VERSION_ID").unwrap_or_default(),
+        })
+    }
+}
+
+fn system(root: &Rootfs) -> Vec<InstalledPackage> {
+    let folder = Path::new("var/lib/dpkg/status.d");
+    let single = root.names(folder).into_iter().map(|name| folder.join(name));
+    let files = [PathBuf::from("var/lib/dpkg/status")]
+        .into_iter()
+        .chain(single);
+    let texts = files.filter_map(|file| root.read(file, MAX_TEXT));
+    let mut found: Vec<InstalledPackage> = texts.flat_map(|text| installed(&text)).collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn python(root: &Rootfs) -> Vec<Freeze> {
+    let folders: BTreeSet<PathBuf> = PYTHONS
+        .iter()
+        .flat_map(|pattern| folders(root, pattern))
+        .filter_map(|folder| root.resolve(folder))
+        .collect();
+    let mut found: Vec<Freeze> = folders
+        .iter()
+        .flat_map(|folder| {
+            let names = root.names(folder).into_iter();
+            let infos = names.filter(|name| name.to_string_lossy().ends_with(".dist-info"));
+            infos.filter_map(|info| distribution(root, &folder.join(info)))
+        })
+        .collect();
+    let key = |one: &Freeze| (one.name.to_lowercase(), one.version.clone());
+    found.sort_by_key(key);
+    found.dedup_by_key(|one| key(one));
+    found
+}
+
+fn distribution(root: &Rootfs, info: &Path) -> Option<Freeze> {
+    let text = |file: &str| {
+        let bytes = root.read(info.join(file), MAX_TEXT)?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    freeze::parse(&text("METADATA")?, text("direct_url.json").as_deref())
+}
+
+/// The folders that a pattern stands for.
+fn folders(root: &Rootfs, pattern: &str) -> Vec<PathBuf> {
+    let mut folders = vec![PathBuf::new()];
+    for part in pattern.split('/') {
+        folders = folders
+            .into_iter()
+            .flat_map(|folder| match part {
+                "*" => {
+                    let names = root.names(&folder).into_iter();
+                    names.map(|name| folder.join(name)).collect()
+                }
+                name => vec![folder.join(name)],
+            })
+            .collect();
+    }
+    folders
+}
+
+/// The server is ours if it is where builds put it.
+fn server(root: &Rootfs) -> Result<Option<Server>> {
+    let Some(file) = root.find(SERVER) else {
+        return Ok(None);
+    };
+    let mut file = fs_err::File::open(file)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            read => hash.update(&buffer[..read]),
+        }
+    }
+    Ok(Some(Server {
+        version: VERSION.to_owned(),
+        sha256: hex::encode(hash.finalize()),
+    }))
+}

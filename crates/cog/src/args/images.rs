@@ -1,0 +1,50 @@
+//! Flags of the commands about images in the local store.
+
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub(crate) struct ImagesArgs {
+    /// Print JSON: a list of `{"name","digest","created","size"}`, sizes in bytes
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// Print JSON: all that is told, sizes in bytes
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Print which packages it holds, in SPDX 2.3: as it came with, else from its files
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) sbom: bool,
+
+    /// The image; one that is not in the local store is looked for in its registry
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TagArgs {
+    /// The image
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+
+    /// Its further name, as `repository:tag`
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RmiArgs {
+    /// The images
+    #[arg(value_name = "IMAGE", required = true)]
+    pub(crate) images: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PruneArgs {
+    /// Remove everything that is not in use, images too
+    #[arg(long)]
+    pub(crate) all: bool,
+}
