@@ -1,4 +1,6 @@
-//! The project's files as an image gets them.
+//! The project's files as an image gets them: which these are (`tree`), and what of them stays out.
+
+mod tree;
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +9,9 @@ use cog_errors::Hint;
 use cog_files::read_project_file;
 use cog_image::{Entry, EntryKind};
 
-use crate::dockerignore::{Dockerignore, DockerignoreError, FolderVerdict, PatternLine};
+use crate::dockerignore::{Dockerignore, DockerignoreError, PatternLine};
+
+pub(crate) use tree::{Item, ItemKind, tree};
 
 /// Where the project is in the image, without leading slash.
 pub(crate) const SOURCE_DIR: &str = "src";
@@ -40,6 +44,9 @@ pub enum ContextError {
     /// A name that is not UTF-8, which layers and labels cannot hold faithfully.
     #[error("the name of `{}` is not valid UTF-8; rename it, or list it in `.dockerignore`", .0.display())]
     Name(PathBuf),
+    /// Folders in folders without end.
+    #[error("`{0}` is nested too deeply; list a folder above it in `.dockerignore`")]
+    Depth(String),
 }
 
 impl Hint for ContextError {
@@ -51,24 +58,6 @@ impl Hint for ContextError {
             _ => None,
         }
     }
-}
-
-/// The entries of the project at `project_dir` below [`SOURCE_DIR`], sorted by path.
-///
-/// What `.dockerignore` excludes and the folder `.cog` are left out, sockets and devices too.
-pub(crate) fn entries(
-    project_dir: &Path,
-    ignore: &Dockerignore,
-) -> Result<Vec<Entry>, ContextError> {
-    let mut walk = Walk {
-        root: project_dir,
-        ignore,
-        entries: Vec::new(),
-    };
-    walk.entries.push(directory(SOURCE_DIR));
-    walk.folder("")?;
-    walk.entries.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(walk.entries)
 }
 
 /// What stays out of an image of `config`: refused if that is its model, by which the server would find nothing to
@@ -100,83 +89,6 @@ pub(crate) fn ignore(project_dir: &Path) -> Result<Dockerignore, ContextError> {
     }
 }
 
-struct Walk<'a> {
-    root: &'a Path,
-    ignore: &'a Dockerignore,
-    entries: Vec<Entry>,
-}
-
-impl Walk<'_> {
-    /// Adds what is in the folder `relative`.
-    fn folder(&mut self, relative: &str) -> Result<(), ContextError> {
-        for entry in fs_err::read_dir(self.root.join(relative))? {
-            let entry = entry?;
-            let name = entry
-                .file_name()
-                .into_string()
-                .map_err(|_| ContextError::Name(entry.path()))?;
-            let path = if relative.is_empty() {
-                name
-            } else {
-                format!("{relative}/{name}")
-            };
-            if path == ".cog" {
-                continue;
-            }
-            let kind = entry.file_type()?;
-            if kind.is_dir() {
-                self.sub_folder(&path)?;
-            } else if !self.ignore.excludes(&path) {
-                self.file(&entry.path(), &path, kind)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// An excluded folder that something in it can bring back appears only with that something:
-    /// its entry comes with the layer's missing parents.
-    fn sub_folder(&mut self, path: &str) -> Result<(), ContextError> {
-        match self.ignore.folder(path) {
-            FolderVerdict::Included => {
-                self.entries
-                    .push(directory(&format!("{SOURCE_DIR}/{path}")));
-                self.folder(path)
-            }
-            FolderVerdict::MayContainIncluded => self.folder(path),
-            FolderVerdict::Excluded => Ok(()),
-        }
-    }
-
-    fn file(
-        &mut self,
-        file: &Path,
-        path: &str,
-        kind: std::fs::FileType,
-    ) -> Result<(), ContextError> {
-        use std::os::unix::fs::PermissionsExt as _;
-
-        let entry = |kind, mode| Entry {
-            path: format!("{SOURCE_DIR}/{path}").into(),
-            kind,
-            mode,
-        };
-        if kind.is_symlink() {
-            let target = fs_err::read_link(file)?
-                .into_os_string()
-                .into_string()
-                .map_err(|_| ContextError::Name(file.to_owned()))?;
-            self.entries.push(entry(EntryKind::Symlink(target), 0o777));
-        } else if kind.is_file() {
-            // Only whether it can be executed counts: the rest depends on the host's umask.
-            let executable = fs_err::metadata(file)?.permissions().mode() & 0o111 != 0;
-            let mode = if executable { 0o755 } else { 0o644 };
-            self.entries
-                .push(entry(EntryKind::File(file.to_owned()), mode));
-        }
-        Ok(())
-    }
-}
-
 pub(crate) fn directory(path: &str) -> Entry {
     Entry {
         path: path.into(),
@@ -198,70 +110,19 @@ pub(crate) fn temporary_folder() -> Entry {
 mod tests {
     use super::*;
 
-    fn all(project_dir: &Path) -> Result<Vec<Entry>, ContextError> {
-        entries(project_dir, &ignore(project_dir)?)
-    }
-
-    fn paths(project_dir: &Path) -> Vec<String> {
-        all(project_dir)
-            .expect("readable")
-            .iter()
-            .map(|entry| entry.path.display().to_string())
-            .collect()
-    }
-
-    #[test]
-    fn the_project_is_filtered() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        for path in [
-            "run.py",
-            "data/a.bin",
-            "data/keep/b.bin",
-            ".cog/x",
-            "sub/.cog/y",
-            ".git/HEAD",
-        ] {
-            let path = folder.path().join(path);
-            fs_err::create_dir_all(path.parent().expect("it has one")).expect("created");
-            fs_err::write(path, "x").expect("written");
-        }
-        fs_err::os::unix::fs::symlink("run.py", folder.path().join("link.py")).expect("linked");
-        fs_err::write(
-            folder.path().join(".dockerignore"),
-            "data\n!data/keep\n!.cog\n",
-        )
-        .expect("written");
-        assert_eq!(
-            paths(folder.path()),
-            [
-                "src",
-                "src/.dockerignore",
-                "src/.git",
-                "src/.git/HEAD",
-                "src/data/keep",
-                "src/data/keep/b.bin",
-                "src/link.py",
-                "src/run.py",
-                "src/sub",
-                "src/sub/.cog",
-                "src/sub/.cog/y",
-            ]
-        );
-    }
-
     #[test]
     fn patterns_of_somewhere_else_are_refused() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join(".dockerignore");
         for target in ["/etc/passwd", "/dev/zero"] {
             fs_err::os::unix::fs::symlink(target, &path).expect("linked");
-            let error = all(folder.path()).expect_err("it leads out");
+            let error = ignore(folder.path()).expect_err("it leads out");
             assert!(matches!(error, ContextError::Ignore(_)), "{target}");
             fs_err::remove_file(&path).expect("removed");
         }
         let mode = rustix::fs::Mode::RUSR;
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).expect("made");
-        let error = all(folder.path()).expect_err("it is a pipe");
+        let error = ignore(folder.path()).expect_err("it is a pipe");
         assert_eq!(error.to_string(), "could not read `.dockerignore`");
     }
 
@@ -292,22 +153,5 @@ mod tests {
         );
         let trained = check("!model/*\n*.py\n").expect_err("it is left out");
         assert!(trained.contains("`train.py`, which"), "{trained}");
-    }
-
-    #[test]
-    fn modes_do_not_depend_on_the_umask() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        for (name, mode) in [("a", 0o600), ("b", 0o700), ("c", 0o664)] {
-            let path = folder.path().join(name);
-            fs_err::write(&path, "x").expect("written");
-            fs_err::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("set");
-        }
-        let modes: Vec<u32> = all(folder.path())
-            .expect("readable")
-            .iter()
-            .map(|entry| entry.mode)
-            .collect();
-        assert_eq!(modes, [0o755, 0o644, 0o755, 0o644]);
     }
 }

@@ -3,7 +3,9 @@
 //! Docker's rules, not Git's: patterns are rooted at the project, the last pattern that matches a
 //! path or one of its folders decides, and `!` can bring back files of an excluded folder.
 
-use regex::bytes::{Regex, RegexBuilder};
+mod matcher;
+
+use matcher::{Matcher, WILDCARDS};
 
 /// A line of `.dockerignore` that is not a pattern.
 #[derive(Debug, thiserror::Error)]
@@ -35,11 +37,15 @@ pub struct Dockerignore {
 #[derive(Debug)]
 struct Pattern {
     line: PatternLine,
-    regex: Regex,
+    matcher: Matcher,
     /// The pattern's leading components without wildcards.
     literal_prefix: Vec<String>,
     action: Action,
 }
+
+/// Which patterns match a folder or one that it is in: they count for all that is in it.
+#[derive(Debug, Clone)]
+pub(crate) struct Above(Vec<bool>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
@@ -85,14 +91,39 @@ impl Dockerignore {
 
     /// The line that excludes the file at `path`, if it is excluded.
     pub fn excluded_by(&self, path: &str) -> Option<&PatternLine> {
-        let mut patterns = self.patterns.iter().rev();
-        let last = patterns.find(|pattern| pattern.matches_with_parents(path))?;
+        let last = self.last_match(&self.above(path), path)?;
         (last.action == Action::Exclude).then_some(&last.line)
     }
 
     /// What to do with the folder at `path` and what is in it.
     pub fn folder(&self, path: &str) -> FolderVerdict {
-        if !self.excludes(path) {
+        self.folder_in(&self.above(path), path)
+    }
+
+    /// What counts for the files beside cog.yaml.
+    pub(crate) fn top(&self) -> Above {
+        Above(vec![false; self.patterns.len()])
+    }
+
+    /// What counts for the files in the folder at `path`, which is itself in a folder with these patterns `above`.
+    pub(crate) fn inside(&self, above: &Above, path: &str) -> Above {
+        let patterns = self.patterns.iter().zip(&above.0);
+        Above(
+            patterns
+                .map(|(pattern, above)| *above || pattern.matcher.matches(path))
+                .collect(),
+        )
+    }
+
+    /// The same as [`Dockerignore::excludes`], for who knows what counts for all files of the folder.
+    pub(crate) fn excludes_in(&self, above: &Above, path: &str) -> bool {
+        let last = self.last_match(above, path);
+        last.is_some_and(|pattern| pattern.action == Action::Exclude)
+    }
+
+    /// The same as [`Dockerignore::folder`], for who knows what counts for the folder that it is in.
+    pub(crate) fn folder_in(&self, above: &Above, path: &str) -> FolderVerdict {
+        if !self.excludes_in(above, path) {
             FolderVerdict::Included
         } else if self
             .patterns
@@ -103,6 +134,19 @@ impl Dockerignore {
         } else {
             FolderVerdict::Excluded
         }
+    }
+
+    /// What counts for what is beside `path`.
+    fn above(&self, path: &str) -> Above {
+        let folders = path.match_indices('/').map(|(end, _)| &path[..end]);
+        folders.fold(self.top(), |above, folder| self.inside(&above, folder))
+    }
+
+    fn last_match(&self, above: &Above, path: &str) -> Option<&Pattern> {
+        let patterns = self.patterns.iter().zip(&above.0);
+        let matches =
+            |(pattern, above): &(&Pattern, &bool)| **above || pattern.matcher.matches(path);
+        patterns.rev().find(matches).map(|(pattern, _)| pattern)
     }
 }
 
@@ -123,28 +167,16 @@ impl Pattern {
         }
         let literal_prefix = components
             .iter()
-            .take_while(|component| !component.contains(['*', '?', '[', '\\']))
+            .take_while(|component| !component.contains(WILDCARDS))
             .map(|&component| component.to_owned())
             .collect();
-        let pattern = components.join("/");
-        // What matches one character needs to know what a character is; the tables for that are slow to build.
-        let needs_characters = pattern.contains(['?', '[']);
-        let regex = RegexBuilder::new(&to_regex(&pattern))
-            .unicode(needs_characters)
-            .build()?;
+        let matcher = Matcher::new(&components.join("/"))?;
         Ok(Some(Self {
             line,
-            regex,
+            matcher,
             literal_prefix,
             action,
         }))
-    }
-
-    fn matches_with_parents(&self, path: &str) -> bool {
-        self.regex.is_match(path.as_bytes())
-            || path
-                .match_indices('/')
-                .any(|(end, _)| self.regex.is_match(&path.as_bytes()[..end]))
     }
 
     /// Whether this is a `!` pattern that can match something below the folder at `path`: the
@@ -180,72 +212,6 @@ fn reason(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or_default();
     last.strip_prefix("error: ").unwrap_or(last).to_owned()
-}
-
-fn to_regex(pattern: &str) -> String {
-    let mut regex = String::from("(?s)^");
-    let mut rest = pattern;
-    while let Some(character) = rest.chars().next() {
-        let (piece, length) = match character {
-            '*' if rest.starts_with("**") => double_star(rest),
-            '*' => ("[^/]*".to_owned(), 1),
-            '?' => ("[^/]".to_owned(), 1),
-            '[' => class(rest),
-            '\\' => escaped(rest),
-            other => (
-                regex::escape(other.encode_utf8(&mut [0; 4])),
-                other.len_utf8(),
-            ),
-        };
-        regex.push_str(&piece);
-        rest = &rest[length..];
-    }
-    regex.push('$');
-    regex
-}
-
-/// `**` spans any number of folders, none included. At the end it matches all that is below.
-fn double_star(rest: &str) -> (String, usize) {
-    let length = if rest.starts_with("**/") { 3 } else { 2 };
-    let piece = if rest.len() == length { ".*" } else { "(.*/)?" };
-    (piece.to_owned(), length)
-}
-
-/// A character class, which needs no closing bracket to be found for the expression to be
-/// rejected: an unclosed one is copied as it is and fails to compile.
-fn class(rest: &str) -> (String, usize) {
-    let mut piece = String::from("[");
-    let mut characters = rest.char_indices().skip(1).peekable();
-    if let Some((_, '^')) = characters.peek() {
-        piece.push('^');
-        characters.next();
-    }
-    while let Some((at, character)) = characters.next() {
-        match character {
-            ']' => {
-                piece.push(']');
-                return (piece, at + 1);
-            }
-            '-' => piece.push('-'),
-            '\\' => {
-                let literal = characters.next().map_or('\\', |(_, next)| next);
-                piece.push_str(&escape_in_class(literal));
-            }
-            other => piece.push_str(&escape_in_class(other)),
-        }
-    }
-    (piece, rest.len())
-}
-
-fn escape_in_class(character: char) -> String {
-    regex::escape(character.encode_utf8(&mut [0; 4]))
-}
-
-fn escaped(rest: &str) -> (String, usize) {
-    let literal = rest.chars().nth(1);
-    let length = 1 + literal.map_or(0, char::len_utf8);
-    let literal = literal.unwrap_or('\\');
-    (regex::escape(literal.encode_utf8(&mut [0; 4])), length)
 }
 
 #[cfg(test)]

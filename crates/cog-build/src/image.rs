@@ -9,9 +9,10 @@ use crate::environment::{self, Environment};
 use crate::error::{BuildError, Result};
 use crate::git::{self, Checkout};
 use crate::model::Model;
+use crate::plan;
 use crate::request::BuildRequest;
 use crate::sdk::VERSION;
-use crate::steps::source;
+use crate::steps::source::{self, Source};
 
 /// The port the server listens on.
 const PORT: &str = "5000/tcp";
@@ -47,12 +48,16 @@ pub fn build(request: &BuildRequest<'_>, name: &str) -> Result<BuiltImage> {
     });
     let mut environment = environment?;
     request.model_variables(&model).add(&mut environment.env);
-    let source = executor.timed("source", || {
-        let schema = model.schema.as_deref();
-        source::run(&executor, &ignore, request.config_file_name, schema)
-    })?;
+    let source = Source {
+        ignore: &ignore,
+        config_file_name: request.config_file_name,
+        schema: model.schema.as_deref(),
+        layers: request.source_layers,
+        limit: plan::source_limit(environment.layers.len()),
+    };
+    let source = executor.timed("source", || source::run(&executor, &source))?;
     let config = image_config(request, &completed, &environment, &model, &checkout);
-    let mut layers: Vec<Layer> = environment.layers.iter().cloned().chain([source]).collect();
+    let mut layers: Vec<Layer> = environment.layers.iter().cloned().chain(source).collect();
     if let Some(compression) = request.compression {
         let convert = || Ok(request.store.recompress(&layers, compression)?);
         layers = executor.timed("compressing layers", convert)?;

@@ -174,7 +174,7 @@ fn collect(
     found: &mut Vec<(String, String)>,
 ) -> Result<()> {
     let mut entries = fs_err::read_dir(folder)?.collect::<std::io::Result<Vec<_>>>()?;
-    entries.sort_by_key(fs_err::DirEntry::file_name);
+    entries.sort_by_cached_key(fs_err::DirEntry::file_name);
     for entry in entries {
         let Ok(name) = entry.file_name().into_string() else {
             continue;

@@ -4,8 +4,7 @@
 //! layers, and of the key below. Equal keys therefore mean equal layers, and a change redoes only what stands on it.
 //! Nothing outside of the plan changes what a step makes.
 //!
-//! The source is not in the plan: its layer is made anew in each build, which takes less time than
-//! finding out whether it changed.
+//! The source is not in the plan: it is looked at in each build, and the parts that changed are made anew.
 
 use cog_config::{Config, Mount, RunCommand};
 use cog_image::{Compression, StepKey};
@@ -18,9 +17,11 @@ use crate::base::{self, DebianRelease, LockedBase};
 use crate::certificate::{BUNDLE, Certificates};
 use crate::command::{Command, CommandError, SecretMount};
 use crate::lock::{Lock, LockedPython, LockedRuntime, PackageSource};
+use crate::parts::MAX_PARTS;
 use crate::variables::{Variables, build_variables};
 
-/// Registries and overlay mounts take no more layers than a bit over a hundred.
+/// The most layers of an image with one of source. The others of the source, up to [`MAX_PARTS`], come on top: Docker
+/// takes 125 in all, and overlay mounts not many more.
 const MAX_LAYERS: usize = 100;
 
 /// The steps of a build above the base and below the source, lowest first.
@@ -425,6 +426,14 @@ fn command(command: RunCommand) -> Command {
         command: command.command,
         secrets: command.mounts.into_iter().map(mount).collect(),
     }
+}
+
+/// How many layers the source may have over so many `below`. Those are more than [`MAX_LAYERS`] only if the base alone
+/// has that many.
+pub(crate) fn source_limit(below: usize) -> usize {
+    (MAX_LAYERS + MAX_PARTS)
+        .saturating_sub(below)
+        .clamp(1, MAX_PARTS)
 }
 
 pub(crate) type KeyBuilder = cog_image::store::StepKeyBuilder;

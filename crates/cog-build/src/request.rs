@@ -18,6 +18,7 @@ use crate::plan::Symbols;
 use crate::reporter::{Event, Reporter};
 use crate::sdk_source;
 use crate::secrets::{Secret, SecretValue};
+use crate::separated::SourceLayers;
 use crate::variables::ModelVariables;
 use cog_python::requirements::{Requirements, flatten};
 
@@ -60,6 +61,8 @@ pub struct BuildRequest<'a> {
     pub user: Option<String>,
     /// What is said about the image beside it.
     pub attestations: Attestations,
+    /// Which layers the project's files are in.
+    pub source_layers: SourceLayers,
     /// Threads that work; 0 means one per core. The result is the same for every number.
     pub threads: usize,
     /// Receives what happens.

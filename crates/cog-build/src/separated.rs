@@ -1,13 +1,11 @@
-//! `--separate-weights`: which large files of a project are put into an image of their own.
+//! `--separate-weights`: which large files of a project are put into an image or into layers of their own.
 //!
 //! [`separate`] decides, from paths and sizes alone; nothing of the project is changed.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use cog_image::EntryKind;
-
-use crate::context::{self, ContextError};
+use crate::context::{self, ContextError, Item, ItemKind};
 
 /// A file from this size on is separated.
 const LARGE: u64 = 10 * 1024 * 1024;
@@ -21,6 +19,16 @@ const OTHERS: [&str; 22] = [
     ".whl", ".jpg", ".jpeg", ".png", ".webp", ".svg", ".gif", ".avif", ".heic", ".mp4", ".mov",
     ".avi", ".wmv", ".mkv", ".webm", ".mp3", ".wav", ".ogg", ".flac", ".aac", ".m4a", ".log",
 ];
+
+/// Which layers a project's files are in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SourceLayers {
+    /// Large files and folders are in layers of their own.
+    #[default]
+    BySize,
+    /// So is, before all else, what [`separate`] names.
+    SeparateWeights,
+}
 
 /// A path of the project, from the project on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,22 +58,19 @@ impl SeparatedPath {
 
 /// What of the project in `project_dir` is separated. What `.dockerignore` leaves out is not there.
 pub fn separated_paths(project_dir: &Path) -> Result<Vec<SeparatedPath>, ContextError> {
-    let mut files = Vec::new();
-    for entry in context::entries(project_dir, &context::ignore(project_dir)?)? {
-        let EntryKind::File(file) = &entry.kind else {
-            continue;
-        };
-        let Ok(path) = entry.path.strip_prefix(context::SOURCE_DIR) else {
-            continue;
-        };
-        let size = fs_err::metadata(file)?.len();
-        files.push((path.to_string_lossy().into_owned(), size));
-    }
-    let files: Vec<(&str, u64)> = files
+    let items = context::tree(project_dir, &context::ignore(project_dir)?)?;
+    Ok(separated_items(&items))
+}
+
+/// The same for a project that was looked at.
+pub(crate) fn separated_items(items: &[Item]) -> Vec<SeparatedPath> {
+    let files = items
         .iter()
-        .map(|(path, size)| (path.as_str(), *size))
+        .filter(|item| matches!(item.kind, ItemKind::File(_)));
+    let files: Vec<(&str, u64)> = files
+        .map(|item| (item.path.as_str(), item.size()))
         .collect();
-    Ok(separate(&files))
+    separate(&files)
 }
 
 /// Folders with large files and no sources, shallow ones first, then large files beside cog.yaml.

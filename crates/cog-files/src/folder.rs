@@ -18,8 +18,10 @@ use rustix::io::Errno;
 use crate::regular::read_at_most;
 
 mod look;
+mod status;
 
 pub use look::Found;
+pub use status::{Moment, Status};
 
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)

@@ -14,7 +14,7 @@ mod project;
 mod regular;
 mod scratch;
 
-pub use folder::{Entry, Folder, Found};
+pub use folder::{Entry, Folder, Found, Moment, Status};
 pub use project::{open_project_file, read_project_bytes, read_project_file};
 pub use regular::{
     Links, open_regular, read_at_most, read_regular, read_regular_text, text_at_most,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use cog_build::{
     Attestations, BaseChoice, BuildRequest, COG_COGLET_BINARY, Cache, ImpliedPolicy, Interface,
-    SchemaSource, Symbols, TorchIndex,
+    SchemaSource, SourceLayers, Symbols, TorchIndex,
 };
 use cog_config::{CogBase, Config, CudaBase, Options, ProjectFile};
 use cog_engine::{Choice, Engine, KernelProbe, Selection};
@@ -169,6 +169,7 @@ impl<'a> Session<'a> {
             compression: None,
             attestations: Attestations::default(),
             user: None,
+            source_layers: SourceLayers::BySize,
             threads: 0,
             reporter: &reporter,
         })

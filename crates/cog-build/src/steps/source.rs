@@ -1,54 +1,208 @@
-//! The project's files, and what coglet reads about them.
+//! The project's files, and what coglet reads about them, as layers that a changed line leaves alone but for one.
+//!
+//! Which file is in which is said by `parts`. `seen` remembers what a part was like when its layer was made: one that
+//! still is like that is not read.
 
-use std::path::Path;
+mod seen;
 
+use std::time::SystemTime;
+
+use cog_files::read_project_bytes;
 use cog_image::{Entry, EntryKind, Layer};
 
-use crate::context::{self, SOURCE_DIR, directory};
+use crate::context::{self, Item, ItemKind, SOURCE_DIR, directory};
 use crate::dockerignore::Dockerignore;
 use crate::error::Result;
 use crate::executor::Executor;
+use crate::parts::{self, MAX_PARTS, Origin, Part, PartName};
+use crate::reporter::{Event, Outcome};
+use crate::separated::{SourceLayers, separated_items};
+use seen::Seen;
 
 /// The name under which the image has its configuration.
 const CONFIG_NAME: &str = "cog.yaml";
 
-/// The layer with the project but for what is to `ignore`, the `schema`, and the configuration under the name
-/// that the server looks for.
-pub(crate) fn run(
+/// What the layers are made of, besides the project's files.
+pub(crate) struct Source<'a> {
+    /// What of them stays out.
+    pub(crate) ignore: &'a Dockerignore,
+    /// Where the configuration is, which the server looks for under one name.
+    pub(crate) config_file_name: &'a str,
+    pub(crate) schema: Option<&'a str>,
+    pub(crate) layers: SourceLayers,
+    /// The most layers that the image has room for.
+    pub(crate) limit: usize,
+}
+
+/// A file or folder of the code layer that is not the project's.
+struct Made {
+    /// In the image, without leading slash.
+    path: String,
+    /// Nothing for a folder.
+    content: Option<Vec<u8>>,
+}
+
+/// The layers, lowest first; the code is the last one.
+pub(crate) fn run(executor: &Executor<'_>, source: &Source<'_>) -> Result<Vec<Layer>> {
+    run_at(executor, source, SystemTime::now())
+}
+
+/// The same for a build at the time `now`.
+fn run_at(executor: &Executor<'_>, source: &Source<'_>, now: SystemTime) -> Result<Vec<Layer>> {
+    let mut items = context::tree(executor.project_dir, source.ignore)?;
+    let mut made = vec![Made::folder(SOURCE_DIR)];
+    if source.config_file_name != CONFIG_NAME {
+        items.retain(|item| item.path != CONFIG_NAME);
+        made.push(configuration(executor, source.config_file_name)?);
+    }
+    made.extend(source.schema.map(schema).into_iter().flatten());
+    let separated = match source.layers {
+        SourceLayers::BySize => Vec::new(),
+        SourceLayers::SeparateWeights => separated_items(&items),
+    };
+    let files: Vec<(&str, u64)> = items
+        .iter()
+        .map(|item| (item.path.as_str(), item.size()))
+        .collect();
+    let parts = parts::split(&files, &separated, source.limit.min(MAX_PARTS));
+    let mut layers = Vec::new();
+    let mut unchanged = Unchanged::default();
+    for part in parts {
+        let items: Vec<&Item> = part.members.iter().map(|at| &items[*at]).collect();
+        let made = match part.name {
+            PartName::Code => std::mem::take(&mut made),
+            _ => Vec::new(),
+        };
+        let (layer, outcome) = layer(executor, &part.name, &items, made, now)?;
+        unchanged.count(&part, outcome);
+        layers.push(layer);
+    }
+    unchanged.tell(executor);
+    Ok(layers)
+}
+
+/// The layer of a part, from the store if nothing of it changed.
+fn layer(
     executor: &Executor<'_>,
-    ignore: &Dockerignore,
-    config_file_name: &str,
-    schema: Option<&str>,
+    name: &PartName,
+    items: &[&Item],
+    made: Vec<Made>,
+    now: SystemTime,
+) -> Result<(Layer, Outcome)> {
+    let seen = Seen::new(executor, name, items, &made, now);
+    if let Some(layer) = seen.layer(executor)? {
+        let message = format!("{name} is unchanged, and was not read");
+        let message = message.as_str();
+        executor.reporter.report(Event::Detail { message });
+        return Ok((layer, Outcome::Cached));
+    }
+    executor.doing(&format!("packing {name}"));
+    let layer = make(executor, name, items, made)?;
+    seen.remember(executor, &layer)?;
+    Ok((layer, Outcome::Built))
+}
+
+fn make(
+    executor: &Executor<'_>,
+    name: &PartName,
+    items: &[&Item],
+    made: Vec<Made>,
 ) -> Result<Layer> {
-    let mut entries = context::entries(executor.project_dir, ignore)?;
-    if config_file_name != CONFIG_NAME {
-        let path = executor.project_dir.join(config_file_name);
-        replace(&mut entries, CONFIG_NAME, EntryKind::File(path));
-    }
-    if let Some(schema) = schema {
-        entries.extend(schema_entries(schema));
-    }
-    let options = executor.layer_options("cog: source");
+    let files = items.iter().map(|item| entry(executor, item));
+    let made = made.into_iter().map(Made::entry);
+    let options = executor.layer_options(format!("cog: {name}"));
+    let entries = made.chain(files).collect();
     Ok(executor.store.add_layer_from_entries(entries, &options)?)
 }
 
-/// Its entries alone, for a project that is mounted.
-pub(crate) fn schema_entries(schema: &str) -> Vec<Entry> {
-    let folder = format!("{SOURCE_DIR}/.cog");
-    let file = Entry {
-        path: Path::new(&folder).join("openapi_schema.json"),
-        kind: EntryKind::Bytes(schema.as_bytes().to_vec()),
-        mode: 0o644,
+fn entry(executor: &Executor<'_>, item: &Item) -> Entry {
+    let (kind, mode) = match &item.kind {
+        ItemKind::Folder => (EntryKind::Directory, 0o755),
+        ItemKind::Symlink(target) => (EntryKind::Symlink(target.clone()), 0o777),
+        // Only whether it can be executed counts: the rest depends on the host's umask.
+        ItemKind::File(status) => {
+            let mode = if status.mode & 0o111 == 0 {
+                0o644
+            } else {
+                0o755
+            };
+            (EntryKind::File(executor.project_dir.join(&item.path)), mode)
+        }
     };
-    vec![directory(&folder), file]
+    Entry {
+        path: format!("{SOURCE_DIR}/{}", item.path).into(),
+        kind,
+        mode,
+    }
 }
 
-fn replace(entries: &mut Vec<Entry>, name: &str, kind: EntryKind) {
-    let path = Path::new(SOURCE_DIR).join(name);
-    entries.retain(|entry| entry.path != path);
-    entries.push(Entry {
-        path,
-        kind,
-        mode: 0o644,
-    });
+/// What became of the parts that `--separate-weights` asks for.
+#[derive(Default)]
+struct Unchanged {
+    separated: usize,
+    unchanged: usize,
 }
+
+impl Unchanged {
+    fn count(&mut self, part: &Part, outcome: Outcome) {
+        if part.origin == Origin::Separated {
+            self.separated += 1;
+            self.unchanged += usize::from(outcome == Outcome::Cached);
+        }
+    }
+
+    /// In the published tool's words.
+    fn tell(&self, executor: &Executor<'_>) {
+        if self.separated > 0 && self.separated == self.unchanged {
+            executor.notice("Weights unchanged, skip rebuilding and use cached image...");
+        }
+    }
+}
+
+/// The project's configuration under the name that the server looks for.
+fn configuration(executor: &Executor<'_>, file_name: &str) -> Result<Made> {
+    let content = read_project_bytes(executor.project_dir, file_name.as_ref());
+    let content = content.map_err(|source| {
+        let path = executor.project_dir.join(file_name);
+        let text = format!("failed to read `{}`: {source}", path.display());
+        std::io::Error::new(source.kind(), text)
+    })?;
+    let path = format!("{SOURCE_DIR}/{CONFIG_NAME}");
+    Ok(Made::file(path, content))
+}
+
+fn schema(schema: &str) -> [Made; 2] {
+    let folder = format!("{SOURCE_DIR}/.cog");
+    let file = format!("{folder}/openapi_schema.json");
+    [Made::folder(folder), Made::file(file, schema.into())]
+}
+
+impl Made {
+    fn folder(path: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            content: None,
+        }
+    }
+
+    fn file(path: String, content: Vec<u8>) -> Self {
+        Self {
+            path,
+            content: Some(content),
+        }
+    }
+
+    fn entry(self) -> Entry {
+        match self.content {
+            None => directory(&self.path),
+            Some(content) => Entry {
+                path: self.path.into(),
+                kind: EntryKind::Bytes(content),
+                mode: 0o644,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::sync::{Mutex, OnceLock};
 
 use cog_build::{
     BaseChoice, BuildError, BuildRequest, BuiltImage, Cache, Event, Interface, Outcome, Reporter,
-    SchemaSource,
+    SchemaSource, SourceLayers,
 };
 use cog_config::{Build, Config, PythonVersion};
 use cog_engine::{Embedded, Engine, KernelProbe, Probe as _};
@@ -97,6 +97,7 @@ impl Project {
             compression: None,
             attestations: cog_build::Attestations::default(),
             user: None,
+            source_layers: SourceLayers::BySize,
             threads: self.threads,
             reporter: &self.events,
         }

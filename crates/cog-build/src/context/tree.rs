@@ -1,0 +1,224 @@
+//! The project's tree, less what `.dockerignore` leaves out. No file of it is read.
+
+use std::path::Path;
+
+use cog_files::{Folder, Status};
+use rustix::fs::FileType;
+
+use super::ContextError;
+use crate::dockerignore::{Above, Dockerignore, FolderVerdict};
+
+/// The folder that builds write to. It stays out of the image, whatever `.dockerignore` says.
+const OWN: &str = ".cog";
+
+/// Bounds the number of open folders; real projects have a tenth of that.
+const MAX_DEPTH: usize = 250;
+
+/// A file, a link, or a folder with nothing in it. Other folders are known by what is in them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Item {
+    /// Relative to the project, `/` between names.
+    pub(crate) path: String,
+    pub(crate) kind: ItemKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ItemKind {
+    File(Status),
+    /// To this target.
+    Symlink(String),
+    Folder,
+}
+
+impl Item {
+    /// Bytes of its content.
+    pub(crate) fn size(&self) -> u64 {
+        match &self.kind {
+            ItemKind::File(status) => status.size,
+            ItemKind::Symlink(_) | ItemKind::Folder => 0,
+        }
+    }
+}
+
+/// What of the project at `project_dir` an image gets, sorted by path. The folder `.cog` is left out, sockets, pipes
+/// and devices too.
+pub(crate) fn tree(project_dir: &Path, ignore: &Dockerignore) -> Result<Vec<Item>, ContextError> {
+    let mut walk = Walk {
+        ignore,
+        items: Vec::new(),
+    };
+    walk.folder(&Folder::open(project_dir)?, "", &ignore.top(), MAX_DEPTH)?;
+    walk.items.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    Ok(walk.items)
+}
+
+struct Walk<'a> {
+    ignore: &'a Dockerignore,
+    items: Vec<Item>,
+}
+
+impl Walk<'_> {
+    /// Adds what is in `folder`, whose paths begin with `prefix`.
+    ///
+    /// Editors make files that are gone at once: what vanishes between two looks is not there.
+    fn folder(
+        &mut self,
+        folder: &Folder,
+        prefix: &str,
+        above: &Above,
+        depth: usize,
+    ) -> Result<(), ContextError> {
+        if depth == 0 {
+            return Err(ContextError::Depth(prefix.to_owned()));
+        }
+        for entry in folder.entries()? {
+            let Some(name) = entry.name.to_str() else {
+                return Err(ContextError::Name(Path::new(prefix).join(&entry.name)));
+            };
+            let path = [prefix, name].concat();
+            if path == OWN {
+                continue;
+            }
+            if entry.kind == FileType::Directory {
+                self.sub_folder(folder, name, path, above, depth)?;
+            } else if !self.ignore.excludes_in(above, &path) {
+                let kind = kind(folder, &entry, &path)?;
+                self.items.extend(kind.map(|kind| Item { path, kind }));
+            }
+        }
+        Ok(())
+    }
+
+    /// An excluded folder that something in it can bring back appears only with that something.
+    fn sub_folder(
+        &mut self,
+        parent: &Folder,
+        name: &str,
+        path: String,
+        above: &Above,
+        depth: usize,
+    ) -> Result<(), ContextError> {
+        let verdict = self.ignore.folder_in(above, &path);
+        if verdict == FolderVerdict::Excluded {
+            return Ok(());
+        }
+        let Some(folder) = parent.enter(name)? else {
+            return Ok(());
+        };
+        let before = self.items.len();
+        let inside = self.ignore.inside(above, &path);
+        self.folder(&folder, &format!("{path}/"), &inside, depth - 1)?;
+        if self.items.len() == before && verdict == FolderVerdict::Included {
+            let kind = ItemKind::Folder;
+            self.items.push(Item { path, kind });
+        }
+        Ok(())
+    }
+}
+
+/// What `entry` is, if an image can have it.
+fn kind(
+    folder: &Folder,
+    entry: &cog_files::Entry,
+    path: &str,
+) -> Result<Option<ItemKind>, ContextError> {
+    match entry.kind {
+        FileType::Symlink => {
+            let Some(target) = folder.link_target(&entry.name)? else {
+                return Ok(None);
+            };
+            let target = target.into_string();
+            let target = target.map_err(|_| ContextError::Name(path.into()))?;
+            Ok(Some(ItemKind::Symlink(target)))
+        }
+        FileType::RegularFile => {
+            let status = folder.status(&entry.name)?;
+            let file = status.filter(|status| status.kind == FileType::RegularFile);
+            Ok(file.map(ItemKind::File))
+        }
+        _ => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::ignore;
+
+    fn paths(project_dir: &Path) -> Vec<String> {
+        let ignore = ignore(project_dir).expect("it is valid");
+        let items = tree(project_dir, &ignore).expect("readable");
+        items.into_iter().map(|item| item.path).collect()
+    }
+
+    fn write(project_dir: &Path, path: &str) {
+        let path = project_dir.join(path);
+        fs_err::create_dir_all(path.parent().expect("it has one")).expect("created");
+        fs_err::write(path, "x").expect("written");
+    }
+
+    #[test]
+    fn the_project_is_filtered() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let files = [
+            "run.py",
+            "data/a.bin",
+            "data/keep/b.bin",
+            ".cog/x",
+            "sub/.cog/y",
+            ".git/HEAD",
+            "a/x",
+            "a-b",
+            "logs/deep/x.log",
+        ];
+        for path in files {
+            write(folder.path(), path);
+        }
+        for path in ["empty/inner", "data/empty"] {
+            fs_err::create_dir_all(folder.path().join(path)).expect("created");
+        }
+        fs_err::os::unix::fs::symlink("run.py", folder.path().join("link.py")).expect("linked");
+        let mode = rustix::fs::Mode::RUSR;
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, mode).expect("made");
+        let patterns = "data\n!data/keep\n!.cog\n**/*.log\n";
+        fs_err::write(folder.path().join(".dockerignore"), patterns).expect("written");
+        assert_eq!(
+            paths(folder.path()),
+            [
+                ".dockerignore",
+                ".git/HEAD",
+                "a-b",
+                "a/x",
+                "data/keep/b.bin",
+                "empty/inner",
+                "link.py",
+                "logs/deep",
+                "run.py",
+                "sub/.cog/y",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_tree_without_end_is_refused() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let deep = |depth: usize| vec!["d"; depth].join("/");
+        write(folder.path(), &format!("{}/file", deep(MAX_DEPTH - 1)));
+        assert_eq!(paths(folder.path()).len(), 1);
+        write(folder.path(), &format!("{}/file", deep(MAX_DEPTH)));
+        let error = tree(folder.path(), &Dockerignore::default()).expect_err("it is too deep");
+        assert!(matches!(error, ContextError::Depth(_)), "{error}");
+    }
+
+    #[test]
+    fn names_that_are_no_text_are_refused() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let name = std::ffi::OsStr::from_bytes(b"a\xff");
+        fs_err::create_dir(folder.path().join("sub")).expect("created");
+        fs_err::write(folder.path().join("sub").join(name), "x").expect("written");
+        let error = tree(folder.path(), &Dockerignore::default()).expect_err("it is no text");
+        assert!(error.to_string().contains("`sub/a"), "{error}");
+    }
+}

@@ -1,0 +1,144 @@
+//! What a part of the source was like when its layer was made, so that one which is still like that is not read.
+//!
+//! As Git's index does it, files are compared by their status: size, times to the nanosecond, inode and device. Whoever
+//! changes a file cannot choose the time of its last change, so a change is seen, with one exception: a file system's
+//! clock moves in steps, and what is written to a file twice within one step has one time. So nothing is remembered of a
+//! part in which something changed just before it was read; the next build reads it again.
+//!
+//! The record is kept in the store among those of the steps, one for each part of each project: the next one takes its
+//! place, and what it named is free to be pruned.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::time::{Duration, SystemTime};
+
+use cog_files::{Moment, Status};
+use cog_image::{Layer, StepKey, StepRecord};
+
+use super::Made;
+use crate::context::{Item, ItemKind};
+use crate::error::Result;
+use crate::executor::Executor;
+use crate::parts::PartName;
+use crate::plan::{KeyBuilder, key};
+
+/// Changes whenever the same files would give another layer.
+const RECIPE: u32 = 1;
+
+/// The longest step of a file system's clock: FAT counts in two seconds.
+const STEP: Duration = Duration::from_secs(2);
+
+/// A part as it is now.
+pub(super) struct Seen {
+    /// Where its record is.
+    key: StepKey,
+    /// Hash of all that its layer depends on.
+    state: String,
+    /// Whether every change from now on can be seen.
+    is_settled: bool,
+}
+
+impl Seen {
+    /// What the `items` of the part `name` and what is `made` for it are like, looked at after `now`.
+    pub(super) fn new(
+        executor: &Executor<'_>,
+        name: &PartName,
+        items: &[&Item],
+        made: &[Made],
+        now: SystemTime,
+    ) -> Self {
+        // The records of different settings stand side by side.
+        let key = key("part of the source", RECIPE)
+            .field("project", executor.project_dir.as_os_str().as_bytes())
+            .field("part", name.to_string())
+            .field("timestamp", executor.timestamp.to_string())
+            .field("compression", format!("{:?}", executor.compression))
+            .finish();
+        let state = StepKey::builder("state of a part");
+        let state = made.iter().fold(state, add_made);
+        let state = items
+            .iter()
+            .fold(state, |state, item| add_item(state, item));
+        Self {
+            key,
+            state: state.finish().to_string(),
+            is_settled: items.iter().all(|item| match &item.kind {
+                ItemKind::File(status) => is_settled(status, now),
+                ItemKind::Symlink(_) | ItemKind::Folder => true,
+            }),
+        }
+    }
+
+    /// The layer that was made of the part as it is now, if the store still has it.
+    pub(super) fn layer(&self, executor: &Executor<'_>) -> Result<Option<Layer>> {
+        let Some(mut record) = executor.recorded(&self.key)? else {
+            return Ok(None);
+        };
+        let is_same = record.facts.as_str() == Some(&self.state);
+        Ok(record.layers.pop().filter(|_| is_same))
+    }
+
+    /// Remembers that this is the part's `layer`.
+    pub(super) fn remember(&self, executor: &Executor<'_>, layer: &Layer) -> Result<()> {
+        if !self.is_settled {
+            return Ok(());
+        }
+        let record = StepRecord {
+            layers: vec![layer.clone()],
+            facts: self.state.as_str().into(),
+        };
+        Ok(executor.store.record_step(&self.key, &record)?)
+    }
+}
+
+/// Whether what happens to the file from `now` on gives it another time.
+///
+/// That some file systems do not keep the time of the last change is no reason to miss one. A modification in the future
+/// is a date that somebody chose.
+fn is_settled(status: &Status, now: SystemTime) -> bool {
+    let Ok(now) = now.duration_since(SystemTime::UNIX_EPOCH) else {
+        return false;
+    };
+    let (changed, modified) = (since_1970(status.changed), since_1970(status.modified));
+    let is_over = |time: Duration| time.saturating_add(STEP) < now;
+    is_over(changed) && (is_over(modified) || modified > now + STEP)
+}
+
+fn since_1970(moment: Moment) -> Duration {
+    let seconds = u64::try_from(moment.seconds).unwrap_or(0);
+    Duration::new(seconds, 0) + Duration::from_nanos(moment.nanoseconds.into())
+}
+
+fn add_item(state: KeyBuilder, item: &Item) -> KeyBuilder {
+    let state = state.field("path", &item.path);
+    match &item.kind {
+        ItemKind::Folder => state.field("folder", ""),
+        ItemKind::Symlink(target) => state.field("link", target),
+        ItemKind::File(status) => state.field("file", bytes(status)),
+    }
+}
+
+/// What can be looked at of a file without reading it.
+fn bytes(status: &Status) -> Vec<u8> {
+    let moment = |moment: Moment| {
+        let seconds = moment.seconds.to_le_bytes();
+        [&seconds[..], &moment.nanoseconds.to_le_bytes()].concat()
+    };
+    [
+        &status.mode.to_le_bytes()[..],
+        &status.size.to_le_bytes(),
+        &status.device.0.to_le_bytes(),
+        &status.device.1.to_le_bytes(),
+        &status.inode.to_le_bytes(),
+        &moment(status.modified),
+        &moment(status.changed),
+    ]
+    .concat()
+}
+
+fn add_made(state: KeyBuilder, made: &Made) -> KeyBuilder {
+    let state = state.field("made", &made.path);
+    match &made.content {
+        Some(content) => state.field("content", content),
+        None => state.field("folder", ""),
+    }
+}
