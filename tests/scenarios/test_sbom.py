@@ -51,6 +51,6 @@ def test_where_an_image_came_from_is_in_its_archive(tmp_path: Path) -> None:
     statement = json.loads(blob(manifest["layers"][0]["digest"]))
     assert "sha256:" + statement["subject"][0]["digest"]["sha256"] == manifest["subject"]["digest"]
     built = statement["predicate"]["buildDefinition"]
-    assert built["externalParameters"]["config"]["run"] == "run.py:Runner"
+    assert built["externalParameters"]["config"]["predict"] == "run.py:Runner"
     uris = [one["uri"] for one in built["resolvedDependencies"]]
     assert any(uri.startswith("pkg:deb/debian/libc6@") for uri in uris), uris
