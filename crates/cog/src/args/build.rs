@@ -141,6 +141,10 @@ pub(crate) struct BuildFlags {
 /// What becomes of the image besides its content.
 #[derive(Debug, Args, Clone)]
 pub(crate) struct ImageFlags {
+    /// Make each folder of weights one layer, with all that is in it; large files are layers in any case
+    #[arg(long)]
+    pub(crate) separate_weights: bool,
+
     /// How the image's layers are compressed; if it isn't said: with zstd, and the base's as they are
     #[arg(long, value_enum)]
     pub(crate) compression: Option<CompressionArg>,

@@ -1,7 +1,7 @@
 //! `cog build`: an image from the project.
 
 use anyhow::{Context as _, bail};
-use cog_build::{Attestations, BuildRequest, Cache, SchemaSource, Secret, Symbols};
+use cog_build::{Attestations, BuildRequest, Cache, SchemaSource, Secret, SourceLayers, Symbols};
 use cog_config::derived_image_name;
 use cog_image::{Compression, ExportOptions, ExportTarget, StoredImage, export};
 
@@ -52,6 +52,9 @@ fn apply(flags: &ImageFlags, request: &mut BuildRequest<'_>) {
         CompressionArg::Zstd => Compression::Zstd,
         CompressionArg::Gzip => Compression::Gzip,
     });
+    if flags.separate_weights {
+        request.source_layers = SourceLayers::SeparateWeights;
+    }
     request.user.clone_from(&flags.user);
     request.attestations = Attestations {
         sbom: flags.sbom,
