@@ -75,10 +75,12 @@ pub(crate) enum Origin {
 
 impl fmt::Display for PartName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Names go to terminals, and may have anything in them.
+        let shown = |path: &str| path.replace(char::is_control, "?");
         match self {
-            Self::File(path) => write!(f, "source {path}"),
-            Self::Folder(path) => write!(f, "source {path}/"),
-            Self::CodeOf(path) => write!(f, "source {path}/ (code)"),
+            Self::File(path) => write!(f, "source {}", shown(path)),
+            Self::Folder(path) => write!(f, "source {}/", shown(path)),
+            Self::CodeOf(path) => write!(f, "source {}/ (code)", shown(path)),
             Self::Other => f.write_str("source (files that are no code)"),
             Self::Shared(number) => write!(f, "source (shared {number})"),
             Self::Code => f.write_str("source"),

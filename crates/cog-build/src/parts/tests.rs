@@ -74,9 +74,11 @@ fn large_files_stand_alone() {
             ("weights/b.bin", LARGE - EACH - 1),
             ("weights/deep/c.bin", LARGE * 100),
             ("big.py", LARGE),
+            ("odd\n\u{1b}name", LARGE),
         ],
         &[
             ("source big.py", &["big.py"]),
+            ("source odd??name", &["odd\n\u{1b}name"]),
             ("source weights/a.bin", &["weights/a.bin"]),
             ("source weights/deep/c.bin", &["weights/deep/c.bin"]),
             ("source", &["run.py", "weights/b.bin"]),
@@ -264,4 +266,57 @@ fn what_is_asked_for_is_apart() {
         SeparatedPath::Folder("run.py".into()),
     ];
     assert_eq!(split(&[("run.py", 1)], &gone, MAX_PARTS).len(), 1);
+}
+
+/// A tree from a fixed generator, with files and folders on both sides of what is large.
+fn random_tree(seed: u64) -> Vec<(String, u64)> {
+    let mut state = seed;
+    let mut next = |below: u64| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let sizes = [0, 100, LARGE / 300, LARGE / 7, LARGE / 2, LARGE, LARGE * 3];
+    let suffixes = [".py", ".bin", "", ".json"];
+    let count = 1 + next(400);
+    let mut tree = BTreeMap::new();
+    for number in 0..count {
+        let depth = next(4);
+        let folders: Vec<String> = (0..depth).map(|_| format!("f{}/", next(4))).collect();
+        let folder = folders.concat();
+        let suffix = suffixes[usize::try_from(next(4)).expect("it is small")];
+        let largest = 1 + next(7);
+        let size = sizes[usize::try_from(next(largest)).expect("it is small")];
+        tree.insert(format!("{folder}{number}{suffix}"), size);
+    }
+    tree.into_iter().collect()
+}
+
+#[test]
+fn every_tree_is_split_as_it_should_be() {
+    for seed in 0..300 {
+        let tree = random_tree(seed);
+        let limit = 1 + usize::try_from(seed).expect("it is small") % MAX_PARTS;
+        // That each file is in one part, and the number of parts, is checked there.
+        parts(&borrowed(&tree), limit);
+        let before = parts(&borrowed(&tree), MAX_PARTS);
+        let size = |path: &String| {
+            let at = tree.binary_search_by(|(one, _)| one.cmp(path));
+            tree[at.expect("it is in the tree")].1
+        };
+        let (_, code) = before.last().expect("there is always one");
+        assert!(code.iter().all(|path| size(path) < LARGE), "tree {seed}");
+        let other = code
+            .iter()
+            .filter(|path| !CODE.iter().any(|suffix| path.ends_with(suffix)));
+        let weight: u64 = other.map(|path| size(path) + EACH).sum();
+        assert!(weight < LARGE, "tree {seed}: the top layer is small");
+        // One file less.
+        let mut less = tree.clone();
+        less.remove(tree.len() / 2);
+        let after = parts(&borrowed(&less), MAX_PARTS);
+        let changed = after.iter().filter(|part| !before.contains(part));
+        assert!(changed.count() <= 4, "tree {seed}: little moves");
+    }
 }
