@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use cog_errors::Hint;
 
 use crate::digest::{DiffId, Digest};
-use crate::registry::RegistryError;
+use crate::registry::{CredentialsError, RegistryError};
 use crate::trust::CertificateError;
 
 /// Result of this crate's functions.
@@ -177,6 +177,10 @@ pub enum Error {
     /// `COG_CA_CERT` is unusable.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+
+    /// Credentials could not be stored.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
 
     /// Talking to a registry failed.
     #[error(transparent)]

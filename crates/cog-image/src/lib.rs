@@ -26,7 +26,7 @@ pub use digest::{DiffId, Digest};
 pub use error::{Error, Result};
 pub use layer::{Compression, Entry, EntryKind, Layer, LayerOptions, Modes, Owner};
 pub use layout::{ExportOptions, ExportTarget, ImportSource, export, import};
-pub use manifest::{Descriptor, Manifest, Platform};
+pub use manifest::{Descriptor, Index, Manifest, Platform};
 pub use reference::ImageRef;
 pub use store::{
     Artifact, ImageSummary, Kind, Lease, LockGuard, Names, Observer, PruneOptions, PruneReport,

@@ -1,5 +1,7 @@
 //! What builds and the store tell, on the terminal: a bar or a line for each step and transfer.
 
+mod pushes;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,6 +10,7 @@ use cog_build::{Event, Outcome, Reporter, Unit};
 use cog_image::{Observer, Transfer};
 use indicatif::ProgressBar;
 
+use self::pushes::Pushes;
 use crate::printer::{Printer, Progress};
 use crate::sizes::human_size;
 
@@ -124,9 +127,10 @@ fn so_far(label: &str, done: u64, total: Option<u64>, unit: Unit) -> String {
     }
 }
 
-/// Shows what the store fetches from registries.
+/// Shows what the store fetches from registries, and what it pushes.
 pub(crate) fn transfers(printer: Printer) -> Observer {
     let bar: Mutex<Option<ProgressBar>> = Mutex::default();
+    let pushes = Mutex::new(Pushes::new(printer.clone()));
     Arc::new(move |transfer| {
         let mut bar = bar.lock().unwrap_or_else(PoisonError::into_inner);
         match transfer {
@@ -147,6 +151,10 @@ pub(crate) fn transfers(printer: Printer) -> Observer {
                     printer.goes_on(&so_far(DOWNLOAD, done, Some(total), Unit::Bytes));
                 }
             }
+            Transfer::Push(event) => pushes
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .tell(event),
             _ => {
                 if let Some(bar) = bar.take() {
                     bar.finish_and_clear();

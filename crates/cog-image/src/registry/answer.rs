@@ -14,7 +14,10 @@ const MAX_CONNECT_ATTEMPTS: u32 = 3;
 const MAX_MESSAGE: usize = 16 * 1024;
 
 pub(super) fn is_transient(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504)
+    matches!(
+        status.as_u16(),
+        408 | 425 | 429 | 499 | 500 | 502 | 503 | 504 | 522
+    )
 }
 
 /// Redirect loops and the like do not get better.

@@ -20,7 +20,7 @@ pub(super) enum Challenge {
 }
 
 /// Value of an `Authorization` header.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Authorization(pub(super) String);
 
 #[derive(Deserialize)]

@@ -203,7 +203,7 @@ impl Download<'_> {
 }
 
 /// Whether the answer starts at `offset`.
-fn continues(response: &Response, offset: u64) -> bool {
+pub(super) fn continues(response: &Response, offset: u64) -> bool {
     response.status() == StatusCode::PARTIAL_CONTENT
         && response
             .headers()

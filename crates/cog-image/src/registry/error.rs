@@ -51,6 +51,22 @@ pub enum RegistryError {
         source: Option<reqwest::Error>,
     },
 
+    /// An upload broke off too often. What is complete at the registry is not sent again the next time.
+    #[error("the upload of {digest} to {registry} broke off after {done} of {size} bytes")]
+    UploadInterrupted {
+        /// Host and port.
+        registry: String,
+        /// The blob.
+        digest: Digest,
+        /// Bytes that the registry has confirmed.
+        done: u64,
+        /// Bytes of the blob.
+        size: u64,
+        /// Why; none if the registry took nothing more or lost what it had.
+        #[source]
+        source: Option<reqwest::Error>,
+    },
+
     /// The registry has no such image or blob.
     #[error("no `{what}` in {registry}")]
     NotFound {
@@ -108,6 +124,28 @@ pub enum RegistryError {
         actual: Digest,
     },
 
+    /// Something else was stored than was sent.
+    #[error("{registry} stored {what} as {actual} instead of {expected}")]
+    StoredDifferently {
+        /// Manifest or blob.
+        what: &'static str,
+        /// Host and port.
+        registry: String,
+        /// The digest of what was sent.
+        expected: Digest,
+        /// The digest that the registry names.
+        actual: Digest,
+    },
+
+    /// A variable that says how to send has no usable value.
+    #[error("`{name}` is `{value}`, not a whole number above 0")]
+    InvalidVariable {
+        /// Its name.
+        name: &'static str,
+        /// Its value.
+        value: String,
+    },
+
     /// An answer that makes no sense.
     #[error("{registry} gave an invalid answer for `{what}`: {reason}")]
     InvalidAnswer {
@@ -134,8 +172,14 @@ impl RegistryError {
         match self {
             Self::NotFound { .. } => Some("check the spelling, or log in first".into()),
             Self::Unauthorized { registry, .. } => Some(format!(
-                "log in with `docker login {registry}`, or check the name"
+                "log in with `cog login --registry {registry}` or `docker login {registry}`, or check the name"
             )),
+            Self::UploadInterrupted { .. } => {
+                Some("try again: layers that have arrived are not sent again".into())
+            }
+            Self::StoredDifferently { .. } => {
+                Some("something between here and the registry changes what is sent".into())
+            }
             Self::Interrupted { .. } => Some("try again: what arrived is kept".into()),
             Self::Unreachable { .. } | Self::NoConnection { .. } => {
                 Some("check the network and the proxy variables".into())

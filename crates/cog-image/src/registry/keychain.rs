@@ -1,4 +1,6 @@
-//! Credentials that `docker login`, `podman login` and their helpers have stored. Read only.
+//! Credentials that `docker login`, `podman login`, `cog login` and their helpers have stored. `write` stores them.
+
+mod write;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,6 +11,8 @@ use std::process::{Command, Stdio};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+
+pub use write::CredentialsError;
 
 /// What Docker calls its own registry in these files.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
@@ -126,24 +130,33 @@ fn read(file: &Path) -> Result<Option<Config>, String> {
 
 impl Config {
     fn credentials(&self, registry: &str) -> Result<Option<Credentials>, String> {
-        let key = if registry == "docker.io" {
-            DOCKER_HUB
-        } else {
-            registry
-        };
-        let helper = [key, registry]
-            .into_iter()
-            .find_map(|name| self.cred_helpers.get(name));
-        if let Some(helper) = helper.or(self.creds_store.as_ref())
+        let key = key_of(registry);
+        if let Some(helper) = self.helper_for(registry)
             && let Some(found) = ask_helper(helper, key)?
         {
             return Ok(Some(found));
         }
-        let auth = self
-            .auths
-            .iter()
-            .find(|(name, _)| *name == key || host_of(name) == registry);
-        auth.map_or(Ok(None), |(_, auth)| auth.credentials(registry))
+        let by_host = || {
+            let mut auths = self.auths.iter();
+            Some(auths.find(|(name, _)| host_of(name) == registry)?.1)
+        };
+        let auth = self.auths.get(key).or_else(by_host);
+        auth.map_or(Ok(None), |auth| auth.credentials(registry))
+    }
+
+    fn helper_for(&self, registry: &str) -> Option<&String> {
+        [key_of(registry), registry]
+            .into_iter()
+            .find_map(|name| self.cred_helpers.get(name))
+            .or(self.creds_store.as_ref())
+    }
+}
+
+/// What the files call the registry.
+fn key_of(registry: &str) -> &str {
+    match registry {
+        "docker.io" => DOCKER_HUB,
+        other => other,
     }
 }
 
@@ -186,11 +199,7 @@ impl Auth {
 
 /// Runs `docker-credential-<helper> get`.
 fn ask_helper(helper: &str, server: &str) -> Result<Option<Credentials>, String> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    if helper.is_empty() || !helper.bytes().all(plain) {
-        return Err(format!("`{helper}` is not the name of a credential helper"));
-    }
-    let program = format!("docker-credential-{helper}");
+    let program = helper_program(helper)?;
     let failed = |error: std::io::Error| format!("`{program}` could not be run: {error}");
     let mut child = Command::new(&program)
         .arg("get")
@@ -217,6 +226,15 @@ fn ask_helper(helper: &str, server: &str) -> Result<Option<Credentials>, String>
             password: answer.secret,
         },
     }))
+}
+
+/// The name of the program, which is no path.
+fn helper_program(helper: &str) -> Result<String, String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if helper.is_empty() || !helper.bytes().all(plain) {
+        return Err(format!("`{helper}` is not the name of a credential helper"));
+    }
+    Ok(format!("docker-credential-{helper}"))
 }
 
 #[cfg(test)]

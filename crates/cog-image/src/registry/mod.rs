@@ -1,12 +1,12 @@
-//! Pulls images from registries.
+//! Pulls images from registries, and pushes them.
 //!
 //! Asynchronous: give it a tokio runtime with time and I/O; the [`Store`] has a client of its own for
 //! callers that are not. One [`Client`] serves any number of registries and reuses connections and
-//! tokens. Pushing is not here yet.
+//! tokens.
 //!
 //! `endpoint` says where a registry is, `transport` sends requests and tries again, `answer` judges what
 //! comes back, `auth` and `keychain` prove who we are, `lookup` tells a registry's answers apart,
-//! `download` fetches blobs. Everything that arrives is verified before it is used.
+//! `download` fetches blobs, `push` sends them. Everything that arrives is verified before it is used.
 
 mod answer;
 mod auth;
@@ -14,7 +14,9 @@ mod download;
 mod endpoint;
 mod error;
 mod keychain;
+mod login;
 mod lookup;
+mod push;
 mod transport;
 
 use std::time::Duration;
@@ -39,8 +41,13 @@ use crate::trust::Certificates;
 
 pub use endpoint::{Endpoint, Security};
 pub use error::RegistryError;
-pub use keychain::{Credentials, Keychain};
+pub use keychain::{Credentials, CredentialsError, Keychain};
+pub use login::LoginError;
 pub use lookup::{Lookup, Memory};
+pub use push::{
+    Arrival, COG_PUSH_CONCURRENCY, COG_PUSH_DEFAULT_CHUNK_SIZE, COG_PUSH_MULTIPART_THRESHOLD,
+    PushEvent, PushFn, UploadOptions,
+};
 
 /// Names registries, separated by commas, that are spoken to without TLS.
 pub const COG_INSECURE_REGISTRIES: &str = "COG_INSECURE_REGISTRIES";

@@ -1,12 +1,16 @@
-//! HTTP with a registry: where to send requests, whom to trust, when to try again.
+//! HTTP with a registry: where to send requests, with which proof of identity, when to try again.
+
+mod connections;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, WWW_AUTHENTICATE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 
+use self::connections::{Connections, Purpose};
 use super::ClientOptions;
 use super::answer::{
     invalid, is_transient, read_limited, refusal, retry_after, unreachable, worth_retrying,
@@ -16,29 +20,25 @@ use super::endpoint::{Endpoint, Security};
 use super::error::RegistryError;
 use super::keychain::Credentials;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Between two pieces of an answer.
-const READ_TIMEOUT: Duration = Duration::from_mins(1);
 /// A registry may ask for longer pauses than anybody wants to wait.
-const MAX_PAUSE: Duration = Duration::from_mins(1);
-const MAX_REDIRECTS: usize = 10;
+pub(super) const MAX_PAUSE: Duration = Duration::from_mins(1);
 const MAX_TOKEN: usize = 1024 * 1024;
 
 /// Sends requests to registries. Clones share connections and tokens.
 #[derive(Clone)]
 pub(super) struct Transport {
     shared: Arc<Shared>,
+    /// Pause before the second try.
+    back_off: Duration,
 }
 
 struct Shared {
     options: ClientOptions,
-    certificates: Vec<reqwest::Certificate>,
-    /// Made when first needed: loading the system's certificates takes longer than a warm build.
-    http: OnceLock<reqwest::Client>,
-    /// For registries of this machine, to which no proxy leads.
-    direct: OnceLock<reqwest::Client>,
+    connections: Connections,
     /// By registry and scopes.
     tokens: Mutex<HashMap<(String, Vec<String>), Authorization>>,
+    /// Held by whoever asks for a token: many requests at once need it once.
+    authenticating: tokio::sync::Mutex<()>,
 }
 
 impl std::fmt::Debug for Transport {
@@ -92,18 +92,26 @@ impl<'a> Request<'a> {
 impl Transport {
     pub(super) fn new(options: ClientOptions) -> Result<Self, RegistryError> {
         let pem = options.extra_certificates.as_deref().unwrap_or_default();
-        let certificates = reqwest::Certificate::from_pem_bundle(pem)
-            .map_err(|source| RegistryError::Tls { source })?;
+        let connections = Connections::new(pem)?;
+        let back_off = options.back_off;
         let shared = Shared {
             options,
-            certificates,
-            http: OnceLock::new(),
-            direct: OnceLock::new(),
+            connections,
             tokens: Mutex::default(),
+            authenticating: tokio::sync::Mutex::default(),
         };
         Ok(Self {
             shared: Arc::new(shared),
+            back_off,
         })
+    }
+
+    /// The same, with another pause before the second try.
+    pub(super) fn with_back_off(&self, back_off: Duration) -> Self {
+        Self {
+            back_off,
+            ..self.clone()
+        }
     }
 
     pub(super) fn options(&self) -> &ClientOptions {
@@ -113,7 +121,6 @@ impl Transport {
     /// Pause before try number `attempt`, counted from one.
     pub(super) fn back_off(&self, attempt: u32) -> Duration {
         let doubled = self
-            .options()
             .back_off
             .saturating_mul(1 << attempt.saturating_sub(1).min(16));
         doubled.min(MAX_PAUSE)
@@ -126,12 +133,13 @@ impl Transport {
 
     /// Sends `request` until there is an answer that trying again would not change. Only success is `Ok`.
     pub(super) async fn send(&self, request: &Request<'_>) -> Result<Response, RegistryError> {
-        let http = self.http(request.registry)?;
+        let http = self.http(request.registry, Purpose::Asking)?;
         let url = self.url(request)?;
         let mut authenticated = false;
         loop {
+            let token = self.token(request);
             let response = self
-                .settled(|| self.builder(http, request, &url))
+                .settled(|| self.builder(http, request, &url, token.as_ref()))
                 .await
                 .map_err(|error| unreachable(request.registry, error))?;
             if response.status().is_success() {
@@ -142,8 +150,43 @@ impl Transport {
             }
             // Once per request: a fresh token that is refused will be refused again.
             authenticated = true;
-            self.authenticate(http, request, &response).await?;
+            self.renew(request, response, token.as_ref()).await?;
         }
+    }
+
+    /// A request that its caller sends, once, with a body that can be sent only once; and the token in it,
+    /// which [`Self::renew`] wants to know if it is refused. No answer is waited for too long here.
+    pub(super) fn prepare(
+        &self,
+        request: &Request<'_>,
+    ) -> Result<(RequestBuilder, Option<Authorization>), RegistryError> {
+        let http = self.http(request.registry, Purpose::Sending)?;
+        let (url, token) = (self.url(request)?, self.token(request));
+        Ok((self.builder(http, request, &url, token.as_ref()), token))
+    }
+
+    /// After `response`, which refused `used`: gets another token for `request`.
+    pub(super) async fn renew(
+        &self,
+        request: &Request<'_>,
+        response: Response,
+        used: Option<&Authorization>,
+    ) -> Result<(), RegistryError> {
+        // Where the registry sends us has no business with our credentials.
+        if !self.is_own(request.registry, response.url()) {
+            return Err(refusal(request, response).await);
+        }
+        let _alone = self.shared.authenticating.lock().await;
+        if self.token(request).as_ref() != used {
+            return Ok(());
+        }
+        let http = self.http(request.registry, Purpose::Asking)?;
+        self.authenticate(http, request, &response).await
+    }
+
+    /// For bodies that are secrets: no redirect is followed.
+    pub(super) fn secretive(&self, registry: &str) -> Result<&reqwest::Client, RegistryError> {
+        self.http(registry, Purpose::Telling)
     }
 
     /// Sends what `make` makes, again while the trouble is one that may pass.
@@ -161,7 +204,7 @@ impl Transport {
                 }
                 result => return result,
             };
-            tokio::time::sleep(pause).await;
+            wait(pause).await;
             attempt += 1;
         }
     }
@@ -170,7 +213,13 @@ impl Transport {
         attempt < self.options().attempts
     }
 
-    fn builder(&self, http: &reqwest::Client, request: &Request<'_>, url: &Url) -> RequestBuilder {
+    fn builder(
+        &self,
+        http: &reqwest::Client,
+        request: &Request<'_>,
+        url: &Url,
+        token: Option<&Authorization>,
+    ) -> RequestBuilder {
         let mut builder = http.request(request.method.clone(), url.clone());
         for (name, value) in &request.headers {
             builder = builder.header(name, value);
@@ -178,7 +227,7 @@ impl Transport {
         if let Some(body) = &request.body {
             builder = builder.body(body());
         }
-        match self.token(request) {
+        match token {
             // A URL that the registry gave may lead elsewhere; the token is for the registry.
             Some(Authorization(value)) if self.is_own(request.registry, url) => {
                 builder.header(AUTHORIZATION, value)
@@ -199,35 +248,12 @@ impl Transport {
             .is_ok_and(|base| base.origin() == url.origin())
     }
 
-    fn http(&self, registry: &str) -> Result<&reqwest::Client, RegistryError> {
-        let is_local = self.endpoint(registry).is_local;
-        let (cell, builder) = if is_local {
-            let builder = reqwest::Client::builder().no_proxy();
-            (&self.shared.direct, builder)
+    fn http(&self, registry: &str, purpose: Purpose) -> Result<&reqwest::Client, RegistryError> {
+        let connections = &self.shared.connections;
+        if self.endpoint(registry).is_local {
+            connections.local(purpose)
         } else {
-            (&self.shared.http, reqwest::Client::builder())
-        };
-        if let Some(http) = cell.get() {
-            return Ok(http);
-        }
-        let http = self
-            .build_http(builder)
-            .map_err(|source| RegistryError::Tls { source })?;
-        Ok(cell.get_or_init(|| http))
-    }
-
-    /// The system's certificates, or those of `SSL_CERT_FILE` in their place, and the given ones.
-    fn build_http(&self, builder: reqwest::ClientBuilder) -> reqwest::Result<reqwest::Client> {
-        // An error means that the program has chosen a provider already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = builder
-            .user_agent(concat!("cog/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .redirect(redirects());
-        match self.shared.certificates.as_slice() {
-            [] => builder.build(),
-            more => builder.tls_certs_merge(more.iter().cloned()).build(),
+            connections.remote(purpose)
         }
     }
 
@@ -320,13 +346,14 @@ impl Transport {
                 "its token service is not protected by TLS",
             ));
         }
+        let secretive = self.secretive(request.registry)?;
         let make = || match &token {
             TokenRequest::Get { url, basic: None } => http.get(url.clone()),
             TokenRequest::Get {
                 url,
                 basic: Some((username, password)),
             } => http.get(url.clone()).basic_auth(username, Some(password)),
-            TokenRequest::Post { url, body } => http
+            TokenRequest::Post { url, body } => secretive
                 .post(url.clone())
                 .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
                 .body(body.clone()),
@@ -356,21 +383,13 @@ impl Transport {
     }
 }
 
-/// Follows redirects, but not out of TLS.
-fn redirects() -> reqwest::redirect::Policy {
-    reqwest::redirect::Policy::custom(|attempt| {
-        let was_protected = attempt
-            .previous()
-            .last()
-            .is_some_and(|url| url.scheme() == "https");
-        if attempt.previous().len() > MAX_REDIRECTS {
-            attempt.error("too many redirects")
-        } else if was_protected && attempt.url().scheme() != "https" {
-            attempt.error("a redirect leads out of TLS")
-        } else {
-            attempt.follow()
-        }
-    })
+/// Sleeps for `pause` and up to a tenth more, so that many who failed together do not come back together.
+pub(super) async fn wait(pause: Duration) {
+    // Random enough, and no source of randomness is needed for it.
+    let random = RandomState::new().hash_one(pause);
+    #[expect(clippy::cast_precision_loss, reason = "it is a random number")]
+    let share = random as f64 / u64::MAX as f64;
+    tokio::time::sleep(pause.mul_f64(1.0 + share / 10.0)).await;
 }
 
 fn key(request: &Request<'_>) -> (String, Vec<String>) {

@@ -12,7 +12,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::manifest::{Descriptor, Platform};
 use crate::reference::ImageRef;
-use crate::registry::{Client, ClientOptions, Lookup, Memory, Progress};
+use crate::registry::{Client, ClientOptions, Lookup, Memory, Progress, PushEvent, UploadOptions};
 
 /// What a store does when it needs a registry.
 #[derive(Clone, Default)]
@@ -20,15 +20,17 @@ pub struct StoreOptions {
     /// How to reach registries; `None`: as the environment says
     /// ([`ClientOptions::from_environment`]), which is read when the first one is needed.
     pub registries: Option<ClientOptions>,
-    /// Learns of transfers into the store.
+    /// How blobs are sent; `None`: as the environment says ([`UploadOptions::from_environment`]).
+    pub uploads: Option<UploadOptions>,
+    /// Learns of transfers into the store and out of it.
     pub observer: Option<Observer>,
 }
 
 /// Receives [`Transfer`]s, possibly from several threads.
 pub type Observer = Arc<dyn Fn(Transfer) + Send + Sync>;
 
-/// What happens while blobs are fetched, all that are fetched together in sum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What happens while blobs are fetched, all that are fetched together in sum; and what a push tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Transfer {
     /// It begins.
@@ -47,6 +49,8 @@ pub enum Transfer {
     },
     /// It has ended, whether well or not.
     Ended,
+    /// An image is pushed.
+    Push(PushEvent),
 }
 
 impl fmt::Debug for StoreOptions {
@@ -72,7 +76,15 @@ impl Remote {
         }
     }
 
-    fn client(&self) -> Result<&Client> {
+    pub(super) fn observer(&self) -> Option<&Observer> {
+        self.options.observer.as_ref()
+    }
+
+    pub(super) fn uploads(&self) -> Option<&UploadOptions> {
+        self.options.uploads.as_ref()
+    }
+
+    pub(super) fn client(&self) -> Result<&Client> {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
@@ -136,7 +148,7 @@ impl Store {
         self.name_remote(reference, platform, &image)
     }
 
-    fn remote(&self) -> &Remote {
+    pub(super) fn remote(&self) -> &Remote {
         &self.inner.remote
     }
 }
@@ -191,7 +203,9 @@ impl Drop for Sum<'_> {
 
 /// Runs the future that `begin` gives to its end. In a thread of its own, because the caller's may belong
 /// to a runtime, which must not be blocked by another one.
-fn block_on<T: Send, F: Future<Output = T>>(begin: impl FnOnce() -> F + Send) -> Result<T> {
+pub(super) fn block_on<T: Send, F: Future<Output = T>>(
+    begin: impl FnOnce() -> F + Send,
+) -> Result<T> {
     std::thread::scope(|scope| {
         let run = || -> std::io::Result<T> {
             let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -68,7 +68,7 @@ impl Drop for Scratch {
 
 /// A name that no other process or thread uses: container processes often share small process ids, so
 /// the time is part of it.
-pub(super) fn unique_name() -> String {
+pub(crate) fn unique_name() -> String {
     let nanos = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |elapsed| elapsed.as_nanos());

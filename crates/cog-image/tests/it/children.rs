@@ -121,6 +121,53 @@ fn hold_a_root_file_system() {
     }
 }
 
+/// Pushes an image whose layer is a file of 2 GiB without content to a registry in this process, whole and in
+/// pieces, and prints how much memory that took at most, in kilobytes.
+#[test]
+#[ignore = "a job for other tests"]
+fn push_a_sparse_layer() {
+    use crate::hub::{Hub, Manners};
+    use cog_image::registry::UploadOptions;
+    const SIZE: u64 = 2 << 30;
+    let store = store();
+    let digest = zeros(SIZE);
+    let path = store.blob_path(&digest);
+    fs_err::File::create(&path).unwrap().set_len(SIZE).unwrap();
+    let layer = cog_image::Layer {
+        diff_id: cog_image::DiffId::new(digest),
+        blob: cog_image::Descriptor::new("application/vnd.oci.image.layer.v1.tar", digest, SIZE),
+        created_by: "test".into(),
+    };
+    let config = cog_image::ImageConfig::default();
+    let image = store.put_image("sparse", &config, &[layer]).unwrap();
+    let whole = UploadOptions {
+        multipart_threshold: u64::MAX,
+        ..UploadOptions::default()
+    };
+    for options in [UploadOptions::default(), whole] {
+        let hub = Hub::start(Manners {
+            discards: true,
+            ..Manners::default()
+        });
+        let target = hub.reference("a/b:1");
+        let client = crate::registry::client();
+        crate::registry::run(client.push(&store, &image, &target, &options, &|_| ())).unwrap();
+    }
+    let status = fs_err::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find(|line| line.starts_with("VmHWM:"));
+    println!("peak {}", peak.unwrap().split_whitespace().nth(1).unwrap());
+}
+
+fn zeros(size: u64) -> cog_image::Digest {
+    use sha2::Digest as _;
+    let mut hasher = sha2::Sha256::new();
+    let piece = vec![0; 1 << 20];
+    for _ in 0..size >> 20 {
+        hasher.update(&piece);
+    }
+    crate::support::digest_of(hasher).parse().unwrap()
+}
+
 #[test]
 #[ignore = "a job for other tests"]
 fn name_an_image() {

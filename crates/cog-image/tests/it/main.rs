@@ -10,6 +10,7 @@ mod durability;
 mod fetching;
 mod golden;
 mod hostile;
+mod hub;
 mod layers;
 mod layout;
 mod leases;

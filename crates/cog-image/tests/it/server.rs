@@ -23,6 +23,13 @@ impl Request {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }
+
+    /// Bytes of the body.
+    pub(crate) fn length(&self) -> u64 {
+        self.header("content-length")
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0)
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -193,6 +200,10 @@ fn serve(stream: &TcpStream, log: &Mutex<Vec<Request>>, handler: &Handler, conte
     };
     log.lock().unwrap().push(request.clone());
     let answer = handler(&request, content).unwrap_or_else(|| content.answer(&request));
+    write_answer(stream, &answer);
+}
+
+pub(crate) fn write_answer(stream: &TcpStream, answer: &Answer) {
     let mut head = format!("HTTP/1.1 {} X\r\nConnection: close\r\n", answer.status);
     if !answer
         .headers
@@ -216,6 +227,16 @@ fn serve(stream: &TcpStream, log: &Mutex<Vec<Request>>, handler: &Handler, conte
 }
 
 fn read_request(reader: &mut impl BufRead) -> Option<Request> {
+    let mut request = read_head(reader)?;
+    reader
+        .take(request.length())
+        .read_to_string(&mut request.body)
+        .ok()?;
+    Some(request)
+}
+
+/// A request up to its body.
+pub(crate) fn read_head(reader: &mut impl BufRead) -> Option<Request> {
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
     let mut words = line.split_whitespace();
@@ -229,16 +250,10 @@ fn read_request(reader: &mut impl BufRead) -> Option<Request> {
         };
         headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
     }
-    let length = headers
-        .get("content-length")
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(0);
-    let mut body = String::new();
-    reader.take(length).read_to_string(&mut body).ok()?;
     Some(Request {
         method,
         path,
         headers,
-        body,
+        body: String::new(),
     })
 }

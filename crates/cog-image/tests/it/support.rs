@@ -44,6 +44,13 @@ pub(crate) fn file(path: &str, content: impl AsRef<[u8]>) -> Entry {
     }
 }
 
+/// As registries write it.
+pub(crate) fn digest_of(hasher: sha2::Sha256) -> String {
+    let bytes = sha2::Digest::finalize(hasher);
+    let add = |text, byte| format!("{text}{byte:02x}");
+    bytes.iter().fold("sha256:".to_owned(), add)
+}
+
 /// Bytes that do not compress, different for each `seed`.
 pub(crate) fn noise(size: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(2).wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -1,13 +1,17 @@
-//! Pulling from the registry that everybody runs, as Debian packages it.
+//! Pushing to the registry that everybody runs, as Debian packages it, and pulling from there.
 
-use std::net::{TcpListener, TcpStream};
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use cog_image::registry::{Client, ClientOptions, Keychain};
+use cog_image::registry::UploadOptions;
 use cog_image::{ImageRef, Platform, StoredImage, validate};
 use cog_testing::skip;
 
+use super::{client, large_image, run};
 use crate::support::{TestStore, have, image, test_store};
 
 struct Registry {
@@ -61,82 +65,124 @@ impl Drop for Registry {
     }
 }
 
-/// Uploads by plain requests, as the distribution specification has them.
-async fn seed(registry: &Registry, store: &TestStore, image: &StoredImage, repository: &str) {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let http = reqwest::Client::new();
-    let base = format!("http://{}/v2/{repository}", registry.address);
-    let blobs = image
-        .layers
-        .iter()
-        .map(|layer| &layer.blob)
-        .chain([&image.config_blob]);
-    for blob in blobs {
-        let begun = http
-            .post(format!("{base}/blobs/uploads/"))
-            .send()
-            .await
-            .unwrap();
-        let location = begun.headers()["location"].to_str().unwrap().to_owned();
-        let mut url = reqwest::Url::parse(&location).unwrap();
-        url.query_pairs_mut()
-            .append_pair("digest", &blob.digest.to_string());
-        let content = fs_err::read(store.blob_path(&blob.digest)).unwrap();
-        let done = http.put(url).body(content).send().await.unwrap();
-        assert_eq!(done.status(), 201);
-    }
-    let manifest = fs_err::read(store.blob_path(&image.manifest.digest)).unwrap();
-    let done = http
-        .put(format!("{base}/manifests/1"))
-        .header("Content-Type", &image.manifest.media_type)
-        .body(manifest)
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(done.status(), 201, "{}", done.text().await.unwrap());
-}
-
 #[test]
-fn images_are_pulled_by_tag_and_digest() {
+fn images_are_pushed_and_pulled_by_tag_and_digest() {
     if !have("docker-registry", "docker-registry") {
         return skip("docker-registry is not installed and cannot be");
     }
     let registry = Registry::start();
     let origin = test_store();
     let original = image(&origin, "hello");
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        seed(&registry, &origin, &original, "team/hello").await;
-        let options = ClientOptions {
-            keychain: Keychain::empty(),
-            ..ClientOptions::default()
+    let (large_store, large, _) = large_image();
+    let client = client();
+    let reference =
+        |rest: &str| -> ImageRef { format!("{}/team/{rest}", registry.address).parse().unwrap() };
+    let in_pieces = UploadOptions {
+        multipart_threshold: 100_000,
+        chunk_size: 150_000,
+        ..UploadOptions::default()
+    };
+    let platform = Platform::linux_amd64();
+    run(async {
+        let push = async |store: &TestStore, image: &StoredImage, rest: &str, options| {
+            let target = reference(rest);
+            client.push(store, image, &target, options, &|_| ()).await
         };
-        let client = Client::new(options).unwrap();
-        for version in [":1".to_owned(), format!("@{}", original.manifest.digest)] {
+        let whole = UploadOptions::default();
+        push(&origin, &original, "hello:1", &whole).await.unwrap();
+        push(&origin, &original, "hello:1", &whole).await.unwrap();
+        // Mounted.
+        push(&origin, &original, "again:1", &whole).await.unwrap();
+        push(&large_store, &large, "large:1", &in_pieces)
+            .await
+            .unwrap();
+        for (rest, pushed) in [
+            ("hello:1".to_owned(), &original),
+            (format!("hello@{}", original.manifest.digest), &original),
+            ("again:1".to_owned(), &original),
+            ("large:1".to_owned(), &large),
+        ] {
             let store = test_store();
-            let reference: ImageRef = format!("{}/team/hello{version}", registry.address)
-                .parse()
-                .unwrap();
-            let platform = Platform::linux_amd64();
             let pulled = client
-                .pull(&store, &reference, &platform, &|_| ())
+                .pull(&store, &reference(&rest), &platform, &|_| ())
                 .await
                 .unwrap();
-            assert_eq!(pulled.manifest.digest, original.manifest.digest);
-            assert_eq!(pulled.layers, original.layers);
+            assert_eq!(pulled.manifest.digest, pushed.manifest.digest);
+            assert_eq!(pulled.layers, pushed.layers);
             assert!(validate(&store, &pulled.name).unwrap().is_sound());
         }
-        let absent: ImageRef = format!("{}/team/absent:1", registry.address)
-            .parse()
-            .unwrap();
+        let absent = reference("absent:1");
         let error = client
-            .resolve(&test_store(), &absent, &Platform::linux_amd64())
+            .resolve(&test_store(), &absent, &platform)
             .await
             .unwrap_err()
             .to_string();
         assert!(error.starts_with("no `"), "{error}");
     });
+}
+
+/// What it does with an upload that broke off is its own business; the image has to arrive.
+#[test]
+fn a_cut_on_the_way_is_survived() {
+    if !have("docker-registry", "docker-registry") {
+        return skip("docker-registry is not installed and cannot be");
+    }
+    let registry = Registry::start();
+    let (store, large, _) = large_image();
+    let front = cutting_proxy(&registry.address, 3, 200_000);
+    let options = UploadOptions {
+        back_off: Duration::from_millis(1),
+        ..UploadOptions::default()
+    };
+    let target: ImageRef = format!("{front}/team/large:1").parse().unwrap();
+    run(client().push(&store, &large, &target, &options, &|_| ())).unwrap();
+    let reference: ImageRef = format!("{}/team/large:1", registry.address)
+        .parse()
+        .unwrap();
+    let other = test_store();
+    let platform = Platform::linux_amd64();
+    let pulled = run(client().pull(&other, &reference, &platform, &|_| ())).unwrap();
+    assert_eq!(pulled.manifest.digest, large.manifest.digest);
+}
+
+/// Passes connections on to `address`. The first ones that send more than `bytes` break there, `times` times.
+fn cutting_proxy(address: &str, times: usize, bytes: usize) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let own = listener.local_addr().unwrap().to_string();
+    let target = address.to_owned();
+    let left = Arc::new(AtomicUsize::new(times));
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let server = TcpStream::connect(&target).unwrap();
+            let left = Arc::clone(&left);
+            let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            std::thread::spawn(move || {
+                let mut passed = 0;
+                let mut buffer = vec![0; 16 * 1024];
+                while let Ok(read @ 1..) = from.read(&mut buffer) {
+                    if to.write_all(&buffer[..read]).is_err() {
+                        break;
+                    }
+                    passed += read;
+                    let may_cut = passed > bytes;
+                    let take_one = |left: usize| left.checked_sub(1);
+                    if may_cut
+                        && left
+                            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take_one)
+                            .is_ok()
+                    {
+                        break;
+                    }
+                }
+                let _ = from.shutdown(Shutdown::Both);
+                let _ = to.shutdown(Shutdown::Both);
+            });
+            let (mut from, mut to) = (server, client);
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut from, &mut to);
+                let _ = to.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    own
 }

@@ -1,8 +1,9 @@
-//! Pulling from registries: misbehaving ones in this process, and a real one.
+//! Pulling from registries and pushing to them: misbehaving ones in this process, and a real one.
 
 mod auth;
 mod debian;
 mod lookup;
+mod push;
 mod transfer;
 
 use std::time::Duration;

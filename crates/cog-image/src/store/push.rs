@@ -1,0 +1,39 @@
+//! Images on their way out of the store, into registries.
+
+use super::fetch::block_on;
+use super::{Store, StoredImage, Transfer};
+use crate::error::Result;
+use crate::manifest::{Descriptor, Index};
+use crate::reference::ImageRef;
+use crate::registry::UploadOptions;
+
+impl Store {
+    /// Pushes `image`, with what is said about it, to `target`. Layers that are still in another registry go
+    /// from there without becoming files here. The manifest's descriptor, as an index lists it.
+    pub fn push(&self, image: &StoredImage, target: &ImageRef) -> Result<Descriptor> {
+        let options = self.upload_options()?;
+        let _lease = self.lease()?;
+        let client = self.remote().client()?;
+        let observer = self.remote().observer();
+        let tell = |event| {
+            if let Some(observer) = observer {
+                observer(Transfer::Push(event));
+            }
+        };
+        block_on(|| client.push(self, image, target, &options, &tell))?
+    }
+
+    /// Pushes an index of manifests that are in `target`'s repository; its descriptor.
+    pub fn push_index(&self, target: &ImageRef, index: &Index) -> Result<Descriptor> {
+        let options = self.upload_options()?;
+        let client = self.remote().client()?;
+        block_on(|| client.push_index(target, index, &options))?
+    }
+
+    fn upload_options(&self) -> Result<UploadOptions> {
+        match self.remote().uploads() {
+            Some(options) => Ok(options.clone()),
+            None => Ok(UploadOptions::from_environment()?),
+        }
+    }
+}

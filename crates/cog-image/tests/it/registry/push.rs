@@ -1,0 +1,799 @@
+//! Pushing, to registries that break off, lie, forget or want other pieces.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use cog_image::registry::{
+    Arrival, ClientOptions, Keychain, PushEvent, RegistryError, UploadOptions,
+};
+use cog_image::{
+    Artifact, Descriptor, Digest, Error, ImageConfig, Index, Platform, Store, StoreOptions,
+    StoredImage, validate,
+};
+
+use super::{client, client_with, large_image, run};
+use crate::hub::{Fault, Hub, Manners};
+use crate::server::{Answer, Content, Request, Server};
+use crate::support::{TestStore, files_below, flip_byte, image, test_store};
+
+fn quick() -> UploadOptions {
+    UploadOptions {
+        back_off: Duration::from_millis(1),
+        ..UploadOptions::default()
+    }
+}
+
+fn push_with(
+    store: &Store,
+    image: &StoredImage,
+    hub: &Hub,
+    name: &str,
+    options: &UploadOptions,
+) -> cog_image::Result<Descriptor> {
+    run(client().push(store, image, &hub.reference(name), options, &|_| ()))
+}
+
+fn push(
+    store: &Store,
+    image: &StoredImage,
+    hub: &Hub,
+    name: &str,
+) -> cog_image::Result<Descriptor> {
+    push_with(store, image, hub, name, &quick())
+}
+
+fn pull(hub: &Hub, name: &str) -> (TestStore, StoredImage) {
+    let store = test_store();
+    let reference = hub.reference(name);
+    let platform = Platform::linux_amd64();
+    let pulled = run(client().pull(&store, &reference, &platform, &|_| ())).unwrap();
+    assert!(validate(&store, &pulled.name).unwrap().is_sound());
+    (store, pulled)
+}
+
+fn layer_of(image: &StoredImage) -> &Descriptor {
+    &image.layers[0].blob
+}
+
+fn is_patch(request: &Request) -> bool {
+    request.method == "PATCH"
+}
+
+/// Those of a large layer; configs are smaller.
+fn is_large_patch(request: &Request) -> bool {
+    is_patch(request) && request.length() > 10_000
+}
+
+/// It was sent whole.
+const ALL: &str = "all";
+
+/// What of a large layer each request sent.
+fn ranges(hub: &Hub) -> Vec<String> {
+    let requests = hub.requests();
+    let patches = requests.iter().filter(|request| {
+        is_patch(request)
+            && (request.length() > 10_000 || request.header("content-range").is_some())
+    });
+    patches
+        .map(|request| request.header("content-range").unwrap_or(ALL).to_owned())
+        .collect()
+}
+
+fn range(from: u64, to: u64) -> String {
+    format!("{from}-{}", to - 1)
+}
+
+#[test]
+fn pushed_images_are_complete_and_sent_once() {
+    let store = test_store();
+    let original = image(&store, "hello");
+    let hub = Hub::start(Manners::default());
+    let pushed = push(&store, &original, &hub, "a/b:1").unwrap();
+    assert_eq!(pushed.digest, original.manifest.digest);
+    assert_eq!(pushed.platform, Some(Platform::linux_amd64()));
+    let (_, pulled) = pull(&hub, "a/b:1");
+    assert_eq!(pulled.manifest.digest, original.manifest.digest);
+    assert_eq!(pulled.layers, original.layers);
+    assert_eq!(hub.count("PATCH"), 3, "two layers and a config");
+
+    // The second time everything is there.
+    let before = hub.log().len();
+    push(&store, &original, &hub, "a/b:2").unwrap();
+    let log = hub.log();
+    let (last, heads) = log[before..].split_last().unwrap();
+    assert!(
+        heads.iter().all(|line| line.starts_with("HEAD ")),
+        "{log:?}"
+    );
+    assert_eq!((heads.len(), last.as_str()), (3, "PUT /v2/a/b/manifests/2"));
+    assert_eq!(hub.unfinished(), 0);
+}
+
+#[test]
+fn a_layer_that_occurs_twice_is_sent_once() {
+    let (store, large, _) = large_image();
+    let layer = large.layers[0].clone();
+    let twice = store
+        .put_image("twice", &ImageConfig::default(), &[layer.clone(), layer])
+        .unwrap();
+    let hub = Hub::start(Manners::default());
+    push(&store, &twice, &hub, "a/b:1").unwrap();
+    assert_eq!(
+        hub.requests()
+            .iter()
+            .filter(|one| is_large_patch(one))
+            .count(),
+        1
+    );
+    assert_eq!(pull(&hub, "a/b:1").1.layers.len(), 2);
+}
+
+#[test]
+fn blobs_are_mounted_from_where_they_were_pushed_or_pulled() {
+    let (store, original, _) = large_image();
+    let hub = Hub::start(Manners {
+        mounts: true,
+        ..Manners::default()
+    });
+    push(&store, &original, &hub, "a/b:1").unwrap();
+    let sent = hub.count("PATCH");
+    push(&store, &original, &hub, "c/d:1").unwrap();
+    assert_eq!(hub.count("PATCH"), sent, "{:?}", hub.log());
+    pull(&hub, "c/d:1");
+
+    // A store that has only heard of the layers.
+    let other = test_store();
+    let reference = hub.reference("a/b:1");
+    let remote = run(client().resolve(&other, &reference, &Platform::linux_amd64())).unwrap();
+    let based = other
+        .put_image("based", &remote.config, &remote.layers)
+        .unwrap();
+    let gets = hub.count("GET");
+    push(&other, &based, &hub, "e/f:1").unwrap();
+    assert!(!other.has_blob(layer_of(&based)));
+    assert_eq!(hub.count("GET"), gets, "nothing was downloaded");
+    pull(&hub, "e/f:1");
+}
+
+#[test]
+fn registries_that_do_not_mount_get_the_content() {
+    let (store, original, _) = large_image();
+    for refusal in [None, Some(400), Some(403), Some(404)] {
+        let hub = Hub::start_with(Manners::default(), move |request| {
+            let mounts = request.path.contains("mount=");
+            let status = refusal.filter(|_| mounts)?;
+            Some(Fault::Answer(Answer::status(status)))
+        });
+        push(&store, &original, &hub, "a/b:1").unwrap();
+        push(&store, &original, &hub, "c/d:1").unwrap();
+        assert!(hub.log().iter().any(|line| line.contains("from=a/b")));
+        pull(&hub, "c/d:1");
+    }
+}
+
+/// A store that knows of an image in `origin`, and has none of its layers.
+fn based_on(origin: &Server) -> (TestStore, StoredImage) {
+    let store = test_store();
+    let reference = origin.reference("a/b:1");
+    let remote = run(client().resolve(&store, &reference, &Platform::linux_amd64())).unwrap();
+    let based = store
+        .put_image("based", &remote.config, &remote.layers)
+        .unwrap();
+    assert!(!store.has_blob(layer_of(&based)));
+    (store, based)
+}
+
+#[test]
+fn layers_of_other_registries_go_through_without_a_file() {
+    let (origin_store, original, content) = large_image();
+    let origin = Server::start(content);
+    let (store, based) = based_on(&origin);
+    let hub = Hub::start(Manners::default());
+    push(&store, &based, &hub, "c/d:1").unwrap();
+    let layer = layer_of(&original);
+    let expected = fs_err::read(origin_store.blob_path(&layer.digest)).unwrap();
+    assert_eq!(hub.blob("c/d", &layer.digest), Some(expected));
+    assert!(!store.has_blob(layer));
+    assert_eq!(files_below(&store.root().join("partial")), [""; 0]);
+    pull(&hub, "c/d:1");
+}
+
+#[test]
+fn layers_on_their_way_through_are_continued_when_either_side_breaks_off() {
+    let (_origin_store, original, content) = large_image();
+    let size = layer_of(&original).size;
+    let digest = layer_of(&original).digest.to_string();
+    let cuts = AtomicUsize::new(0);
+    let origin = Server::start_with(content, move |request, content| {
+        let is_first = request.path.contains(&digest) && cuts.fetch_add(1, Ordering::Relaxed) == 0;
+        is_first.then(|| content.answer(request).cut_after(200_000))
+    });
+    let (store, based) = based_on(&origin);
+    let cuts = AtomicUsize::new(0);
+    let hub = Hub::start_with(Manners::default(), move |request| {
+        // The first breaks off by itself.
+        let second = is_large_patch(request) && cuts.fetch_add(1, Ordering::Relaxed) == 1;
+        second.then_some(Fault::Cut(50_000))
+    });
+    push(&store, &based, &hub, "c/d:1").unwrap();
+    let ranges = ranges(&hub);
+    assert_eq!(ranges.len(), 3, "{ranges:?} of {size} bytes");
+    assert!(!ranges[1..].contains(&ALL.to_owned()), "{ranges:?}");
+    pull(&hub, "c/d:1");
+}
+
+#[test]
+fn falsified_layers_do_not_get_through() {
+    let (_origin_store, original, content) = large_image();
+    let digest = layer_of(&original).digest.to_string();
+    let origin = Server::start_with(content, move |request, content| {
+        request.path.contains(&digest).then(|| {
+            let mut answer = content.answer(request);
+            answer.body[1000] ^= 1;
+            answer
+        })
+    });
+    let (store, based) = based_on(&origin);
+    let hub = Hub::start(Manners::default());
+    let error = push(&store, &based, &hub, "c/d:1").unwrap_err();
+    assert!(
+        matches!(error, Error::Registry(RegistryError::Corrupt { .. })),
+        "{error}"
+    );
+    assert_eq!(hub.manifest("c/d", "1"), None);
+    assert_eq!(hub.blob("c/d", &layer_of(&original).digest), None);
+}
+
+#[test]
+fn damaged_blobs_do_not_leave_the_store() {
+    let (store, original, _) = large_image();
+    let layer = layer_of(&original);
+    flip_byte(&store.blob_path(&layer.digest));
+    let hub = Hub::start(Manners::default());
+    let error = push(&store, &original, &hub, "a/b:1").unwrap_err();
+    assert!(matches!(error, Error::CorruptBlob { .. }), "{error}");
+    assert_eq!(hub.blob("a/b", &layer.digest), None);
+    assert_eq!(hub.manifest("a/b", "1"), None);
+    assert!(!store.has_blob(layer), "it is made or fetched again");
+    let error = push(&store, &original, &hub, "a/b:1").unwrap_err();
+    assert!(matches!(error, Error::MissingBlob { .. }), "{error}");
+}
+
+#[test]
+fn cut_uploads_are_continued() {
+    let (store, original, _) = large_image();
+    let size = layer_of(&original).size;
+    let cuts = AtomicUsize::new(0);
+    let hub = Hub::start_with(Manners::default(), move |request| {
+        let cut = is_large_patch(request) && cuts.fetch_add(1, Ordering::Relaxed) < 3;
+        cut.then_some(Fault::Cut(100_000))
+    });
+    push(&store, &original, &hub, "a/b:1").unwrap();
+    assert_eq!(
+        ranges(&hub),
+        [
+            ALL.to_owned(),
+            range(100_000, size),
+            range(200_000, size),
+            range(300_000, size)
+        ]
+    );
+    pull(&hub, "a/b:1");
+}
+
+#[test]
+fn forgotten_uploads_begin_anew() {
+    let (store, original, _) = large_image();
+    let count = AtomicUsize::new(0);
+    let hub = Hub::start_with(Manners::default(), move |request| {
+        match count.fetch_add(usize::from(is_large_patch(request)), Ordering::Relaxed) {
+            0 if is_large_patch(request) => Some(Fault::Cut(100_000)),
+            1 if request.method == "GET" => Some(Fault::Forget),
+            _ => None,
+        }
+    });
+    push(&store, &original, &hub, "a/b:1").unwrap();
+    assert_eq!(ranges(&hub), [ALL, ALL]);
+    pull(&hub, "a/b:1");
+}
+
+#[test]
+fn a_registry_that_always_forgets_is_given_up() {
+    let (store, original, _) = large_image();
+    let hub = Hub::start_with(Manners::default(), |request| {
+        is_large_patch(request).then_some(Fault::Forget)
+    });
+    let error = push(&store, &original, &hub, "a/b:1").unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Registry(RegistryError::UploadInterrupted { .. })
+        ),
+        "{error}"
+    );
+    assert_eq!(ranges(&hub).len(), 5);
+    assert_eq!(hub.manifest("a/b", "1"), None);
+}
+
+#[test]
+fn an_answer_that_is_lost_is_looked_for() {
+    let (store, original, _) = large_image();
+    let count = AtomicUsize::new(0);
+    let hub = Hub::start_with(Manners::default(), move |request| {
+        let is_commit = request.method == "PUT" && request.path.contains("digest=");
+        (is_commit && count.fetch_add(1, Ordering::Relaxed) < 2).then_some(Fault::Mute)
+    });
+    push(&store, &original, &hub, "a/b:1").unwrap();
+    assert_eq!(ranges(&hub), [ALL], "nothing was sent twice");
+    pull(&hub, "a/b:1");
+}
+
+#[test]
+fn passing_trouble_is_waited_out() {
+    for status in [408, 429, 499, 500, 502, 503, 504, 522] {
+        let (store, original, _) = large_image();
+        let counts = Mutex::new(HashMap::new());
+        let hub = Hub::start_with(Manners::default(), move |request| {
+            let mut counts = counts.lock().unwrap();
+            let count = counts
+                .entry((request.method.clone(), request.path.clone()))
+                .or_insert(0);
+            *count += 1;
+            let answer = Answer::status(status).with("Retry-After", "0");
+            (*count <= 2).then_some(Fault::Answer(answer))
+        });
+        push(&store, &original, &hub, "a/b:1").unwrap_or_else(|error| panic!("{status}: {error}"));
+        assert!(hub.manifest("a/b", "1").is_some());
+    }
+}
+
+#[test]
+fn lasting_trouble_is_told_and_leaves_no_name() {
+    let (store, original, _) = large_image();
+    let hub = Hub::start_with(Manners::default(), |request| {
+        let body = r#"{"errors":[{"code":"X","message":"the cellar is flooded"}]}"#;
+        let answer = Answer {
+            status: 503,
+            ..Answer::ok(body)
+        };
+        is_large_patch(request).then_some(Fault::Answer(answer))
+    });
+    let waits = Mutex::new(Vec::new());
+    let tell = |event| {
+        if let PushEvent::Waiting { reason, .. } = event {
+            waits.lock().unwrap().push(reason);
+        }
+    };
+    let target = hub.reference("a/b:1");
+    let error = run(client().push(&store, &original, &target, &quick(), &tell)).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("answered 503") && text.ends_with(": the cellar is flooded"),
+        "{text}"
+    );
+    let waits = waits.into_inner().unwrap();
+    assert_eq!(waits.len(), 4);
+    assert!(waits[0].contains("the cellar is flooded"), "{waits:?}");
+    assert_eq!(hub.manifest("a/b", "1"), None);
+}
+
+#[test]
+fn a_refusal_is_not_tried_again() {
+    let (store, original, _) = large_image();
+    let hub = Hub::start_with(Manners::default(), |request| {
+        let refused = request.method == "POST";
+        refused.then(|| Fault::Answer(Answer::status(403)))
+    });
+    let error = push(&store, &original, &hub, "a/b:1").unwrap_err();
+    assert!(
+        matches!(error, Error::Registry(RegistryError::Unauthorized { .. })),
+        "{error}"
+    );
+    assert!(hub.count("POST") <= 2);
+}
+
+fn in_chunks(chunk_size: u64) -> UploadOptions {
+    UploadOptions {
+        multipart_threshold: 100_000,
+        chunk_size,
+        ..quick()
+    }
+}
+
+#[test]
+fn large_blobs_go_in_pieces() {
+    let (store, original, _) = large_image();
+    let size = layer_of(&original).size;
+    let (min, max) = ("OCI-Chunk-Min-Length", "OCI-Chunk-Max-Length");
+    let table = [
+        (vec![], 150_000),
+        (vec![(min, "200000")], 200_000),
+        (vec![(max, "265536")], 200_000),
+        (vec![(max, "265536"), (min, "250000")], 250_000),
+    ];
+    for (headers, expected) in table {
+        let on_begin = headers
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned()))
+            .collect();
+        let hub = Hub::start(Manners {
+            on_begin,
+            ..Manners::default()
+        });
+        push_with(&store, &original, &hub, "a/b:1", &in_chunks(150_000)).unwrap();
+        let mut pieces = Vec::new();
+        let mut from = 0;
+        while from < size {
+            let to = (from + expected).min(size);
+            pieces.push(range(from, to));
+            from = to;
+        }
+        assert_eq!(ranges(&hub), pieces, "{headers:?}");
+        pull(&hub, "a/b:1");
+    }
+}
+
+#[test]
+fn pieces_are_continued_where_they_broke_off() {
+    let (store, original, _) = large_image();
+    let size = layer_of(&original).size;
+    let count = AtomicUsize::new(0);
+    let hub = Hub::start_with(Manners::default(), move |request| {
+        let second = is_large_patch(request) && count.fetch_add(1, Ordering::Relaxed) == 1;
+        second.then_some(Fault::Cut(30_000))
+    });
+    push_with(&store, &original, &hub, "a/b:1", &in_chunks(200_000)).unwrap();
+    assert_eq!(
+        ranges(&hub),
+        [
+            range(0, 200_000),
+            range(200_000, 400_000),
+            range(230_000, 430_000),
+            range(430_000, size)
+        ]
+    );
+    pull(&hub, "a/b:1");
+}
+
+#[test]
+fn registries_that_dislike_pieces_get_the_whole() {
+    let (store, original, _) = large_image();
+    for status in [400, 416] {
+        let hub = Hub::start_with(Manners::default(), move |request| {
+            let piece = request.header("content-range").is_some();
+            piece.then(|| Fault::Answer(Answer::status(status)))
+        });
+        push_with(&store, &original, &hub, "a/b:1", &in_chunks(200_000)).unwrap();
+        assert_eq!(ranges(&hub), [range(0, 200_000), ALL.to_owned()]);
+        assert_eq!(hub.unfinished(), 0, "the first upload was given up");
+        pull(&hub, "a/b:1");
+    }
+    // And those that like neither are told of once.
+    let hub = Hub::start_with(Manners::default(), |request| {
+        is_large_patch(request).then(|| Fault::Answer(Answer::status(400)))
+    });
+    let error = push_with(&store, &original, &hub, "a/b:1", &in_chunks(200_000)).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Registry(RegistryError::Status { status: 400, .. })
+        ),
+        "{error}"
+    );
+    assert_eq!(ranges(&hub).len(), 2);
+}
+
+#[test]
+fn lies_about_digests_are_noticed() {
+    let (store, original, _) = large_image();
+    for lying in ["digest=", "/manifests/1"] {
+        let manners = Manners {
+            names_no_digest: true,
+            ..Manners::default()
+        };
+        let other = Digest::of(b"something else").to_string();
+        let hub = Hub::start_with(manners, move |request| {
+            let lies = request.method == "PUT" && request.path.contains(lying);
+            lies.then(|| Fault::Header("Docker-Content-Digest", other.clone()))
+        });
+        let error = push(&store, &original, &hub, "a/b:1").unwrap_err();
+        assert!(
+            matches!(
+                error,
+                Error::Registry(RegistryError::StoredDifferently { .. })
+            ),
+            "{lying}: {error}"
+        );
+    }
+}
+
+#[test]
+fn registries_that_name_no_digest_are_asked() {
+    let (store, original, _) = large_image();
+    let hub = Hub::start(Manners {
+        names_no_digest: true,
+        ..Manners::default()
+    });
+    push(&store, &original, &hub, "a/b:1").unwrap();
+    let asked = format!("HEAD /v2/a/b/manifests/{}", original.manifest.digest);
+    assert_eq!(hub.log().last(), Some(&asked));
+}
+
+#[test]
+fn credentials_stay_with_the_registry() {
+    let (store, original, _) = large_image();
+    let storage = Hub::start(Manners::default());
+    let elsewhere = storage.address.replace("127.0.0.1", "localhost");
+    let hub = Hub::start_with(
+        Manners {
+            upload_host: Some(elsewhere),
+            ..Manners::default()
+        },
+        |request| {
+            let known = request.header("authorization").is_some();
+            let challenge = Answer::status(401).with("WWW-Authenticate", "Basic realm=\"x\"");
+            (!known).then_some(Fault::Answer(challenge))
+        },
+    );
+    let path = store.dir.path().join("config.json");
+    let auths = serde_json::json!({"auths": {
+        &hub.address: {"auth": "dXNlcjpzZWNyZXQ="},
+        &storage.address: {"auth": "dXNlcjpzZWNyZXQ="},
+    }});
+    fs_err::write(&path, auths.to_string()).unwrap();
+    let client = client_with(Keychain::files(vec![path]));
+    let target = hub.reference("a/b:1");
+    // The storage knows nothing of these uploads, and says so.
+    run(client.push(&store, &original, &target, &quick(), &|_| ())).unwrap_err();
+    let requests = storage.requests();
+    assert!(!requests.is_empty());
+    for request in requests {
+        assert_eq!(request.header("authorization"), None, "{request:?}");
+    }
+}
+
+#[test]
+fn challenges_from_elsewhere_are_not_answered() {
+    let (store, original, _) = large_image();
+    let thief = Hub::start_with(Manners::default(), |request| {
+        let host = request.header("host").unwrap();
+        let challenge = format!(r#"Bearer realm="http://{host}/token""#);
+        let answer = Answer::status(401).with("WWW-Authenticate", challenge);
+        Some(Fault::Answer(answer))
+    });
+    let hub = Hub::start(Manners {
+        upload_host: Some(thief.address.replace("127.0.0.1", "localhost")),
+        ..Manners::default()
+    });
+    let path = store.dir.path().join("config.json");
+    let auths = serde_json::json!({"auths": {&hub.address: {"auth": "dXNlcjpzZWNyZXQ="}}});
+    fs_err::write(&path, auths.to_string()).unwrap();
+    let client = client_with(Keychain::files(vec![path]));
+    let target = hub.reference("a/b:1");
+    let error = run(client.push(&store, &original, &target, &quick(), &|_| ())).unwrap_err();
+    assert!(
+        matches!(error, Error::Registry(RegistryError::Unauthorized { .. })),
+        "{error}"
+    );
+    assert!(
+        thief.log().iter().all(|line| !line.contains("/token")),
+        "{:?}",
+        thief.log()
+    );
+}
+
+#[test]
+fn a_token_that_expires_on_the_way_is_renewed() {
+    let (store, original, _) = large_image();
+    let count = AtomicUsize::new(0);
+    let hub = Hub::start_with(Manners::default(), move |request| {
+        let host = request.header("host").unwrap();
+        if request.path.starts_with("/token") {
+            return Some(Fault::Answer(Answer::ok(r#"{"token":"good"}"#)));
+        }
+        let refused = match request.header("authorization") {
+            None => true,
+            Some(_) => is_large_patch(request) && count.fetch_add(1, Ordering::Relaxed) == 0,
+        };
+        let challenge = format!(r#"Bearer realm="http://{host}/token""#);
+        let answer = Answer::status(401).with("WWW-Authenticate", challenge);
+        refused.then_some(Fault::Answer(answer))
+    });
+    push(&store, &original, &hub, "a/b:1").unwrap();
+    let tokens: Vec<String> = hub
+        .log()
+        .into_iter()
+        .filter(|line| line.contains("/token"))
+        .collect();
+    // One for all that began together, and one more.
+    assert_eq!(tokens.len(), 2, "{tokens:?}");
+    assert!(
+        tokens[0].ends_with("scope=repository%3Aa%2Fb%3Apull%2Cpush"),
+        "{tokens:?}"
+    );
+}
+
+#[test]
+fn a_registry_that_takes_nothing_is_given_up() {
+    let (store, original, _) = large_image();
+    let hub = Hub::start_with(Manners::default(), |request| {
+        is_large_patch(request).then_some(Fault::Hang)
+    });
+    let options = UploadOptions {
+        stall_limit: Duration::from_millis(20),
+        answer_limit: Duration::from_millis(20),
+        ..quick()
+    };
+    let error = push_with(&store, &original, &hub, "a/b:1", &options).unwrap_err();
+    let Error::Registry(RegistryError::UploadInterrupted { done, size, .. }) = error else {
+        panic!("{error}");
+    };
+    assert_eq!((done, size), (0, layer_of(&original).size));
+}
+
+/// A bill of materials for `subject`.
+fn describe(store: &Store, subject: &Descriptor, content: &str) -> Descriptor {
+    let blob = store.add_blob("a/bill", content.as_bytes()).unwrap();
+    let artifact = Artifact {
+        artifact_type: "a/bill".into(),
+        blobs: vec![blob],
+        subject: Some(subject.clone()),
+        ..Artifact::default()
+    };
+    store.put_artifact(None, &artifact).unwrap().manifest
+}
+
+#[test]
+fn what_is_said_about_an_image_goes_with_it() {
+    for lists_referrers in [true, false] {
+        let store = test_store();
+        let hello = image(&store, "hello");
+        let bill = describe(&store, &hello.manifest, "bill");
+        let signature = describe(&store, &bill, "signature");
+        let hub = Hub::start(Manners {
+            lists_referrers,
+            ..Manners::default()
+        });
+        push(&store, &hello, &hub, "a/b:1").unwrap();
+        for artifact in [&bill, &signature] {
+            let digest = artifact.digest.to_string();
+            let sent = hub.manifest("a/b", &digest).unwrap();
+            assert_eq!(
+                sent,
+                fs_err::read(store.blob_path(&artifact.digest)).unwrap()
+            );
+        }
+        let last = hub.log().last().cloned();
+        assert_eq!(last.as_deref(), Some("PUT /v2/a/b/manifests/1"));
+        let listed = |subject: &Descriptor| {
+            let tag = format!("sha256-{}", subject.digest.hex());
+            hub.manifest("a/b", &tag)
+        };
+        if lists_referrers {
+            assert_eq!(listed(&hello.manifest), None);
+            continue;
+        }
+        let index = Index::parse(&listed(&hello.manifest).unwrap(), "it").unwrap();
+        assert_eq!(index.manifests, std::slice::from_ref(&bill));
+        assert_eq!(index.manifests[0].artifact_type.as_deref(), Some("a/bill"));
+        let index = Index::parse(&listed(&bill).unwrap(), "it").unwrap();
+        assert_eq!(index.manifests, std::slice::from_ref(&signature));
+        // What is listed stays, and nothing is listed twice.
+        let other = describe(&store, &hello.manifest, "another bill");
+        push(&store, &hello, &hub, "a/b:2").unwrap();
+        push(&store, &hello, &hub, "a/b:3").unwrap();
+        let index = Index::parse(&listed(&hello.manifest).unwrap(), "it").unwrap();
+        assert_eq!(index.manifests, [bill, other]);
+    }
+}
+
+#[test]
+fn indexes_name_what_was_pushed() {
+    let store = test_store();
+    let hello = image(&store, "hello");
+    let hub = Hub::start(Manners::default());
+    let by_digest = hub.reference("a/b").with_digest(hello.manifest.digest);
+    let pushed = run(client().push(&store, &hello, &by_digest, &quick(), &|_| ())).unwrap();
+    let index = Index {
+        manifests: vec![pushed],
+        ..Index::default()
+    };
+    let target = hub.reference("a/b:multi");
+    let listed = run(client().push_index(&target, &index, &quick())).unwrap();
+    let (_, pulled) = pull(&hub, "a/b:multi");
+    assert_eq!(pulled.manifest.digest, hello.manifest.digest);
+    assert_eq!(
+        Digest::of(&hub.manifest("a/b", "multi").unwrap()),
+        listed.digest
+    );
+    // A pin to something else is a mistake.
+    let pinned = hub.reference("a/b").with_digest(listed.digest);
+    let error = run(client().push(&store, &hello, &pinned, &quick(), &|_| ())).unwrap_err();
+    assert!(
+        error.to_string().contains("pinned to another image"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_happens_is_told() {
+    let (store, original, _) = large_image();
+    let hub = Hub::start(Manners::default());
+    let layer = layer_of(&original).clone();
+    let told = std::sync::Arc::new(Mutex::new(Vec::new()));
+    let log = std::sync::Arc::clone(&told);
+    let options = StoreOptions {
+        registries: Some(ClientOptions {
+            keychain: Keychain::empty(),
+            ..ClientOptions::default()
+        }),
+        uploads: Some(quick()),
+        observer: Some(std::sync::Arc::new(move |transfer| {
+            if let cog_image::Transfer::Push(event) = transfer {
+                log.lock().unwrap().push(event);
+            }
+        })),
+    };
+    let observed = Store::open_with(store.root(), options).unwrap();
+    let target = hub.reference("a/b:1");
+    observed.push(&original, &target).unwrap();
+    let events = std::mem::take(&mut *told.lock().unwrap());
+    let config = &original.config_blob;
+    let started = PushEvent::Started {
+        blobs: 2,
+        bytes: layer.size + config.size,
+    };
+    assert_eq!(events.first(), Some(&started));
+    assert_eq!(events.last(), Some(&PushEvent::Ended));
+    let (digest, size) = (layer.digest, layer.size);
+    let arrived = |arrival| PushEvent::Arrived {
+        digest,
+        size,
+        arrival,
+    };
+    let expected = [
+        PushEvent::Sending { digest, size },
+        PushEvent::Advanced { digest, done: size },
+        arrived(Arrival::Sent),
+    ];
+    let places: Vec<_> = expected
+        .iter()
+        .map(|wanted| events.iter().position(|event| event == wanted))
+        .collect();
+    assert!(places.iter().all(Option::is_some), "{events:?}");
+    assert!(places.is_sorted(), "{events:?}");
+    observed.push(&original, &target).unwrap();
+    let events = std::mem::take(&mut *told.lock().unwrap());
+    assert!(events.contains(&arrived(Arrival::Present)), "{events:?}");
+}
+
+#[test]
+fn content_of_another_registry_that_is_gone_is_named() {
+    let (_origin_store, original, content) = large_image();
+    let digest = layer_of(&original).digest.to_string();
+    let origin = Server::start_with(content, move |request, _: &Content| {
+        request.path.contains(&digest).then(|| Answer::status(404))
+    });
+    let (store, based) = based_on(&origin);
+    let hub = Hub::start(Manners::default());
+    let error = push(&store, &based, &hub, "c/d:1").unwrap_err();
+    assert!(
+        matches!(error, Error::Registry(RegistryError::NotFound { .. })),
+        "{error}"
+    );
+}
+
+#[test]
+fn two_gigabytes_need_no_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("store");
+    let output = crate::children::command("push_a_sparse_layer", &root, "").output();
+    let output = output.unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}");
+    let peak = text.lines().find_map(|line| line.strip_prefix("peak "));
+    let kilobytes: u64 = peak.unwrap().parse().unwrap();
+    assert!(kilobytes < 200 * 1024, "{kilobytes} kB");
+}
