@@ -174,6 +174,14 @@ pub enum Error {
         reason: &'static str,
     },
 
+    /// An image cannot be served to a daemon.
+    #[error("could not serve the image on this machine's loopback")]
+    Serve {
+        /// The operating system's answer.
+        #[source]
+        source: io::Error,
+    },
+
     /// `COG_CA_CERT` is unusable.
     #[error(transparent)]
     Certificate(#[from] CertificateError),

@@ -3,7 +3,8 @@
 //! Start with [`Store`]: it makes layers ([`Store::add_layer_from_dir`] and its siblings), keeps them
 //! unpacked ([`Store::rootfs`]), and gives images names ([`Store::put_image`]). Content that is still in
 //! a registry is fetched by asking for it. [`layout`] writes images for other tools and reads theirs,
-//! [`registry`] speaks with registries, [`trust`] says whom to trust, [`validate()`] recomputes every
+//! [`registry`] speaks with registries, [`serve`] is one for a daemon on
+//! this machine, [`trust`] says whom to trust, [`validate()`] recomputes every
 //! digest.
 //!
 //! Nothing here runs a container, knows what a Cog project is, or prints.
@@ -16,6 +17,7 @@ pub mod layout;
 pub mod manifest;
 pub mod reference;
 pub mod registry;
+pub mod serve;
 pub mod store;
 mod time;
 pub mod trust;

@@ -1,13 +1,17 @@
 //! Docker archives: what `docker load` has read since version 1.10.
 
 use std::collections::HashSet;
+use std::io::{self, Read as _, Write};
 use std::path::Path;
 
 use serde::Serialize;
 
 use super::convert::copy_plain;
-use super::output::Archive;
+use super::output::{Archive, BLOCK, META};
+use crate::digest::Digest;
 use crate::error::Result;
+use crate::layer::Layer;
+use crate::layer::tar_writer::TarWriter;
 use crate::manifest::to_json;
 use crate::reference::ImageRef;
 use crate::store::{Store, StoredImage};
@@ -23,11 +27,7 @@ struct ManifestEntry {
 pub(super) fn write_archive(store: &Store, image: &StoredImage, path: &Path) -> Result<()> {
     let config = store.read_document(&image.config_blob)?;
     let config_name = format!("{}.json", image.config_blob.digest.hex());
-    let names: Vec<String> = image
-        .layers
-        .iter()
-        .map(|layer| format!("{}.tar", layer.diff_id.hex()))
-        .collect();
+    let names: Vec<String> = image.layers.iter().map(file_name).collect();
     let tag = image
         .name
         .parse::<ImageRef>()
@@ -48,4 +48,48 @@ pub(super) fn write_archive(store: &Store, image: &StoredImage, path: &Path) -> 
         }
     }
     archive.commit()
+}
+
+/// An image for [`write_archive_to`].
+pub(crate) struct ArchiveImage<'a> {
+    /// The config document and its address.
+    pub(crate) config: (Digest, &'a [u8]),
+    /// The layers, lowest first, with the sizes of their tar streams.
+    pub(crate) layers: &'a [(&'a Layer, u64)],
+    /// What the image is called.
+    pub(crate) name: &'a str,
+}
+
+/// The same for somebody who reads while it is written: nothing is gone back to.
+pub(crate) fn write_archive_to(
+    store: &Store,
+    image: &ArchiveImage<'_>,
+    mut out: &mut dyn Write,
+) -> Result<()> {
+    let (digest, config) = image.config;
+    let config_name = format!("{}.json", digest.hex());
+    let layers = image.layers.iter();
+    let manifest = [ManifestEntry {
+        config: config_name.clone(),
+        repo_tags: vec![image.name.to_owned()],
+        layers: layers.clone().map(|(layer, _)| file_name(layer)).collect(),
+    }];
+    let mut archive = TarWriter::new(&mut out);
+    archive.bytes(b"manifest.json", META, &to_json(&manifest))?;
+    archive.bytes(config_name.as_bytes(), META, config)?;
+    let mut written = HashSet::new();
+    for (layer, size) in layers {
+        if written.insert(layer.diff_id) {
+            TarWriter::new(&mut out).file_header(file_name(layer).as_bytes(), META, *size)?;
+            copy_plain(store, layer, out)?;
+            let padding = (BLOCK - size % BLOCK) % BLOCK;
+            io::copy(&mut io::repeat(0).take(padding), out)?;
+        }
+    }
+    TarWriter::new(out).finish()?;
+    Ok(())
+}
+
+fn file_name(layer: &Layer) -> String {
+    format!("{}.tar", layer.diff_id.hex())
 }

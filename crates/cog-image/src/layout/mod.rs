@@ -16,7 +16,10 @@ use crate::error::{Error, Result};
 use crate::layer::Compression;
 use crate::store::{Store, StoredImage};
 
+pub(crate) use convert::copy_plain;
+pub(crate) use docker::{ArchiveImage, write_archive_to};
 pub use import::import;
+pub(crate) use oci::manifest_bytes;
 pub(crate) use source::LayoutSource;
 
 /// What [`export`] writes.

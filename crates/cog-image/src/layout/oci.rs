@@ -64,7 +64,11 @@ impl Contents {
 }
 
 /// The stored manifest, byte for byte, if it describes exactly these layers; else a new one.
-fn manifest_bytes(store: &Store, image: &StoredImage, layers: &[Descriptor]) -> Result<Vec<u8>> {
+pub(crate) fn manifest_bytes(
+    store: &Store,
+    image: &StoredImage,
+    layers: &[Descriptor],
+) -> Result<Vec<u8>> {
     let bytes = store.read_document(&image.manifest)?;
     let stored = Manifest::parse(&bytes, &format!("the manifest of image `{}`", image.name))?;
     if stored.media_type == OCI_MANIFEST && stored.layers == layers {

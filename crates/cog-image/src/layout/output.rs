@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use crate::error::Result;
 use crate::layer::tar_writer::{Meta, TarWriter};
 
-const META: Meta = Meta {
+pub(super) const META: Meta = Meta {
     mode: 0o644,
     uid: 0,
     gid: 0,
     mtime: 0,
 };
-const BLOCK: u64 = 512;
+pub(super) const BLOCK: u64 = 512;
 
 /// A file being written next to `target`; removed unless committed.
 #[derive(Debug)]
