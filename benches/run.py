@@ -45,6 +45,7 @@ class Bench:
         self.env = {
             "COG_CACHE_DIR": str(work / "store"),
             "COG_ENGINE": "embedded",
+            "COG_LOAD": "none",
             "COG_BASE": "debian",
             "COG_TORCH_INDEX": "default",
             "COG_NO_UPDATE_CHECK": "1",

@@ -149,6 +149,7 @@ def environment_of(cog: Path) -> dict[str, str]:
         "PATH": f"{cog.parent}{os.pathsep}{os.environ['PATH']}",
         "COG_CACHE_DIR": os.environ.get("COG_TEST_CACHE_DIR", str(REPOSITORY / ".cache/tests")),
         "COG_NO_UPDATE_CHECK": "1",
+        "COG_LOAD": "none",
         "COG_BASE": DEBIAN,
         "NO_COLOR": "1",
     }

@@ -59,6 +59,8 @@ class Project:
             "PATH": f"{COG.parent}{os.pathsep}{os.environ['PATH']}",
             "COG_CACHE_DIR": str(self.store),
             "COG_ENGINE": "embedded",
+            # Whatever daemon runs on this machine is left alone.
+            "COG_LOAD": "none",
             "COG_BASE": "debian",
             "NO_COLOR": "1",
             **env,

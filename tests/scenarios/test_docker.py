@@ -4,92 +4,74 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
+import re
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from docker_daemon import NO_NETWORK, START_LIMIT_SECONDS, Daemon, Docker
 from support import hello
 
-START_LIMIT_SECONDS = 60
 
-Docker = Callable[..., str]
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def docker() -> Iterator[Docker]:
-    """A daemon of the test's own; everything of it is gone afterwards."""
-    daemon = shutil.which("dockerd")
-    client = next((path for path in ("/usr/bin/docker", shutil.which("docker")) if path and Path(path).exists()), None)
-    if daemon is None or client is None:
-        pytest.skip("dockerd is not installed")
-    if os.geteuid() != 0:
-        pytest.skip("starting dockerd needs root")
-    # Not the test's own folder: the paths of sockets must be short.
-    directory = Path(tempfile.mkdtemp(prefix="cog-docker-"))
-    environment = {**os.environ, "DOCKER_HOST": f"unix://{directory / 'socket'}"}
-    with (directory / "log").open("w") as log:
-        process = subprocess.Popen(
-            [
-                daemon,
-                f"--data-root={directory / 'data'}",
-                f"--exec-root={directory / 'exec'}",
-                f"--pidfile={directory / 'pid'}",
-                f"--host=unix://{directory / 'socket'}",
-                "--bridge=none",
-                "--iptables=false",
-            ],
-            stdout=log,
-            stderr=log,
-        )
+    with Daemon(*NO_NETWORK) as daemon:
+        yield daemon
 
-    def run(*arguments: object) -> str:
-        command = [client, *map(str, arguments)]
-        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=120).stdout
 
-    try:
-        deadline = time.monotonic() + START_LIMIT_SECONDS
-        while subprocess.run([client, "version"], env=environment, capture_output=True).returncode:
-            if process.poll() is not None or time.monotonic() > deadline:
-                pytest.skip("dockerd does not start here: " + (directory / "log").read_text()[-500:])
-            time.sleep(0.1)
-        yield run
-    finally:
-        process.terminate()
-        process.wait(timeout=START_LIMIT_SECONDS)
-        for line in reversed(Path("/proc/mounts").read_text().splitlines()):
-            target = line.split()[1]
-            if Path(target).is_relative_to(directory):
-                subprocess.run(["umount", "--lazy", target], check=False)
-        shutil.rmtree(directory, ignore_errors=True)
+def test_a_built_image_is_there_for_docker_run(tmp_path: Path, docker: Docker) -> None:
+    done = hello(tmp_path / "project").cog("build", "-t", "hello:loaded", COG_LOAD="auto", DOCKER_HOST=docker.host)
+    assert re.search(r"Docker has hello:loaded \(.* sent\)\nImage built as hello:loaded", done.works().stderr), done
+    # Only under its own name, and without an archive or a registry's name left behind.
+    names = docker("images", "--format", "{{.Repository}}:{{.Tag}}").split()
+    assert "hello:loaded" in names
+    assert not [name for name in names if name.startswith("127.0.0.1")], names
+    assert_runs(docker, "hello:loaded")
+
+
+def test_a_changed_line_costs_one_small_layer(tmp_path: Path, docker: Docker) -> None:
+    project = hello(tmp_path / "project")
+    environment = {"COG_LOAD": "docker", "DOCKER_HOST": docker.host}
+    project.cog("build", "-t", "hello:line", **environment).works()
+    before = layers(docker, "hello:line")
+    # What is as it was is only named.
+    again = project.cog("build", "-t", "hello:same", **environment).works()
+    assert "Docker has hello:same (0B sent)" in again.stderr, again
+    runner = project.directory / "run.py"
+    runner.write_text(runner.read_text() + "\n# One more line.\n")
+    changed = project.cog("build", "-t", "hello:line", **environment).works()
+    after = layers(docker, "hello:line")
+    assert after[:-1] == before[:-1] and after[-1] != before[-1]
+    sent = re.search(r"Docker has hello:line \(([\d.]+)(K?B) sent\)", changed.stderr)
+    assert sent, changed
+    # A tar file of a few small files, whatever the layers below have.
+    assert float(sent[1]) * (1000 if sent[2] == "KB" else 1) < 100_000, changed
+
+
+def test_whoever_does_not_want_it_keeps_the_image_in_the_store(tmp_path: Path, docker: Docker) -> None:
+    project = hello(tmp_path / "project")
+    project.cog("build", "-t", "hello:kept", "--load", "none", DOCKER_HOST=docker.host).works()
+    assert not docker.has("hello:kept")
+    nobody = f"unix://{tmp_path}/nobody"
+    project.cog("build", "-t", "hello:kept", COG_LOAD="auto", DOCKER_HOST=nobody).works()
+    refused = project.cog("build", "-t", "hello:kept", "--load", "docker", DOCKER_HOST=nobody)
+    refused.fails_with(f"error pinging docker daemon: no such socket at {nobody}")
+    lost = project.cog("build", "-t", "hello:kept", "--load", "docker", DOCKER_CONTEXT="nowhere", DOCKER_HOST="")
+    lost.fails_with("there is no Docker context `nowhere`")
 
 
 def test_docker_loads_and_runs_an_image(tmp_path: Path, docker: Docker) -> None:
+    # After the others: a layer that came in an archive is pulled again.
     archive = tmp_path / "image.tar"
-    hello(tmp_path / "project").cog("build", "-t", "hello:v1", "--output", f"docker-archive={archive}").works()
-    assert "hello:v1" in docker("load", "--input", archive)
-    answers(docker, "hello:v1")
+    hello(tmp_path / "project").cog("build", "-t", "hello:archive", "--output", f"docker-archive={archive}").works()
+    assert "hello:archive" in docker("load", "--input", archive)
+    assert_runs(docker, "hello:archive")
     # As whoever a cluster makes of it, and with nothing to write to but what every container has.
-    answers(docker, "hello:v1", "--user=12345:12345", "--read-only", "--cap-drop=ALL")
-
-
-def answers(docker: Docker, image: str, *flags: str) -> None:
-    """A container of the image answers a prediction, and ends when it is asked to."""
-    port = free_port()
-    container = docker("run", "--detach", "--network=host", "--env", f"PORT={port}", *flags, image).strip()
-    try:
-        wait_ready(port, lambda: docker("logs", container))
-        answer = post(port, "/predictions", {"input": {"text": "docker"}})
-        assert (answer["status"], answer["output"]) == ("succeeded", "hello docker")
-        docker("stop", container)
-        assert docker("inspect", "--format", "{{.State.ExitCode}}", container).strip() == "0"
-    finally:
-        docker("rm", "--force", container)
+    assert_runs(docker, "hello:archive", "--user=12345:12345", "--read-only", "--cap-drop=ALL")
 
 
 def test_skopeo_copies_an_oci_layout(tmp_path: Path) -> None:
@@ -107,6 +89,25 @@ def skopeo(*arguments: str) -> str:
     done = subprocess.run(["skopeo", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def layers(docker: Docker, image: str) -> list[str]:
+    found: list[str] = json.loads(docker("image", "inspect", "--format", "{{json .RootFS.Layers}}", image))
+    return found
+
+
+def assert_runs(docker: Docker, image: str, *flags: str) -> None:
+    """A container of the image gets ready, answers, and ends when it is asked to."""
+    port = free_port()
+    container = docker("run", "--detach", "--network=host", "--env", f"PORT={port}", *flags, image).strip()
+    try:
+        wait_ready(port, lambda: docker("logs", container))
+        answer = post(port, "/predictions", {"input": {"text": "docker"}})
+        assert (answer["status"], answer["output"]) == ("succeeded", "hello docker")
+        docker("stop", container)
+        assert docker("inspect", "--format", "{{.State.ExitCode}}", container).strip() == "0"
+    finally:
+        docker("rm", "--force", container)
 
 
 def free_port() -> int:

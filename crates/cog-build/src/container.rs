@@ -7,7 +7,7 @@ use std::io::{BufRead as _, BufReader, PipeReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use cog_engine::{Engine, Exit, Gpus, Process, Purpose, Root, Workload, Writable};
+use cog_engine::{Engine, Exit, Gpus, Network, Process, Purpose, Root, Workload, Writable};
 use cog_image::{Layer, Scratch};
 
 pub(crate) use self::mount::Mount;
@@ -203,6 +203,7 @@ impl Executor<'_> {
             purpose: Purpose::Build,
             ca_bundle: None,
             gpus: Gpus::default(),
+            network: Network::default(),
         };
         self.doing(&job.title);
         let mut running = engine.start(workload)?;

@@ -30,8 +30,8 @@ use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use cog_engine::{
-    Access, Embedded, Engine, Exit, GpuHost, Gpus, Host, KernelProbe, Mount, PassedFd, Probe as _,
-    Process, Purpose, Root, Running, Terminal, Workload, Writable,
+    Access, Embedded, Engine, Exit, GpuHost, Gpus, Host, KernelProbe, Mount, Network, PassedFd,
+    Probe as _, Process, Purpose, Root, Running, Terminal, Workload, Writable,
 };
 
 type Failure = Box<dyn std::error::Error>;
@@ -185,6 +185,7 @@ fn empty() -> Workload {
         purpose: Purpose::Run,
         ca_bundle: None,
         gpus: Gpus::default(),
+        network: Network::default(),
     }
 }
 

@@ -2,18 +2,17 @@
 
 use std::io;
 
+use cog_errors::Hint;
+
+use crate::docker::DockerError;
+
 /// An engine could not do its work. A workload's own failure is an [`crate::Exit`], not an error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
-    /// The engine exists in name only.
-    #[error(
-        "the `{engine}` engine is not supported yet by this version; use `--engine embedded` or `--engine host`"
-    )]
-    NotSupported {
-        /// Its name.
-        engine: &'static str,
-    },
+    /// There is no daemon, or it failed.
+    #[error(transparent)]
+    Docker(#[from] DockerError),
     /// The kernel does not let us make containers.
     #[error("cannot run containers here: {reason}; `--engine host` runs without one")]
     NoContainers {
@@ -53,6 +52,15 @@ pub enum EngineError {
         #[source]
         source: io::Error,
     },
+}
+
+impl Hint for EngineError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Docker(error) => error.hint(),
+            _ => None,
+        }
+    }
 }
 
 impl EngineError {

@@ -16,28 +16,31 @@ use serde::{Deserialize, Serialize};
 use crate::EngineError;
 use crate::running::Running as _;
 use crate::supervised::SupervisedProcess;
-use crate::workload::PassedFd;
+use crate::workload::{PassedFd, Published};
 
 pub(crate) const CONTAINER_ARGUMENT: &str = "__cog-container-init";
 /// The second half of the same, in its namespaces and from a program file that cannot be written to.
 pub(crate) const ISOLATED_ARGUMENT: &str = "__cog-container-isolated";
 pub(crate) const HOST_ARGUMENT: &str = "__cog-host-init";
+pub(crate) const DOCKER_ARGUMENT: &str = "__cog-docker-supervisor";
 pub(crate) const PROBE_ARGUMENT: &str = "__cog-container-probe";
 
 /// Why a workload did not start: what a helper process says before it ends.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Report {
-    SetUp { step: String, reason: String },
-    Command { command: String, reason: String },
-}
-
-impl From<Report> for EngineError {
-    fn from(report: Report) -> Self {
-        match report {
-            Report::SetUp { step, reason } => Self::SetUp { step, reason },
-            Report::Command { command, reason } => Self::Command { command, reason },
-        }
-    }
+    SetUp {
+        step: String,
+        reason: String,
+    },
+    Command {
+        command: String,
+        reason: String,
+    },
+    /// It did start, in a container of a daemon.
+    Started {
+        published: Vec<Published>,
+        warning: Option<String>,
+    },
 }
 
 /// The standard streams of a workload.
@@ -100,7 +103,8 @@ pub(crate) fn numbers(passed: &[PassedFd]) -> Vec<RawFd> {
     passed.iter().map(|passed| passed.fd.as_raw_fd()).collect()
 }
 
-/// The report pipe is closed by the exec of the workload; anything that came before that is a failure.
+/// The report pipe is closed by the exec of the workload, or by the supervisor of one that runs elsewhere; what came before
+/// that is mostly a failure.
 fn await_start(report: OwnedFd, running: &mut SupervisedProcess) -> Result<(), EngineError> {
     let mut said = String::new();
     std::fs::File::from(report)
@@ -109,14 +113,21 @@ fn await_start(report: OwnedFd, running: &mut SupervisedProcess) -> Result<(), E
     if said.is_empty() {
         return Ok(());
     }
-    running.wait()?;
-    let report = serde_json::from_str(&said);
-    Err(report
-        .unwrap_or(Report::SetUp {
+    let error = match serde_json::from_str(&said) {
+        Ok(Report::Started { published, warning }) => {
+            running.published = published;
+            running.warning = warning;
+            return Ok(());
+        }
+        Ok(Report::SetUp { step, reason }) => EngineError::SetUp { step, reason },
+        Ok(Report::Command { command, reason }) => EngineError::Command { command, reason },
+        Err(_) => EngineError::SetUp {
             step: "supervisor".into(),
             reason: said,
-        })
-        .into())
+        },
+    };
+    running.wait()?;
+    Err(error)
 }
 
 fn spec_file(spec: &impl Serialize) -> Result<OwnedFd, EngineError> {

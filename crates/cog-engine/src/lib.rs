@@ -2,13 +2,14 @@
 //!
 //! Start with [`select`], which gives an [`Engine`], and [`Workload`], which says what to run. `embedded` makes
 //! containers from unpacked layers without a daemon and without root; `host` runs in a virtual environment with no
-//! isolation. An engine for Docker's socket is not there yet: choosing it is an error that says so.
+//! isolation; `docker` runs images that a daemon has ([`docker`]).
 //!
-//! Nothing here knows images, projects or HTTP.
+//! Nothing here knows the image store, projects or what workloads serve.
 //!
-//! Both engines start this very program again to look after a workload, so a program that uses them calls
+//! All engines start this very program again to look after a workload, so a program that uses them calls
 //! [`embedded::run_if_init`] before anything else in `main`.
 
+pub mod docker;
 pub mod embedded;
 mod error;
 mod gpus;
@@ -24,21 +25,31 @@ mod workload;
 
 use std::fmt;
 
+pub use docker::Docker;
 pub use embedded::Embedded;
 pub use error::EngineError;
 pub use gpus::{CDI_FOLDERS, Cuda, Driver, GpuError, GpuHost, GpuRequest, Gpus};
 pub use host::Host;
 pub use probe::{KernelProbe, Probe};
 pub use running::{Exit, Remote, Running, Signal};
-pub use workload::{Access, Mount, PassedFd, Process, Purpose, Root, Terminal, Workload, Writable};
+pub use workload::{
+    Access, Mount, Network, PassedFd, Port, Process, Published, Purpose, Root, Terminal, Workload,
+    Writable,
+};
 
 /// Something that can run a [`Workload`].
 pub trait Engine: Send + Sync {
     /// Its name on the command line.
     fn name(&self) -> &'static str;
 
-    /// Whether workloads get a root file system of layers ([`Root::Layers`]) or the host's ([`Root::Host`]).
+    /// Whether workloads get a root file system of layers ([`Root::Layers`]), the host's ([`Root::Host`]) or that of an
+    /// image of a daemon ([`Root::Image`]).
     fn isolation(&self) -> Isolation;
+
+    /// The daemon that it uses, if it is that kind of engine.
+    fn daemon(&self) -> Option<&docker::Daemon> {
+        None
+    }
 
     /// Starts the workload and returns at once; an error of the container's set-up shows here, not as an exit status.
     fn start(&self, workload: Workload) -> Result<Box<dyn Running>, EngineError>;
@@ -51,6 +62,8 @@ pub enum Isolation {
     Container,
     /// In the host's file system.
     None,
+    /// In a container of a daemon.
+    Daemon,
 }
 
 /// What the user asked for.
@@ -84,24 +97,27 @@ impl fmt::Debug for Selection {
     }
 }
 
-/// Picks the engine for `choice`; `auto` asks `probe` what the kernel allows.
+/// Picks the engine for `choice`; `auto` asks `probe` what the kernel allows, and whether a daemon answers.
 pub fn select(choice: Choice, probe: &dyn Probe) -> Result<Selection, EngineError> {
     let plain = |engine: Box<dyn Engine>| Selection {
         engine,
         warning: None,
     };
     match choice {
-        Choice::Docker => Err(EngineError::NotSupported { engine: "docker" }),
+        Choice::Docker => Ok(plain(Box::new(Docker::new(probe.daemon()?)))),
         Choice::Host => Ok(plain(Box::new(Host))),
         // Many builds start no container; the first one that is started tells.
         Choice::Embedded => Ok(plain(Box::new(Embedded))),
         Choice::Auto => match probe.containers() {
             Ok(()) => Ok(plain(Box::new(Embedded))),
-            Err(reason) => Ok(Selection {
-                engine: Box::new(Host),
-                warning: Some(format!(
-                    "running without a container, on the host: {reason}"
-                )),
+            Err(reason) => Ok(match probe.daemon() {
+                Ok(daemon) => plain(Box::new(Docker::new(daemon))),
+                Err(_) => Selection {
+                    engine: Box::new(Host),
+                    warning: Some(format!(
+                        "running without a container, on the host: {reason}"
+                    )),
+                },
             }),
         },
     }
@@ -116,6 +132,13 @@ mod tests {
     impl Probe for Kernel {
         fn containers(&self) -> Result<(), String> {
             self.0.map_err(str::to_owned)
+        }
+
+        fn daemon(&self) -> Result<docker::Daemon, docker::DockerError> {
+            Err(docker::DockerError::Ping {
+                address: "unix:///x".into(),
+                reason: "no such socket".into(),
+            })
         }
     }
 
@@ -144,7 +167,7 @@ mod tests {
             select(Choice::Docker, &ABLE)
                 .unwrap_err()
                 .to_string()
-                .contains("docker")
+                .contains("error pinging docker daemon: no such socket")
         );
         assert_eq!(select(Choice::Host, &UNABLE).unwrap().engine.name(), "host");
     }

@@ -2,13 +2,23 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
+use crate::docker::{Daemon, DockerError, Wanted};
 use crate::helper;
 
-/// Tells whether containers can run. A trait, so that callers can be tested for both answers.
+/// How long a daemon may take for its first answer. One that is asleep takes a second or two.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Tells where containers can run. A trait, so that callers can be tested for both answers.
 pub trait Probe {
     /// `Ok` if the embedded engine works here, else why not, as a phrase.
     fn containers(&self) -> Result<(), String>;
+
+    /// The container daemon that answers.
+    fn daemon(&self) -> Result<Daemon, DockerError> {
+        Daemon::find(Wanted::Any, PATIENCE)
+    }
 }
 
 /// Asks the running kernel.

@@ -10,6 +10,7 @@ use std::time::Duration;
 pub use rustix::process::Signal;
 
 use crate::EngineError;
+use crate::workload::Published;
 
 /// How a workload ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +70,16 @@ pub trait Running: Debug + Send {
 
     /// The other side of its terminal, if it was given one; can be taken once.
     fn take_terminal(&mut self) -> Option<OwnedFd>;
+
+    /// Where the ports that were asked for are reached. None of a workload that shares the host's network.
+    fn published(&self) -> &[Published] {
+        &[]
+    }
+
+    /// What should be known about how it was started.
+    fn warning(&self) -> Option<&str> {
+        None
+    }
 
     /// Waits until it has ended. Nothing that it started is left then.
     fn wait(&mut self) -> Result<Exit, EngineError>;

@@ -1,4 +1,4 @@
-//! A workload that a process of ours supervises ([`crate::supervisor`]): both engines here start theirs so.
+//! A workload that a process of ours supervises ([`crate::supervisor`]): all engines here start theirs so.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -12,6 +12,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use crate::EngineError;
 use crate::running::{Exit, Remote, Running, Signal};
+use crate::workload::Published;
 
 /// How long a supervisor may take to end a workload and clear up before it is killed itself.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -22,6 +23,8 @@ pub(crate) struct SupervisedProcess {
     handle: Arc<Handle>,
     ended: Option<Exit>,
     pub(crate) terminal: Option<OwnedFd>,
+    pub(crate) published: Vec<Published>,
+    pub(crate) warning: Option<String>,
 }
 
 #[derive(Debug)]
@@ -83,6 +86,8 @@ impl SupervisedProcess {
                 }),
                 ended: None,
                 terminal: None,
+                published: Vec::new(),
+                warning: None,
             }),
             Err(error) => {
                 drop(alive);
@@ -114,6 +119,14 @@ impl Running for SupervisedProcess {
 
     fn take_terminal(&mut self) -> Option<OwnedFd> {
         self.terminal.take()
+    }
+
+    fn published(&self) -> &[Published] {
+        &self.published
+    }
+
+    fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
     }
 
     fn wait(&mut self) -> Result<Exit, EngineError> {

@@ -1,10 +1,10 @@
 //! The process between a workload and us: passes signals on, ends the workload when we are gone, reports its end.
 //!
-//! It has one thread, lives as long as the workload, and dies of the same signal, so that whoever waits for it sees what
-//! happened. What it supervises is in [`crate::embedded`] and [`crate::host`].
+//! It lives as long as the workload, and dies of the same signal, so that whoever waits for it sees what happened. It has
+//! one thread where it forks. What it supervises is in [`crate::embedded`], [`crate::host`] and [`crate::docker`].
 
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsRawFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::process::exit;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -85,7 +85,12 @@ impl Caller {
         self.report.iter().map(AsRawFd::as_raw_fd)
     }
 
-    /// Tells why the workload does not start.
+    /// What closes when the caller is gone or wants everything to end.
+    pub(crate) fn alive(&self) -> BorrowedFd<'_> {
+        self.alive.as_fd()
+    }
+
+    /// Tells why the workload does not start, or what is to be known of one that does.
     pub(crate) fn say(&self, report: &Report) {
         if let Some(mut file) = self.report.as_ref() {
             // If the caller is gone there is no one to tell.
@@ -160,6 +165,11 @@ pub(crate) struct Status(pub(crate) i32);
 
 impl Status {
     pub(crate) const KILLED: Self = Self(libc::SIGKILL);
+
+    /// That of a process that ended with this code.
+    pub(crate) fn of_code(code: i32) -> Self {
+        Self((code & 0xff) << 8)
+    }
 
     /// Ends this process in the same way.
     fn end_like(self) -> ! {

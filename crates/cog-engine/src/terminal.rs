@@ -12,8 +12,8 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
-use rustix::pty::unlockpt;
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::pty::{OpenptFlags, openpt, unlockpt};
+use rustix::termios::{OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 use serde::{Deserialize, Serialize};
 
 use crate::EngineError;
@@ -83,13 +83,7 @@ impl Inner {
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
         let outside = open("/dev/pts/ptmx", flags, Mode::empty()).map_err(Failure::at(step))?;
         unlockpt(&outside).map_err(Failure::at(step))?;
-        let size = Winsize {
-            ws_row: self.terminal.rows,
-            ws_col: self.terminal.columns,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        tcsetwinsize(&outside, size).map_err(Failure::at(step))?;
+        tcsetwinsize(&outside, size(&self.terminal)).map_err(Failure::at(step))?;
         let inside = peer(&outside).map_err(Failure::at(step))?;
         self.send(&outside)
             .map_err(Failure::at("hand over the terminal"))?;
@@ -115,6 +109,38 @@ impl Inner {
         )?;
         Ok(())
     }
+}
+
+fn size(terminal: &Terminal) -> Winsize {
+    Winsize {
+        ws_row: terminal.rows,
+        ws_col: terminal.columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    }
+}
+
+/// Both sides of a new terminal of the host, the caller's first. It passes everything on as it is: what lines and signals
+/// are is the business of a terminal behind it.
+pub(crate) fn pair(terminal: &Terminal) -> Result<(OwnedFd, OwnedFd), EngineError> {
+    let make = || -> std::io::Result<(OwnedFd, OwnedFd)> {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let outside = openpt(flags)?;
+        unlockpt(&outside)?;
+        tcsetwinsize(&outside, size(terminal))?;
+        let inside = peer(&outside)?;
+        let mut raw = tcgetattr(&inside)?;
+        raw.make_raw();
+        tcsetattr(&inside, OptionalActions::Now, &raw)?;
+        Ok((outside, inside))
+    };
+    make().map_err(EngineError::host("make a terminal"))
+}
+
+/// Makes the terminal that is this process's standard input its own.
+pub(crate) fn take_stdin() -> rustix::io::Result<()> {
+    rustix::process::setsid()?;
+    rustix::process::ioctl_tiocsctty(std::io::stdin())
 }
 
 /// The side for programs, got without looking up its name.

@@ -1,5 +1,6 @@
 //! What to run, in terms that every engine understands.
 
+use std::net::SocketAddr;
 use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -26,6 +27,36 @@ pub struct Workload {
     pub ca_bundle: Option<PathBuf>,
     /// GPUs it may use; for a container they come with all that their driver needs.
     pub gpus: Gpus,
+    /// How it is connected, where it has a network of its own. The embedded engine's and the host engine's workloads share
+    /// the host's.
+    pub network: Network,
+}
+
+/// What connects a workload that has a network of its own.
+#[derive(Debug, Clone, Default)]
+pub struct Network {
+    /// Ports that are reached from outside.
+    pub ports: Vec<Port>,
+    /// A name under which the workload reaches the host.
+    pub host_alias: Option<String>,
+}
+
+/// A port of the workload, and where it is to be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Port {
+    /// Its number inside.
+    pub inside: u16,
+    /// The host's address; port 0 is any that is free.
+    pub outside: SocketAddr,
+}
+
+/// A port of the workload, and where it is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// Its number inside.
+    pub inside: u16,
+    /// The host's address.
+    pub outside: SocketAddr,
 }
 
 /// A file system.
@@ -37,6 +68,13 @@ pub enum Root {
     Host {
         /// The virtual environment.
         environment: PathBuf,
+    },
+    /// An image that the engine's daemon has.
+    Image {
+        /// What the daemon calls it.
+        id: String,
+        /// What it runs on, such as `linux/amd64`.
+        platform: String,
     },
 }
 

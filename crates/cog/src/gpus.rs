@@ -1,8 +1,9 @@
 //! Which GPUs a command gets: by its flag, else by what the project or the image says.
 
+use std::collections::BTreeMap;
+
 use cog_config::{LabelError, Labels};
 use cog_engine::{Engine, GpuHost, GpuRequest, Gpus, Isolation};
-use cog_image::StoredImage;
 
 use crate::args::GpuFlags;
 use crate::session::{Project, Session};
@@ -20,8 +21,8 @@ impl Wanted {
     }
 
     /// An image that does not say what it needs gets no GPUs by itself.
-    pub(crate) fn by_image(image: &StoredImage) -> Result<Self, LabelError> {
-        match Labels::of(&image.config.labels).config() {
+    pub(crate) fn by_labels(labels: &BTreeMap<String, String>) -> Result<Self, LabelError> {
+        match Labels::of(labels).config() {
             Ok(config) => Ok(Self::from(config.gpu())),
             Err(LabelError::NoModel) => Ok(Self::No),
             Err(error) => Err(error),
@@ -74,6 +75,8 @@ fn choose(
     let found = match isolation {
         Isolation::Container => host.find(&request),
         Isolation::None => host.find_on_host(&request),
+        // It says so if it has none.
+        Isolation::Daemon => Ok(Gpus::of_daemon(request, flags.gpus.is_some())),
     };
     match found {
         Ok(gpus) => Ok(Found {

@@ -7,6 +7,7 @@ mod args;
 mod client;
 mod commands;
 mod gpus;
+mod handover;
 mod inputs;
 mod interrupts;
 mod outputs;

@@ -9,7 +9,7 @@ use cog_build::{
     SchemaSource, SourceLayers, Symbols, TorchIndex,
 };
 use cog_config::{CogBase, Config, CudaBase, Options, ProjectFile};
-use cog_engine::{Choice, Engine, KernelProbe, Selection};
+use cog_engine::{Choice, Embedded, Engine, Isolation, KernelProbe, Probe as _, Selection};
 use cog_image::{Store, StoreOptions};
 
 use crate::args::{
@@ -140,6 +140,7 @@ impl<'a> Session<'a> {
             None => BaseChoice::Default,
             Some(base) => base.parse().unwrap_or_default(),
         };
+        let engine = engine.map(builder);
         let reporter = Steps::new(self.printer);
         let server = std::env::var_os(COG_COGLET_BINARY).filter(|path| !path.is_empty());
         let server = server.map(PathBuf::from);
@@ -201,6 +202,15 @@ impl<'a> Session<'a> {
             ProgressArg::Plain => self.printer.set_progress(Progress::Lines),
             ProgressArg::Quiet => self.printer.set_progress(Progress::Quiet),
         }
+    }
+}
+
+/// What does a build's steps: containers of our own, also for those who run theirs in a daemon.
+fn builder(engine: &dyn Engine) -> &dyn Engine {
+    static EMBEDDED: Embedded = Embedded;
+    match engine.isolation() {
+        Isolation::Daemon if KernelProbe.containers().is_ok() => &EMBEDDED,
+        _ => engine,
     }
 }
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use cog_engine::{
-    Embedded, Engine as _, Exit, Gpus, KernelProbe, Probe as _, Process, Purpose, Root, Workload,
-    Writable,
+    Embedded, Engine as _, Exit, Gpus, KernelProbe, Network, Probe as _, Process, Purpose, Root,
+    Workload, Writable,
 };
 use cog_testing::skip;
 use sha2::{Digest as _, Sha256};
@@ -67,6 +67,7 @@ pub(super) fn output(
         purpose: Purpose::Build,
         ca_bundle: None,
         gpus: Gpus::default(),
+        network: Network::default(),
     };
     let mut running = Embedded
         .start(workload)

@@ -24,7 +24,8 @@ mod seccomp;
 mod spec;
 
 use crate::helper::{
-    self, CONTAINER_ARGUMENT, HOST_ARGUMENT, ISOLATED_ARGUMENT, PROBE_ARGUMENT, Streams,
+    self, CONTAINER_ARGUMENT, DOCKER_ARGUMENT, HOST_ARGUMENT, ISOLATED_ARGUMENT, PROBE_ARGUMENT,
+    Streams,
 };
 use crate::workload::{Process, Root, Workload};
 use crate::{
@@ -41,7 +42,7 @@ const DEFAULT_ENV: [(&str, &str); 2] = [("PATH", crate::program::DEFAULT_PATH), 
 pub struct Embedded;
 
 /// Becomes a workload's supervisor if this process was started as one; else returns. Must be the first thing that
-/// `main` does, while the process has one thread. The host engine needs it as well.
+/// `main` does, while the process has one thread. The other engines need it as well.
 pub fn run_if_init() {
     let mut arguments = std::env::args_os().skip(1);
     let Some(role) = arguments.next() else { return };
@@ -57,6 +58,8 @@ pub fn run_if_init() {
         supervisor::main(&numbers(), container::supervise)
     } else if role == HOST_ARGUMENT {
         supervisor::main(&numbers(), crate::host::supervise)
+    } else if role == DOCKER_ARGUMENT {
+        supervisor::main(&numbers(), crate::docker::supervise)
     } else if role == PROBE_ARGUMENT {
         namespaces::probe()
     }
@@ -75,7 +78,10 @@ impl Engine for Embedded {
         let Root::Layers(layers) = workload.root else {
             return Err(EngineError::WrongRoot {
                 engine: "embedded",
-                root: "the host",
+                root: match workload.root {
+                    Root::Image { .. } => "a daemon",
+                    _ => "the host",
+                },
             });
         };
         let Process {

@@ -50,8 +50,19 @@ pub struct Gpus {
     pub(crate) links: Vec<Link>,
     /// Libraries that the container's loader is to find.
     pub(crate) libraries: Vec<Library>,
+    /// What a daemon is asked for, which finds its own.
+    request: Option<GpuChoice>,
     notes: Vec<String>,
     warnings: Vec<String>,
+}
+
+/// GPUs that a daemon is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GpuChoice {
+    /// Which.
+    pub(crate) request: GpuRequest,
+    /// Whether there is no workload without them.
+    pub(crate) is_insisted: bool,
 }
 
 /// A device node of the host.
@@ -99,6 +110,26 @@ impl Gpus {
     /// Parts of specifications that were left out, a sentence each.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// Those that a daemon has, which is asked for them when the container is made.
+    pub fn of_daemon(request: GpuRequest, is_insisted: bool) -> Self {
+        if request == GpuRequest::Count(0) {
+            return Self::default();
+        }
+        let choice = GpuChoice {
+            request,
+            is_insisted,
+        };
+        Self {
+            request: Some(choice),
+            ..Self::default()
+        }
+    }
+
+    /// What a daemon is asked for.
+    pub(crate) fn request(&self) -> Option<&GpuChoice> {
+        self.request.as_ref()
     }
 
     /// The workload's environment with what GPUs change in it.

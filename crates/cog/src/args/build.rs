@@ -8,14 +8,25 @@ use super::{OutputArg, ProjectArgs};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum EngineArg {
-    /// Embedded if the kernel allows it, else host
+    /// Embedded if the kernel allows it, else Docker or Podman if one answers, else host
     Auto,
-    /// A Docker or Podman socket: not supported yet
+    /// Docker's or Podman's daemon
     Docker,
     /// Containers of our own: no daemon, no root
     Embedded,
     /// No container: a cached virtual environment on this machine
     Host,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LoadArg {
+    /// Docker, else Podman, if one answers on this machine
+    Auto,
+    /// Docker, or what `DOCKER_HOST` or a context names
+    Docker,
+    Podman,
+    /// Keep it in the local store alone
+    None,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -193,6 +204,10 @@ pub(crate) struct BuildArgs {
     /// Also write the image: `oci-dir=DIR`, `oci-archive=FILE` or `docker-archive=FILE`
     #[arg(short, long, value_name = "KIND=PATH")]
     pub(crate) output: Vec<OutputArg>,
+
+    /// Which daemon gets the image, so that `docker run NAME` works
+    #[arg(long, value_enum, env = "COG_LOAD", default_value = "auto")]
+    pub(crate) load: LoadArg,
 
     #[command(flatten)]
     pub(crate) recipe: RecipeFlags,

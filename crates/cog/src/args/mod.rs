@@ -6,6 +6,7 @@ mod base_image;
 mod build;
 mod debug;
 mod images;
+mod publish;
 mod run;
 
 use std::path::PathBuf;
@@ -14,11 +15,12 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use base_image::{BaseImageCommand, MatrixArgs};
 pub(crate) use build::{
-    BaseFlags, BuildArgs, BuildFlags, CompressionArg, EngineArg, ImageFlags, ProgressArg,
+    BaseFlags, BuildArgs, BuildFlags, CompressionArg, EngineArg, ImageFlags, LoadArg, ProgressArg,
     RecipeFlags, TorchIndexArg,
 };
 pub(crate) use debug::DebugArgs;
 pub(crate) use images::{ImagesArgs, InspectArgs, PruneArgs, RmiArgs, TagArgs};
+pub(crate) use publish::PublishArg;
 pub(crate) use run::{ExecArgs, GpuFlags, RunArgs, ServeArgs, StartFlags};
 
 /// Package machine-learning models as production-ready images, and run them.

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::BuildFlags;
+use super::{BuildFlags, PublishArg};
 
 /// Flags of what may use GPUs.
 #[derive(Debug, Args, Clone)]
@@ -82,6 +82,10 @@ pub(crate) struct ExecArgs {
     /// Environment variable for the command
     #[arg(short, long = "env", value_name = "NAME=VALUE")]
     pub(crate) env: Vec<String>,
+
+    /// Port of the command that is reached from outside, as `PORT` or `HOST:PORT`; needed by the docker engine alone
+    #[arg(short, long, value_name = "PORT")]
+    pub(crate) publish: Vec<PublishArg>,
 
     /// Command and its arguments
     #[arg(

@@ -6,6 +6,7 @@ use cog_config::derived_image_name;
 use cog_image::{Compression, ExportOptions, ExportTarget, StoredImage, export};
 
 use crate::args::{BuildArgs, CompressionArg, ImageFlags, OutputArg};
+use crate::handover;
 use crate::session::{Project, Session};
 
 pub(crate) fn build(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<()> {
@@ -38,6 +39,7 @@ pub(crate) fn build(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<(
         request.secrets = Secret::parse_all(args.secret.iter().map(String::as_str))?;
         cog_build::build(&request, &name).context("image build failed")
     })?;
+    handover::load(session, &built.image, args.load)?;
     session
         .printer
         .success(&format!("Image built as {}", built.image.name));
@@ -92,7 +94,7 @@ fn schema_source(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<Sche
 }
 
 /// What the image is called: by the flag, else by cog.yaml, else by the folder.
-pub(super) fn image_name(project: &Project, tag: Option<&str>) -> String {
+pub(crate) fn image_name(project: &Project, tag: Option<&str>) -> String {
     let config = &project.config;
     tag.or(config.image.as_deref())
         .or(config.model.as_deref())

@@ -11,6 +11,7 @@ use super::Exited;
 pub(crate) fn exec(session: &Session<'_>, args: &ExecArgs) -> anyhow::Result<()> {
     args.flags.build.bases.check()?;
     let project = session.project(&args.flags.build.project)?;
+    let ports = args.publish.iter().map(|port| port.0).collect();
     let mut env = environment(&args.env)?;
     env.push(("LOG_FORMAT".into(), "console".into()));
     let project = session.with_model(project, &SchemaSource::Omit)?;
@@ -20,7 +21,7 @@ pub(crate) fn exec(session: &Session<'_>, args: &ExecArgs) -> anyhow::Result<()>
         args.command.join(" "),
         launcher.engine_name(),
     ));
-    let ended = launcher.run_command(args.command.clone(), &env)?;
+    let ended = launcher.run_command(args.command.clone(), &env, ports)?;
     if !ended.exit.success() {
         return Err(Exited {
             status: ended.exit.shell_code(),

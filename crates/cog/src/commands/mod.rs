@@ -12,7 +12,7 @@ mod schema;
 mod serve;
 
 pub(crate) use base_image::base_image;
-pub(crate) use build::build;
+pub(crate) use build::{build, image_name};
 pub(crate) use debug::debug;
 pub(crate) use exec::exec;
 pub(crate) use images::{images, prune, rmi, tag};
@@ -78,6 +78,12 @@ pub(crate) fn unsaid(error: &anyhow::Error, progress: Progress) -> Option<String
 /// What the user can do, if this error of one of our libraries knows.
 fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     let config = || error.downcast_ref::<cog_config::ConfigError>()?.hint();
+    let engine = || error.downcast_ref::<cog_engine::EngineError>()?.hint();
+    let docker = || {
+        error
+            .downcast_ref::<cog_engine::docker::DockerError>()?
+            .hint()
+    };
     let build = || error.downcast_ref::<cog_build::BuildError>()?.hint();
     let image = || error.downcast_ref::<cog_image::Error>()?.hint();
     let complete = || error.downcast_ref::<cog_config::CompleteError>()?.hint();
@@ -93,4 +99,6 @@ fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
         .or_else(setup)
         .or_else(prediction)
         .or_else(exited)
+        .or_else(engine)
+        .or_else(docker)
 }

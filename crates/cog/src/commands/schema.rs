@@ -1,9 +1,10 @@
 //! `cog schema`: the OpenAPI document of the project or of an image.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
 use cog_build::SchemaSource;
 use cog_config::Labels;
-use cog_image::StoredImage;
 use serde_json::Value;
 
 use crate::args::SchemaArgs;
@@ -17,7 +18,7 @@ pub(crate) fn schema(session: &Session<'_>, args: &SchemaArgs) -> anyhow::Result
                 .store()?
                 .image(name)?
                 .with_context(|| format!("image {name}: image not found"))?;
-            of_image(name, &image)?
+            of_labels(name, &image.config.labels)?
         }
         None => of_project(session, session.project(&args.project)?)?,
     };
@@ -25,9 +26,9 @@ pub(crate) fn schema(session: &Session<'_>, args: &SchemaArgs) -> anyhow::Result
     Ok(session.printer.result(format!("{text}\n"))?)
 }
 
-/// The document in the image's labels.
-pub(super) fn of_image(name: &str, image: &StoredImage) -> anyhow::Result<Value> {
-    let schema = Labels::of(&image.config.labels).schema();
+/// The document in the labels of image `name`.
+pub(super) fn of_labels(name: &str, labels: &BTreeMap<String, String>) -> anyhow::Result<Value> {
+    let schema = Labels::of(labels).schema();
     schema.with_context(|| format!("image {name}"))
 }
 

@@ -10,10 +10,11 @@ use cog_engine::{Remote, Signal};
 
 use crate::args::ServeArgs;
 use crate::interrupts::Interrupts;
-use crate::runtime::{Launcher, SETUP_FAILED, Server, block_on, setup_advice};
+use crate::runtime::{Launcher, Request, SETUP_FAILED, Server, block_on, setup_advice};
 use crate::session::Session;
 
 const STOP_GRACE: Duration = Duration::from_secs(30);
+const HOST_ALIAS: &str = "host.docker.internal";
 
 pub(crate) fn serve(session: &Session<'_>, args: &ServeArgs) -> anyhow::Result<()> {
     let project = session.project(&args.flags.build.project)?;
@@ -23,18 +24,28 @@ pub(crate) fn serve(session: &Session<'_>, args: &ServeArgs) -> anyhow::Result<(
         .with_model(project, &SchemaSource::Generate)
         .context("image build failed")?;
     let launcher = Launcher::of_project(session, &project, &args.flags)?;
-    let mut arguments = vec!["--await-explicit-shutdown".to_owned(), "true".to_owned()];
-    arguments.extend(
-        args.upload_url
-            .iter()
-            .flat_map(|url| ["--upload-url".to_owned(), url.clone()]),
-    );
+    let request = request(args.upload_url.as_deref());
     session.printer.info(&format!(
         "Running the model server in the {} engine with the current directory mounted as a volume...",
         launcher.engine_name()
     ));
-    let server = launcher.start_server_on(listener, &arguments, &[])?;
+    let server = launcher.start_server_on(listener, &request, &[])?;
     attend(session, server)
+}
+
+/// What the server is started with. One with a network of its own finds what is on this machine under the name that is
+/// usual for that.
+fn request(upload_url: Option<&str>) -> Request {
+    let mut arguments = vec!["--await-explicit-shutdown".to_owned(), "true".to_owned()];
+    arguments.extend(
+        upload_url
+            .into_iter()
+            .flat_map(|url| ["--upload-url".to_owned(), url.to_owned()]),
+    );
+    Request {
+        arguments,
+        host_alias: upload_url.map(|_| HOST_ALIAS.to_owned()),
+    }
 }
 
 /// Serves until the server ends or is stopped.
@@ -54,7 +65,7 @@ fn attend(session: &Session<'_>, server: Server) -> anyhow::Result<()> {
     });
     let mut interrupts = Interrupts::listen()?;
     let stopped = block_on(async {
-        let mut word = pin!(readiness.word());
+        let mut word = pin!(readiness.word(address));
         let mut in_setup = true;
         let mut stop = Stop::NotAsked;
         loop {

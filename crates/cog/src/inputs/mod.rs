@@ -11,11 +11,14 @@ use std::cell::OnceCell;
 use std::io;
 use std::path::PathBuf;
 
+use cog_engine::{KernelProbe, Probe as _};
 use cog_inputs::{Inputs, Kind, ModelInputs, components};
 use serde_json::{Map, Value};
 
 pub(crate) use forgotten::forgotten_at;
 use served::Served;
+
+use crate::args::EngineArg;
 
 /// What was given on the command line.
 pub(crate) struct Given<'a> {
@@ -38,9 +41,28 @@ pub(crate) trait Files {
 }
 
 /// The real ones; a leading `~` is the user's home.
-#[derive(Default)]
 pub(crate) struct Disk {
+    engine: EngineArg,
     served: OnceCell<Served>,
+}
+
+impl Disk {
+    /// For a model that is run by this engine.
+    pub(crate) fn of(engine: EngineArg) -> Self {
+        Self {
+            engine,
+            served: OnceCell::new(),
+        }
+    }
+
+    /// Whether the model's server can fetch from us: one in a daemon's container has a loopback of its own.
+    fn can_be_fetched(&self) -> bool {
+        match self.engine {
+            EngineArg::Embedded | EngineArg::Host => true,
+            EngineArg::Docker => false,
+            EngineArg::Auto => KernelProbe.containers().is_ok() || KernelProbe.daemon().is_err(),
+        }
+    }
 }
 
 impl Files for Disk {
@@ -52,7 +74,7 @@ impl Files for Disk {
         let path = expanded(path);
         let file = fs_err::File::open(&path)?;
         let found = file.metadata()?;
-        if !found.is_file() || found.len() <= MAX_INLINE {
+        if !found.is_file() || found.len() <= MAX_INLINE || !self.can_be_fetched() {
             return Ok(None);
         }
         if self.served.get().is_none() {

@@ -1,23 +1,29 @@
 //! A workload that runs for one command: with which engine and in which place, and how its server is started.
 
+mod image;
 mod place;
 mod server;
 mod setup;
 mod streams;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::process::Stdio;
 
 use anyhow::{Context as _, bail};
-use cog_engine::{Engine, Exit, Gpus, Isolation, PassedFd, Process, Purpose, Workload, Writable};
+use cog_engine::{
+    Engine, Exit, Gpus, Isolation, Network, PassedFd, Port, Process, Purpose, Running, Workload,
+    Writable,
+};
 use cog_errors::Colour;
-use cog_image::StoredImage;
 
 use crate::args::StartFlags;
+use crate::commands::image_name;
 use crate::gpus::{self, Wanted};
+use crate::printer::Printer;
 use crate::session::{Project, Session};
 use crate::terminal;
 
+pub(crate) use image::Image;
 use place::Place;
 use server::{Kind, Readiness};
 pub(crate) use server::{STOP_GRACE, Server};
@@ -31,12 +37,15 @@ const COG_READY_FD: &str = "COG_READY_FD";
 const COG_LISTEN_FD: &str = "COG_LISTEN_FD";
 /// What kind of terminal there is.
 const TERM: &str = "TERM";
+/// Where a server listens that has a network of its own.
+const PORT_INSIDE: u16 = 5000;
 
 /// Everything that a command of a project or an image runs in.
 pub(crate) struct Launcher {
     engine: Box<dyn Engine>,
     place: Place,
     gpus: Gpus,
+    printer: Printer,
 }
 
 impl Launcher {
@@ -53,29 +62,32 @@ impl Launcher {
             "Building Docker image from environment in {}...",
             project.file.file_name
         ));
-        let isolation = engine.isolation();
+        let name = image_name(project, None);
         let place =
             session.with_request(project, Some(engine.as_ref()), &flags.build, |request| {
-                Place::of_project(&request, isolation)
+                Place::of_project(&request, engine.as_ref(), session.printer, &name)
             })?;
         Ok(Self {
             engine,
             place,
             gpus,
+            printer: session.printer.clone(),
         })
     }
 
-    /// An image of the store.
+    /// An image.
     pub(crate) fn of_image(
         session: &Session<'_>,
-        image: &StoredImage,
+        image: &Image,
         flags: &StartFlags,
     ) -> anyhow::Result<Self> {
         let engine = session.engine(&flags.build)?;
         if engine.isolation() == Isolation::None {
-            bail!("the host engine cannot run images; use `--engine embedded`");
+            bail!(
+                "the host engine cannot run images; use `--engine embedded` or `--engine docker`"
+            );
         }
-        let wanted = Wanted::by_image(image).unwrap_or_else(|error| {
+        let wanted = Wanted::by_labels(image.labels()).unwrap_or_else(|error| {
             let why = cog_errors::render(&error, None, Colour::Off);
             session.printer.warning(&format!(
                 "{why}. The model gets no GPUs unless `--gpus` asks for them"
@@ -83,10 +95,12 @@ impl Launcher {
             Wanted::No
         });
         let gpus = gpus::find(session, &flags.gpus, engine.as_ref(), wanted)?;
+        let place = Place::of_image(image, session.store()?, engine.as_ref(), session.printer)?;
         Ok(Self {
             engine,
-            place: Place::of_image(image, session.store()?)?,
+            place,
             gpus,
+            printer: session.printer.clone(),
         })
     }
 
@@ -101,6 +115,7 @@ impl Launcher {
         command: Vec<String>,
         extra_env: &[(String, String)],
         streams: Streams,
+        network: Network,
     ) -> Workload {
         let mut env = self.place.env.clone();
         for (name, value) in extra_env {
@@ -124,17 +139,30 @@ impl Launcher {
             purpose: Purpose::Run,
             ca_bundle: self.place.ca_bundle.clone(),
             gpus: self.gpus.clone(),
+            network,
         }
     }
 
-    /// Runs a command with our own standard streams to its end.
+    /// Starts a workload, and says what should be known about it.
+    fn begin(&self, workload: Workload) -> anyhow::Result<Box<dyn Running>> {
+        let running = self.engine.start(workload)?;
+        if let Some(warning) = running.warning() {
+            self.printer.warning(warning);
+        }
+        Ok(running)
+    }
+
+    /// Runs a command with our own standard streams to its end; `ports` are reached from outside meanwhile.
     pub(crate) fn run_command(
         &self,
         command: Vec<String>,
         extra_env: &[(String, String)],
+        ports: Vec<Port>,
     ) -> anyhow::Result<Ended> {
         let terminal = match self.engine.isolation() {
             Isolation::Container => terminal::wanted(),
+            // A daemon's terminal is all streams at once.
+            Isolation::Daemon => terminal::wanted().filter(|terminal| terminal.streams.len() == 3),
             Isolation::None => None,
         };
         let mut env = extra_env.to_vec();
@@ -146,9 +174,13 @@ impl Launcher {
             env.extend(std::env::var(TERM).ok().map(|kind| (TERM.to_owned(), kind)));
         }
         let (streams, overheard) = streams::of_command(terminal.as_ref())?;
-        let mut workload = self.workload(command, &env, streams);
+        let network = Network {
+            ports,
+            host_alias: None,
+        };
+        let mut workload = self.workload(command, &env, streams, network);
         workload.process.terminal = terminal;
-        let mut running = self.engine.start(workload)?;
+        let mut running = self.begin(workload)?;
         let listening = overheard.map(Overheard::listen).transpose()?;
         let mut said = match running.take_terminal() {
             Some(terminal) => terminal::connect(terminal)?,
@@ -163,10 +195,14 @@ impl Launcher {
 
     /// Starts the server for this command alone.
     pub(crate) fn start_server(&self, extra_env: &[(String, String)]) -> anyhow::Result<Server> {
+        if self.engine.isolation() == Isolation::Daemon {
+            let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            return self.start_published(any, &Request::default(), extra_env);
+        }
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("could not find a free port")?;
         match self.place.kind {
-            Kind::Coglet => self.start_server_on(listener, &[], extra_env),
+            Kind::Coglet => self.start_server_on(listener, &Request::default(), extra_env),
             Kind::Other => {
                 // Free a moment ago; nobody but the server can open it for the server.
                 let address = listener.local_addr()?;
@@ -177,19 +213,67 @@ impl Launcher {
         }
     }
 
-    /// Starts our server with a socket that listens already: clients may connect from now on, and wait.
+    /// Starts our server with a socket that listens already: clients may connect from now on, and wait. A daemon opens
+    /// the port itself, as soon as we let go of it.
     pub(crate) fn start_server_on(
         &self,
         listener: TcpListener,
-        arguments: &[String],
+        request: &Request,
         extra_env: &[(String, String)],
     ) -> anyhow::Result<Server> {
         let address = listener.local_addr()?;
+        if self.engine.isolation() == Isolation::Daemon {
+            drop(listener);
+            return self.start_published(address, request, extra_env);
+        }
         let socket = PassedFd {
             variable: COG_LISTEN_FD.into(),
             fd: listener.into(),
         };
+        let arguments = &request.arguments;
         self.start(address, vec![socket], arguments, extra_env)
+    }
+
+    /// Starts a server with a network of its own, of which `outside` is the way to its port.
+    fn start_published(
+        &self,
+        outside: SocketAddr,
+        request: &Request,
+        extra_env: &[(String, String)],
+    ) -> anyhow::Result<Server> {
+        if let Some(daemon) = self.engine.daemon().filter(|daemon| !daemon.is_local()) {
+            self.printer.warning(&format!(
+                "{} at {} is not on this machine: the server's port is opened there",
+                daemon.title(),
+                daemon.place()
+            ));
+        }
+        let port = Port {
+            inside: PORT_INSIDE,
+            outside,
+        };
+        let network = Network {
+            ports: vec![port],
+            host_alias: request.host_alias.clone(),
+        };
+        let mut command = self.place.server.clone();
+        command.extend_from_slice(&request.arguments);
+        let env = server_env(PORT_INSIDE, extra_env);
+        let workload = self.workload(command, &env, server_streams(Vec::new())?, network);
+        let running = self.begin(workload)?;
+        let published = running.published().first();
+        let mut address = published.map_or(outside, |published| published.outside);
+        if address.ip().is_unspecified() {
+            address.set_ip(match address.ip() {
+                IpAddr::V4(_) => IpAddr::from(Ipv4Addr::LOCALHOST),
+                IpAddr::V6(_) => IpAddr::from(std::net::Ipv6Addr::LOCALHOST),
+            });
+        }
+        Ok(Server {
+            running,
+            address,
+            readiness: Readiness::Asked,
+        })
     }
 
     fn start(
@@ -204,32 +288,49 @@ impl Launcher {
             variable: COG_READY_FD.into(),
             fd: write,
         });
-        let streams = Streams {
-            stdin: Stdio::null(),
-            // Whatever the server prints is no result of ours.
-            stdout: Stdio::from(std::os::fd::AsFd::as_fd(&std::io::stderr()).try_clone_to_owned()?),
-            stderr: Stdio::inherit(),
-            passed_fds,
-        };
-        let mut env = vec![
-            ("PORT".to_owned(), address.port().to_string()),
-            ("LOG_FORMAT".into(), "console".into()),
-        ];
-        env.extend(
-            std::env::var("RUST_LOG")
-                .ok()
-                .map(|filter| ("RUST_LOG".to_owned(), filter)),
-        );
-        env.extend_from_slice(extra_env);
+        let env = server_env(address.port(), extra_env);
         let mut command = self.place.server.clone();
         command.extend_from_slice(arguments);
+        let streams = server_streams(passed_fds)?;
+        let workload = self.workload(command, &env, streams, Network::default());
         Ok(Server {
-            running: self.engine.start(self.workload(command, &env, streams))?,
+            running: self.begin(workload)?,
             address,
-            readiness: Readiness(read),
-            kind: self.place.kind,
+            readiness: match self.place.kind {
+                Kind::Coglet => Readiness::Told(read),
+                Kind::Other => Readiness::ToldOrAsked(read),
+            },
         })
     }
+}
+
+/// What a server is started with besides.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Request {
+    pub(crate) arguments: Vec<String>,
+    /// A name of this machine that the server knows it by, if it has a network of its own.
+    pub(crate) host_alias: Option<String>,
+}
+
+fn server_streams(passed_fds: Vec<PassedFd>) -> std::io::Result<Streams> {
+    Ok(Streams {
+        stdin: Stdio::null(),
+        // Whatever the server prints is no result of ours.
+        stdout: Stdio::from(std::os::fd::AsFd::as_fd(&std::io::stderr()).try_clone_to_owned()?),
+        stderr: Stdio::inherit(),
+        passed_fds,
+    })
+}
+
+fn server_env(port: u16, extra_env: &[(String, String)]) -> Vec<(String, String)> {
+    let mut env = vec![
+        ("PORT".to_owned(), port.to_string()),
+        ("LOG_FORMAT".into(), "console".into()),
+    ];
+    let filter = std::env::var("RUST_LOG").ok();
+    env.extend(filter.map(|filter| ("RUST_LOG".to_owned(), filter)));
+    env.extend_from_slice(extra_env);
+    env
 }
 
 /// A command that has ended.

@@ -2,12 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use cog_build::BuildRequest;
-use cog_engine::{Access, Isolation, Mount, Root};
-use cog_image::{Lease, Rootfs, Scratch, Store, StoredImage, trust};
+use cog_engine::docker::{Daemon, DaemonImage};
+use cog_engine::{Access, Engine, Isolation, Mount, Root};
+use cog_image::serve::Content;
+use cog_image::{ImageConfig, ImageRef, Lease, Rootfs, Scratch, Store, StoredImage, trust};
 
+use super::image::Image;
 use super::server::Kind;
+use crate::handover::{hand_over, layers_for};
+use crate::printer::Printer;
 
 /// Where a project is in its container.
 const SOURCE: &str = "/src";
@@ -18,6 +23,10 @@ const COG_SCHEMA_FILE: &str = "COG_SCHEMA_FILE";
 /// Keeps Python from writing `__pycache__` into the project, which the next image would contain. What is installed in
 /// the image was compiled when it was built.
 const NO_BYTECODE: (&str, &str) = ("PYTHONDONTWRITEBYTECODE", "1");
+/// Where a daemon's container gets the model's document if the project cannot have it.
+const SCHEMA_IN_DAEMON: &str = "/run/cog/openapi_schema.json";
+/// Names of images that a daemon is given to run them begin so. The names keep their layers there for the next time.
+const HANDED_OVER: &str = "cog-run/";
 
 /// What there is for a workload, for as long as the value lives.
 pub(super) struct Place {
@@ -39,13 +48,17 @@ pub(super) struct Place {
 enum InUse {
     Layers(Rootfs),
     Environment(Lease),
+    /// Of the store; a daemon looks after its own.
+    Nothing,
 }
 
 impl Place {
-    /// The project's environment, with the project itself mounted.
+    /// The project's environment, with the project itself mounted. `name` is what images of it are called.
     pub(super) fn of_project(
         request: &BuildRequest<'_>,
-        isolation: Isolation,
+        engine: &dyn Engine,
+        printer: &Printer,
+        name: &str,
     ) -> anyhow::Result<Self> {
         // Until the lease on what was made is taken, nobody may prune.
         let _making = request.store.lease()?;
@@ -55,10 +68,60 @@ impl Place {
             target: SOURCE.into(),
             access,
         };
-        match isolation {
-            Isolation::None => Self::on_host(request, project),
-            Isolation::Container => Self::in_container(request, project),
+        match (engine.isolation(), engine.daemon()) {
+            (Isolation::None, _) => Self::on_host(request, project),
+            (Isolation::Daemon, Some(daemon)) => {
+                Self::in_daemon(request, project, daemon, printer, name)
+            }
+            (Isolation::Container | Isolation::Daemon, _) => Self::in_container(request, project),
         }
+    }
+
+    /// The daemon gets an image of the environment; of one that it has, only what has changed.
+    fn in_daemon(
+        request: &BuildRequest<'_>,
+        project: Mount,
+        daemon: &Daemon,
+        printer: &Printer,
+        name: &str,
+    ) -> anyhow::Result<Self> {
+        let environment = cog_build::prepare(request)?;
+        let config = ImageConfig {
+            env: environment.env.clone(),
+            cmd: Some(environment.command.clone()),
+            working_dir: Some(environment.working_dir.clone()),
+            ..ImageConfig::default()
+        };
+        let store = request.store;
+        let layers = &environment.layers;
+        let content = Content::of_layers(store, &config, layers, layers_for(daemon))?;
+        let handed = hand_over(printer, store, daemon, content, &daemon_name(name)?)?;
+        let scratch = store.scratch()?;
+        let mut env = without_bytecode(environment.env);
+        let schema = schema_beside(project.access, environment.schema.as_deref(), &scratch)?;
+        let mut mounts = vec![project];
+        if let Some(source) = schema {
+            env.push((COG_SCHEMA_FILE.into(), SCHEMA_IN_DAEMON.into()));
+            mounts.push(Mount {
+                source,
+                target: SCHEMA_IN_DAEMON.into(),
+                access: Access::ReadOnly,
+            });
+        }
+        Ok(Self {
+            root: Root::Image {
+                id: handed.id,
+                platform: platform(&config),
+            },
+            env,
+            working_dir: environment.working_dir,
+            mounts,
+            server: environment.command,
+            kind: Kind::Coglet,
+            ca_bundle: None,
+            scratch,
+            _in_use: InUse::Nothing,
+        })
     }
 
     fn on_host(request: &BuildRequest<'_>, project: Mount) -> anyhow::Result<Self> {
@@ -113,31 +176,103 @@ impl Place {
         })
     }
 
-    /// An image of the store.
-    pub(super) fn of_image(image: &StoredImage, store: &Store) -> anyhow::Result<Self> {
-        let root = store.rootfs(&image.layers)?;
+    /// An image, in a container of ours or of a daemon.
+    pub(super) fn of_image(
+        image: &Image,
+        store: &Store,
+        engine: &dyn Engine,
+        printer: &Printer,
+    ) -> anyhow::Result<Self> {
+        match (image, engine.daemon()) {
+            (Image::Stored(image), None) => Self::of_layers(image, store),
+            (Image::Stored(image), Some(daemon)) => {
+                let content = Content::of_image(store, image, layers_for(daemon))?;
+                let name = daemon_name(&image.name)?;
+                let handed = hand_over(printer, store, daemon, content, &name)?;
+                let root = Root::Image {
+                    id: handed.id,
+                    platform: platform(&image.config),
+                };
+                Self::of_config(root, &image.config, InUse::Nothing, store.scratch()?)
+            }
+            (Image::InDaemon { image, .. }, Some(_)) => {
+                let root = Root::Image {
+                    id: image.id.clone(),
+                    platform: image.platform.clone(),
+                };
+                let config = config_of(image);
+                Self::of_config(root, &config, InUse::Nothing, store.scratch()?)
+            }
+            (Image::InDaemon { .. }, None) => {
+                bail!("the image is in a daemon; use `--engine docker`")
+            }
+        }
+    }
+
+    fn of_layers(image: &StoredImage, store: &Store) -> anyhow::Result<Self> {
+        let layers = store.rootfs(&image.layers)?;
         let scratch = store.scratch()?;
-        let config = &image.config;
-        let command: Vec<String> = config
-            .entrypoint
-            .iter()
-            .flatten()
+        let ca_bundle = ca_bundle(&layers, &scratch)?;
+        let root = Root::Layers(layers.layers().to_vec());
+        let place = Self::of_config(root, &image.config, InUse::Layers(layers), scratch)?;
+        Ok(Self { ca_bundle, ..place })
+    }
+
+    fn of_config(
+        root: Root,
+        config: &ImageConfig,
+        in_use: InUse,
+        scratch: Scratch,
+    ) -> anyhow::Result<Self> {
+        let entrypoint = config.entrypoint.iter().flatten();
+        let command: Vec<String> = entrypoint
             .chain(config.cmd.iter().flatten())
             .cloned()
             .collect();
+        if command.is_empty() {
+            bail!("the image says nothing about what to run");
+        }
         let kind = kind(&command);
         Ok(Self {
-            root: Root::Layers(root.layers().to_vec()),
+            root,
             env: config.env.clone(),
             working_dir: config.working_dir.clone().unwrap_or_else(|| "/".into()),
             mounts: Vec::new(),
             server: command,
             kind,
-            ca_bundle: ca_bundle(&root, &scratch)?,
+            ca_bundle: None,
             scratch,
-            _in_use: InUse::Layers(root),
+            _in_use: in_use,
         })
     }
+}
+
+fn config_of(image: &DaemonImage) -> ImageConfig {
+    ImageConfig {
+        env: image.env.clone(),
+        entrypoint: Some(image.entrypoint.clone()),
+        cmd: Some(image.cmd.clone()),
+        working_dir: image.working_dir.clone(),
+        ..ImageConfig::default()
+    }
+}
+
+fn platform(config: &ImageConfig) -> String {
+    format!("{}/{}", config.os, config.architecture)
+}
+
+/// What a daemon calls an image that it gets for a run alone: nothing that somebody else may have called another one.
+fn daemon_name(name: &str) -> anyhow::Result<String> {
+    let reference: ImageRef = name.parse()?;
+    let name = reference.familiar();
+    let name = name.split_once('@').map_or(name.as_str(), |(name, _)| name);
+    let (repository, tag) = match name.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => (repository, tag),
+        _ => (name, "latest"),
+    };
+    // A registry's port would be taken for a tag.
+    let repository = repository.replace(':', "-");
+    Ok(format!("{HANDED_OVER}{repository}:{tag}"))
 }
 
 #[cfg(test)]
@@ -212,6 +347,23 @@ fn without_bytecode(mut env: Vec<(String, String)>) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn images_that_only_run_have_names_of_their_own_in_a_daemon() {
+        for (name, expected) in [
+            ("hello", "cog-run/hello:latest"),
+            ("hello:v1", "cog-run/hello:v1"),
+            ("localhost:5000/a/b:v1", "cog-run/localhost-5000/a/b:v1"),
+            ("r8.im/a/b", "cog-run/r8.im/a/b:latest"),
+        ] {
+            assert_eq!(daemon_name(name).unwrap(), expected);
+        }
+        let pinned = format!("localhost:5000/a@sha256:{}", "0".repeat(64));
+        assert_eq!(
+            daemon_name(&pinned).unwrap(),
+            "cog-run/localhost-5000/a:latest"
+        );
+    }
 
     #[test]
     fn our_server_is_known_by_its_program() {

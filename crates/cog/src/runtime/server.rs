@@ -10,7 +10,7 @@ use cog_engine::{Exit, Running, Signal};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::net::unix::pipe;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 
 use super::setup::{SETUP_FAILED, SetupFailed, SetupTimedOut, setup_logs};
 use crate::client;
@@ -27,7 +27,7 @@ const ASK_LIMIT: Duration = Duration::from_millis(250);
 const READY: &str = "READY";
 const STARTING: &str = "STARTING";
 
-/// What a server is told at its start, and what it tells.
+/// What a server of an image is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Ours: takes a socket that listens already, and says when it is ready.
@@ -41,30 +41,59 @@ pub(crate) struct Server {
     pub(crate) running: Box<dyn Running>,
     pub(crate) address: SocketAddr,
     pub(crate) readiness: Readiness,
-    pub(super) kind: Kind,
 }
 
-/// Where a server says that setup has ended. Its closing says that the server is gone.
-pub(crate) struct Readiness(pub(super) OwnedFd);
+/// How it is known that setup has ended.
+pub(crate) enum Readiness {
+    /// The server says it here. Closing this says that the server is gone.
+    Told(OwnedFd),
+    /// The same of a server that may know nothing of it, and is asked.
+    ToldOrAsked(OwnedFd),
+    /// It is asked.
+    Asked,
+}
 
 impl Readiness {
-    /// What the server says; nothing if it is gone.
-    pub(crate) async fn word(&self) -> io::Result<String> {
-        /// The words are shorter.
-        const MOST: u64 = 64;
-        let pipe = pipe::Receiver::from_owned_fd(self.0.try_clone()?)?;
-        let mut line = String::new();
-        BufReader::new(pipe.take(MOST)).read_line(&mut line).await?;
-        Ok(line.trim().to_owned())
+    /// What the server at `address` says. Nothing if it is gone and has told so; whoever only asks learns of that
+    /// elsewhere.
+    pub(crate) async fn word(&self, address: SocketAddr) -> io::Result<String> {
+        match self {
+            Self::Told(pipe) | Self::ToldOrAsked(pipe) => told(pipe).await,
+            Self::Asked => {
+                let mut ticks = ticks();
+                loop {
+                    ticks.tick().await;
+                    if let Some(status) = settled(address).await {
+                        return Ok(status);
+                    }
+                }
+            }
+        }
     }
+}
+
+/// What is written into the pipe; nothing if it is closed.
+async fn told(pipe: &OwnedFd) -> io::Result<String> {
+    /// The words are shorter.
+    const MOST: u64 = 64;
+    let pipe = pipe::Receiver::from_owned_fd(pipe.try_clone()?)?;
+    let mut line = String::new();
+    BufReader::new(pipe.take(MOST)).read_line(&mut line).await?;
+    Ok(line.trim().to_owned())
+}
+
+fn ticks() -> Interval {
+    let mut ticks = interval(ASK_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 impl Server {
     /// Waits until setup has ended.
     pub(crate) async fn await_ready(&mut self, limit: Duration) -> anyhow::Result<()> {
-        let status = match self.kind {
-            Kind::Coglet => timeout(limit, self.readiness.word()).await,
-            Kind::Other => timeout(limit, self.asked()).await,
+        let status = match &self.readiness {
+            Readiness::Told(pipe) => timeout(limit, told(pipe)).await,
+            Readiness::ToldOrAsked(_) | Readiness::Asked => timeout(limit, self.asked()).await,
         };
         let Ok(status) = status else {
             let logs = setup_logs(self.address).await;
@@ -81,10 +110,18 @@ impl Server {
     /// The status of a server that may not tell by itself, when it is no longer that of the beginning; nothing if it is
     /// gone.
     async fn asked(&mut self) -> io::Result<String> {
-        let mut word = Box::pin(self.readiness.word());
-        let mut may_tell = true;
-        let mut ticks = interval(ASK_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let pipe = match &self.readiness {
+            Readiness::Told(pipe) | Readiness::ToldOrAsked(pipe) => Some(pipe),
+            Readiness::Asked => None,
+        };
+        let mut may_tell = pipe.is_some();
+        let mut word = Box::pin(async {
+            match pipe {
+                Some(pipe) => told(pipe).await,
+                None => Ok(String::new()),
+            }
+        });
+        let mut ticks = ticks();
         loop {
             tokio::select! {
                 said = &mut word, if may_tell => match said {
@@ -97,9 +134,7 @@ impl Server {
             if self.running.try_wait().map_err(io::Error::other)?.is_some() {
                 return Ok(String::new());
             }
-            if let Some(status) = health(self.address).await
-                && status != STARTING
-            {
+            if let Some(status) = settled(self.address).await {
                 return Ok(status);
             }
         }
@@ -144,6 +179,12 @@ fn exited(exit: Exit) -> String {
         "Container exited unexpectedly (status {})",
         exit.shell_code()
     )
+}
+
+/// The status of a server whose setup has ended; nothing before, or if it does not answer soon.
+async fn settled(address: SocketAddr) -> Option<String> {
+    let status = health(address).await?;
+    (status != STARTING).then_some(status)
 }
 
 /// The status that a server says it has; nothing if it does not answer, or not soon.

@@ -149,6 +149,7 @@ fn an_engine_that_runs_nothing_serves_all_the_same() {
         engine: Box::new(RunsNothing),
         place: Place::of_nothing(&store),
         gpus: Gpus::default(),
+        printer: Printer::new(crate::printer::Colour::Off, false),
     };
     let mut server = launcher.start_server(&[]).unwrap();
     let response = block_on(async {

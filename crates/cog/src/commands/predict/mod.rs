@@ -11,15 +11,15 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use cog_build::SchemaSource;
-use cog_image::StoredImage;
+use cog_engine::{KernelProbe, Probe as _};
 use cog_inputs::Kind;
 use serde_json::{Map, Value, json};
 
-use crate::args::RunArgs;
+use crate::args::{EngineArg, RunArgs};
 use crate::inputs::{self, Given};
 use crate::interrupts::Interrupts;
 use crate::outputs::{self, Destination, Growing};
-use crate::runtime::{Launcher, Server, block_on, environment};
+use crate::runtime::{Image, Launcher, Server, block_on, environment};
 use crate::session::Session;
 
 use super::{Interrupted, schema};
@@ -67,26 +67,34 @@ fn run_image(
     if name.contains('=') {
         bail!("Invalid image name '{name}'. Did you forget `-i`?");
     }
-    let image = local_or_pulled(session, name)?;
-    let document = schema::of_image(name, &image)?;
+    let image = local_or_pulled(session, args, name)?;
+    let document = schema::of_labels(name, image.labels())?;
     let prediction = Prediction::new(session, args, &document, session.directory())?;
     let launcher = Launcher::of_image(session, &image, &args.flags)?;
     prediction.run(session, args, &launcher, env)
 }
 
-fn local_or_pulled(session: &Session<'_>, name: &str) -> anyhow::Result<StoredImage> {
+/// The image in our store, in the daemon that the engine uses, or in its registry.
+fn local_or_pulled(session: &Session<'_>, args: &RunArgs, name: &str) -> anyhow::Result<Image> {
     let store = session.store()?;
     if let Some(image) = store
         .image(name)
         .with_context(|| format!("invalid image reference \"{name}\""))?
     {
-        return Ok(image);
+        return Ok(image.into());
     }
     let reference: cog_image::ImageRef = name
         .parse()
         .with_context(|| format!("invalid image reference \"{name}\""))?;
+    if args.flags.build.engine == EngineArg::Docker
+        && let Some(image) = KernelProbe.daemon()?.image(&reference.familiar())?
+    {
+        return Ok(image.into());
+    }
     session.printer.info(&format!("Pulling {name}..."));
-    cog_build::pull(store, &reference).with_context(|| format!("image {name}: image not found"))
+    let pulled = cog_build::pull(store, &reference);
+    let pulled = pulled.with_context(|| format!("image {name}: image not found"))?;
+    Ok(pulled.into())
 }
 
 /// A checked input and what is to be done with the output.
@@ -112,7 +120,7 @@ impl Prediction {
             flags: &args.inputs,
             json: args.json.as_deref(),
         };
-        let files = inputs::Disk::default();
+        let files = inputs::Disk::of(args.flags.build.engine);
         let inputs = inputs::resolve(&given, document, Kind::Prediction, &files)?;
         let mut context = Map::new();
         if args.use_replicate_token {

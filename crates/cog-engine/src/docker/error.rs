@@ -1,0 +1,94 @@
+//! What goes wrong with a container daemon.
+
+use std::path::PathBuf;
+
+use cog_errors::Hint;
+
+/// A daemon could not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DockerError {
+    /// Nobody answers where the daemon should be.
+    #[error("error pinging docker daemon: {reason} at {address}")]
+    Ping {
+        /// Where it was looked for.
+        address: String,
+        /// What happened.
+        reason: String,
+    },
+    /// `DOCKER_HOST`, or a context's host, is of a kind that is not supported.
+    #[error("cannot connect to a Docker daemon at `{host}`: {reason}")]
+    Host {
+        /// As it was given.
+        host: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// There is no such context.
+    #[error("there is no Docker context `{name}` (`DOCKER_CONTEXT`) in {}", folder.display())]
+    NoContext {
+        /// Its name.
+        name: String,
+        /// Where contexts are.
+        folder: PathBuf,
+    },
+    /// A file of Docker's configuration makes no sense.
+    #[error("{} is not valid: {reason}", path.display())]
+    BadFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The daemon refused, or the connection broke off.
+    #[error("{daemon} could not {action}: {reason}")]
+    Request {
+        /// Its name.
+        daemon: &'static str,
+        /// What it was asked for.
+        action: String,
+        /// Its answer.
+        reason: String,
+    },
+    /// The operating system refused something.
+    #[error("could not {action}")]
+    System {
+        /// What was being done.
+        action: &'static str,
+        /// Its answer.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Hint for DockerError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Ping { .. } => Some(
+                "start Docker or Podman, or say with `DOCKER_HOST` where it is; `--engine embedded` needs neither"
+                    .into(),
+            ),
+            Self::NoContext { .. } => Some("`docker context ls` lists those that there are".into()),
+            _ => None,
+        }
+    }
+}
+
+/// What a daemon, or the way to it, says of a failure.
+pub(crate) fn reason(error: &bollard::errors::Error) -> String {
+    use bollard::errors::Error;
+    match error {
+        Error::DockerResponseServerError { message, .. } => message.trim().to_owned(),
+        Error::DockerStreamError { error } => error.trim().to_owned(),
+        Error::RequestTimeoutError => "no answer in time".to_owned(),
+        Error::SocketNotFoundError(_) => "no such socket".to_owned(),
+        // What the connection says is behind what the client says of it.
+        other => {
+            let mut last: &dyn std::error::Error = other;
+            while let Some(source) = last.source() {
+                last = source;
+            }
+            last.to_string()
+        }
+    }
+}

@@ -1,0 +1,105 @@
+"""A Docker daemon of a test's own; everything of it is gone afterwards."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+START_LIMIT_SECONDS = 60
+COMMAND_LIMIT_SECONDS = 120
+# Containers share the host's network: nothing of it is changed.
+NO_NETWORK = ("--bridge=none", "--iptables=false")
+
+
+class Docker:
+    """The `docker` program, with a daemon behind it."""
+
+    def __init__(self, directory: Path, client: str) -> None:
+        self.directory = directory
+        self.client = client
+        self.host = f"unix://{directory / 'socket'}"
+        self.environment = {**os.environ, "DOCKER_HOST": self.host, "DOCKER_CONFIG": str(directory / "config")}
+
+    def __call__(self, *arguments: object) -> str:
+        done = self.ask(*arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def ask(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [self.client, *map(str, arguments)]
+        return subprocess.run(
+            command,
+            env=self.environment,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_LIMIT_SECONDS,
+        )
+
+    def has(self, image: str) -> bool:
+        return self.ask("image", "inspect", image).returncode == 0
+
+    def containers(self) -> list[str]:
+        """All of them, whether they run or not."""
+        return self("ps", "--all", "--quiet").split()
+
+    def log(self) -> str:
+        return (self.directory / "log").read_text()
+
+
+class Daemon:
+    """Starts one, or skips the test and says why."""
+
+    def __init__(self, *options: str) -> None:
+        daemon = shutil.which("dockerd")
+        client = next(
+            (path for path in ("/usr/bin/docker", shutil.which("docker")) if path and Path(path).exists()), None
+        )
+        if daemon is None or client is None:
+            pytest.skip("dockerd is not installed")
+        if os.geteuid() != 0:
+            pytest.skip("starting dockerd needs root")
+        # Not the test's own folder: the paths of sockets must be short.
+        self.directory = Path(tempfile.mkdtemp(prefix="cog-docker-"))
+        self.docker = Docker(self.directory, client)
+        with (self.directory / "log").open("w") as log:
+            self.process = subprocess.Popen(
+                [
+                    daemon,
+                    f"--data-root={self.directory / 'data'}",
+                    f"--exec-root={self.directory / 'exec'}",
+                    f"--pidfile={self.directory / 'pid'}",
+                    f"--host={self.docker.host}",
+                    *options,
+                ],
+                stdout=log,
+                stderr=log,
+            )
+
+    def __enter__(self) -> Docker:
+        deadline = time.monotonic() + START_LIMIT_SECONDS
+        while self.docker.ask("version").returncode:
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                why = self.docker.log()[-500:]
+                self.end()
+                pytest.skip(f"dockerd does not start here: {why}")
+            time.sleep(0.1)
+        return self.docker
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.wait(timeout=START_LIMIT_SECONDS)
+        for line in reversed(Path("/proc/mounts").read_text().splitlines()):
+            target = line.split()[1]
+            if Path(target).is_relative_to(self.directory):
+                subprocess.run(["umount", "--lazy", target], check=False)
+        shutil.rmtree(self.directory, ignore_errors=True)
