@@ -37,10 +37,10 @@ mkdir -p /var/lib/apt/lists/partial
 "#;
 
 /// `$@` are the packages; recommended ones are installed too, as projects expect. If that is not possible, it leaves
-/// what helps to say why: which distribution this is, and what it has.
+/// what helps to say why: which distribution this is, and what it has. Without being told, `apt` names the weakest checksum.
 const CHOOSE: &str = r#"export LC_ALL=C.UTF-8
 apt-get $options -o APT::Update::Error-Mode=any update -qq
-if apt-get $options install -qq --print-uris -- "$@" > $shared/files; then exit; fi
+if apt-get $options -o Acquire::ForceHash=SHA256 install -qq --print-uris -- "$@" > $shared/files; then exit; fi
 cat /etc/os-release > $shared/release || true
 apt-get indextargets --format '$(FILENAME)' 'Created-By: Packages' | while read -r list; do
     /usr/lib/apt/apt-helper cat-file "$list"
