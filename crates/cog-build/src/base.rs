@@ -3,6 +3,7 @@
 mod candidates;
 mod debian;
 mod inside;
+mod pinned;
 mod python_build;
 mod registry;
 
@@ -11,13 +12,15 @@ use std::convert::Infallible;
 use std::str::FromStr;
 
 use cog_config::Completed;
-use cog_debian::ListedPackage;
+use cog_debian::{ListedPackage, Lock as ArchiveLock};
 use cog_image::{ImageConfig, Layer, StepRecord};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use self::debian::DebianRelease;
 pub(crate) use self::inside::is_musl;
+pub(crate) use self::pinned::{Ground, Origin, PinnedBase, everywhere};
+pub use self::python_build::AddedPython;
 use self::registry::{Brings, Found};
 pub use self::registry::{platform, pull};
 use crate::error::{BuildError, Result};
@@ -75,6 +78,12 @@ pub struct LockedBase {
     /// These packages, by name; none where they are not known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub packages: Vec<ListedPackage>,
+    /// The same packages as the archive knows them, in the order in which they are set up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<Box<ArchiveLock>>,
+    /// The Python that was added to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added_python: Option<AddedPython>,
     /// Python packages that images see below their own: those of the prebuilt images, which projects count on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub installed: Vec<Installed>,
@@ -127,6 +136,15 @@ impl LockedBase {
         is_prebuilt(&self.name)
     }
 
+    /// What decides about packages of the distribution.
+    pub(crate) fn ground(&self) -> Ground {
+        Ground {
+            is_prebuilt: self.has_common_packages(),
+            suite: self.debian.as_ref().map(DebianRelease::codename),
+            has_system_python: self.interpreter.path.starts_with("/usr/bin/"),
+        }
+    }
+
     /// An image configuration with what the base sets.
     pub(crate) fn image_config(&self) -> ImageConfig {
         let Inherited {
@@ -165,7 +183,7 @@ pub(crate) fn resolve(
             } else {
                 Brings::Python
             };
-            match registry::base(executor, reference, brings, version)? {
+            match registry::base(executor, reference, brings, version, None)? {
                 Found::Base(base) => *base,
                 Found::Unreachable => {
                     return Err(BuildError::NoRegistry {
@@ -176,6 +194,24 @@ pub(crate) fn resolve(
         }
         BaseChoice::Default => candidates::resolve(executor, completed)?,
     };
+    tell_of_patch(executor, &base, completed)?;
+    Ok(base)
+}
+
+/// The base that was chosen before.
+pub(crate) fn resolve_pinned(
+    executor: &Executor<'_>,
+    pinned: &PinnedBase,
+    completed: &Completed,
+) -> Result<LockedBase> {
+    let base = pinned::base(executor, pinned, &completed.python.version)?;
+    tell_of_patch(executor, &base, completed)?;
+    Ok(base)
+}
+
+/// Says once that the base has another patch of Python than the project names.
+fn tell_of_patch(executor: &Executor<'_>, base: &LockedBase, completed: &Completed) -> Result<()> {
+    let version = &*completed.python.version;
     if let Some(has) = &base.python_version
         && has != version
         && version != completed.python.minor
@@ -187,7 +223,7 @@ pub(crate) fn resolve(
         );
         executor.warn_once_in_project("another patch of Python", &message)?;
     }
-    Ok(base)
+    Ok(())
 }
 
 /// Whether the image `name` is one of the prebuilt ones.

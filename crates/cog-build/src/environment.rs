@@ -13,12 +13,13 @@ use crate::base::LockedBase;
 use crate::error::Result;
 use crate::executor::Executor;
 use crate::lock::Lock;
+use crate::locking;
 use crate::model::Model;
 use crate::plan::BuildPlan;
 use crate::project_lock::ProjectLock;
 use crate::reporter::Event;
 use crate::request::BuildRequest;
-use crate::resolve::resolve;
+use crate::resolve::Question;
 use crate::secret_files::remove_stale_secrets_in_memory;
 use crate::steps::runtime;
 
@@ -66,15 +67,21 @@ pub fn prepare(request: &BuildRequest<'_>) -> Result<Environment> {
 pub(crate) fn open_project(request: &BuildRequest<'_>) -> Result<(ProjectLock, Model)> {
     remove_stale_secrets_in_memory();
     let model = Model::of(request)?;
-    let lock = ProjectLock::take(request.project_dir, request.store.root(), || {
-        let message = "waiting for another build of this project to finish";
-        request.reporter.report(Event::Notice { message });
-    })?;
+    let lock = take_project(request)?;
     match &model.schema {
         Some(schema) => lock.write(SCHEMA_FILE, schema.as_bytes())?,
         None => lock.remove(SCHEMA_FILE)?,
     }
     Ok((lock, model))
+}
+
+/// Takes the project's lock, and tells if that has to wait.
+pub(crate) fn take_project(request: &BuildRequest<'_>) -> Result<ProjectLock> {
+    let lock = ProjectLock::take(request.project_dir, request.store.root(), || {
+        let message = "waiting for another build of this project to finish";
+        request.reporter.report(Event::Notice { message });
+    })?;
+    Ok(lock)
 }
 
 /// A build that is ready to be carried out.
@@ -90,12 +97,14 @@ pub(crate) fn plan<'a>(
     completed: &Completed,
     executor: &'a Executor<'a>,
 ) -> Result<Planned<'a>> {
-    let native = Native {
-        executor,
-        server: runtime::server_program(request.server)?,
-        secrets: request.secret_values()?,
-    };
-    let (lock, implied) = resolve(request, completed, &native)?;
+    let native = Native::of(request, executor)?;
+    let requirements = request.requirements(completed, executor)?;
+    let (lock, implied) = locking::answer(&Question {
+        request,
+        completed,
+        native: &native,
+        requirements: &requirements,
+    })?;
     let plan = BuildPlan::new(request.config, &lock, &implied, executor.plan_settings())?;
     Ok(Planned { native, lock, plan })
 }

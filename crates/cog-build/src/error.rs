@@ -7,6 +7,7 @@ use cog_errors::Hint;
 use crate::certificate::CertificateError;
 use crate::command::CommandError;
 use crate::context::ContextError;
+use crate::lock_file::LockFileError;
 use crate::missing;
 use crate::sdk_source::SdkSourceError;
 use crate::secrets::SecretError;
@@ -92,6 +93,53 @@ pub enum BuildError {
         output: CommandOutput,
         /// The last lines of it.
         lines: Vec<String>,
+    },
+    /// The project's lock file cannot be used.
+    #[error(transparent)]
+    LockFile(#[from] LockFileError),
+    /// An image that a digest names is no longer there.
+    #[error("the registry no longer has base image `{reference}`")]
+    BaseGone {
+        /// The image, with its digest.
+        reference: String,
+        #[source]
+        /// What the registry said.
+        source: Box<cog_image::Error>,
+    },
+    /// Nobody would find this base again.
+    #[error("the base `{base}` cannot be locked: it has no digest")]
+    NoDigest {
+        /// The base.
+        base: String,
+    },
+    /// A base was locked to packages that the archive has replaced since.
+    #[error("the Debian archive no longer has all packages that cog.lock names for the base")]
+    ArchiveMoved {
+        /// When the archive had them all.
+        date: Option<String>,
+        #[source]
+        /// What was asked for.
+        source: DebianError,
+    },
+    /// A Python was locked to a build that is no longer the one of its version.
+    #[error("Python {version} comes in another build now than cog.lock names")]
+    OtherPython {
+        /// The version.
+        version: String,
+    },
+    /// Packages of the distribution that a lock file names are no longer there.
+    #[error("the base's package archive no longer has {}, which cog.lock names", moved(.gone))]
+    PackagesMoved {
+        /// The packages.
+        gone: Vec<MovedPackage>,
+    },
+    /// Packages of the distribution need more than they did when they were locked.
+    #[error("`{name}` {version} would be installed too, which cog.lock does not name")]
+    PackageAdded {
+        /// The package.
+        name: String,
+        /// Its version.
+        version: String,
     },
     /// The distribution lacks packages.
     #[error("{distribution} has no {}", packages(.missing))]
@@ -204,6 +252,17 @@ pub enum BuildError {
     },
 }
 
+/// A package of the distribution that is there in another version than before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MovedPackage {
+    /// What it is called.
+    pub name: String,
+    /// The version that was named.
+    pub version: String,
+    /// The one that there is, if any.
+    pub instead: Option<String>,
+}
+
 /// What becomes of what a command prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommandOutput {
@@ -269,6 +328,17 @@ impl Hint for BuildError {
             Self::NoRegistry { .. } => {
                 "check the network, or use `--base debian`, which needs no registry"
             }
+            Self::LockFile(error) => return error.hint(),
+            Self::BaseGone { .. } => {
+                "`cog lock --upgrade base` takes the image that has the name now"
+            }
+            Self::ArchiveMoved { date, .. } => return Some(snapshot(date.as_deref())),
+            Self::OtherPython { .. } => {
+                "`cog lock --upgrade base` takes the build that there is now"
+            }
+            Self::PackagesMoved { .. } | Self::PackageAdded { .. } => {
+                "`cog lock --upgrade system` takes what there is now"
+            }
             Self::Weights => {
                 "leave `weights` out, and keep the files in the project's folder or fetch them in `setup()`"
             }
@@ -326,6 +396,40 @@ fn unreachable(tried: &[String]) -> String {
         "the {registry} of `{}` cannot be reached, ",
         tried.join("`, `")
     )
+}
+
+/// How to get the archive's packages of `date`, or others.
+fn snapshot(date: Option<&str>) -> String {
+    let upgrade = "`cog lock --upgrade base` takes the packages that there are now";
+    let Some(date) = date else {
+        return upgrade.to_owned();
+    };
+    let compact: String = date
+        .chars()
+        .filter(|one| !matches!(one, '-' | ':'))
+        .collect();
+    format!(
+        "{upgrade}; those of then are at `COG_DEBIAN_MIRROR=https://snapshot.debian.org/archive/debian/{compact}`"
+    )
+}
+
+fn moved(gone: &[MovedPackage]) -> String {
+    const SHOWN: usize = 5;
+    let mut named: Vec<String> = gone
+        .iter()
+        .take(SHOWN)
+        .map(|one| {
+            let MovedPackage { name, version, .. } = one;
+            match &one.instead {
+                Some(instead) => format!("`{name}` {version} (but {instead})"),
+                None => format!("`{name}` {version}"),
+            }
+        })
+        .collect();
+    if gone.len() > SHOWN {
+        named.push(format!("{} others", gone.len() - SHOWN));
+    }
+    named.join(", ")
 }
 
 fn packages(missing: &[MissingPackage]) -> String {

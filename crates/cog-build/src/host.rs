@@ -11,6 +11,8 @@ use self::python::HostPython;
 use crate::environment::open_project;
 use crate::error::Result;
 use crate::executor::Cache;
+use crate::lock_file::Inputs;
+use crate::locking;
 use crate::plan::{key, list};
 use crate::request::BuildRequest;
 use crate::steps::python_packages::lock_for_host;
@@ -53,6 +55,8 @@ pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
     }
     let completed = request.complete()?;
     let requirements = request.requirements(&completed, &executor)?;
+    let inputs = Inputs::of(request, &completed, &requirements);
+    let preferred = locking::preferred(request, &inputs)?;
     let python = HostPython::find(&executor, &completed)?;
 
     let key = key("host environment", RECIPE)
@@ -60,9 +64,11 @@ pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
         .field("version", &python.version)
         .field("requirements", requirements.text())
         .field("sdk", crate::sdk::digest());
-    let name = list(key, "artifact", requirements.content())
-        .finish()
-        .to_string();
+    let key = list(key, "artifact", requirements.content());
+    let pins = preferred.iter();
+    let pins = pins.map(|one| format!("{}=={}", one.name, one.version));
+    let key = pins.fold(key, |key, pin| key.field("preferred", pin));
+    let name = key.finish().to_string();
     let environments = request.store.root().join("environments");
     let path = environments.join(&name);
     let environment = HostEnvironment {
@@ -79,7 +85,7 @@ pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
     }
     let title = format!("environment for {python}");
     executor.timed(&title, || {
-        let locked = lock_for_host(&executor, &python.version, &requirements)?;
+        let locked = lock_for_host(&executor, &python.version, &requirements, &preferred)?;
         let uv = executor.uv()?;
         let staging = request.store.scratch()?;
         let artifacts = staging.path().join("artifacts");

@@ -7,7 +7,7 @@ use cog_config::{Config, Evidence, Implied, Stage, implied_packages, renamed_pac
 use cog_files::{Links, read_regular};
 use cog_python::resolution::Resolution;
 
-use crate::base::LockedBase;
+use crate::base::Ground;
 use crate::error::Result;
 use crate::executor::Executor;
 use crate::plan::ImpliedPackages;
@@ -67,18 +67,15 @@ impl<'a> Project<'a> {
         })
     }
 
-    /// What the project implies on `base`, with the packages of `resolution` where they are known.
+    /// What the project implies on a base with this `ground`, with the packages of `resolution` where they are known.
     pub(crate) fn on(
         &self,
-        base: &LockedBase,
+        ground: Ground,
         resolution: Option<&Resolution>,
         policy: ImpliedPolicy,
     ) -> (ImpliedPackages, Vec<Implied>) {
-        let suite = base
-            .debian
-            .as_ref()
-            .map_or(USUAL_SUITE, |debian| debian.codename());
-        let renamed = match base.debian {
+        let suite = ground.suite.unwrap_or(USUAL_SUITE);
+        let renamed = match ground.suite {
             Some(_) => renamed_packages(self.config.system_packages(), suite),
             None => Vec::new(),
         };
@@ -89,7 +86,7 @@ impl<'a> Project<'a> {
                 .collect(),
             ..ImpliedPackages::default()
         };
-        if policy == ImpliedPolicy::Ignore || base.has_common_packages() {
+        if policy == ImpliedPolicy::Ignore || ground.is_prebuilt {
             return (packages, Vec::new());
         }
         let distributions: Vec<(String, String)> = resolution
@@ -98,7 +95,7 @@ impl<'a> Project<'a> {
             .map(|one| (one.name.clone(), one.version.clone().unwrap_or_default()))
             .collect();
         let mut present = self.config.system_packages().to_vec();
-        let headers = base.interpreter.path.starts_with("/usr/bin/");
+        let headers = ground.has_system_python;
         if !headers {
             present.push(PYTHON_HEADERS.to_owned());
         }

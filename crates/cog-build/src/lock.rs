@@ -3,6 +3,7 @@
 //! A [`Lock`] is all that a build needs to know besides the configuration and the project's files. It names things by
 //! their content, never by where they are on this machine, so that it can be printed, compared and kept.
 
+use cog_debian::ListedPackage;
 use cog_python::requirements::Requirements;
 use cog_python::resolution::Resolution;
 use serde::{Deserialize, Serialize};
@@ -17,10 +18,50 @@ pub struct Lock {
     pub base: LockedBase,
     /// Certificates from `COG_CA_CERT`.
     pub certificates: Option<Certificates>,
+    /// Packages of the distribution, where a lock file names their versions.
+    #[serde(default)]
+    pub system: LockedSystem,
     /// The Python packages.
     pub python: LockedPython,
     /// SDK and server.
     pub runtime: LockedRuntime,
+}
+
+/// Packages of the distribution. Without a lock file, nobody knows their versions before they are installed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockedSystem {
+    /// Of the packages that the project implies, and of all that they need.
+    pub implied: Versions,
+    /// Of the packages that the project names, and of all that they need.
+    pub named: Versions,
+}
+
+/// In which versions packages of the distribution are installed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Versions {
+    /// The newest that there are.
+    #[default]
+    Any,
+    /// These where there are such packages to install and the archive has them, the newest of all others.
+    Preferred(Vec<ListedPackage>),
+    /// These and no others.
+    Exactly(Vec<ListedPackage>),
+}
+
+impl Versions {
+    /// Whether nothing is known of them.
+    pub fn are_open(&self) -> bool {
+        *self == Self::Any
+    }
+
+    /// The packages that are named.
+    pub fn packages(&self) -> &[ListedPackage] {
+        match self {
+            Self::Any => &[],
+            Self::Preferred(packages) | Self::Exactly(packages) => packages,
+        }
+    }
 }
 
 /// Python packages: what was asked for, and what that is.

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{self, DebianRelease, LockedBase};
 use crate::certificate::{BUNDLE, Certificates};
 use crate::command::{Command, CommandError, SecretMount};
-use crate::lock::{Lock, LockedPython, LockedRuntime, PackageSource};
+use crate::lock::{Lock, LockedPython, LockedRuntime, LockedSystem, PackageSource, Versions};
 use crate::parts::MAX_PARTS;
 use crate::variables::{Variables, build_variables};
 
@@ -116,6 +116,9 @@ pub struct SystemPackages {
     pub environment: Vec<(String, String)>,
     /// The release, if the base was made of the archive's packages and names no mirror.
     pub release: Option<DebianRelease>,
+    /// In which versions they are installed, with all that they need.
+    #[serde(default, skip_serializing_if = "Versions::are_open")]
+    pub versions: Versions,
 }
 
 /// The virtual environment.
@@ -195,7 +198,8 @@ impl Step {
     fn recipe(&self) -> u32 {
         match self {
             Self::Certificates { .. } | Self::Command(_) | Self::Runtime { .. } => 1,
-            Self::ImpliedPackages(_) | Self::SystemPackages(_) | Self::PythonPackages(_) => 2,
+            Self::PythonPackages(_) => 2,
+            Self::ImpliedPackages(_) | Self::SystemPackages(_) => 3,
         }
     }
 }
@@ -214,6 +218,16 @@ pub struct ImpliedPackages {
 }
 
 impl ImpliedPackages {
+    /// The packages that `config` names, as the release has them, without those that a prebuilt base is known to hold if
+    /// this is one.
+    pub(crate) fn named(&self, config: &Config, is_prebuilt: bool) -> Vec<String> {
+        let named = config.system_packages().iter();
+        named
+            .filter(|one| !(is_prebuilt && cog_config::is_in_cog_base(one)))
+            .map(|one| self.in_release(one))
+            .collect()
+    }
+
     fn in_release(&self, package: &String) -> String {
         let renamed = self.renamed.iter().find(|(named, _)| named == package);
         renamed.map_or(package, |(_, package)| package).clone()
@@ -235,7 +249,7 @@ impl BuildPlan {
             implied,
             settings.layers,
         );
-        planner.foundation(config);
+        planner.foundation(config, &lock.system);
         let commands = config.commands();
         planner.python_packages(&lock.python, settings, commands.len());
         for one in commands {
@@ -255,10 +269,11 @@ impl BuildPlan {
         base: &LockedBase,
         certificates: Option<&Certificates>,
         implied: &ImpliedPackages,
+        system: &LockedSystem,
         layers: LayerSettings,
     ) -> Self {
         let mut planner = Planner::new(config, base, certificates, implied, layers);
-        planner.foundation(config);
+        planner.foundation(config, system);
         planner.plan
     }
 
@@ -311,6 +326,8 @@ impl<'a> Planner<'a> {
                 // What a base is called and made of decides nothing: its layers do.
                 base: LockedBase {
                     packages: Vec::new(),
+                    archive: None,
+                    added_python: None,
                     ..base.clone()
                 },
                 layers,
@@ -319,7 +336,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn foundation(&mut self, config: &Config) {
+    fn foundation(&mut self, config: &Config, system: &LockedSystem) {
         if !self.implied.image.is_empty() {
             // What the project sets must not part this layer from those of other projects.
             let environment = build_variables(
@@ -330,21 +347,18 @@ impl<'a> Planner<'a> {
                 },
             );
             let packages = self.implied.image.clone();
-            let step = self.packages(packages, environment);
+            let step = self.packages(packages, environment, &system.implied);
             self.plan.steps.push(Step::ImpliedPackages(step));
         }
         if let Some(certificates) = self.certificates {
             let certificates = certificates.clone();
             self.plan.steps.push(Step::Certificates { certificates });
         }
-        let named = config.system_packages().iter();
         let held = self.plan.base.has_common_packages();
-        let packages: Vec<String> = named
-            .filter(|one| !(held && cog_config::is_in_cog_base(one)))
-            .map(|one| self.implied.in_release(one))
-            .collect();
+        let packages = self.implied.named(config, held);
         if !packages.is_empty() {
-            let step = self.packages(packages, self.plan.environment.clone());
+            let environment = self.plan.environment.clone();
+            let step = self.packages(packages, environment, &system.named);
             self.plan.steps.push(Step::SystemPackages(step));
         }
     }
@@ -353,11 +367,13 @@ impl<'a> Planner<'a> {
         &self,
         packages: Vec<String>,
         environment: Vec<(String, String)>,
+        versions: &Versions,
     ) -> SystemPackages {
         SystemPackages {
             packages,
             environment,
             release: self.plan.base.debian.clone(),
+            versions: versions.clone(),
         }
     }
 
@@ -371,7 +387,8 @@ impl<'a> Planner<'a> {
     /// Python's packages may take what layers are left besides the base, one for each other step and the source.
     fn python_packages(&mut self, python: &LockedPython, settings: PlanSettings, commands: usize) {
         let installed = &self.plan.base.installed;
-        let resolution = without(&python.resolution, installed);
+        // Where its files are fetched from decides nothing.
+        let resolution = without(&python.resolution, installed).without_addresses();
         let others = self.plan.base.layers.len() + self.plan.steps.len() + commands + 3;
         let step = PythonPackages {
             python: LockedPython {

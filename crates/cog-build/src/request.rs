@@ -13,6 +13,7 @@ use crate::base::BaseChoice;
 use crate::error::{BuildError, Result};
 use crate::executor::{Cache, Executor};
 use crate::implied::ImpliedPolicy;
+use crate::locking::LockPolicy;
 use crate::model::{Interface, Model};
 use crate::plan::Symbols;
 use crate::reporter::{Event, Reporter};
@@ -42,6 +43,8 @@ pub struct BuildRequest<'a> {
     pub torch_index: TorchIndex,
     /// Whether packages that the project needs without naming them are added.
     pub implied: ImpliedPolicy,
+    /// What becomes of the project's lock file.
+    pub lock: LockPolicy,
     /// Whether results of earlier builds count.
     pub cache: Cache,
     /// What `--secret` gave.
@@ -194,7 +197,7 @@ impl BuildRequest<'_> {
     }
 
     /// Where the requirements are written.
-    fn requirements_source(&self) -> String {
+    pub(crate) fn requirements_source(&self) -> String {
         let build = self.config.build.as_ref();
         build
             .and_then(|build| build.python_requirements.clone())

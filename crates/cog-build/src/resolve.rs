@@ -1,4 +1,5 @@
-//! From the configuration to a [`Lock`]: everything that is asked of the outside world is asked here.
+//! From the configuration to a [`Lock`]: everything that is asked of the outside world is asked here, unless it is known
+//! from a lock file.
 
 use cog_config::Completed;
 use cog_engine::GpuHost;
@@ -14,29 +15,68 @@ use crate::error::{BuildError, Result};
 use crate::executor::Executor;
 use crate::gpu::{self, BaseCuda};
 use crate::implied::{self, Project};
-use crate::lock::{Lock, LockedPython};
+use crate::lock::{Lock, LockedPython, LockedSystem};
+use crate::lock_file::Inputs;
+use crate::locking::Known;
 use crate::plan::{BuildPlan, BuildTools, ImpliedPackages};
 use crate::request::{BuildRequest, TorchIndex};
 use crate::steps::{build_tools, python_packages, runtime};
 
-/// Asks for all that an image of the project of `request` depends on.
-pub(crate) fn resolve(
-    request: &BuildRequest<'_>,
-    completed: &Completed,
-    native: &Native<'_>,
-) -> Result<(Lock, ImpliedPackages)> {
+/// A project that is to be built, and what it takes to find out of what.
+#[derive(Clone, Copy)]
+pub(crate) struct Question<'a> {
+    pub(crate) request: &'a BuildRequest<'a>,
+    pub(crate) completed: &'a Completed,
+    pub(crate) native: &'a Native<'a>,
+    /// The requirements that are resolved.
+    pub(crate) requirements: &'a Requirements,
+}
+
+impl Question<'_> {
+    /// What is asked, as lock files say it.
+    pub(crate) fn inputs(&self) -> Inputs {
+        Inputs::of(self.request, self.completed, self.requirements)
+    }
+
+    /// The same with PyTorch from the index that it has by itself, where a flag says another one.
+    pub(crate) fn inputs_by_cuda(&self) -> Result<Option<Inputs>> {
+        if self.request.torch_index == TorchIndex::ByCuda {
+            return Ok(None);
+        }
+        let lines = &self.completed.requirements;
+        let requirements = self.request.read_requirements(lines)?;
+        let inputs = Inputs::of(self.request, self.completed, &requirements);
+        Ok(Some(inputs))
+    }
+}
+
+/// Asks for all that an image of the project of `question` depends on, and is not `known`.
+pub(crate) fn resolve(question: &Question<'_>, known: &Known) -> Result<(Lock, ImpliedPackages)> {
+    let Question {
+        request,
+        completed,
+        native,
+        requirements,
+    } = *question;
     let executor = native.executor;
-    let requirements = request.requirements(completed, executor)?;
     let certificates = Certificates::of_environment()?;
-    let base = base::resolve(executor, &request.base, completed)?;
+    let base = match &known.base {
+        Some(pinned) => base::resolve_pinned(executor, pinned, completed)?,
+        None => base::resolve(executor, &request.base, completed)?,
+    };
     let project = Project::read(request.project_dir, request.config, &completed.requirements)?;
     let lock = |requirements: &Requirements| {
-        python_packages::lock_for_image(executor, &base, requirements, || {
-            let (implied, _) = project.on(&base, None, request.implied);
+        let before = &known.preferred;
+        python_packages::lock_for_image(executor, &base, requirements, before, || {
+            let (implied, _) = project.on(base.ground(), None, request.implied);
             foundation(request, native, &base, certificates.as_ref(), &implied)
         })
     };
-    let python = match lock(&requirements) {
+    let asked = match &known.python {
+        Some(pins) => Ok(pins.answer(requirements)),
+        None => lock(requirements),
+    };
+    let python = match asked {
         Err(BuildError::Uv(UvError::Unreachable(source)))
             if request.torch_index == TorchIndex::ByCuda && completed.uses_torch_index() =>
         {
@@ -50,11 +90,14 @@ pub(crate) fn resolve(
         result => result?,
     };
     tell_of_gpu(executor, completed, &base, &python)?;
-    let (packages, found) = project.on(&base, Some(&python.resolution), request.implied);
+    let resolution = Some(&python.resolution);
+    let (packages, found) = project.on(base.ground(), resolution, request.implied);
     implied::tell(executor, &found, &packages.renamed);
+    let named = packages.named(request.config, base.has_common_packages());
     let lock = Lock {
         base,
         certificates,
+        system: known.versions(&packages.image, &named),
         python,
         runtime: runtime::lock(executor, &native.server)?,
     };
@@ -70,7 +113,14 @@ fn foundation(
     implied: &ImpliedPackages,
 ) -> Result<Vec<Layer>> {
     let settings = native.executor.plan_settings();
-    let plan = BuildPlan::foundation(request.config, base, certificates, implied, settings.layers);
+    let plan = BuildPlan::foundation(
+        request.config,
+        base,
+        certificates,
+        implied,
+        &LockedSystem::default(),
+        settings.layers,
+    );
     let outputs = native.execute(&plan)?;
     let above = outputs.into_iter().flat_map(|output| output.layers);
     let layers: Vec<Layer> = base.layers.iter().cloned().chain(above).collect();

@@ -21,6 +21,9 @@ pub struct Lock {
     pub architecture: Architecture,
     /// The archives that the mirror had.
     pub archives: Vec<Archive>,
+    /// When the newest of them was made, such as `2026-07-11T10:16:37Z`: a snapshot of that time has all packages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date: Option<String>,
     /// Dependencies first, as far as they form no circles.
     pub packages: Vec<LockedPackage>,
 }
@@ -58,6 +61,7 @@ impl Lock {
         suite: Suite,
         architecture: Architecture,
         archives: Vec<Archive>,
+        date: Option<String>,
         index: &Index,
         chosen: &[usize],
     ) -> Self {
@@ -77,6 +81,7 @@ impl Lock {
             suite,
             architecture,
             archives,
+            date,
             packages,
         }
     }
@@ -142,6 +147,7 @@ mod tests {
             suite: Suite::Bookworm,
             architecture: Architecture::Amd64,
             archives: vec![Archive::Main],
+            date: None,
             packages,
         }
     }
@@ -168,6 +174,7 @@ mod tests {
         moved.packages[0].archive = Archive::Security;
         moved.packages[0].path = "elsewhere.deb".to_owned();
         moved.archives.push(Archive::Security);
+        moved.date = Some("2026-07-11T10:16:37Z".to_owned());
         assert_eq!(usual.key(), moved.key());
         let mut newer = usual.clone();
         newer.packages[1].version = "2".to_owned();

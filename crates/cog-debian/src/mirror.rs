@@ -23,6 +23,10 @@ const PUBLIC_SECURITY: &str = "https://deb.debian.org/debian-security";
 const PUBLIC_MAIN_IN_IMAGES: &str = "http://deb.debian.org/debian";
 const PUBLIC_SECURITY_IN_IMAGES: &str = "http://deb.debian.org/debian-security";
 
+/// What addresses of the archive's snapshots have before their date.
+const SNAPSHOT: &str = "/archive/debian/";
+const SNAPSHOT_OF_SECURITY: &str = "/archive/debian-security/";
+
 /// Hosts of the public archive that are known to offer HTTPS. Debian's own sources name them without it.
 const WITH_HTTPS: [&str; 3] = [
     "deb.debian.org",
@@ -84,14 +88,22 @@ impl Mirror {
             return Err(DebianError::BadMirror { address });
         }
         let main = address.trim_end_matches('/').to_owned();
-        let security = main
+        let beside = main
             .strip_suffix("/debian")
             .map(|parent| format!("{parent}/debian-security"));
+        let snapshot = main
+            .split_once(SNAPSHOT)
+            .map(|(host, date)| format!("{host}{SNAPSHOT_OF_SECURITY}{date}"));
         Ok(Self {
             main,
-            security,
             expected: Vec::new(),
-            age: Age::Limited,
+            // A snapshot is as old as it was asked for.
+            age: if snapshot.is_some() {
+                Age::Any
+            } else {
+                Age::Limited
+            },
+            security: beside.or(snapshot),
             certificates: Vec::new(),
         })
     }
@@ -221,6 +233,13 @@ mod tests {
         );
         let other = Mirror::at("http://mirror.example/other").unwrap();
         assert_eq!(other.address(Archive::Security), None);
+        let old = "https://mirror.example/archive/debian/20260711T101637Z";
+        let snapshot = Mirror::at(old).unwrap();
+        assert_eq!(
+            snapshot.address(Archive::Security),
+            Some("https://mirror.example/archive/debian-security/20260711T101637Z")
+        );
+        assert_eq!(snapshot.age(), Age::Any);
         for wrong in [
             "",
             "mirror.example/debian",

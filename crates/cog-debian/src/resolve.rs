@@ -22,7 +22,7 @@ use super::{Progress, Request, block_on};
 use hex::encode as hex;
 
 /// Raised whenever other packages would be chosen from the same indices.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
 /// The packages of the base that `request` describes.
 ///
@@ -60,6 +60,7 @@ struct IndexOf {
     archive: Archive,
     file: IndexFile,
     url: String,
+    date: SystemTime,
 }
 
 async fn find_indices(request: &Request<'_>, releases: &Releases<'_>) -> Result<Vec<IndexOf>> {
@@ -111,7 +112,13 @@ fn index_of(request: &Request<'_>, archive: Archive, found: &Found) -> Result<(I
         "Packages.xz".to_owned()
     };
     let url = format!("{address}/dists/{suite}/{folder}/{name}");
-    Ok((IndexOf { archive, file, url }, found.origin))
+    let index = IndexOf {
+        archive,
+        file,
+        url,
+        date: found.release.date,
+    };
+    Ok((index, found.origin))
 }
 
 /// What is asked for, whatever the order it was named in.
@@ -155,13 +162,21 @@ fn choose(
     }
     let chosen = resolver::resolve(&index, request.suite, names)?;
     let archives = indices.iter().map(|of| of.archive).collect();
+    let newest = indices.iter().map(|of| of.date).max();
     Ok(Lock::new(
         request.suite,
         request.architecture,
         archives,
+        newest.and_then(text_of_date),
         &index,
         &chosen,
     ))
+}
+
+/// The date as locks have it.
+fn text_of_date(date: SystemTime) -> Option<String> {
+    let timestamp = jiff::Timestamp::try_from(date).ok()?;
+    Some(timestamp.to_string())
 }
 
 /// The files of the indices, in the cache.

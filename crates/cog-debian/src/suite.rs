@@ -133,6 +133,15 @@ pub enum Archive {
 impl Archive {
     pub(super) const ALL: [Self; 3] = [Self::Main, Self::Updates, Self::Security];
 
+    /// What we call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Main => "main",
+            Self::Updates => "updates",
+            Self::Security => "security",
+        }
+    }
+
     /// The suite's name in the archive, which is also the code name that its release file must have.
     pub(super) fn suite(self, suite: Suite) -> String {
         let codename = suite.codename();

@@ -249,6 +249,12 @@ impl Requirements {
             .collect()
     }
 
+    /// The constraints without credentials.
+    pub fn public_constraints(&self) -> Vec<String> {
+        let lines = self.constraints.iter();
+        lines.map(|line| public_line(line)).collect()
+    }
+
     /// Whether a line asks for the package `name` (normalised).
     pub fn mentions(&self, name: &str) -> bool {
         self.packages

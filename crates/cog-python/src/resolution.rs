@@ -102,12 +102,35 @@ pub struct IndexFile {
 }
 
 impl Resolution {
+    /// The resolution with `distributions`, sorted by name, to requirements with these `options`.
+    pub fn of(distributions: Vec<Pinned>, options: &[String]) -> Self {
+        Self {
+            options: options.iter().map(|line| public_line(line)).collect(),
+            distributions,
+        }
+    }
+
     /// The distribution `name` (normalised).
     pub fn pin(&self, name: &str) -> Option<&Pinned> {
         let found = self
             .distributions
             .binary_search_by(|one| one.name.as_str().cmp(name));
         found.ok().map(|at| &self.distributions[at])
+    }
+
+    /// The same without the addresses of an index's files, of which their names stay: they are installed by name, version
+    /// and hash, and who asks another mirror for them gets the same.
+    #[must_use]
+    pub fn without_addresses(mut self) -> Self {
+        for one in &mut self.distributions {
+            if let Origin::Index { files } = &mut one.origin {
+                for file in files.iter_mut() {
+                    file.url = file.name();
+                }
+                files.sort();
+            }
+        }
+        self
     }
 
     /// The first distribution of which there is no wheel.
@@ -126,6 +149,15 @@ impl Resolution {
             .iter()
             .map(|one| one.line(artifacts, credentials));
         options.chain(pins).map(|line| line + "\n").collect()
+    }
+}
+
+impl IndexFile {
+    /// What the file is called.
+    pub fn name(&self) -> String {
+        let path = self.url.split(['?', '#']).next().unwrap_or_default();
+        let name = path.rsplit('/').next().unwrap_or_default();
+        name.replace("%2B", "+").replace("%2b", "+")
     }
 }
 

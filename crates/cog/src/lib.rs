@@ -85,6 +85,7 @@ fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<()> {
     match command {
         Command::Init => commands::init(session.directory(), printer),
         Command::Build(args) => commands::build(&session, &args),
+        Command::Lock(args) => commands::lock(&session, &args),
         Command::Debug(args) => commands::debug(&session, &args),
         Command::Run(args) => commands::run(&session, &args),
         Command::Predict(args) => {

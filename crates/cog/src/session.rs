@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use cog_build::{
     Attestations, BaseChoice, BuildRequest, COG_COGLET_BINARY, Cache, ImpliedPolicy, Interface,
-    SchemaSource, SourceLayers, Symbols, TorchIndex,
+    LockPolicy, SchemaSource, SourceLayers, Symbols, TorchIndex,
 };
 use cog_config::{CogBase, Config, CudaBase, Options, ProjectFile};
 use cog_engine::{Choice, Embedded, Engine, Isolation, KernelProbe, Probe as _, Selection};
@@ -160,6 +160,11 @@ impl<'a> Session<'a> {
                 ImpliedPolicy::Ignore
             } else {
                 ImpliedPolicy::Add
+            },
+            lock: if flags.locked {
+                LockPolicy::Locked
+            } else {
+                LockPolicy::Update
             },
             cache: Cache::Use,
             secrets: Vec::new(),

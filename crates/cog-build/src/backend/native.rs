@@ -10,6 +10,7 @@ use crate::base::is_musl;
 use crate::error::{BuildError, Result};
 use crate::executor::Executor;
 use crate::plan::{BuildPlan, BuildTools, Step};
+use crate::request::BuildRequest;
 use crate::secrets::SecretValue;
 use crate::step_output::StepOutput;
 use crate::steps::{build_tools, certificates, command, python_packages, runtime, system_packages};
@@ -21,6 +22,17 @@ pub(crate) struct Native<'a> {
     pub(crate) server: PathBuf,
     /// What commands may mount, by name.
     pub(crate) secrets: BTreeMap<String, SecretValue>,
+}
+
+impl<'a> Native<'a> {
+    /// What builds the project of `request`.
+    pub(crate) fn of(request: &BuildRequest<'_>, executor: &'a Executor<'a>) -> Result<Self> {
+        Ok(Self {
+            executor,
+            server: runtime::server_program(request.server)?,
+            secrets: request.secret_values()?,
+        })
+    }
 }
 
 impl Backend for Native<'_> {

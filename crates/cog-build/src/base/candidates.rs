@@ -24,6 +24,7 @@ pub(super) fn resolve(executor: &Executor<'_>, completed: &Completed) -> Result<
             reference,
             brings(candidate),
             &completed.python.version,
+            None,
         ) {
             Ok(Found::Base(base)) => {
                 if candidate.kind == BaseKind::CogBase {

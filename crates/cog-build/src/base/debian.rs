@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::python_build;
-use super::{Inherited, LockedBase, python_platform};
+use super::{AddedPython, Inherited, LockedBase, python_platform};
 use crate::certificate::Certificates;
 use crate::container::InPlace;
 use crate::error::{BuildError, Result};
@@ -23,7 +23,7 @@ use cog_python::venv::Interpreter;
 /// Raise it whenever the same packages give another layer.
 const RECIPE: u32 = 2;
 /// Raise it whenever more is to be known of a base.
-const DESCRIPTION: u32 = 4;
+const DESCRIPTION: u32 = 5;
 
 /// How long the archive's index is not asked for again when a base is made. An existing base is not
 /// looked after at all until the cache is ignored, like an image that was pulled.
@@ -74,14 +74,72 @@ pub(super) fn base(executor: &Executor<'_>, version: &str) -> Result<LockedBase>
     }
     let base = match suite {
         Some(suite) => release(executor, suite)?,
-        None => python_build::add(executor, release(executor, Suite::Trixie)?, version)?,
+        None => python_build::add(executor, release(executor, Suite::Trixie)?, version, None)?,
     };
+    executor.store.record_step(&key, &base.to_record())?;
+    Ok(base)
+}
+
+/// The base of exactly the packages of `archive`, with this `build` of the Python `version` if it has one of uv's.
+pub(super) fn pinned(
+    executor: &Executor<'_>,
+    archive: &Lock,
+    version: &str,
+    build: Option<&AddedPython>,
+) -> Result<LockedBase> {
+    let base = with_request(executor, archive.suite, |request| {
+        make(executor, request, archive)
+    });
+    let base = base.map_err(|error| match error {
+        BuildError::Debian(source) if source.is_outdated() => BuildError::ArchiveMoved {
+            date: archive.date.clone(),
+            source,
+        },
+        other => other,
+    })?;
+    let Some(build) = build else {
+        return Ok(base);
+    };
+    let key = with_options(executor, key("debian base as it was", DESCRIPTION))
+        .field("lock", archive.key())
+        .field("python", version)
+        .field("build", &build.sha256)
+        .field(
+            "bytecode",
+            format!("{:?}", executor.plan_settings().bytecode),
+        )
+        .finish();
+    if let Some(base) = executor.recorded(&key)?.and_then(LockedBase::from_record) {
+        return Ok(base);
+    }
+    let base = python_build::add(executor, base, version, Some(build))?;
     executor.store.record_step(&key, &base.to_record())?;
     Ok(base)
 }
 
 /// The base as Debian has it.
 fn release(executor: &Executor<'_>, suite: Suite) -> Result<LockedBase> {
+    with_request(executor, suite, |request| {
+        let lock = resolve(request)?;
+        match make(executor, request, &lock) {
+            Err(BuildError::Debian(error)) if error.is_outdated() => {
+                let request = &Request {
+                    freshness: Duration::ZERO,
+                    ..request.clone()
+                };
+                make(executor, request, &resolve(request)?)
+            }
+            result => result,
+        }
+    })
+}
+
+/// Gives `work` what it takes to fetch packages of the release.
+fn with_request<T>(
+    executor: &Executor<'_>,
+    suite: Suite,
+    work: impl FnOnce(&Request<'_>) -> Result<T>,
+) -> Result<T> {
     let architecture = Architecture::host().ok_or(BuildError::UnsupportedMachine)?;
     let cache = executor.store.root().join("debian");
     let certificates = Certificates::of_environment()?;
@@ -97,17 +155,7 @@ fn release(executor: &Executor<'_>, suite: Suite) -> Result<LockedBase> {
         threads: executor.threads,
         progress: &progress,
     };
-    let lock = resolve(&request)?;
-    match make(executor, &request, &lock) {
-        Err(BuildError::Debian(error)) if error.is_outdated() => {
-            let request = Request {
-                freshness: Duration::ZERO,
-                ..request.clone()
-            };
-            make(executor, &request, &resolve(&request)?)
-        }
-        result => result,
-    }
+    work(&request)
 }
 
 /// The base of exactly these packages. It is the same whether the cache is used or not, so it is not
@@ -162,6 +210,8 @@ fn describe(lock: &Lock, layers: Vec<Layer>) -> LockedBase {
             archives: lock.archives.clone(),
         }),
         packages: lock.listing(),
+        archive: Some(Box::new(lock.clone())),
+        added_python: None,
         installed: Vec::new(),
         inherited: Inherited::default(),
     }

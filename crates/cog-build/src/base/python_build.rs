@@ -3,6 +3,9 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
 use super::LockedBase;
 use crate::error::{BuildError, Result};
 use crate::executor::Executor;
@@ -17,11 +20,21 @@ const PYTHON_DIR: &str = "opt/python";
 /// Text files that are longer are none of those in which uv writes where it installed them.
 const MAX_TEXT: u64 = 1 << 20;
 
-/// `base` with the Python `version` in a layer on top.
+/// A build of Python, exactly.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddedPython {
+    /// Its whole version.
+    pub version: String,
+    /// Checksum of its program, hexadecimal: there are several builds of each version.
+    pub sha256: String,
+}
+
+/// `base` with the Python `version` in a layer on top: with the given `build`, or with the one that there is.
 pub(super) fn add(
     executor: &Executor<'_>,
     mut base: LockedBase,
     version: &str,
+    build: Option<&AddedPython>,
 ) -> Result<LockedBase> {
     let minor = minor_version(version);
     let interpreter = Interpreter {
@@ -29,19 +42,27 @@ pub(super) fn add(
         minor,
     };
     let title = format!("base: Python {version}");
-    let (layer, whole_version) = executor.timed(&title, || {
+    let exact = build.map_or(version, |build| &build.version);
+    let (layer, added) = executor.timed(&title, || {
         let uv = executor.uv()?;
         let scratch = executor.store.scratch()?;
         let downloads = scratch.path().join("downloads");
         fs_err::create_dir(&downloads)?;
-        let installed = uv.install_python(version, &downloads).map_err(|source| {
+        let installed = uv.install_python(exact, &downloads).map_err(|source| {
             BuildError::NoBaseWithPython {
-                version: version.to_owned(),
+                version: exact.to_owned(),
                 tried: Vec::new(),
                 source: Box::new(source),
             }
         })?;
-        let whole_version = version_of(&installed);
+        let added = identify(&installed, &interpreter.minor)?;
+        if let Some(build) = build
+            && added.as_ref() != Some(build)
+        {
+            return Err(BuildError::OtherPython {
+                version: build.version.clone(),
+            });
+        }
         let root = scratch.path().join("root");
         let target = root.join(PYTHON_DIR);
         fs_err::create_dir_all(target.parent().unwrap_or(&root))?;
@@ -53,12 +74,25 @@ pub(super) fn add(
         }
         let options = executor.layer_options(title.clone());
         let layer = executor.store.add_layer_from_dir(&root, &options)?;
-        Ok((layer, whole_version))
+        Ok((layer, added))
     })?;
     base.layers.push(layer);
-    base.python_version = whole_version;
+    base.python_version = added.as_ref().map(|added| added.version.clone());
+    base.added_python = added;
     base.interpreter = interpreter;
     Ok(base)
+}
+
+/// Which build is in the folder.
+fn identify(installed: &Path, minor: &str) -> Result<Option<AddedPython>> {
+    let Some(version) = version_of(installed) else {
+        return Ok(None);
+    };
+    let program = fs_err::read(installed.join(format!("bin/python{minor}")))?;
+    Ok(Some(AddedPython {
+        version,
+        sha256: hex::encode(Sha256::digest(program)),
+    }))
 }
 
 /// The version in the name that uv gave the folder: `3.12.1` of `cpython-3.12.1-linux-x86_64-gnu`.

@@ -4,14 +4,14 @@ use cog_image::registry::{Lookup, Memory, RemoteImage};
 use cog_image::{ImageRef, Platform, Store, StoredImage};
 
 use super::inside::{self, Inside};
-use super::{Inherited, LockedBase, architecture, python_build, python_platform};
+use super::{AddedPython, Inherited, LockedBase, architecture, python_build, python_platform};
 use crate::error::{BuildError, Result};
 use crate::executor::{Cache, Executor};
 use crate::plan::key;
 use cog_python::uv::minor_version;
 use cog_python::venv::Interpreter;
 
-const RECIPE: u32 = 5;
+const RECIPE: u32 = 6;
 
 /// The C library that packages may count on in a base we know nothing about.
 const OLD_GLIBC: &str = "2_28";
@@ -33,13 +33,14 @@ pub(super) enum Found {
     Unreachable,
 }
 
-/// The base `reference` with the Python `version`. Once seen, it stays what it was until the cache is ignored, as with
-/// an image that Docker has pulled.
+/// The base `reference` with the Python `version`, which is this `build` of it where one is added. Once seen, it stays what
+/// it was until the cache is ignored, as with an image that Docker has pulled.
 pub(super) fn base(
     executor: &Executor<'_>,
     reference: &str,
     brings: Brings,
     version: &str,
+    build: Option<&AddedPython>,
 ) -> Result<Found> {
     let reference: ImageRef = reference.parse()?;
     let platform = platform();
@@ -47,6 +48,7 @@ pub(super) fn base(
         .field("reference", reference.to_string())
         .field("platform", platform.to_string())
         .field("python", version)
+        .field("build", build.map_or("", |build| &build.sha256))
         .finish();
     if let Some(base) = executor.recorded(&key)?.and_then(LockedBase::from_record) {
         return Ok(Found::Base(Box::new(base)));
@@ -58,13 +60,19 @@ pub(super) fn base(
     let remote = match executor.store.lookup(&reference, &platform, memory)? {
         Lookup::Found(remote) => remote,
         Lookup::Unreachable(_) => return Ok(Found::Unreachable),
+        Lookup::NotFound(error) if reference.digest().is_some() => {
+            return Err(BuildError::BaseGone {
+                reference: reference.familiar(),
+                source: Box::new(error.into()),
+            });
+        }
         Lookup::NotFound(error) | Lookup::Refused(error) => {
             return Err(cog_image::Error::from(error).into());
         }
     };
     inside::refuse_musl_by_name(&remote)?;
     let base = match brings {
-        Brings::NoPython => add_python(executor, &remote, version)?,
+        Brings::NoPython => add_python(executor, &remote, version, build)?,
         Brings::Packages => {
             let inside = Inside::of(executor, &remote)?;
             let path = inside.interpreter(&minor_version(version));
@@ -88,10 +96,15 @@ pub(super) fn base(
 }
 
 /// The image with a Python that it has not.
-fn add_python(executor: &Executor<'_>, remote: &RemoteImage, version: &str) -> Result<LockedBase> {
+fn add_python(
+    executor: &Executor<'_>,
+    remote: &RemoteImage,
+    version: &str,
+    build: Option<&AddedPython>,
+) -> Result<LockedBase> {
     let base = describe(remote, String::new(), version);
     let name = base.name.clone();
-    python_build::add(executor, base, version).map_err(|error| match error {
+    python_build::add(executor, base, version, build).map_err(|error| match error {
         BuildError::NoBaseWithPython {
             version, source, ..
         } => BuildError::NoPythonForBase {
@@ -142,6 +155,8 @@ fn describe(remote: &RemoteImage, python: String, version: &str) -> LockedBase {
         environment: config.env.clone(),
         debian: None,
         packages: Vec::new(),
+        archive: None,
+        added_python: None,
         installed: Vec::new(),
         inherited: Inherited {
             user: config.user.clone(),

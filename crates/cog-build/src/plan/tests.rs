@@ -1,4 +1,5 @@
 use cog_config::{Build, EnvironmentVariable};
+use cog_debian::ListedPackage;
 use cog_image::{Descriptor, DiffId, Digest, Layer};
 use cog_python::freeze::Freeze;
 use cog_python::requirements::Requirements;
@@ -28,6 +29,8 @@ fn lock() -> Lock {
             environment: vec![("LANG".to_owned(), "C.UTF-8".to_owned())],
             debian: None,
             packages: Vec::new(),
+            archive: None,
+            added_python: None,
             installed: Vec::new(),
             inherited: Inherited::default(),
         },
@@ -35,6 +38,14 @@ fn lock() -> Lock {
             "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----",
         )
         .expect("valid"),
+        system: LockedSystem {
+            implied: Versions::Any,
+            named: Versions::Exactly(vec![ListedPackage {
+                name: "zsh".to_owned(),
+                version: "5.9".to_owned(),
+                sha256: "ab".repeat(32),
+            }]),
+        },
         python: LockedPython {
             requirements: Requirements {
                 packages: vec!["six".to_owned()],

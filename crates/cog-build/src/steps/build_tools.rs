@@ -7,10 +7,11 @@ use std::path::PathBuf;
 
 use cog_image::Layer;
 
-use super::system_packages::{LEFT_OVERS, install};
+use super::system_packages::{Installed, LEFT_OVERS, install};
 use crate::base::LockedBase;
 use crate::error::Result;
 use crate::executor::{Cache, Executor};
+use crate::lock::Versions;
 use crate::plan::{BuildTools, SystemPackages, key, list};
 use crate::step_output::StepOutput;
 use crate::variables::{Variables, build_variables};
@@ -56,8 +57,9 @@ fn layer(executor: &Executor<'_>, tools: &BuildTools, base: &LockedBase) -> Resu
             packages: tools.packages.clone(),
             environment: build_variables(&base.environment, &Variables::default()),
             release: tools.release.clone(),
+            versions: Versions::Any,
         };
-        let upper = install(executor, &packages, &base.layers)?;
+        let Installed { upper, .. } = install(executor, &packages, &base.layers)?;
         let mut options = executor.command_layer_options("cog: build tools");
         options.exclude = LEFT_OVERS
             .iter()

@@ -68,6 +68,7 @@ pub(crate) fn run(
     Ok(StepOutput {
         layers: layers::make(executor, &packages, &staging, &distributions)?,
         packages: distributions.iter().map(|one| one.freeze.clone()).collect(),
+        ..StepOutput::default()
     })
 }
 

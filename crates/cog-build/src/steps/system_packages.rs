@@ -6,6 +6,7 @@ mod missing;
 pub use self::missing::MissingPackage;
 use std::path::PathBuf;
 
+use cog_debian::{ListedPackage, PackageFile};
 use cog_image::Layer;
 
 use self::apt::Apt;
@@ -37,14 +38,25 @@ pub(crate) fn run(
     step: &SystemPackages,
     below: &[Layer],
 ) -> Result<StepOutput> {
-    let upper = install(executor, step, below)?;
+    let Installed { upper, packages } = install(executor, step, below)?;
     let title = format!("cog: system packages {}", step.packages.join(" "));
     let mut options = executor.command_layer_options(title);
     options.exclude = LEFT_OVERS.iter().map(PathBuf::from).collect();
     let layer = executor
         .store
         .add_layer_from_upper(upper.path(), &options)?;
-    Ok(StepOutput::layer(layer))
+    Ok(StepOutput {
+        system: packages,
+        ..StepOutput::layer(layer)
+    })
+}
+
+/// What a package manager did.
+pub(crate) struct Installed {
+    /// What changed.
+    pub(crate) upper: Upper,
+    /// The packages, sorted.
+    pub(crate) packages: Vec<ListedPackage>,
 }
 
 /// What changes when the packages of `step` are installed over the layers `below`.
@@ -52,11 +64,13 @@ pub(crate) fn install(
     executor: &Executor<'_>,
     step: &SystemPackages,
     below: &[Layer],
-) -> Result<Upper> {
+) -> Result<Installed> {
     let apt = Apt::new(executor, step, below)?;
     let upper = executor.upper()?;
     let files = apt.choose(&upper)?;
     apt.install(&upper, &files)?;
     cog_debian::clean_layer(upper.path())?;
-    Ok(upper)
+    let mut packages: Vec<ListedPackage> = files.iter().filter_map(PackageFile::package).collect();
+    packages.sort();
+    Ok(Installed { upper, packages })
 }

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
 use cog_build::{
-    BaseChoice, BuildError, BuildRequest, BuiltImage, Cache, Event, Interface, Outcome, Reporter,
-    SchemaSource, SourceLayers,
+    BaseChoice, BuildError, BuildRequest, BuiltImage, Cache, Event, Interface, LockPolicy, Outcome,
+    Reporter, SchemaSource, SourceLayers,
 };
 use cog_config::{Build, Config, PythonVersion};
 use cog_engine::{Embedded, Engine, KernelProbe, Probe as _};
@@ -88,6 +88,7 @@ impl Project {
             options: cog_config::Options::default(),
             torch_index: cog_build::TorchIndex::ByCuda,
             implied: cog_build::ImpliedPolicy::Add,
+            lock: LockPolicy::Update,
             cache: self.cache,
             secrets: self.secrets.clone(),
             interface: self.interface(&SchemaSource::Generate),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::credentials::{public_line, public_url};
+use super::credentials::public_url;
 use super::{IndexFile, Origin, Pinned, Resolution, file_url, path_of_file_url};
 use crate::requirements::{ARTIFACTS_DIR, normalise};
 
@@ -92,10 +92,7 @@ impl Resolution {
             .map(|package| place.pinned(package))
             .collect::<Result<Vec<_>, _>>()?;
         distributions.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Self {
-            options: options.iter().map(|line| public_line(line)).collect(),
-            distributions,
-        })
+        Ok(Self::of(distributions, options))
     }
 }
 

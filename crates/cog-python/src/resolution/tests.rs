@@ -141,6 +141,22 @@ fn layers_do_not_depend_on_the_mirror() {
 }
 
 #[test]
+fn without_addresses_only_names_of_files_are_left() {
+    let url = |resolution: &Resolution, name| match &resolution.pin(name).unwrap().origin {
+        Origin::Index { files } => files[0].url.clone(),
+        other => panic!("{other:?}"),
+    };
+    let found = resolution(PYLOCK).unwrap().without_addresses();
+    assert_eq!(url(&found, "torch"), "torch-2.3.1+cpu-cp311.whl");
+    assert_eq!(url(&found, "numpy"), "numpy-2.2.0-a.whl");
+    assert_eq!(url(&found, "c"), "c-1.whl");
+    let mirror = PYLOCK.replace("https://e.com/numpy", "https://mirror.org/a/numpy");
+    let mirror = mirror.replace("https://u:p@e.com/whl", "https://e.com/other");
+    assert_eq!(resolution(&mirror).unwrap().without_addresses(), found);
+    assert_eq!(found.clone().without_addresses(), found);
+}
+
+#[test]
 fn what_has_to_be_built_is_known() {
     let origins = [
         ("wheels = [{ url = \"https://e.com/a.WHL?x=1\" }]", false),

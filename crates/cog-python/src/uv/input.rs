@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::requirements::{ARTIFACTS_DIR, Requirements, package_name};
-use crate::resolution::{file_url, place_option};
+use crate::resolution::{file_url, place_option, public_line};
 
 /// What models use without saying so, because the SDK of the reference brought it.
 const UNDECLARED: [&str; 4] = ["requests", "PyYAML", "structlog", "typing_extensions"];
@@ -35,6 +35,12 @@ pub fn input(requirements: &Requirements, python: &str, artifacts: &Path) -> Str
         .chain(extras)
         .map(|line| line + "\n")
         .collect()
+}
+
+/// The same as lines without credentials, with local artifacts where images have them: what a resolution is an answer to.
+pub fn public_input(requirements: &Requirements, python: &str) -> Vec<String> {
+    let text = input(requirements, python, Path::new(ARTIFACTS_DIR));
+    text.lines().map(public_line).collect()
 }
 
 /// The URL of a file or folder of the project; behind a folder there may be extras.

@@ -19,12 +19,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub use explain::{Context, Unreachable, UvError, without_credentials};
-pub use input::input;
+pub use input::{input, public_input};
 pub use progress::{Observer, Progress, Waiting};
 pub use python::MissingPython;
 pub use surroundings::{passed_on, proxies};
 
-use crate::installed::Installed;
 use crate::interpreters::{Interpreter, Places};
 use crate::requirements::Requirements;
 use crate::resolution::{Credentials, Resolution};
@@ -77,8 +76,17 @@ pub struct Staged<'a> {
     pub requirements: &'a Requirements,
     /// An absolute path: the files of the project are below it, and uv's files are written beside it.
     pub artifacts: &'a Path,
-    /// What is there already, and chosen where the requirements allow it.
-    pub preferred: &'a [Installed],
+    /// What is chosen where the requirements allow it: it is there already, or was chosen before.
+    pub preferred: &'a [Preference],
+}
+
+/// A version that is chosen where the requirements allow it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preference {
+    /// The distribution.
+    pub name: String,
+    /// Its version.
+    pub version: String,
 }
 
 impl Staged<'_> {
@@ -126,10 +134,9 @@ impl Staged<'_> {
     /// Writes the file [`ANSWER`] with what is preferred: uv takes it for what it chose before.
     pub fn write_preferred(&self) -> Result<(), UvError> {
         let mut text = "lock-version = \"1.0\"\ncreated-by = \"cog\"\n".to_owned();
-        for Installed { freeze, .. } in self.preferred {
+        for Preference { name, version } in self.preferred {
             // Its strings are strings of TOML too.
-            let [name, version] =
-                [&freeze.name, &freeze.version].map(|one| serde_json::Value::from(&**one));
+            let [name, version] = [name, version].map(|one| serde_json::Value::from(&**one));
             let _ = write!(text, "\n[[packages]]\nname = {name}\nversion = {version}\n");
         }
         self.write(ANSWER, &text)

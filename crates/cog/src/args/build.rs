@@ -135,6 +135,10 @@ pub(crate) struct BuildFlags {
     #[arg(long)]
     pub(crate) no_implied_packages: bool,
 
+    /// Build what `cog.lock` says, and fail if it is missing or no longer fits the project
+    #[arg(long)]
+    pub(crate) locked: bool,
+
     /// How progress is shown
     #[arg(
         long,

@@ -6,6 +6,7 @@ mod base_image;
 mod build;
 mod debug;
 mod images;
+mod lock;
 mod publish;
 mod run;
 
@@ -20,6 +21,7 @@ pub(crate) use build::{
 };
 pub(crate) use debug::DebugArgs;
 pub(crate) use images::{ImagesArgs, InspectArgs, PruneArgs, RmiArgs, TagArgs};
+pub(crate) use lock::LockArgs;
 pub(crate) use publish::PublishArg;
 pub(crate) use run::{ExecArgs, GpuFlags, RunArgs, ServeArgs, StartFlags};
 
@@ -73,6 +75,8 @@ pub(crate) enum Command {
     Init,
     /// Build an image from the project
     Build(BuildArgs),
+    /// Write down in `cog.lock` what images of the project are made of
+    Lock(LockArgs),
     /// Print the Dockerfile that the project has
     #[command(hide = true)]
     Debug(DebugArgs),

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use cog_build::dockerfile::{
     Dockerfile, DockerfileOptions, SeparatedWeights, dockerfile, weights_dockerfile,
 };
-use cog_build::{BuildRequest, Certificates, SdkSources};
+use cog_build::{BuildRequest, Certificates, LockPolicy, SdkSources};
 use cog_config::{
     BaseCandidate, BaseKind, CogBase, CompleteError, CompleteWarning, Completed, Options, complete,
 };
@@ -76,7 +76,10 @@ fn outlined<T: Serialize>(
     engine: Option<&dyn Engine>,
     outline: impl FnOnce(&BuildRequest<'_>) -> cog_build::Result<T>,
 ) -> anyhow::Result<String> {
-    session.with_request(project, engine, &args.flags, |request| {
+    session.with_request(project, engine, &args.flags, |mut request| {
+        if request.lock == LockPolicy::Update {
+            request.lock = LockPolicy::Keep;
+        }
         let json = serde_json::to_string_pretty(&outline(&request)?)?;
         Ok(json + "\n")
     })

@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 
 use cog_files::Folder;
 use cog_image::Layer;
-use cog_python::installed::Installed;
 use cog_python::reproducible;
 use cog_python::requirements::Requirements;
 use cog_python::resolution::Resolution;
 use cog_python::uv::{
-    ANSWER, Linking, Staged, Target, Uv, UvError, install_arguments, passed_on,
+    ANSWER, Linking, Preference, Staged, Target, Uv, UvError, install_arguments, passed_on,
     prerelease_arguments, resolve_arguments,
 };
 
@@ -37,7 +36,7 @@ pub(super) fn resolve(
     interpreter: &str,
     target: &Target,
     requirements: &Requirements,
-    preferred: &[Installed],
+    preferred: &[Preference],
     below: &[Layer],
 ) -> Result<Resolution> {
     let staging = Staging::new(executor, requirements)?;

@@ -4,10 +4,9 @@
 use std::path::Path;
 
 use cog_image::{Layer, StepRecord};
-use cog_python::installed::Installed;
-use cog_python::requirements::{ARTIFACTS_DIR, Requirements};
+use cog_python::requirements::{ARTIFACTS_DIR, Requirements, normalise};
 use cog_python::resolution::Resolution;
-use cog_python::uv::{Builds, Staged, Target, UvError, input};
+use cog_python::uv::{Builds, Preference, Staged, Target, UvError, input};
 
 use super::{Staging, in_container};
 use crate::base::LockedBase;
@@ -30,19 +29,20 @@ const INDEX_VARIABLES: [&str; 8] = [
     "PIP_INDEX_URL",
 ];
 
-/// Locks `requirements` for the Python and platform of `base`. Where that takes source distributions, these are
-/// built over the layers that `foundation` gives.
+/// Locks `requirements` for the Python and platform of `base`, with the versions of `before` where they allow them. Where
+/// that takes source distributions, these are built over the layers that `foundation` gives.
 pub(crate) fn lock_for_image(
     executor: &Executor<'_>,
     base: &LockedBase,
     requirements: &Requirements,
+    before: &[Preference],
     foundation: impl FnOnce() -> Result<Vec<Layer>>,
 ) -> Result<LockedPython> {
     let target = Target {
         python: base.interpreter.minor.clone(),
         platform: Some(base.python_platform.clone()),
     };
-    let preferred = &*base.installed;
+    let preferred = &*preferred(before, base);
     remembered(executor, &target, requirements, preferred, |staging| {
         let uv = executor.uv()?;
         let wanted = Staged {
@@ -68,19 +68,38 @@ pub(crate) fn lock_for_image(
     })
 }
 
-/// Locks `requirements` for a Python of this machine, where source distributions may be built.
+/// What was chosen before, and what the base has besides.
+fn preferred(before: &[Preference], base: &LockedBase) -> Vec<Preference> {
+    let of_base = base.installed.iter().filter(|one| {
+        let name = normalise(&one.freeze.name);
+        !before.iter().any(|other| other.name == name)
+    });
+    let of_base = of_base.map(|one| Preference {
+        name: one.freeze.name.clone(),
+        version: one.freeze.version.clone(),
+    });
+    before.iter().cloned().chain(of_base).collect()
+}
+
+/// Locks `requirements` for a Python of this machine, where source distributions may be built, with the versions of
+/// `before` where they allow them.
 pub(crate) fn lock_for_host(
     executor: &Executor<'_>,
     python: &str,
     requirements: &Requirements,
+    before: &[Preference],
 ) -> Result<LockedPython> {
     let target = Target {
         python: python.to_owned(),
         platform: None,
     };
-    remembered(executor, &target, requirements, &[], |staging| {
+    remembered(executor, &target, requirements, before, |staging| {
         let uv = executor.uv()?;
-        let resolution = uv.resolve(&staging.wanted(requirements), &target, Builds::Allowed)?;
+        let wanted = Staged {
+            preferred: before,
+            ..staging.wanted(requirements)
+        };
+        let resolution = uv.resolve(&wanted, &target, Builds::Allowed)?;
         Ok((resolution, PackageSource::Wheels))
     })
 }
@@ -89,7 +108,7 @@ fn remembered(
     executor: &Executor<'_>,
     target: &Target,
     requirements: &Requirements,
-    preferred: &[Installed],
+    preferred: &[Preference],
     resolve: impl FnOnce(&Staging) -> Result<(Resolution, PackageSource)>,
 ) -> Result<LockedPython> {
     let key = key("resolution", RECIPE)
@@ -107,9 +126,11 @@ fn remembered(
     });
     let key = list(key, "constraint", &requirements.constraints);
     let key = list(key, "artifact", requirements.content());
-    let key = preferred.iter().fold(key, |key, Installed { freeze, .. }| {
-        key.field("preferred", format!("{}=={}", freeze.name, freeze.version))
-    });
+    let key = preferred
+        .iter()
+        .fold(key, |key, Preference { name, version }| {
+            key.field("preferred", format!("{name}=={version}"))
+        });
     let key = key.finish();
     let known = executor.recorded(&key)?;
     let known = known.and_then(|record| serde_json::from_value(record.facts).ok());

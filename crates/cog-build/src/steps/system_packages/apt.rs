@@ -8,14 +8,15 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use cog_debian::{APT_SOURCES_PATH, Downloads, PackageFile, REPRODUCIBLE};
+use cog_debian::{APT_SOURCES_PATH, Downloads, ListedPackage, PackageFile, REPRODUCIBLE};
 use cog_image::{Layer, Scratch};
 use rustix::fs::{Mode, OFlags};
 
 use super::missing;
 use crate::container::{Job, Mount, Upper};
-use crate::error::{BuildError, CommandOutput, Result};
+use crate::error::{BuildError, CommandOutput, MovedPackage, Result};
 use crate::executor::Executor;
+use crate::lock::Versions;
 use crate::plan::SystemPackages;
 
 /// Where containers see the folder that they share with us. Not where `apt` has its cache: official images clear that
@@ -34,6 +35,10 @@ options="$options -o Acquire::https::CaInfo=${SSL_CERT_FILE:-/etc/ssl/certs/ca-c
 options="$options -o Dir::Cache::archives=$shared/archives -o APT::Keep-Downloaded-Packages=true"
 options="$options -o Dir::Cache::pkgcache=$shared/index -o Dir::Cache::srcpkgcache=$shared/sources"
 mkdir -p /var/lib/apt/lists/partial
+if [ -f $shared/pins ]; then
+    cat $shared/pins /etc/apt/preferences > $shared/preferences 2>/dev/null || cp $shared/pins $shared/preferences
+    options="$options -o Dir::Etc::preferences=$shared/preferences"
+fi
 "#;
 
 /// `$@` are the packages; recommended ones are installed too, as projects expect. If that is not possible, it leaves
@@ -69,6 +74,9 @@ impl<'a> Apt<'a> {
         let scratch = executor.store.scratch()?;
         let shared = scratch.path().join("shared");
         fs_err::create_dir_all(shared.join("archives/partial"))?;
+        if !step.versions.packages().is_empty() {
+            fs_err::write(shared.join("pins"), preferences(step.versions.packages()))?;
+        }
         if let Some(debian) = &step.release {
             fs_err::write(scratch.path().join("sources"), debian.apt_sources()?)?;
         }
@@ -84,11 +92,14 @@ impl<'a> Apt<'a> {
     /// The package files that `apt` wants to install.
     pub(super) fn choose(&self, upper: &Upper) -> Result<Vec<PackageFile>> {
         match self.run(upper, CHOOSE) {
-            Ok(()) => Ok(self
-                .note("files")?
-                .lines()
-                .filter_map(PackageFile::from_apt)
-                .collect()),
+            Ok(()) => {
+                let note = self.note("files")?;
+                let files: Vec<_> = note.lines().filter_map(PackageFile::from_apt).collect();
+                if let Versions::Exactly(locked) = &self.step.versions {
+                    check_versions(locked, &files)?;
+                }
+                Ok(files)
+            }
             Err(BuildError::CommandFailed { lines, .. }) if !missing::names(&lines).is_empty() => {
                 let (release, names) = (self.note("release")?, self.note("names")?);
                 Err(missing::explain(&missing::names(&lines), &release, &names))
@@ -147,6 +158,41 @@ impl<'a> Apt<'a> {
     /// What the container wrote into a file of the shared folder; nothing if that is no file.
     fn note(&self, name: &str) -> Result<String> {
         Ok(read_note(&self.shared().join(name))?)
+    }
+}
+
+/// What makes `apt` take the versions of these packages: it chooses among all versions that there are, and takes one that
+/// has such a priority even where another is installed or newer.
+fn preferences(packages: &[ListedPackage]) -> String {
+    let stanza = |one: &ListedPackage| {
+        let ListedPackage { name, version, .. } = one;
+        format!("Package: {name}\nPin: version {version}\nPin-Priority: 1001\n\n")
+    };
+    packages.iter().map(stanza).collect()
+}
+
+/// Refuses other packages than the lock file names, before anything is installed.
+fn check_versions(locked: &[ListedPackage], files: &[PackageFile]) -> Result<()> {
+    let found: Vec<ListedPackage> = files.iter().filter_map(PackageFile::package).collect();
+    let gone = locked.iter().filter(|one| !found.contains(one));
+    let gone: Vec<MovedPackage> = gone
+        .map(|one| MovedPackage {
+            name: one.name.clone(),
+            version: one.version.clone(),
+            instead: found
+                .iter()
+                .find(|other| other.name == one.name)
+                .map(|other| other.version.clone()),
+        })
+        .collect();
+    let mut new = found.iter().filter(|one| !locked.contains(one));
+    match new.next() {
+        _ if !gone.is_empty() => Err(BuildError::PackagesMoved { gone }),
+        Some(new) => Err(BuildError::PackageAdded {
+            name: new.name.clone(),
+            version: new.version.clone(),
+        }),
+        None => Ok(()),
     }
 }
 

@@ -1,0 +1,149 @@
+//! `cog.lock`: what was chosen for a project, as a file beside its configuration.
+//!
+//! A [`LockFile`] is a pure value; `write` makes its text, which is the same for the same value, and `read` checks what
+//! somebody may have changed in it. It says what the project asked for (`inputs`), why it was decided so, and for each
+//! platform which base, packages of the distribution and Python packages were found. It holds no credentials, no paths of
+//! a machine and no addresses of mirrors: all packages are known by name, version and checksum. Whether it still fits a
+//! project is judged in [`crate::locking`].
+
+mod checked;
+mod error;
+mod inputs;
+mod read;
+mod write;
+
+use std::io::{ErrorKind, Write as _};
+use std::path::Path;
+
+use cog_debian::ListedPackage;
+use cog_files::{Folder, read_project_file};
+use cog_python::requirements::Requirements;
+use cog_python::resolution::{Pinned, Resolution};
+
+pub use self::error::LockFileError;
+pub(crate) use self::inputs::{Difference, Inputs, Part, chooses_base, differences};
+use crate::base::PinnedBase;
+use crate::lock::{LockedPython, PackageSource};
+
+/// The format that we write, and the only one that we read.
+const VERSION: u32 = 1;
+
+/// What a lock file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LockFile {
+    /// The version of the program that made it.
+    pub(crate) cog: String,
+    /// What was asked for.
+    pub(crate) inputs: Inputs,
+    /// What was decided and why, for people.
+    pub(crate) decisions: Vec<Decided>,
+    /// What was found, by the platform's name.
+    pub(crate) platforms: Vec<PlatformLock>,
+}
+
+/// A decision, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Decided {
+    pub(crate) subject: String,
+    pub(crate) value: String,
+    pub(crate) reason: String,
+}
+
+/// What images for one platform are made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PlatformLock {
+    /// Such as `linux/amd64`.
+    pub(crate) name: String,
+    pub(crate) base: PinnedBase,
+    /// Packages of the distribution that the project implies.
+    pub(crate) implied: SystemPins,
+    /// Packages of the distribution that the project names.
+    pub(crate) named: SystemPins,
+    pub(crate) python: PythonPins,
+}
+
+/// Packages of the distribution.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct SystemPins {
+    /// What is asked for.
+    pub(crate) names: Vec<String>,
+    /// What is installed for it, sorted.
+    pub(crate) packages: Vec<ListedPackage>,
+}
+
+/// Python packages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PythonPins {
+    pub(crate) source: PackageSource,
+    /// Sorted by name.
+    pub(crate) distributions: Vec<Pinned>,
+}
+
+impl PythonPins {
+    /// The answer to `requirements` that it is.
+    pub(crate) fn answer(&self, requirements: &Requirements) -> LockedPython {
+        LockedPython {
+            requirements: requirements.clone(),
+            resolution: Resolution::of(self.distributions.clone(), &requirements.options),
+            source: self.source,
+        }
+    }
+}
+
+/// The name of the lock file that belongs to the configuration file `config`.
+pub(crate) fn name_for(config: &str) -> String {
+    match config {
+        "cog.yaml" => "cog.lock".to_owned(),
+        other => format!("{other}.lock"),
+    }
+}
+
+impl LockFile {
+    /// The lock file `name` of the project in `folder`; nothing if there is none.
+    pub(crate) fn load(folder: &Path, name: &str) -> Result<Option<Self>, LockFileError> {
+        let text = match read_project_file(folder, Path::new(name)) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(source) => {
+                return Err(LockFileError::Unreadable {
+                    name: name.to_owned(),
+                    source,
+                });
+            }
+        };
+        Self::parse(&text, name).map(Some)
+    }
+
+    /// Writes it as the file `name` of the project in `folder`, all of it or nothing. Says whether that changed anything.
+    pub(crate) fn save(&self, folder: &Path, name: &str) -> Result<bool, LockFileError> {
+        let text = self.text();
+        let write = || {
+            if read_project_file(folder, Path::new(name)).is_ok_and(|old| old == text) {
+                return Ok(false);
+            }
+            let folder = Folder::open(folder)?;
+            let temporary = format!(".{name}-{}", std::process::id());
+            let mut file = folder.create_file(&temporary)?;
+            let written = file
+                .write_all(text.as_bytes())
+                .and_then(|()| file.sync_all())
+                .and_then(|()| folder.rename(&temporary, name));
+            if written.is_err() {
+                folder.remove(&temporary)?;
+            }
+            written.map(|()| true)
+        };
+        write().map_err(|source| LockFileError::Unwritable {
+            name: name.to_owned(),
+            source,
+        })
+    }
+
+    /// What it says for `platform`.
+    pub(crate) fn platform(&self, platform: &str) -> Option<&PlatformLock> {
+        self.platforms.iter().find(|one| one.name == platform)
+    }
+}
+
+#[cfg(test)]
+mod tests;
