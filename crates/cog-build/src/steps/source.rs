@@ -126,7 +126,11 @@ fn entry(executor: &Executor<'_>, item: &Item) -> Entry {
             } else {
                 0o755
             };
-            (EntryKind::File(executor.project_dir.join(&item.path)), mode)
+            let kind = EntryKind::FileIn {
+                folder: executor.project_dir.to_owned(),
+                path: item.path.clone().into(),
+            };
+            (kind, mode)
         }
     };
     Entry {

@@ -3,11 +3,11 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, chmod, fstat};
 use rustix::io::Errno;
 
 use super::{Folder, told};
@@ -42,6 +42,26 @@ impl Folder {
         } else {
             Found::Other
         })
+    }
+
+    /// The same for a file that its owner, who we are, may have made unreadable: it is readable for a moment.
+    pub fn find_even_if_unreadable(&self, path: &Path) -> io::Result<Found> {
+        match self.find(path) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            found => return found,
+        }
+        // Not by its path: something else could have taken its place.
+        let place = self.open_beneath(path, OFlags::PATH)?;
+        let mode = fstat(&place)?.st_mode;
+        if FileType::from_raw_mode(mode) != FileType::RegularFile {
+            return Ok(Found::Other);
+        }
+        let itself = format!("/proc/self/fd/{}", place.as_raw_fd());
+        let mode = Mode::from_raw_mode(mode);
+        chmod(&itself, mode | Mode::RUSR)?;
+        let found = self.find(path);
+        chmod(&itself, mode)?;
+        found
     }
 
     /// The text of the file at `path`; nothing if there is no such file.

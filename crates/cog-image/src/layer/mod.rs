@@ -5,6 +5,7 @@
 
 pub(crate) mod compare;
 pub(crate) mod compress;
+mod content;
 pub(crate) mod decompress;
 mod gzip;
 mod inside;
@@ -114,6 +115,14 @@ pub struct Entry {
 pub enum EntryKind {
     /// A copy of this file on the host; symbolic links are followed.
     File(PathBuf),
+    /// A copy of the file at `path`, which is relative, in `folder`, where others can write: a link that is there, or on
+    /// the way, is refused.
+    FileIn {
+        /// It is trusted.
+        folder: PathBuf,
+        /// From there.
+        path: PathBuf,
+    },
     /// A file with this content.
     Bytes(Vec<u8>),
     /// A symbolic link to this target.

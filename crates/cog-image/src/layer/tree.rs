@@ -9,6 +9,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
+use super::content::Content;
 use super::overlay::{self, Mark};
 use super::system;
 use super::{Entry, EntryKind, LayerOptions, Modes, Owner};
@@ -30,7 +31,7 @@ pub(crate) enum NodeKind {
     Directory,
     /// A file on the host, with its size in bytes when it was looked at.
     File {
-        source: PathBuf,
+        source: Content,
         size: u64,
     },
     Bytes(Vec<u8>),
@@ -211,7 +212,7 @@ fn kind_of(source: &Path, metadata: &std::fs::Metadata) -> Result<Option<NodeKin
         NodeKind::Directory
     } else if kind.is_file() {
         NodeKind::File {
-            source: source.to_owned(),
+            source: Content::At(source.to_owned()),
             size: metadata.len(),
         }
     } else if kind.is_symlink() {
@@ -313,10 +314,8 @@ pub(crate) fn from_entries(entries: Vec<Entry>, owner: Owner) -> Result<Vec<Node
             );
         }
         let (kind, mode) = match entry.kind {
-            EntryKind::File(source) => {
-                let size = fs_err::metadata(&source)?.len();
-                (NodeKind::File { source, size }, entry.mode)
-            }
+            EntryKind::File(path) => (file(Content::At(path))?, entry.mode),
+            EntryKind::FileIn { folder, path } => (file(Content::In { folder, path })?, entry.mode),
             EntryKind::Bytes(bytes) => (NodeKind::Bytes(bytes), entry.mode),
             EntryKind::Symlink(target) => (NodeKind::Symlink(target.into_bytes()), 0o777),
             EntryKind::Directory => (NodeKind::Directory, entry.mode),
@@ -359,6 +358,11 @@ pub(crate) fn from_entries(entries: Vec<Entry>, owner: Owner) -> Result<Vec<Node
         }
     }
     Ok(nodes.into_values().collect())
+}
+
+fn file(source: Content) -> Result<NodeKind> {
+    let size = source.size()?;
+    Ok(NodeKind::File { source, size })
 }
 
 fn parents(path: &[u8]) -> impl Iterator<Item = &[u8]> {

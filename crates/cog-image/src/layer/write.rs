@@ -1,11 +1,10 @@
 //! Writes collected nodes as a layer blob.
 
 use std::io::Write;
-use std::path::Path;
 
 use super::LayerOptions;
 use super::compress::{BlobEncoder, Written};
-use super::system;
+use super::content::Content;
 use super::tar_writer::{Meta, TarWriter};
 use super::tree::{Node, NodeKind};
 use crate::error::{Error, Result};
@@ -45,7 +44,9 @@ fn write_node(
         NodeKind::HardLink(target) => tar.hard_link(&node.path, target, meta)?,
         NodeKind::Fifo => tar.fifo(&node.path, meta)?,
         NodeKind::File { source, size } => {
-            let mut file = system::open_even_if_unreadable(source)?;
+            let Some(mut file) = source.open()? else {
+                return Err(changed(source));
+            };
             if !tar.file(&node.path, meta, *size, &mut file, buffer)? {
                 return Err(changed(source));
             }
@@ -54,9 +55,9 @@ fn write_node(
     Ok(())
 }
 
-fn changed(path: &Path) -> Error {
+fn changed(content: &Content) -> Error {
     Error::Unpackable {
-        path: path.to_owned(),
+        path: content.path(),
         reason: "it changed while it was read".into(),
     }
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use cog_image::{Modes, Store};
+use cog_image::{Entry, EntryKind, Modes, Store};
 
 use crate::support::{file, noise, options};
 
@@ -106,6 +106,25 @@ fn print_layer_of_closed_tree() {
     store.discard_snapshot(&layer.diff_id).unwrap();
     store.snapshot(&layer).unwrap();
     println!("layer {}", layer.blob.digest);
+    // A file of a project is opened for the moment, and closed again.
+    let folder = scratch.path().join("project");
+    fs_err::create_dir(&folder).unwrap();
+    let path = folder.join("file");
+    fs_err::write(&path, "content").unwrap();
+    fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
+    let entry = Entry {
+        path: "file".into(),
+        kind: EntryKind::FileIn {
+            folder,
+            path: "file".into(),
+        },
+        mode: 0o644,
+    };
+    let copy = store.add_layer_from_entries(vec![entry], &options());
+    let content = store.snapshot(&copy.unwrap()).unwrap().join("file");
+    assert_eq!(fs_err::read_to_string(content).unwrap(), "content");
+    let closed = fs_err::metadata(&path).unwrap().permissions();
+    assert_eq!(closed.mode() & 0o777, 0);
 }
 
 /// Holds the root file system of an image until it is killed.

@@ -441,3 +441,34 @@ fn what_unpacks_is_what_was_packed() {
         layer.diff_id.digest()
     );
 }
+
+#[test]
+fn a_file_of_somebody_elses_folder_is_no_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    fs_err::write(&secret, "secret").unwrap();
+    let project = folder.path().join("project");
+    fs_err::create_dir_all(project.join("real")).unwrap();
+    fs_err::write(project.join("real/file"), "secret").unwrap();
+    fs_err::os::unix::fs::symlink(&secret, project.join("link")).unwrap();
+    fs_err::os::unix::fs::symlink("real", project.join("folder")).unwrap();
+    let store = test_store();
+    let add = |path: &str| {
+        let entry = Entry {
+            path: path.into(),
+            kind: EntryKind::FileIn {
+                folder: project.clone(),
+                path: path.into(),
+            },
+            mode: 0o644,
+        };
+        store.add_layer_from_entries(vec![entry], &options())
+    };
+    let layer = add("real/file").unwrap();
+    assert!(listing(&store, &layer)[1].starts_with("0 0644 0:0 0 real/file"));
+    for path in ["link", "folder/file"] {
+        let error = add(path).unwrap_err().to_string();
+        assert!(error.contains("it changed while it was read"), "{error}");
+    }
+    assert!(add("none").unwrap_err().to_string().contains("none"));
+}
