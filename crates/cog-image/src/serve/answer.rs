@@ -143,12 +143,13 @@ struct Pieces<'a> {
 impl Write for Pieces<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let piece = Bytes::copy_from_slice(bytes);
+        // Before whoever reads can have it, and look.
+        let length = bytes.len() as u64;
+        let sent = self.shared.sent.fetch_add(length, Ordering::Relaxed) + length;
         if self.sender.blocking_send(piece).is_err() {
             self.is_wanted = false;
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        let length = bytes.len() as u64;
-        let sent = self.shared.sent.fetch_add(length, Ordering::Relaxed) + length;
         (self.shared.observer)(sent);
         Ok(bytes.len())
     }
