@@ -273,3 +273,58 @@ def test_debian_packages_are_locked(tmp_path: Path) -> None:
         "`cog lock --upgrade base` takes the packages that there are now",
         "https://snapshot.debian.org/archive/debian/20",
     )
+
+
+PYPROJECT = """\
+[project]
+name = "model"
+version = "1"
+dependencies = ["cognum"]
+"""
+UV_LOCK = """\
+version = 1
+requires-python = ">=3.11"
+
+[[package]]
+name = "cogdep"
+version = "1.5"
+source = {{ registry = "{index}" }}
+
+[[package]]
+name = "cognum"
+version = "1.5"
+source = {{ registry = "{index}" }}
+dependencies = [{{ name = "cogdep" }}]
+
+[[package]]
+name = "model"
+version = "1"
+source = {{ virtual = "." }}
+dependencies = [{{ name = "cognum" }}]
+"""
+
+
+@pytest.mark.parametrize("named", ["pyproject.toml", "uv.lock"])
+def test_versions_of_uv_lock_are_taken(world: World, named: str) -> None:
+    model = world.project("one", "")
+    model.write(
+        cog__yaml=CONFIG.replace("requirements.txt", named),
+        pyproject__toml=PYPROJECT,
+        uv__lock=UV_LOCK.format(index=world.new),
+    )
+    assert world.versions(model, index=world.new) == "1.5 1.5"
+    world.cog(model, "lock", index=world.new).works()
+    model.write(uv__lock=UV_LOCK.format(index=world.new).replace('"1.5"', '"2.0"', 1))
+    drift = f"{named} has `cogdep==2.0`, and cog.lock was made with `cogdep==1.5`"
+    world.cog(model, "lock", "--check").fails_with(drift)
+    (model.directory / "uv.lock").unlink()
+    if named == "uv.lock":
+        world.cog(model, "build").fails_with("file does not exist")
+        return
+    (model.directory / "cog.lock").unlink()
+    assert world.versions(model, index=world.new) == "2.0 2.0"
+    model.write(pyproject__toml=PYPROJECT.replace("dependencies = [", 'dynamic = ["dependencies"]\nx = ['))
+    world.cog(model, "build").fails_with(
+        "pyproject.toml says that its `dependencies` are dynamic: only running its build would tell them",
+        "`uv export --no-emit-project --output-file requirements.txt`",
+    )

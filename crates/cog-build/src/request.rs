@@ -191,6 +191,8 @@ impl BuildRequest<'_> {
             return String::new();
         };
         match &build.python_requirements {
+            // Files of other kinds name no project to install but their own, which is left out.
+            Some(file) if !cog_config::requirements::has_lines(file) => String::new(),
             Some(file) => read_project_file(self.project_dir, Path::new(file)).unwrap_or_default(),
             None => build.python_packages.join("\n"),
         }

@@ -216,7 +216,12 @@ impl Config {
                     }
                 })?;
                 let directory = path.parent().unwrap_or(project_dir).to_owned();
-                Ok((requirements::lines(&text), directory))
+                let beside = |name: &str| {
+                    read_project_file(project_dir, &Path::new(file).with_file_name(name)).ok()
+                };
+                let lines = requirements::lines_of(file, &text, beside);
+                let lines = lines.map_err(|reason| ConfigError::Requirements { reason })?;
+                Ok((lines, directory))
             }
         }
     }

@@ -110,6 +110,12 @@ pub enum ConfigError {
         #[source]
         source: io::Error,
     },
+    /// A file that `build.python_requirements` names is of a kind whose requirements are not understood.
+    #[error("invalid build.python_requirements: {reason}")]
+    Requirements {
+        /// What is wrong with the file.
+        reason: String,
+    },
     /// It is no YAML.
     #[error("failed to parse {file_name}: invalid YAML: {detail}{}", place(file_name, *location))]
     Syntax {
@@ -134,11 +140,15 @@ pub enum ConfigError {
 
 impl Hint for ConfigError {
     fn hint(&self) -> Option<String> {
-        let Self::Invalid {
-            problems, ignored, ..
-        } = self
-        else {
-            return None;
+        let (problems, ignored) = match self {
+            Self::Invalid {
+                problems, ignored, ..
+            } => (problems, ignored),
+            Self::Requirements { .. } => {
+                let hint = "`uv export --no-emit-project --output-file requirements.txt` makes a requirements file of it";
+                return Some(hint.to_owned());
+            }
+            _ => return None,
         };
         let hints = problems.iter().filter_map(|one| one.hint.clone());
         let hints: Vec<String> = hints

@@ -1,5 +1,7 @@
 //! The rules that types can't express, in the order in which they are reported.
 
+use std::path::Path;
+
 use crate::config::{Build, Config, PythonVersion};
 use crate::error::{Location, PYTHON_PACKAGES, Problem, Warning};
 use crate::parse::{Draft, Text};
@@ -316,6 +318,9 @@ fn tensorflow_problem(cuda: &str, lines: &[String]) -> Option<String> {
 /// The requirement lines, as far as they can be read.
 fn requirement_lines(build: &Build, files: &dyn Files) -> Vec<String> {
     let file = build.python_requirements.as_deref();
-    let text = file.and_then(|file| files.read(file));
-    requirements::lines(&text.unwrap_or_else(|| build.python_packages.join("\n")))
+    let Some((file, text)) = file.and_then(|file| Some((file, files.read(file)?))) else {
+        return requirements::lines(&build.python_packages.join("\n"));
+    };
+    let beside = |name: &str| files.read(Path::new(file).with_file_name(name).to_str()?);
+    requirements::lines_of(file, &text, beside).unwrap_or_default()
 }

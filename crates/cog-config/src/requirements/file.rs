@@ -1,10 +1,13 @@
 //! Requirement files as numbered lines: comments go, continued lines are one. What a line names is for whoever reads
 //! what it names.
 
-use super::without_comment;
+use super::{pyproject, without_comment};
 
-/// The lines of the text of a requirement file, each with its number, from 1.
+/// The lines of the text of a requirement file, each with its number, from 1. A `uv.lock` has a line for each version.
 pub fn numbered_lines(text: &str) -> Vec<(usize, String)> {
+    if let Some(lines) = pyproject::constraints(text) {
+        return (1..).zip(lines).collect();
+    }
     let mut lines = Vec::new();
     let mut joined = String::new();
     let mut first = 1;

@@ -6,6 +6,7 @@
 
 mod file;
 mod pin;
+mod pyproject;
 
 pub use file::numbered_lines;
 pub use pin::exact_pin;
@@ -26,6 +27,34 @@ pub fn lines(text: &str) -> Vec<String> {
         .map(|(_, text)| text)
         .filter(|text| text != "-e .")
         .collect()
+}
+
+/// The requirement lines of the file at `path`, which has the text `text`: of a requirements file, or of a project as uv
+/// and others know it, in the versions of its `uv.lock`. `beside` reads another file of the same folder. The error says
+/// what cannot be understood.
+pub fn lines_of(
+    path: &str,
+    text: &str,
+    beside: impl Fn(&str) -> Option<String>,
+) -> Result<Vec<String>, String> {
+    use pyproject::{LOCK, PROJECT};
+    match file_name(path) {
+        PROJECT => pyproject::lines(text, beside(LOCK).as_deref()),
+        LOCK => match beside(PROJECT) {
+            Some(project) => pyproject::lines(&project, Some(text)),
+            None => Err(format!("there is no {PROJECT} beside {LOCK}")),
+        },
+        _ => Ok(lines(text)),
+    }
+}
+
+/// Whether the file at `path` has requirement lines, and is not of another kind.
+pub fn has_lines(path: &str) -> bool {
+    ![pyproject::LOCK, pyproject::PROJECT].contains(&file_name(path))
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 fn without_comment(line: &str) -> &str {
