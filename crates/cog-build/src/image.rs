@@ -112,6 +112,7 @@ fn image_config(
             index: base.layers.len() - 1,
         }),
         revision: checkout.revision.clone(),
+        push_id: request.push_id.clone(),
     };
     config.labels.extend(labels.to_map());
     config

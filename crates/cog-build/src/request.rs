@@ -56,6 +56,8 @@ pub struct BuildRequest<'a> {
     /// The date of all files and of the image, in seconds since 1970; if absent, files have the epoch's, and the image
     /// that of the commit that it is made from.
     pub timestamp: Option<i64>,
+    /// Tells the image from others that are made to be pushed.
+    pub push_id: Option<String>,
     /// What is done to shared libraries of Python packages.
     pub symbols: Symbols,
     /// How the image's layers are compressed; if absent, ours with Zstandard, and the base's as they are.

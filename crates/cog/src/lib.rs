@@ -10,8 +10,11 @@ mod gpus;
 mod handover;
 mod inputs;
 mod interrupts;
+mod model_reference;
 mod outputs;
 mod printer;
+mod prompt;
+mod push_id;
 mod reporter;
 mod runtime;
 mod session;
@@ -85,6 +88,9 @@ fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<()> {
     match command {
         Command::Init => commands::init(session.directory(), printer),
         Command::Build(args) => commands::build(&session, &args),
+        Command::Push(args) => commands::push(&session, &args),
+        Command::Pull(args) => commands::pull(&session, &args),
+        Command::Login(args) => commands::login(&session, &args),
         Command::Lock(args) => commands::lock(&session, &args),
         Command::Debug(args) => commands::debug(&session, &args),
         Command::Run(args) => commands::run(&session, &args),
@@ -136,6 +142,7 @@ fn unknown_command(word: &str) -> String {
     let suggestions: &[&str] = match word {
         "infer" => &["run", "predict"],
         "new" | "start" => &["init"],
+        "auth" | "authenticate" | "authorize" => &["login"],
         "http" => &["serve"],
         _ => &[],
     };

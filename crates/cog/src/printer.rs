@@ -131,6 +131,18 @@ impl Printer {
         }
     }
 
+    /// A question, which an answer follows on the same line.
+    pub(crate) fn prompt(&self, question: &str) {
+        self.bars.suspend(|| {
+            let mut stderr = io::stderr().lock();
+            // A terminal that went away answers nothing either.
+            let _ = stderr
+                .write_all(question.as_bytes())
+                .and_then(|()| stderr.flush());
+        });
+        self.silence.spoken();
+    }
+
     /// Where there are no bars, `title` or what [`Self::goes_on`] says of it is printed again and again while nothing
     /// else is, until [`Self::ends`].
     pub(crate) fn begins(&self, title: &str) {

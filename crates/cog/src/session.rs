@@ -11,10 +11,12 @@ use cog_build::{
 use cog_config::{CogBase, Config, CudaBase, Options, ProjectFile};
 use cog_engine::{Choice, Embedded, Engine, Isolation, KernelProbe, Probe as _, Selection};
 use cog_image::{Store, StoreOptions};
+use jiff::Timestamp;
 
 use crate::args::{
     BaseFlags, BuildFlags, EngineArg, GlobalArgs, ProgressArg, ProjectArgs, TorchIndexArg,
 };
+use crate::model_reference::{ModelReference, ModelReferenceError};
 use crate::printer::{Printer, Progress};
 use crate::reporter::{Steps, transfers};
 
@@ -106,6 +108,21 @@ impl<'a> Session<'a> {
         })
     }
 
+    /// The model that cog.yaml and the environment name, if they do.
+    pub(crate) fn model(
+        &self,
+        project: &Project,
+    ) -> Result<Option<ModelReference>, ModelReferenceError> {
+        let variable = |name: &str| std::env::var(name).ok();
+        let now = || Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+        ModelReference::resolve(&project.config, self.registry(), variable, now)
+    }
+
+    /// The registry that the user names in place of the default one.
+    pub(crate) fn registry(&self) -> Option<&str> {
+        self.registry.as_deref().filter(|host| !host.is_empty())
+    }
+
     /// The engine that the flags ask for; the first progress line names it.
     pub(crate) fn engine(&self, flags: &BuildFlags) -> anyhow::Result<Box<dyn Engine>> {
         self.apply_progress(flags.progress);
@@ -136,6 +153,8 @@ impl<'a> Session<'a> {
         flags: &BuildFlags,
         work: impl FnOnce(BuildRequest<'_>) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
+        // A mistake in it should not cost a build, whether it is pushed after that or not.
+        self.model(project)?;
         let base = match flags.base.as_deref() {
             None => BaseChoice::Default,
             Some(base) => base.parse().unwrap_or_default(),
@@ -171,6 +190,7 @@ impl<'a> Session<'a> {
             interface: project.interface.clone(),
             server: server.as_deref(),
             timestamp: source_date()?,
+            push_id: None,
             symbols: Symbols::Kept,
             compression: None,
             attestations: Attestations::default(),
@@ -184,7 +204,7 @@ impl<'a> Session<'a> {
     /// What decides among the images that a project can be built on.
     pub(crate) fn options(&self, bases: &BaseFlags) -> Options {
         let defaults = Options::default();
-        let registry = self.registry.as_deref().filter(|host| !host.is_empty());
+        let registry = self.registry();
         Options {
             cog_base: match bases.use_cog_base_image {
                 None => CogBase::Preferred,

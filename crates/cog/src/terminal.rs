@@ -109,10 +109,10 @@ fn follow_size(terminal: &std::fs::File) {
 
 /// The user's terminal without line editing, echo and signals, which the command's own terminal does. As before when
 /// dropped.
-struct Raw(Termios);
+pub(crate) struct Raw(Termios);
 
 impl Raw {
-    fn enter() -> io::Result<Self> {
+    pub(crate) fn enter() -> io::Result<Self> {
         let stdin = io::stdin();
         let before = tcgetattr(&stdin)?;
         let mut raw = before.clone();

@@ -121,6 +121,7 @@ fn commands_need_a_container(request: &cog_build::BuildRequest<'_>) {
         user: None,
         options: request.options.clone(),
         interface: request.interface.clone(),
+        push_id: None,
         ..*request
     };
     let error = cog_build::build(&request, "test/image").expect_err("nothing can run");

@@ -94,6 +94,7 @@ impl Project {
             interface: self.interface(&SchemaSource::Generate),
             server: Some(server()),
             timestamp: None,
+            push_id: None,
             symbols: cog_build::Symbols::Kept,
             compression: None,
             attestations: cog_build::Attestations::default(),

@@ -24,6 +24,7 @@ const BASE_LAYER: &str = "run.cog.cog-base-image-last-layer-sha";
 const BASE_INDEX: &str = "run.cog.cog-base-image-last-layer-idx";
 const REVISION: &str = "org.opencontainers.image.revision";
 const IMAGE_VERSION: &str = "org.opencontainers.image.version";
+const PUSH_ID: &str = "run.cog.push_id";
 /// Where images of long ago have their configuration.
 const OLD_CONFIG: &str = "org.cogmodel.config";
 
@@ -42,6 +43,8 @@ pub struct ImageLabels {
     pub base: Option<BaseLayer>,
     /// Which state of the source it was made from.
     pub revision: Revision,
+    /// Tells images apart that were made to be pushed; others have none.
+    pub push_id: Option<String>,
 }
 
 /// The uppermost layer of a base.
@@ -119,6 +122,9 @@ impl ImageLabels {
         if let Some(description) = &self.revision.description {
             add(IMAGE_VERSION, description);
         }
+        if let Some(push_id) = &self.push_id {
+            add(PUSH_ID, push_id);
+        }
         labels
     }
 }
@@ -156,6 +162,7 @@ impl<'a> Labels<'a> {
             pip_freeze: self.pip_freeze().to_owned(),
             base: self.base()?,
             revision: self.revision(),
+            push_id: self.filled(PUSH_ID).map(str::to_owned),
         })
     }
 

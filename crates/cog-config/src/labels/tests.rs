@@ -68,6 +68,7 @@ fn everything() -> ImageLabels {
             commit: Some("fafafaf".into()),
             description: Some("v1-2-gfafafaf-dirty".into()),
         },
+        push_id: Some("01890a5d-ac96-774b-bcce-b302099a8057".into()),
     }
 }
 
@@ -82,7 +83,7 @@ fn map(labels: &[(&str, &str)]) -> BTreeMap<String, String> {
 fn what_is_written_is_read_back() {
     let labels = everything();
     let map = labels.to_map();
-    assert_eq!(map.len(), 10);
+    assert_eq!(map.len(), 11);
     assert_eq!(map[HAS_INIT], "true");
     assert_eq!(Labels::of(&map).read().unwrap(), labels);
     let bare = ImageLabels::default();

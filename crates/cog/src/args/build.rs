@@ -155,7 +155,7 @@ pub(crate) struct BuildFlags {
 
 /// What becomes of the image besides its content.
 #[derive(Debug, Args, Clone)]
-pub(crate) struct ImageFlags {
+pub(crate) struct FinishFlags {
     /// Make each folder of weights one layer, with all that is in it; large files are layers in any case
     #[arg(long)]
     pub(crate) separate_weights: bool,
@@ -181,15 +181,9 @@ pub(crate) struct ImageFlags {
     pub(crate) provenance: bool,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct BuildArgs {
-    #[command(flatten)]
-    pub(crate) flags: BuildFlags,
-
-    /// Name of the image, as `repository:tag`
-    #[arg(short, long, value_name = "NAME")]
-    pub(crate) tag: Option<String>,
-
+/// Flags of everything that makes an image.
+#[derive(Debug, Args, Clone)]
+pub(crate) struct ImageFlags {
     /// Do every step again; the base and the tools that only builds need are kept
     #[arg(long)]
     pub(crate) no_cache: bool,
@@ -203,6 +197,22 @@ pub(crate) struct BuildArgs {
     pub(crate) openapi_schema: Option<PathBuf>,
 
     #[command(flatten)]
+    pub(crate) recipe: RecipeFlags,
+
+    #[command(flatten)]
+    pub(crate) finish: FinishFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BuildArgs {
+    #[command(flatten)]
+    pub(crate) flags: BuildFlags,
+
+    /// Name of the image, as `repository:tag`
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) tag: Option<String>,
+
+    #[command(flatten)]
     pub(crate) image: ImageFlags,
 
     /// Also write the image: `oci-dir=DIR`, `oci-archive=FILE` or `docker-archive=FILE`
@@ -212,9 +222,6 @@ pub(crate) struct BuildArgs {
     /// Which daemon gets the image, so that `docker run NAME` works
     #[arg(long, value_enum, env = "COG_LOAD", default_value = "auto")]
     pub(crate) load: LoadArg,
-
-    #[command(flatten)]
-    pub(crate) recipe: RecipeFlags,
 
     /// Make an image without the model's OpenAPI document
     #[arg(long, hide = true)]

@@ -8,6 +8,7 @@ mod debug;
 mod images;
 mod lock;
 mod publish;
+mod push;
 mod run;
 
 use std::path::PathBuf;
@@ -16,13 +17,14 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use base_image::{BaseImageCommand, MatrixArgs};
 pub(crate) use build::{
-    BaseFlags, BuildArgs, BuildFlags, CompressionArg, EngineArg, ImageFlags, LoadArg, ProgressArg,
-    RecipeFlags, TorchIndexArg,
+    BaseFlags, BuildArgs, BuildFlags, CompressionArg, EngineArg, FinishFlags, ImageFlags, LoadArg,
+    ProgressArg, RecipeFlags, TorchIndexArg,
 };
 pub(crate) use debug::DebugArgs;
 pub(crate) use images::{ImagesArgs, InspectArgs, PruneArgs, RmiArgs, TagArgs};
 pub(crate) use lock::LockArgs;
 pub(crate) use publish::PublishArg;
+pub(crate) use push::{LoginArgs, PullArgs, PushArgs};
 pub(crate) use run::{ExecArgs, GpuFlags, RunArgs, ServeArgs, StartFlags};
 
 /// Package machine-learning models as production-ready images, and run them.
@@ -75,6 +77,12 @@ pub(crate) enum Command {
     Init,
     /// Build an image from the project
     Build(BuildArgs),
+    /// Build an image from the project, and push it to a registry
+    Push(PushArgs),
+    /// Pull an image from a registry into the local store
+    Pull(PullArgs),
+    /// Store credentials for the registry that `--registry HOST` names, or for r8.im
+    Login(LoginArgs),
     /// Write down in `cog.lock` what images of the project are made of
     Lock(LockArgs),
     /// Print the Dockerfile that the project has

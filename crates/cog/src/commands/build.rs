@@ -1,44 +1,32 @@
 //! `cog build`: an image from the project.
 
 use anyhow::{Context as _, bail};
-use cog_build::{Attestations, BuildRequest, Cache, SchemaSource, Secret, SourceLayers, Symbols};
+use cog_build::{
+    Attestations, BuildRequest, BuiltImage, Cache, SchemaSource, Secret, SourceLayers, Symbols,
+};
 use cog_config::derived_image_name;
 use cog_image::{Compression, ExportOptions, ExportTarget, StoredImage, export};
 
-use crate::args::{BuildArgs, CompressionArg, ImageFlags, OutputArg};
+use crate::args::{BuildArgs, BuildFlags, CompressionArg, FinishFlags, ImageFlags, OutputArg};
 use crate::handover;
 use crate::session::{Project, Session};
 
 pub(crate) fn build(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<()> {
     args.flags.bases.check()?;
-    check_platform(args.image.platform.as_deref())?;
     let project = session.project(&args.flags.project)?;
     let name = image_name(&project, args.tag.as_deref());
-    let engine = session.engine(&args.flags)?;
-    session.printer.info(&format!(
-        "Building Docker image from environment in {} as {name}...",
-        project.file.file_name
-    ));
-    let schema = schema_source(session, args)?;
-    let project = session
-        .with_model(project, &schema)
-        .context("image build failed")?;
-    let engine = Some(engine.as_ref());
-    let built = session.with_request(&project, engine, &args.flags, |mut request| {
-        if args.no_cache {
-            request.cache = Cache::Ignore;
-        }
-        if args.recipe.timestamp >= 0 {
-            request.timestamp = Some(args.recipe.timestamp);
-        }
-        // Bytecode (`--precompile`) is made in any case.
-        if args.recipe.strip {
-            request.symbols = Symbols::Stripped;
-        }
-        apply(&args.image, &mut request);
-        request.secrets = Secret::parse_all(args.secret.iter().map(String::as_str))?;
-        cog_build::build(&request, &name).context("image build failed")
-    })?;
+    let order = Order {
+        flags: &args.flags,
+        image: &args.image,
+        name: &name,
+        push_id: None,
+    };
+    let schema = if args.skip_schema_validation {
+        SchemaChoice::Omit
+    } else {
+        SchemaChoice::ByFlags
+    };
+    let built = order.build(session, project, schema)?;
     handover::load(session, &built.image, args.load)?;
     session
         .printer
@@ -49,7 +37,7 @@ pub(crate) fn build(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<(
 }
 
 /// Puts what was asked for the image itself into the request.
-fn apply(flags: &ImageFlags, request: &mut BuildRequest<'_>) {
+fn apply(flags: &FinishFlags, request: &mut BuildRequest<'_>) {
     request.compression = flags.compression.map(|chosen| match chosen {
         CompressionArg::Zstd => Compression::Zstd,
         CompressionArg::Gzip => Compression::Gzip,
@@ -77,11 +65,67 @@ fn check_platform(wanted: Option<&str>) -> anyhow::Result<()> {
     }
 }
 
-fn schema_source(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<SchemaSource> {
-    if args.skip_schema_validation {
-        return Ok(SchemaSource::Omit);
+/// An image to be made.
+pub(super) struct Order<'a> {
+    pub(super) flags: &'a BuildFlags,
+    pub(super) image: &'a ImageFlags,
+    /// What it is called in the store, and in what is said.
+    pub(super) name: &'a str,
+    pub(super) push_id: Option<String>,
+}
+
+/// Where the model's document comes from.
+#[derive(Clone, Copy)]
+pub(super) enum SchemaChoice {
+    /// From the file that the flags name, else from the source.
+    ByFlags,
+    /// There is none.
+    Omit,
+}
+
+impl Order<'_> {
+    pub(super) fn build(
+        self,
+        session: &Session<'_>,
+        project: Project,
+        schema: SchemaChoice,
+    ) -> anyhow::Result<BuiltImage> {
+        let (flags, image, name) = (self.flags, self.image, self.name);
+        check_platform(image.finish.platform.as_deref())?;
+        let engine = session.engine(flags)?;
+        session.printer.info(&format!(
+            "Building Docker image from environment in {} as {name}...",
+            project.file.file_name
+        ));
+        let schema = match schema {
+            SchemaChoice::ByFlags => schema_source(session, image)?,
+            SchemaChoice::Omit => SchemaSource::Omit,
+        };
+        let project = session
+            .with_model(project, &schema)
+            .context("image build failed")?;
+        let engine = Some(engine.as_ref());
+        session.with_request(&project, engine, flags, |mut request| {
+            if image.no_cache {
+                request.cache = Cache::Ignore;
+            }
+            if image.recipe.timestamp >= 0 {
+                request.timestamp = Some(image.recipe.timestamp);
+            }
+            // Bytecode (`--precompile`) is made in any case.
+            if image.recipe.strip {
+                request.symbols = Symbols::Stripped;
+            }
+            apply(&image.finish, &mut request);
+            request.secrets = Secret::parse_all(image.secret.iter().map(String::as_str))?;
+            request.push_id = self.push_id;
+            cog_build::build(&request, name).context("image build failed")
+        })
     }
-    let Some(file) = &args.openapi_schema else {
+}
+
+fn schema_source(session: &Session<'_>, flags: &ImageFlags) -> anyhow::Result<SchemaSource> {
+    let Some(file) = &flags.openapi_schema else {
         return Ok(SchemaSource::Generate);
     };
     session.printer.info(&format!(

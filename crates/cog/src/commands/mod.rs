@@ -8,7 +8,10 @@ mod images;
 mod init;
 mod inspect;
 mod lock;
+mod login;
 mod predict;
+mod pull;
+mod push;
 mod schema;
 mod serve;
 
@@ -20,7 +23,10 @@ pub(crate) use images::{images, prune, rmi, tag};
 pub(crate) use init::init;
 pub(crate) use inspect::inspect;
 pub(crate) use lock::lock;
+pub(crate) use login::login;
 pub(crate) use predict::run;
+pub(crate) use pull::pull;
+pub(crate) use push::push;
 pub(crate) use schema::schema;
 pub(crate) use serve::serve;
 
@@ -29,6 +35,7 @@ use std::process::ExitCode;
 use cog_engine::{Exit, Signal};
 use cog_errors::Hint as _;
 
+use crate::model_reference::ModelReferenceError;
 use crate::printer::Progress;
 use crate::runtime::SetupFailed;
 
@@ -93,7 +100,17 @@ fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     let prediction = || error.downcast_ref::<predict::PredictionFailed>()?.hint();
     let exited = || error.downcast_ref::<Exited>()?.hint.clone();
     let sdk = || error.downcast_ref::<cog_build::SdkSourceError>()?.hint();
+    let model = || error.downcast_ref::<ModelReferenceError>()?.hint();
+    let push = || error.downcast_ref::<push::PushError>()?.hint();
+    let login = || {
+        error
+            .downcast_ref::<cog_image::registry::LoginError>()?
+            .hint()
+    };
     config()
+        .or_else(push)
+        .or_else(model)
+        .or_else(login)
         .or_else(build)
         .or_else(image)
         .or_else(complete)

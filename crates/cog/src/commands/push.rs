@@ -1,0 +1,272 @@
+//! `cog push`: an image from the project, in a registry.
+
+use anyhow::Context as _;
+use cog_config::Config;
+use cog_errors::Hint;
+use cog_image::registry::RegistryError;
+use cog_image::{Descriptor, ImageRef, Index, StoredImage};
+use jiff::Timestamp;
+
+use super::build::{Order, SchemaChoice};
+use crate::args::PushArgs;
+use crate::model_reference::{COG_MODEL, COG_MODEL_TAG, ModelReference, repository};
+use crate::push_id::push_id;
+use crate::session::Session;
+
+/// The registry of replicate.com.
+const REPLICATE: &str = "r8.im";
+
+/// What is pushed, and where to.
+#[derive(Debug, PartialEq, Eq)]
+enum Target {
+    /// An image.
+    Image(ImageRef),
+    /// An image and an index that lists it, and could list more.
+    Bundle(ModelReference),
+}
+
+/// Why something is not pushed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PushError {
+    #[error(
+        "To push images, you must either set the 'image' option in cog.yaml or pass an image name as an argument. \
+         For example, 'cog push registry.example.com/your-username/model-name'"
+    )]
+    NoTarget,
+    #[error("positional image argument not supported with 'model' config")]
+    PositionalWithModel,
+    #[error("cannot push to digest-pinned ref {0}")]
+    Pinned(String),
+    #[error(
+        "Unable to find existing Replicate model for {0}. Go to replicate.com and create a new model before pushing."
+    )]
+    NoReplicateModel(String, #[source] cog_image::Error),
+}
+
+impl Hint for PushError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::PositionalWithModel => Some(format!(
+                "set {COG_MODEL} to push elsewhere, or {COG_MODEL_TAG} for another tag"
+            )),
+            Self::Pinned(_) => Some("name a tag, or none".into()),
+            Self::NoReplicateModel(..) => Some(
+                "If the model already exists, you may be logged in as another user: run 'cog login' again, and \
+                 as the same user, without or with 'sudo', as 'cog push'"
+                    .into(),
+            ),
+            Self::NoTarget => None,
+        }
+    }
+}
+
+pub(crate) fn push(session: &Session<'_>, args: &PushArgs) -> anyhow::Result<()> {
+    args.flags.bases.check()?;
+    let project = session.project(&args.flags.project)?;
+    let model = session.model(&project)?;
+    let target = Target::choose(model, args.image.as_deref(), &project.config)?;
+    let name = target.build_name();
+    let milliseconds = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
+    let order = Order {
+        flags: &args.flags,
+        image: &args.image_flags,
+        name: &name,
+        push_id: Some(push_id(milliseconds)),
+    };
+    let built = order.build(session, project, SchemaChoice::ByFlags)?;
+    let shown = target.reference().familiar();
+    session.printer.info(&format!("Pushing to {shown}..."));
+    let lines = match &target {
+        Target::Image(reference) => push_image(session, &built.image, reference),
+        Target::Bundle(model) => push_bundle(session, &built.image, model),
+    }
+    .map_err(|error| explained(error, target.reference()))
+    .context("failed to push image")?;
+    for line in lines.into_iter().chain(replicate_lines(target.reference())) {
+        session.printer.foreign(&line);
+    }
+    Ok(())
+}
+
+/// Pushes the image alone; what to say of it.
+fn push_image(
+    session: &Session<'_>,
+    image: &StoredImage,
+    target: &ImageRef,
+) -> anyhow::Result<Vec<String>> {
+    let pushed = session.store()?.push(image, target)?;
+    Ok(vec![format!(
+        "  image  {}",
+        pinned(&repository_as_written(target), &pushed)
+    )])
+}
+
+/// Pushes the image under a tag of its own, and under the model's tag an index that lists it.
+fn push_bundle(
+    session: &Session<'_>,
+    image: &StoredImage,
+    model: &ModelReference,
+) -> anyhow::Result<Vec<String>> {
+    let target = &model.reference;
+    let pinned_target = || PushError::Pinned(target.familiar());
+    let alias = model.image().ok_or_else(pinned_target)?;
+    let store = session.store()?;
+    let pushed = store.push(image, &alias.parse()?)?;
+    let index = Index {
+        manifests: vec![pushed.clone()],
+        ..Index::default()
+    };
+    let listed = store.push_index(target, &index)?;
+    let repository = repository(target);
+    Ok(vec![
+        format!("  model   {}", pinned(&repository, &listed)),
+        format!("  └─ image   {}", pinned(&repository, &pushed)),
+    ])
+}
+
+impl Target {
+    fn choose(
+        model: Option<ModelReference>,
+        argument: Option<&str>,
+        config: &Config,
+    ) -> anyhow::Result<Self> {
+        let target = match (model, argument) {
+            (Some(_), Some(_)) => return Err(PushError::PositionalWithModel.into()),
+            (Some(model), None) => Self::Bundle(model),
+            (None, argument) => {
+                let name = argument.or(config.image.as_deref());
+                Self::Image(name.ok_or(PushError::NoTarget)?.parse()?)
+            }
+        };
+        let reference = target.reference();
+        if reference.digest().is_some() {
+            return Err(PushError::Pinned(reference.familiar()).into());
+        }
+        Ok(target)
+    }
+
+    fn reference(&self) -> &ImageRef {
+        match self {
+            Self::Image(reference) => reference,
+            Self::Bundle(model) => &model.reference,
+        }
+    }
+
+    /// What the image is called in the store. A new name for each push would keep every image for ever, so the time is no
+    /// part of it.
+    fn build_name(&self) -> String {
+        match self {
+            Self::Bundle(model) if !model.has_chosen_tag => repository(&model.reference),
+            _ => self.reference().familiar(),
+        }
+    }
+}
+
+/// Says of an unknown model what to do about it.
+fn explained(error: anyhow::Error, target: &ImageRef) -> anyhow::Error {
+    if target.registry() != REPLICATE {
+        return error;
+    }
+    match error.downcast::<cog_image::Error>() {
+        Ok(error @ cog_image::Error::Registry(RegistryError::NotFound { .. })) => {
+            PushError::NoReplicateModel(target.familiar(), error).into()
+        }
+        Ok(error) => error.into(),
+        Err(error) => error,
+    }
+}
+
+/// Where the model can be run.
+fn replicate_lines(target: &ImageRef) -> Vec<String> {
+    if target.registry() != REPLICATE {
+        return Vec::new();
+    }
+    vec![
+        "Run your model on Replicate:".to_owned(),
+        format!("https://replicate.com/{}", target.repository()),
+    ]
+}
+
+/// The repository as people write it.
+fn repository_as_written(target: &ImageRef) -> String {
+    let familiar = target.familiar();
+    let tag = target.tag().map(|tag| format!(":{tag}"));
+    match tag.and_then(|tag| familiar.strip_suffix(&tag)) {
+        Some(repository) => repository.to_owned(),
+        None => familiar,
+    }
+}
+
+fn pinned(repository: &str, manifest: &Descriptor) -> String {
+    format!("{repository}@{}", manifest.digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(text: &str) -> ModelReference {
+        ModelReference {
+            reference: text.parse().expect("a reference"),
+            has_chosen_tag: true,
+        }
+    }
+
+    #[test]
+    fn targets_are_chosen_in_order() {
+        let config = Config {
+            image: Some("in/file".into()),
+            ..Config::default()
+        };
+        let choose = |model, argument| {
+            Target::choose(model, argument, &config).map_err(|error| error.to_string())
+        };
+        let image = |name: &str| Ok(Target::Image(name.parse().expect("a reference")));
+        assert_eq!(choose(None, Some("by/hand")), image("by/hand"));
+        assert_eq!(choose(None, None), image("in/file"));
+        let bundle = Target::Bundle(model("a.io/b:1"));
+        assert_eq!(choose(Some(model("a.io/b:1")), None), Ok(bundle));
+        assert_eq!(
+            choose(Some(model("a.io/b:1")), Some("by/hand")),
+            Err("positional image argument not supported with 'model' config".into())
+        );
+        let error = Target::choose(None, None, &Config::default()).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("To push images, you must either set the 'image' option in cog.yaml")
+        );
+        let digest = format!("a.io/b@sha256:{}", "0".repeat(64));
+        assert_eq!(
+            choose(None, Some(&digest)),
+            Err(format!("cannot push to digest-pinned ref {digest}"))
+        );
+    }
+
+    #[test]
+    fn the_time_is_no_part_of_a_name() {
+        let mut timed = model("a.io/b:20260102T030405Z");
+        timed.has_chosen_tag = false;
+        assert_eq!(Target::Bundle(timed).build_name(), "a.io/b");
+        assert_eq!(Target::Bundle(model("a.io/b:v1")).build_name(), "a.io/b:v1");
+        let image = Target::Image("user/image".parse().expect("a reference"));
+        assert_eq!(image.build_name(), "user/image:latest");
+    }
+
+    #[test]
+    fn replicate_says_where_models_run() {
+        let lines = |text: &str| replicate_lines(&text.parse().expect("a reference"));
+        assert_eq!(
+            lines("r8.im/u/m:v1"),
+            ["Run your model on Replicate:", "https://replicate.com/u/m"]
+        );
+        assert!(lines("example.com/u/m").is_empty());
+    }
+
+    #[test]
+    fn repositories_are_shown_as_they_are_written() {
+        let shown = |text: &str| repository_as_written(&text.parse().expect("a reference"));
+        assert_eq!(shown("user/image"), "user/image");
+        assert_eq!(shown("localhost:5000/a:v1"), "localhost:5000/a");
+    }
+}

@@ -1,0 +1,108 @@
+//! Questions to the person at the terminal, and their answers.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
+
+use crate::printer::Printer;
+use crate::terminal::Raw;
+
+/// What somebody types to be rid of the question.
+const CONTROL_C: u8 = 3;
+const CONTROL_D: u8 = 4;
+const BACKSPACE: u8 = 8;
+const DELETE: u8 = 127;
+/// Nobody types more, in bytes.
+const MAX_ANSWER: u64 = 64 * 1024;
+
+/// What came instead of an answer.
+pub(crate) enum Answer {
+    Text(String),
+    Interrupted,
+}
+
+/// A line of standard input, without blanks around it.
+pub(crate) fn ask(printer: &Printer, question: &str) -> io::Result<String> {
+    printer.prompt(question);
+    let mut line = String::new();
+    io::stdin().lock().take(MAX_ANSWER).read_line(&mut line)?;
+    if !io::stdin().is_terminal() {
+        printer.prompt("\n");
+    }
+    Ok(line.trim().to_owned())
+}
+
+/// The same, and nothing of it is shown while it is typed.
+pub(crate) fn ask_hidden(printer: &Printer, question: &str) -> io::Result<Answer> {
+    if !io::stdin().is_terminal() {
+        return ask(printer, question).map(Answer::Text);
+    }
+    printer.prompt(question);
+    let raw = Raw::enter()?;
+    let typed = read_hidden(io::stdin().lock());
+    drop(raw);
+    printer.prompt("\n");
+    typed
+}
+
+/// All of standard input, without blanks around it.
+pub(crate) fn rest_of_input() -> io::Result<String> {
+    let mut text = String::new();
+    io::stdin()
+        .lock()
+        .take(MAX_ANSWER)
+        .read_to_string(&mut text)?;
+    Ok(text.trim().to_owned())
+}
+
+/// Reads keys up to the end of the line, as a terminal gives them that does nothing with them.
+fn read_hidden(mut keys: impl io::Read) -> io::Result<Answer> {
+    let mut typed = Vec::new();
+    let mut key = [0];
+    loop {
+        match keys.read(&mut key) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+            Ok(0) => break,
+            Ok(_) => {}
+        }
+        match key[0] {
+            b'\r' | b'\n' | CONTROL_D => break,
+            CONTROL_C => return Ok(Answer::Interrupted),
+            BACKSPACE | DELETE => remove_character(&mut typed),
+            other if (typed.len() as u64) < MAX_ANSWER => typed.push(other),
+            _ => {}
+        }
+    }
+    let text = String::from_utf8(typed).map_err(|_| io::Error::other("it is not UTF-8"))?;
+    Ok(Answer::Text(text.trim().to_owned()))
+}
+
+/// The last character, all of its bytes.
+fn remove_character(typed: &mut Vec<u8>) {
+    while let Some(byte) = typed.pop() {
+        let is_continued = byte & 0xc0 == 0x80;
+        if !is_continued {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(keys: &[u8]) -> Option<String> {
+        match read_hidden(keys).expect("slices can be read") {
+            Answer::Text(text) => Some(text),
+            Answer::Interrupted => None,
+        }
+    }
+
+    #[test]
+    fn keys_become_a_line() {
+        assert_eq!(typed(b"secret\rrest").as_deref(), Some("secret"));
+        assert_eq!(typed(b"secret").as_deref(), Some("secret"));
+        assert_eq!(typed("sé\u{7f}\u{7f}x\n".as_bytes()).as_deref(), Some("x"));
+        assert_eq!(typed(b"\x08\n").as_deref(), Some(""));
+        assert_eq!(typed(b"abc\x03def\n"), None);
+    }
+}

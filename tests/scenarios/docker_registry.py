@@ -1,0 +1,88 @@
+"""The registry that everybody runs, as Debian packages it, on an address of this machine."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+START_LIMIT_SECONDS = 30
+MANIFESTS = (
+    "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "
+    "application/vnd.docker.distribution.manifest.v2+json"
+)
+USER, PASSWORD = "user", "secret"
+# Of the password: nothing that everybody has makes one.
+PASSWORDS = f"{USER}:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n"
+
+
+class DockerRegistry:
+    """Runs as long as the test; its content is in the test's folder."""
+
+    def __init__(self, folder: Path, host: str, process: subprocess.Popen[bytes], port: int) -> None:
+        self.folder = folder
+        self.process = process
+        self.host = f"{host}:{port}"
+
+    def document(self, path: str) -> tuple[dict[str, object], str]:
+        """A manifest, index or blob without a password, and the digest that the registry names."""
+        request = urllib.request.Request(f"http://{self.host}/v2/{path}", headers={"Accept": MANIFESTS})
+        with urllib.request.urlopen(request) as answer:
+            return json.load(answer), answer.headers["Docker-Content-Digest"]
+
+
+@contextmanager
+def docker_registry(
+    folder: Path, *, host: str = "127.0.0.1", passwords: bool = False, tls: tuple[Path, Path] | None = None
+) -> Iterator[DockerRegistry]:
+    """Starts one: with a user and a password, with a certificate and its key."""
+    program = shutil.which("docker-registry")
+    if program is None:
+        pytest.skip("docker-registry is not installed")
+    folder.mkdir(parents=True, exist_ok=True)
+    with socket.create_server((host, 0)) as probe:
+        port: int = probe.getsockname()[1]
+    http: dict[str, object] = {"addr": f"{host}:{port}"}
+    config: dict[str, object] = {
+        "version": 0.1,
+        "log": {"level": "error"},
+        "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
+        "http": http,
+    }
+    if tls:
+        http["tls"] = {"certificate": str(tls[0]), "key": str(tls[1])}
+    if passwords:
+        (folder / "passwords").write_text(PASSWORDS)
+        config["auth"] = {"htpasswd": {"realm": "tests", "path": str(folder / "passwords")}}
+    # JSON is YAML.
+    path = folder / "config.yml"
+    path.write_text(json.dumps(config))
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([program, "serve", str(path)], stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + START_LIMIT_SECONDS
+        while not accepts(host, port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                pytest.skip("docker-registry does not start here: " + (folder / "log").read_text()[-500:])
+            time.sleep(0.05)
+        yield DockerRegistry(folder, host, process, port)
+    finally:
+        process.terminate()
+        process.wait(timeout=START_LIMIT_SECONDS)
+
+
+def accepts(host: str, port: int) -> bool:
+    with suppress(OSError), socket.create_connection((host, port), timeout=5):
+        return True
+    return False
