@@ -5,7 +5,7 @@ use super::{Store, StoredImage, Transfer};
 use crate::error::Result;
 use crate::manifest::{Descriptor, Index};
 use crate::reference::ImageRef;
-use crate::registry::UploadOptions;
+use crate::registry::{PushEvent, UploadOptions};
 
 impl Store {
     /// Pushes `image`, with what is said about it, to `target`. Layers that are still in another registry go
@@ -14,12 +14,7 @@ impl Store {
         let options = self.upload_options()?;
         let _lease = self.lease()?;
         let client = self.remote().client()?;
-        let observer = self.remote().observer();
-        let tell = |event| {
-            if let Some(observer) = observer {
-                observer(Transfer::Push(event));
-            }
-        };
+        let tell = |event| self.tell(event);
         block_on(|| client.push(self, image, target, &options, &tell))?
     }
 
@@ -27,7 +22,14 @@ impl Store {
     pub fn push_index(&self, target: &ImageRef, index: &Index) -> Result<Descriptor> {
         let options = self.upload_options()?;
         let client = self.remote().client()?;
-        block_on(|| client.push_index(target, index, &options))?
+        let tell = |event| self.tell(event);
+        block_on(|| client.push_index(target, index, &options, &tell))?
+    }
+
+    fn tell(&self, event: PushEvent) {
+        if let Some(observer) = self.remote().observer() {
+            observer(Transfer::Push(event));
+        }
     }
 
     fn upload_options(&self) -> Result<UploadOptions> {

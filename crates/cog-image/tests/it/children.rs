@@ -140,8 +140,8 @@ fn hold_a_root_file_system() {
     }
 }
 
-/// Pushes an image whose layer is a file of 2 GiB without content to a registry in this process, whole and in
-/// pieces, and prints how much memory that took at most, in kilobytes.
+/// Pushes an image whose layer is a file of 2 GiB without content to a registry in this process, and prints how
+/// much memory that took at most, in kilobytes.
 #[test]
 #[ignore = "a job for other tests"]
 fn push_a_sparse_layer() {
@@ -159,22 +159,32 @@ fn push_a_sparse_layer() {
     };
     let config = cog_image::ImageConfig::default();
     let image = store.put_image("sparse", &config, &[layer]).unwrap();
-    let whole = UploadOptions {
-        multipart_threshold: u64::MAX,
-        ..UploadOptions::default()
-    };
-    for options in [UploadOptions::default(), whole] {
-        let hub = Hub::start(Manners {
-            discards: true,
-            ..Manners::default()
-        });
-        let target = hub.reference("a/b:1");
-        let client = crate::registry::client();
-        crate::registry::run(client.push(&store, &image, &target, &options, &|_| ())).unwrap();
-    }
+    let hub = Hub::start(Manners {
+        discards: true,
+        ..Manners::default()
+    });
+    let target = hub.reference("a/b:1");
+    let options = UploadOptions::default();
+    let client = crate::registry::client();
+    crate::registry::run(client.push(&store, &image, &target, &options, &|_| ())).unwrap();
     let status = fs_err::read_to_string("/proc/self/status").unwrap();
     let peak = status.lines().find(|line| line.starts_with("VmHWM:"));
     println!("peak {}", peak.unwrap().split_whitespace().nth(1).unwrap());
+}
+
+/// Pushes other images to the target that the name gives, until it is killed.
+#[test]
+#[ignore = "a job for other tests"]
+fn push_for_ever() {
+    let store = store();
+    let target = name().parse().unwrap();
+    let options = cog_image::registry::UploadOptions::default();
+    let client = crate::registry::client();
+    for round in 0.. {
+        let name = format!("{round}-{}", std::process::id());
+        let image = crate::support::image(&store, &name);
+        crate::registry::run(client.push(&store, &image, &target, &options, &|_| ())).unwrap();
+    }
 }
 
 fn zeros(size: u64) -> cog_image::Digest {

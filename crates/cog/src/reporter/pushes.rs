@@ -20,6 +20,8 @@ pub(super) struct Pushes {
 
 #[derive(Default)]
 struct State {
+    /// Turns while it is found out what has to be sent, and to the end.
+    spinner: Option<ProgressBar>,
     blobs: usize,
     arrived: usize,
     /// Those that are sent, with their sizes.
@@ -52,6 +54,7 @@ impl Pushes {
         match event {
             PushEvent::Started { blobs, .. } => {
                 self.state = State {
+                    spinner: Some(self.printer.spinner(UPLOAD)),
                     blobs,
                     ..State::default()
                 };
@@ -112,8 +115,9 @@ impl Pushes {
 
     fn ended(&mut self) {
         let state = std::mem::take(&mut self.state);
-        for sent in state.sent.values() {
-            sent.bar.finish_and_clear();
+        let bars = state.sent.values().map(|sent| &sent.bar);
+        for bar in bars.chain(&state.spinner) {
+            bar.finish_and_clear();
         }
         self.printer.ends(UPLOAD);
         if state.arrived == state.blobs && state.present.blobs > 0 {

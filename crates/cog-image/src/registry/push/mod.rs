@@ -23,7 +23,7 @@ use self::upload::Upload;
 use super::Client;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::manifest::{Descriptor, Index, Manifest, Platform, to_json};
+use crate::manifest::{Descriptor, Index, Manifest, Platform, oci_layer_type, to_json};
 use crate::reference::ImageRef;
 use crate::store::{Store, StoredImage};
 
@@ -36,6 +36,9 @@ pub use options::{
 struct Package {
     blobs: Vec<Descriptor>,
     referrers: Vec<Referrer>,
+    /// The image's manifest.
+    media_type: String,
+    manifest: Vec<u8>,
 }
 
 /// A manifest that says something about another one.
@@ -63,26 +66,25 @@ impl Client {
                 reason: format!("it is pinned to another image than {digest}"),
             });
         }
-        let bytes = store.read_document(&image.manifest)?;
-        let package = Package::collect(store, image, &bytes)?;
+        let package = Package::collect(store, image)?;
         let transport = self.transport.with_back_off(options.back_off);
-        let repository = Repository {
-            transport: &transport,
-            registry: target.registry(),
-            name: target.repository(),
-        };
         let way = Way {
             store,
-            repository,
+            repository: Repository {
+                transport: &transport,
+                registry: target.registry(),
+                name: target.repository(),
+            },
             options,
             tell,
         };
-        package.push_blobs(&way).await?;
-        package.push_referrers(repository).await?;
-        let (media_type, what) = (&image.manifest.media_type, target.familiar());
-        repository
-            .put_manifest(&target.version(), media_type, bytes, what)
-            .await?;
+        tell(PushEvent::Started {
+            blobs: package.blobs.len(),
+            bytes: package.blobs.iter().map(|blob| blob.size).sum(),
+        });
+        let result = way.push(package, target).await;
+        tell(PushEvent::Ended);
+        result?;
         let platform = Platform::new(&image.config.os, &image.config.architecture);
         Ok(Descriptor {
             platform: Some(platform),
@@ -96,6 +98,7 @@ impl Client {
         target: &ImageRef,
         index: &Index,
         options: &UploadOptions,
+        tell: PushFn<'_>,
     ) -> Result<Descriptor> {
         let transport = self.transport.with_back_off(options.back_off);
         let repository = Repository {
@@ -105,15 +108,13 @@ impl Client {
         };
         let bytes = to_json(index);
         let descriptor = Descriptor::new(&index.media_type, Digest::of(&bytes), bytes.len() as u64);
-        repository
-            .put_manifest(
-                &target.version(),
-                &index.media_type,
-                bytes,
-                target.familiar(),
-            )
-            .await?;
-        Ok(descriptor)
+        tell(PushEvent::Started { blobs: 0, bytes: 0 });
+        let (version, what) = (target.version(), target.familiar());
+        let result = repository
+            .put_manifest(&version, &index.media_type, bytes, what)
+            .await;
+        tell(PushEvent::Ended);
+        result.map(|_| descriptor)
     }
 }
 
@@ -126,6 +127,20 @@ struct Way<'a> {
 }
 
 impl Way<'_> {
+    async fn push(&self, package: Package, target: &ImageRef) -> Result<()> {
+        futures_util::stream::iter(&package.blobs)
+            .map(|blob| self.bring(blob))
+            .buffer_unordered(self.options.concurrency.max(1))
+            .try_collect::<()>()
+            .await?;
+        self.push_referrers(package.referrers).await?;
+        let (media_type, what) = (&package.media_type, target.familiar());
+        self.repository
+            .put_manifest(&target.version(), media_type, package.manifest, what)
+            .await?;
+        Ok(())
+    }
+
     async fn bring(&self, blob: &Descriptor) -> Result<()> {
         let upload = Upload {
             repository: self.repository,
@@ -141,10 +156,11 @@ impl Way<'_> {
             }
         })?;
         let (digest, size) = (blob.digest, blob.size);
-        // Other repositories mount it from there. That this cannot be noted is no reason to fail.
-        let _ = self
-            .store
-            .record_origin(&digest, self.repository.registry, self.repository.name);
+        if oci_layer_type(&blob.media_type).is_some() {
+            // Other repositories mount it from there. That this cannot be noted is no reason to fail.
+            let (registry, name) = (self.repository.registry, self.repository.name);
+            let _ = self.store.record_origin(&digest, registry, name);
+        }
         (self.tell)(PushEvent::Arrived {
             digest,
             size,
@@ -152,12 +168,41 @@ impl Way<'_> {
         });
         Ok(())
     }
+
+    async fn push_referrers(&self, referrers: Vec<Referrer>) -> Result<()> {
+        let mut unlisted: Vec<(Digest, Vec<Descriptor>)> = Vec::new();
+        for referrer in referrers {
+            let entry = referrer.entry;
+            let digest = entry.digest.to_string();
+            let what = format!("{}@{digest}", self.repository.name);
+            let taken = self
+                .repository
+                .put_manifest(&digest, &entry.media_type, referrer.bytes, what)
+                .await?;
+            if taken == Subject::Noted {
+                continue;
+            }
+            let known = unlisted
+                .iter_mut()
+                .find(|(about, _)| *about == referrer.subject);
+            match known {
+                Some((_, entries)) => entries.push(entry),
+                None => unlisted.push((referrer.subject, vec![entry])),
+            }
+        }
+        for (subject, entries) in &unlisted {
+            self.repository.list_referrers(subject, entries).await?;
+        }
+        Ok(())
+    }
 }
 
 impl Package {
-    fn collect(store: &Store, image: &StoredImage, manifest: &[u8]) -> Result<Self> {
-        let manifest = Manifest::parse(manifest, &format!("the manifest of `{}`", image.name))?;
-        let mut blobs: Vec<Descriptor> = manifest.blobs().cloned().collect();
+    fn collect(store: &Store, image: &StoredImage) -> Result<Self> {
+        let manifest = store.read_document(&image.manifest)?;
+        let what = format!("the manifest of `{}`", image.name);
+        let content = Manifest::parse(&manifest, &what)?;
+        let mut blobs: Vec<Descriptor> = content.blobs().cloned().collect();
         let mut referrers = Vec::new();
         for entry in store.all_referrers(&image.manifest.digest)? {
             let bytes = store.read_document(&entry)?;
@@ -176,47 +221,11 @@ impl Package {
         blobs.retain(|blob| seen.insert(blob.digest));
         // What takes longest begins first.
         blobs.sort_by_key(|blob| std::cmp::Reverse(blob.size));
-        Ok(Self { blobs, referrers })
-    }
-
-    async fn push_blobs(&self, way: &Way<'_>) -> Result<()> {
-        (way.tell)(PushEvent::Started {
-            blobs: self.blobs.len(),
-            bytes: self.blobs.iter().map(|blob| blob.size).sum(),
-        });
-        let result = futures_util::stream::iter(&self.blobs)
-            .map(|blob| way.bring(blob))
-            .buffer_unordered(way.options.concurrency.max(1))
-            .try_collect()
-            .await;
-        (way.tell)(PushEvent::Ended);
-        result
-    }
-
-    async fn push_referrers(&self, repository: Repository<'_>) -> Result<()> {
-        let mut unlisted: Vec<(Digest, Vec<Descriptor>)> = Vec::new();
-        for referrer in &self.referrers {
-            let entry = &referrer.entry;
-            let digest = entry.digest.to_string();
-            let what = format!("{}@{digest}", repository.name);
-            let bytes = referrer.bytes.clone();
-            let subject = repository
-                .put_manifest(&digest, &entry.media_type, bytes, what)
-                .await?;
-            if subject == Subject::Noted {
-                continue;
-            }
-            let known = unlisted
-                .iter_mut()
-                .find(|(about, _)| *about == referrer.subject);
-            match known {
-                Some((_, entries)) => entries.push(entry.clone()),
-                None => unlisted.push((referrer.subject, vec![entry.clone()])),
-            }
-        }
-        for (subject, entries) in &unlisted {
-            repository.list_referrers(subject, entries).await?;
-        }
-        Ok(())
+        Ok(Self {
+            blobs,
+            referrers,
+            media_type: image.manifest.media_type.clone(),
+            manifest,
+        })
     }
 }

@@ -2,6 +2,7 @@
 
 mod auth;
 mod debian;
+mod login;
 mod lookup;
 mod push;
 mod transfer;
