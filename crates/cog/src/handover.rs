@@ -147,8 +147,7 @@ pub(crate) fn hand_over(
     })
 }
 
-/// For a daemon that cannot pull from us: a virtual machine, or one that asks registries for certificates. Returns the
-/// number of bytes.
+/// For a daemon that cannot pull from us, such as one in a virtual machine. Returns the number of bytes.
 fn send_archive(
     store: &Store,
     daemon: &Daemon,

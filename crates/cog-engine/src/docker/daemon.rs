@@ -15,6 +15,7 @@ use tokio::sync::mpsc::Receiver;
 
 use super::address::{Address, Surroundings, Wanted};
 use super::error::{DockerError, reason};
+use super::libpod;
 
 /// The client gives up on an answer after this time, and some take as long as a container runs; whoever waits can stop us.
 const CLIENT_LIMIT_SECONDS: u64 = 10 * 365 * 24 * 60 * 60;
@@ -164,8 +165,18 @@ impl Daemon {
         }
     }
 
-    /// Makes the daemon pull `reference`, a name with a tag.
+    /// Makes the daemon pull `reference`, a name with a tag in a registry of this machine's loopback.
     pub fn pull(&self, reference: &str) -> Result<(), DockerError> {
+        if self.kind == DaemonKind::Podman {
+            let pulled = self
+                .runtime
+                .block_on(libpod::pull(&self.address, reference));
+            return pulled.map_err(|reason| DockerError::Request {
+                daemon: self.title(),
+                action: "pull the image".to_owned(),
+                reason,
+            });
+        }
         let options = CreateImageOptionsBuilder::new()
             .from_image(reference)
             .build();

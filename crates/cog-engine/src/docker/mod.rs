@@ -13,6 +13,7 @@ mod contexts;
 mod daemon;
 mod error;
 mod events;
+mod libpod;
 mod output;
 mod request;
 mod spec;
