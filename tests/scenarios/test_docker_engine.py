@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.client
+import os
+import pty
 import signal
 import subprocess
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,6 +105,39 @@ def test_a_command_ends_with_whoever_reads_it(tmp_path: Path, docker: Docker) ->
     )
     assert done.stdout == "y\n", done
     wait_until(lambda: docker.containers() == [])
+
+
+def test_a_command_at_a_terminal_has_one_of_its_own(tmp_path: Path, docker: Docker) -> None:
+    project = hello(tmp_path / "project")
+    outside, inside = pty.openpty()
+    termios.tcsetwinsize(inside, (33, 77))
+    script = "test -t 0 && test -t 1 && test -t 2 && stty size; read line; echo got $line; read line"
+    command = subprocess.Popen(
+        [COG, "exec", "sh", "-c", script],
+        cwd=project.directory,
+        env=project.environment(**environment(docker)),
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(inside)
+    read_until(outside, b"33 77\r\n")
+    os.write(outside, b"typed\r")
+    read_until(outside, b"got typed\r\n")
+    termios.tcsetwinsize(outside, (44, 88))
+    # Ctrl-C is the program's own.
+    os.write(outside, b"\x03")
+    assert command.wait(timeout=LIMIT_SECONDS) == 130
+    os.close(outside)
+    assert docker.containers() == []
+
+
+def read_until(terminal: int, end: bytes) -> None:
+    said = b""
+    while end not in said:
+        said += os.read(terminal, 1024)
 
 
 def test_a_project_is_served_until_it_is_stopped(tmp_path: Path, docker: Docker) -> None:
