@@ -39,20 +39,18 @@ pub struct Attestations {
     pub provenance: bool,
 }
 
-/// The image that is spoken about.
+/// The image that is spoken about: by its digest alone, as it may have several names, or another one elsewhere.
 #[derive(Debug, Clone, Copy)]
-struct Subject<'a> {
-    name: &'a str,
+struct Subject {
     /// Of the manifest.
     digest: Digest,
     /// In seconds since 1970.
     created: i64,
 }
 
-impl<'a> Subject<'a> {
-    fn of(image: &'a StoredImage) -> Self {
+impl Subject {
+    fn of(image: &StoredImage) -> Self {
         Self {
-            name: &image.name,
             digest: image.manifest.digest,
             created: image.config.created,
         }

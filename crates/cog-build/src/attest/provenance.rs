@@ -36,7 +36,7 @@ struct Dependency {
 }
 
 /// The statement that `subject` was made from `recipe`.
-pub(super) fn statement(subject: &Subject<'_>, recipe: &Recipe) -> Value {
+pub(super) fn statement(subject: &Subject, recipe: &Recipe) -> Value {
     let lock = &recipe.lock;
     // Written as a lock has them, which is without credentials.
     let requirements = serde_json::to_value(&lock.python.requirements).unwrap_or_default();
@@ -52,7 +52,6 @@ pub(super) fn statement(subject: &Subject<'_>, recipe: &Recipe) -> Value {
     json!({
         "_type": "https://in-toto.io/Statement/v1",
         "subject": [{
-            "name": subject.name,
             "digest": {"sha256": subject.hex()},
         }],
         "predicateType": PREDICATE_TYPE,

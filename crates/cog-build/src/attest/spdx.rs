@@ -18,6 +18,8 @@ use crate::sdk::VERSION;
 const UNKNOWN: &str = "NOASSERTION";
 const DOCUMENT: &str = "SPDXRef-DOCUMENT";
 const IMAGE: &str = "SPDXRef-Image";
+/// What images are called here, whatever they are called elsewhere.
+const NAME: &str = "cog-image";
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -87,7 +89,7 @@ struct Relationship {
 
 impl Document {
     /// The document of the image `subject` with these packages.
-    pub(super) fn new(subject: &Subject<'_>, contents: &Contents) -> Self {
+    pub(super) fn new(subject: &Subject, contents: &Contents) -> Self {
         let mut ids = Ids::default();
         let system = contents
             .system
@@ -114,7 +116,7 @@ impl Document {
             spdx_version: "SPDX-2.3",
             data_license: "CC0-1.0",
             id: DOCUMENT,
-            name: subject.name.to_owned(),
+            name: NAME.to_owned(),
             namespace: format!("https://spdx.org/spdxdocs/cog-{}", subject.hex()),
             creation_info: Creation {
                 created: rfc3339(subject.created),
@@ -155,13 +157,10 @@ impl Package {
         }
     }
 
-    fn of_image(subject: &Subject<'_>) -> Self {
-        let name = subject.name.rsplit('/').next().unwrap_or(subject.name);
-        let name = name.split([':', '@']).next().unwrap_or(name);
-        let purl = format!("pkg:oci/{}@sha256%3A{}", encoded(name), subject.hex());
+    fn of_image(subject: &Subject) -> Self {
+        let purl = format!("pkg:oci/{NAME}@sha256%3A{}", subject.hex());
         let version = format!("sha256:{}", subject.hex());
-        Self::new(IMAGE.to_owned(), subject.name, &version, "CONTAINER", purl)
-            .with_sha256(subject.hex())
+        Self::new(IMAGE.to_owned(), NAME, &version, "CONTAINER", purl).with_sha256(subject.hex())
     }
 
     fn of_system(
@@ -273,7 +272,6 @@ mod tests {
 
     fn document(contents: &Contents) -> serde_json::Value {
         let subject = Subject {
-            name: "registry.example.com:5000/team/model:v1",
             digest: cog_image::Digest::of(b"manifest"),
             created: 0,
         };
@@ -312,7 +310,7 @@ mod tests {
             image
                 .as_str()
                 .unwrap()
-                .starts_with("pkg:oci/model@sha256%3A")
+                .starts_with("pkg:oci/cog-image@sha256%3A")
         );
     }
 
