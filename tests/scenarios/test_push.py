@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
+import pty
 import re
 import shutil
+import signal
 import stat
 import subprocess
+import termios
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -202,6 +208,47 @@ def test_login_asks_and_keeps_what_is_in_the_file(tmp_path: Path, project: Proje
         "that looks like a Replicate API token, not a CLI auth token"
     )
     with_input(project, " \n", ["login", "--token-stdin"], environment).fails_with("token is empty")
+
+
+def test_a_password_is_not_shown_while_it_is_typed(tmp_path: Path, project: Project) -> None:
+    environment = project.environment(DOCKER_CONFIG=str(tmp_path), TERM="xterm")
+    arguments = [str(COG), "login", "--registry", "registry.example"]
+
+    def typed(answer: bytes) -> tuple[int, bytes, bool]:
+        """Exit status, what was shown, and whether the terminal shows again what is typed."""
+        ours, theirs = pty.openpty()
+        with subprocess.Popen(arguments, env=environment, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+            shown = until(ours, b"Username: ")
+            os.write(ours, b"me\n")
+            shown += until(ours, b"Password: ")
+            # Only then is it hidden: the question comes first.
+            while termios.tcgetattr(ours)[3] & termios.ECHO:
+                assert process.poll() is None
+            os.write(ours, answer)
+            status = process.wait(timeout=60)
+        echoes = bool(termios.tcgetattr(ours)[3] & termios.ECHO)
+        os.close(theirs)
+        # The other side is closed, which Linux calls an error.
+        with suppress(OSError):
+            while piece := os.read(ours, 1024):
+                shown += piece
+        os.close(ours)
+        return status, shown, echoes
+
+    status, shown, echoes = typed(b"my secret\x7ft\r")
+    assert (status, echoes) == (0, True), shown
+    assert b"secre" not in shown and b"Login succeeded" in shown
+    auths = json.loads((tmp_path / "config.json").read_text())["auths"]
+    assert base64.b64decode(auths["registry.example"]["auth"]) == b"me:my secret"
+    status, shown, echoes = typed(b"my\x03")
+    assert (status, echoes) == (-signal.SIGINT, True), shown
+
+
+def until(terminal: int, text: bytes) -> bytes:
+    shown = b""
+    while text not in shown:
+        shown += os.read(terminal, 1024)
+    return shown
 
 
 def test_login_gives_credentials_to_the_helper(tmp_path: Path, project: Project) -> None:

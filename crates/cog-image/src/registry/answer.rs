@@ -12,6 +12,8 @@ use super::transport::Request;
 const MAX_CONNECT_ATTEMPTS: u32 = 3;
 /// Of an error's body, as far as it is read, in bytes.
 const MAX_MESSAGE: usize = 16 * 1024;
+/// A refusal is one without its reasons, if these take longer.
+const MESSAGE_LIMIT: Duration = Duration::from_secs(5);
 
 pub(super) fn is_transient(status: StatusCode) -> bool {
     matches!(
@@ -118,7 +120,8 @@ async fn message(response: Response) -> String {
         #[serde(default)]
         message: String,
     }
-    let Ok(Some(body)) = read_limited(response, MAX_MESSAGE).await else {
+    let reading = tokio::time::timeout(MESSAGE_LIMIT, read_limited(response, MAX_MESSAGE));
+    let Ok(Ok(Some(body))) = reading.await else {
         return String::new();
     };
     let Ok(Errors { errors }) = serde_json::from_slice(&body) else {

@@ -6,7 +6,8 @@
 //!
 //! `endpoint` says where a registry is, `transport` sends requests and tries again, `answer` judges what
 //! comes back, `auth` and `keychain` prove who we are, `lookup` tells a registry's answers apart,
-//! `download` fetches blobs, `push` sends them. Everything that arrives is verified before it is used.
+//! `download` fetches blobs, `push` sends them,
+//! `referrers` fetches what is said about an image. Everything that arrives is verified before it is used.
 
 mod answer;
 mod auth;
@@ -17,6 +18,7 @@ mod keychain;
 mod login;
 mod lookup;
 mod push;
+mod referrers;
 mod transport;
 
 use std::time::Duration;
@@ -48,6 +50,7 @@ pub use push::{
     Arrival, COG_PUSH_CONCURRENCY, COG_PUSH_DEFAULT_CHUNK_SIZE, COG_PUSH_MULTIPART_THRESHOLD,
     PushEvent, PushFn, UploadOptions,
 };
+pub use referrers::PulledReferrers;
 
 /// Names registries, separated by commas, that are spoken to without TLS.
 pub const COG_INSECURE_REGISTRIES: &str = "COG_INSECURE_REGISTRIES";

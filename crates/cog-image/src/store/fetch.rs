@@ -12,7 +12,9 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::manifest::{Descriptor, Platform};
 use crate::reference::ImageRef;
-use crate::registry::{Client, ClientOptions, Lookup, Memory, Progress, PushEvent, UploadOptions};
+use crate::registry::{
+    Client, ClientOptions, Lookup, Memory, Progress, PulledReferrers, PushEvent, UploadOptions,
+};
 
 /// What a store does when it needs a registry.
 #[derive(Clone, Default)]
@@ -146,6 +148,18 @@ impl Store {
         let image = block_on(|| client.resolve(self, reference, platform))??;
         self.fetch(image.layers.iter().map(|layer| &layer.blob))?;
         self.name_remote(reference, platform, &image)
+    }
+
+    /// Stores what the registry of `reference` says about `image`, which came from there: see
+    /// [`Client::pull_referrers`].
+    pub fn pull_referrers(
+        &self,
+        reference: &ImageRef,
+        image: &StoredImage,
+    ) -> Result<PulledReferrers> {
+        let _lease = self.lease()?;
+        let client = self.remote().client()?;
+        block_on(|| client.pull_referrers(self, reference, image.manifest.digest))?
     }
 
     pub(super) fn remote(&self) -> &Remote {

@@ -191,6 +191,9 @@ impl Service {
         if let Some((repository, digest)) = path.split_once("/blobs/") {
             return self.read_blob(request, repository, digest);
         }
+        if let Some((repository, subject)) = path.split_once("/referrers/") {
+            return self.referrers(repository, subject);
+        }
         let (repository, version) = path.split_once("/manifests/").unwrap();
         let key = (repository.to_owned(), version.to_owned());
         if request.method == "PUT" {
@@ -340,6 +343,25 @@ impl Service {
             return Answer::status(200).with("Content-Length", length);
         }
         Answer::ok(blob.content.clone())
+    }
+
+    fn referrers(&self, repository: &str, subject: &str) -> Answer {
+        if !self.manners.lists_referrers {
+            return Answer::status(404);
+        }
+        let state = self.state.lock().unwrap();
+        let mut entries = Vec::new();
+        for ((of, version), (media_type, bytes)) in &state.manifests {
+            let document: serde_json::Value = serde_json::from_slice(bytes).unwrap();
+            let is_about = document["subject"]["digest"] == subject;
+            if of == repository && version.contains(':') && is_about {
+                entries.push(serde_json::json!({
+                    "mediaType": media_type, "digest": version, "size": bytes.len(),
+                }));
+            }
+        }
+        let index = serde_json::json!({"schemaVersion": 2, "manifests": entries});
+        Answer::ok(index.to_string())
     }
 
     /// Only if all that it refers to is there, as registries do.

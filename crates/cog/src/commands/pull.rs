@@ -1,7 +1,8 @@
 //! `cog pull`: an image from a registry into the local store.
 
 use anyhow::Context as _;
-use cog_image::ImageRef;
+use cog_errors::Colour;
+use cog_image::{ImageRef, Store, StoredImage};
 
 use crate::args::PullArgs;
 use crate::session::Session;
@@ -10,11 +11,41 @@ pub(crate) fn pull(session: &Session<'_>, args: &PullArgs) -> anyhow::Result<()>
     let reference: ImageRef = args.image.parse()?;
     let name = reference.familiar();
     session.printer.info(&format!("Pulling {name}..."));
-    let image = cog_build::pull(session.store()?, &reference)
-        .with_context(|| format!("failed to pull {name}"))?;
+    let store = session.store()?;
+    let image =
+        cog_build::pull(store, &reference).with_context(|| format!("failed to pull {name}"))?;
+    referrers(session, store, &reference, &image);
     session.printer.success(&format!(
         "Pulled {} ({})",
         image.name, image.manifest.digest
     ));
     Ok(())
+}
+
+/// What is said about the image comes with it, where it can be had.
+fn referrers(session: &Session<'_>, store: &Store, reference: &ImageRef, image: &StoredImage) {
+    let printer = session.printer;
+    match store.pull_referrers(reference, image) {
+        Ok(found) => {
+            if found.taken > 0 {
+                let (count, plural) = counted(found.taken);
+                printer.info(&format!("{count} artifact{plural} about it came with it"));
+            }
+            if found.left_out > 0 {
+                let (count, plural) = counted(found.left_out);
+                printer.warning(&format!(
+                    "{count} artifact{plural} about it {} left out: of another form than expected, too large, or gone",
+                    if found.left_out == 1 { "was" } else { "were" }
+                ));
+            }
+        }
+        Err(error) => printer.warning(&format!(
+            "what the registry says about the image could not be fetched: {}",
+            cog_errors::render(&error, None, Colour::Off)
+        )),
+    }
+}
+
+fn counted(number: usize) -> (usize, &'static str) {
+    (number, if number == 1 { "" } else { "s" })
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cog_image::registry::{
-    Arrival, ClientOptions, Keychain, PushEvent, RegistryError, UploadOptions,
+    Arrival, ClientOptions, Keychain, PulledReferrers, PushEvent, RegistryError, UploadOptions,
 };
 use cog_image::{
     Artifact, Descriptor, Digest, Error, ImageConfig, Index, Platform, Store, StoreOptions,
@@ -666,6 +666,24 @@ fn what_is_said_about_an_image_goes_with_it() {
         }
         let last = hub.log().last().cloned();
         assert_eq!(last.as_deref(), Some("PUT /v2/a/b/manifests/1"));
+        let (other, pulled) = pull(&hub, "a/b:1");
+        let reference = hub.reference("a/b:1");
+        let subject = pulled.manifest.digest;
+        let found = run(client().pull_referrers(&other, &reference, subject)).unwrap();
+        let both = PulledReferrers {
+            taken: 2,
+            left_out: 0,
+        };
+        assert_eq!(found, both);
+        assert_eq!(
+            other.referrers(&subject).unwrap(),
+            std::slice::from_ref(&bill)
+        );
+        assert_eq!(
+            other.referrers(&bill.digest).unwrap(),
+            std::slice::from_ref(&signature)
+        );
+        assert!(validate(&other, &pulled.name).unwrap().is_sound());
         let listed = |subject: &Descriptor| {
             let tag = format!("sha256-{}", subject.digest.hex());
             hub.manifest("a/b", &tag)
@@ -825,4 +843,60 @@ fn pushes_that_are_killed_leave_everything_usable() {
             pull(&hub, &format!("a/b:{round}"));
         }
     }
+}
+
+#[test]
+fn only_what_is_said_about_an_image_is_taken_for_it() {
+    let store = test_store();
+    let [hello, other] = ["hello", "other"].map(|name| image(&store, name));
+    describe(&store, &other.manifest, "of another");
+    let huge = Descriptor::new("a/huge", Digest::of(b"huge"), 1 << 40);
+    let manifest = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "artifactType": "a/huge",
+        "config": {"mediaType": "a/config", "digest": Digest::of(b"{}"), "size": 2},
+        "layers": [huge],
+        "subject": hello.manifest,
+    });
+    let manifest = manifest.to_string().into_bytes();
+    let digest = Digest::of(&manifest).to_string();
+    let absent = Digest::of(b"absent").to_string();
+    let entry = |digest: &str| {
+        serde_json::json!({
+            "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest, "size": 1,
+        })
+    };
+    let foreign = store.referrers(&other.manifest.digest).unwrap();
+    let foreign = foreign[0].digest.to_string();
+    let list = [
+        &digest,
+        &absent,
+        &foreign,
+        &hello.manifest.digest.to_string(),
+    ]
+    .map(|one| entry(one));
+    let mut content = Content::default();
+    content.add(&store, &hello, "a/b", "1");
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    content.put(format!("/v2/a/b/manifests/{digest}"), kind, manifest);
+    let bytes = fs_err::read(store.blob_path(&foreign.parse().unwrap())).unwrap();
+    content.put(format!("/v2/a/b/manifests/{foreign}"), kind, bytes);
+    let index = serde_json::json!({"schemaVersion": 2, "manifests": list});
+    content.put(
+        format!("/v2/a/b/referrers/{}", hello.manifest.digest),
+        "application/vnd.oci.image.index.v1+json",
+        index.to_string().into_bytes(),
+    );
+    let server = Server::start(content);
+    let target = test_store();
+    let reference = server.reference("a/b:1");
+    let subject = hello.manifest.digest;
+    let found = run(client().pull_referrers(&target, &reference, subject)).unwrap();
+    let none = PulledReferrers {
+        taken: 0,
+        left_out: 3,
+    };
+    assert_eq!(found, none, "the image itself says nothing of itself");
+    assert_eq!(target.referrers(&subject).unwrap(), []);
 }
