@@ -13,11 +13,12 @@ import stat
 import subprocess
 import termios
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
 
 import pytest
 from docker_registry import PASSWORD, USER, DockerRegistry, docker_registry
-from network import Authority, own_address
+from network import Authority, own_address, serve
 from registry import OFFICIAL
 from support import COG, STORE, Done, Project, hello
 
@@ -282,6 +283,40 @@ def test_a_registry_with_a_certificate_of_our_own(tmp_path: Path, project: Proje
         digest = pushed_digest(project.cog("push", name, **trusted), name.removesuffix(":v1"))
         pulled = other_store(tmp_path).cog("pull", name, **trusted).works()
         assert digest in pulled.stderr
+
+
+def test_uploads_do_not_leave_tls(tmp_path: Path, project: Project) -> None:
+    address = own_address()
+    authority = Authority(tmp_path / "authority", address)
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.answer(404)
+
+        def do_POST(self) -> None:
+            asked.append(self.path)
+            self.answer(202, Location=f"http://{self.headers['Host']}/upload")
+
+        def do_PATCH(self) -> None:
+            asked.append("content")
+            self.answer(500)
+
+        def answer(self, status: int, **headers: str) -> None:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    proxies = {"HTTPS_PROXY": "", "https_proxy": "", "ALL_PROXY": "", "all_proxy": ""}
+    with serve(Handler, authority.context(), address) as port:
+        done = project.cog("push", f"{address}:{port}/a/b:1", **proxies, SSL_CERT_FILE=str(authority.bundle()))
+    done.fails_with("the address of its upload is not protected by TLS")
+    assert asked and "content" not in asked
 
 
 def test_a_model_is_pushed_as_a_bundle(tmp_path: Path, registry: DockerRegistry, project: Project) -> None:

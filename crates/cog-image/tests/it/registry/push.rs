@@ -900,3 +900,33 @@ fn only_what_is_said_about_an_image_is_taken_for_it() {
     assert_eq!(found, none, "the image itself says nothing of itself");
     assert_eq!(target.referrers(&subject).unwrap(), []);
 }
+
+#[test]
+fn mounting_asks_for_the_right_to_read_there() {
+    let (store, original, _) = large_image();
+    let manners = Manners {
+        mounts: true,
+        ..Manners::default()
+    };
+    let hub = Hub::start_with(manners, |request| {
+        let host = request.header("host").unwrap();
+        if let Some(query) = request.path.strip_prefix("/token?") {
+            // A token is what it allows.
+            let token = serde_json::json!({ "token": query.replace("scope=", "") });
+            return Some(Fault::Answer(Answer::ok(token.to_string())));
+        }
+        let mounts = request.path.contains("mount=");
+        let allowed = request.header("authorization").is_some_and(|token| {
+            !mounts || token.ends_with("%3Apull%2Cpush&repository%3Aa%2Fb%3Apull")
+        });
+        let challenge = format!(r#"Bearer realm="http://{host}/token""#);
+        let answer = Answer::status(401).with("WWW-Authenticate", challenge);
+        (!allowed).then_some(Fault::Answer(answer))
+    });
+    push(&store, &original, &hub, "a/b:1").unwrap();
+    push(&store, &original, &hub, "c/d:1").unwrap();
+    assert_eq!(ranges(&hub), [ALL]);
+    let log = hub.log();
+    let tokens = log.iter().filter(|line| line.contains("/token"));
+    assert_eq!(tokens.count(), 3, "one for each set of rights: {log:?}");
+}
