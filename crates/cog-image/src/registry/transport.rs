@@ -65,6 +65,9 @@ pub(super) struct Request<'a> {
     pub(super) body: Option<Body>,
 }
 
+/// Learns of a pause, and of its reason in words.
+pub(super) type WaitFn<'a> = &'a (dyn Fn(Duration, String) + Send + Sync);
+
 /// Makes a request's body, each time that it is sent.
 pub(super) type Body = Arc<dyn Fn() -> reqwest::Body + Send + Sync>;
 
@@ -133,13 +136,22 @@ impl Transport {
 
     /// Sends `request` until there is an answer that trying again would not change. Only success is `Ok`.
     pub(super) async fn send(&self, request: &Request<'_>) -> Result<Response, RegistryError> {
+        self.send_telling(request, &|_, _| ()).await
+    }
+
+    /// The same, and tells of each pause why it is made.
+    pub(super) async fn send_telling(
+        &self,
+        request: &Request<'_>,
+        tell: WaitFn<'_>,
+    ) -> Result<Response, RegistryError> {
         let http = self.http(request.registry, Purpose::Asking)?;
         let url = self.url(request)?;
         let mut authenticated = false;
         loop {
             let token = self.token(request);
             let response = self
-                .settled(|| self.builder(http, request, &url, token.as_ref()))
+                .settled(|| self.builder(http, request, &url, token.as_ref()), tell)
                 .await
                 .map_err(|error| unreachable(request.registry, error))?;
             if response.status().is_success() {
@@ -190,20 +202,25 @@ impl Transport {
     }
 
     /// Sends what `make` makes, again while the trouble is one that may pass.
-    async fn settled(&self, make: impl Fn() -> RequestBuilder) -> reqwest::Result<Response> {
+    async fn settled(
+        &self,
+        make: impl Fn() -> RequestBuilder,
+        tell: WaitFn<'_>,
+    ) -> reqwest::Result<Response> {
         let mut attempt = 1;
         loop {
-            let pause = match make().send().await {
+            let (pause, why) = match make().send().await {
                 Ok(response) if self.may_retry(attempt) && is_transient(response.status()) => {
-                    retry_after(&response)
-                        .unwrap_or_else(|| self.back_off(attempt))
-                        .min(MAX_PAUSE)
+                    let pause = retry_after(&response).unwrap_or_else(|| self.back_off(attempt));
+                    let why = format!("the answer was {}", response.status());
+                    (pause.min(MAX_PAUSE), why)
                 }
                 Err(error) if self.may_retry(attempt) && worth_retrying(&error, attempt) => {
-                    self.back_off(attempt)
+                    (self.back_off(attempt), reason(&error.without_url()))
                 }
                 result => return result,
             };
+            tell(pause, why);
             wait(pause).await;
             attempt += 1;
         }
@@ -359,7 +376,7 @@ impl Transport {
                 .body(body.clone()),
         };
         let response = self
-            .settled(make)
+            .settled(make, &|_, _| ())
             .await
             .map_err(|error| unreachable(host(token.url()), error))?;
         if !response.status().is_success() {
@@ -390,6 +407,11 @@ pub(super) async fn wait(pause: Duration) {
     #[expect(clippy::cast_precision_loss, reason = "it is a random number")]
     let share = random as f64 / u64::MAX as f64;
     tokio::time::sleep(pause.mul_f64(1.0 + share / 10.0)).await;
+}
+
+/// An error and its causes, on one line.
+pub(super) fn reason(error: &(dyn std::error::Error + 'static)) -> String {
+    cog_errors::render(error, None, cog_errors::Colour::Off)
 }
 
 fn key(request: &Request<'_>) -> (String, Vec<String>) {

@@ -74,12 +74,11 @@ impl Pushes {
                 self.goes_on();
             }
             PushEvent::Waiting {
-                digest,
+                what,
                 pause,
                 reason,
             } => self.printer.info(&format!(
-                "{}: {reason}; trying again in {} s",
-                digest.short(),
+                "{what}: {reason}; trying again in {} s",
                 pause.as_secs().max(1)
             )),
             PushEvent::Arrived {

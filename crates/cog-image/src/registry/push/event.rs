@@ -29,10 +29,10 @@ pub enum PushEvent {
         /// Bytes so far.
         done: u64,
     },
-    /// Something went wrong with it, and is tried again after a pause.
+    /// Something went wrong, and is tried again after a pause.
     Waiting {
-        /// The blob.
-        digest: Digest,
+        /// What is waited with: a blob or a name.
+        what: String,
         /// How long the pause is.
         pause: Duration,
         /// What went wrong.

@@ -37,7 +37,7 @@ impl Repository<'_> {
             .request(Method::PUT, format!("manifests/{version}"), what)
             .with(CONTENT_TYPE, media_type);
         request.body = Some(Arc::new(move || bytes.clone().into()));
-        let response = self.transport.send(&request).await?;
+        let response = self.send(&request).await?;
         if response.status() != StatusCode::CREATED && response.status() != StatusCode::OK {
             let status = response.status();
             return Err(invalid(&request, format!("it answered {status}")).into());
@@ -51,7 +51,7 @@ impl Repository<'_> {
             let again = self
                 .request(Method::HEAD, path, request.what)
                 .with(ACCEPT, media_type);
-            let response = self.transport.send(&again).await?;
+            let response = self.send(&again).await?;
             self.check_digest("a manifest", &response, digest)?;
         }
         Ok(subject)
@@ -87,7 +87,7 @@ impl Repository<'_> {
         let request = self
             .request(Method::GET, format!("manifests/{tag}"), what)
             .with(ACCEPT, OCI_INDEX);
-        let response = match self.transport.send(&request).await {
+        let response = match self.send(&request).await {
             Err(RegistryError::NotFound { .. }) => return Ok(Index::default()),
             response => response?,
         };

@@ -74,9 +74,9 @@ impl Client {
                 transport: &transport,
                 registry: target.registry(),
                 name: target.repository(),
+                tell,
             },
             options,
-            tell,
         };
         tell(PushEvent::Started {
             blobs: package.blobs.len(),
@@ -105,6 +105,7 @@ impl Client {
             transport: &transport,
             registry: target.registry(),
             name: target.repository(),
+            tell,
         };
         let bytes = to_json(index);
         let descriptor = Descriptor::new(&index.media_type, Digest::of(&bytes), bytes.len() as u64);
@@ -123,7 +124,6 @@ struct Way<'a> {
     store: &'a Store,
     repository: Repository<'a>,
     options: &'a UploadOptions,
-    tell: PushFn<'a>,
 }
 
 impl Way<'_> {
@@ -147,7 +147,6 @@ impl Way<'_> {
             store: self.store,
             blob,
             options: self.options,
-            tell: self.tell,
         };
         let arrival = upload.run().await.inspect_err(|error| {
             if let Error::CorruptBlob { expected, .. } = error {
@@ -161,7 +160,7 @@ impl Way<'_> {
             let (registry, name) = (self.repository.registry, self.repository.name);
             let _ = self.store.record_origin(&digest, registry, name);
         }
-        (self.tell)(PushEvent::Arrived {
+        (self.repository.tell)(PushEvent::Arrived {
             digest,
             size,
             arrival,

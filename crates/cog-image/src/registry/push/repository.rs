@@ -3,6 +3,7 @@
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, LOCATION};
 use reqwest::{Method, Response, Url};
 
+use super::event::{PushEvent, PushFn};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::manifest::Descriptor;
@@ -20,6 +21,7 @@ pub(super) struct Repository<'a> {
     pub(super) transport: &'a Transport,
     pub(super) registry: &'a str,
     pub(super) name: &'a str,
+    pub(super) tell: PushFn<'a>,
 }
 
 impl<'a> Repository<'a> {
@@ -41,11 +43,23 @@ impl<'a> Repository<'a> {
         self.request(method, path, format!("{}@{digest}", self.name))
     }
 
+    /// Sends `request` until there is an answer; only success is `Ok`.
+    pub(super) async fn send(&self, request: &Request<'_>) -> Result<Response, RegistryError> {
+        let tell = |pause, reason| {
+            (self.tell)(PushEvent::Waiting {
+                what: request.what.clone(),
+                pause,
+                reason,
+            });
+        };
+        self.transport.send_telling(request, &tell).await
+    }
+
     /// Whether the blob is there.
     pub(super) async fn has(&self, blob: &Descriptor) -> Result<bool> {
         let path = format!("blobs/{}", blob.digest);
         let request = self.blob_request(Method::HEAD, path, &blob.digest);
-        match self.transport.send(&request).await {
+        match self.send(&request).await {
             Ok(response) => {
                 let length = header(response.headers(), CONTENT_LENGTH.as_str());
                 let length = length.and_then(|text| text.parse::<u64>().ok());

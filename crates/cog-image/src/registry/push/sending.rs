@@ -16,7 +16,7 @@ use crate::digest::Hasher;
 use crate::error::Result;
 use crate::registry::answer::{is_transient, refusal, retry_after, unreachable, worth_retrying};
 use crate::registry::error::RegistryError;
-use crate::registry::transport::{MAX_PAUSE, Request, wait};
+use crate::registry::transport::{MAX_PAUSE, Request, reason, wait};
 
 /// An upload that advanced this far, in bytes, beyond what ever had arrived, counts its attempts anew.
 const ADVANCE: u64 = 4 * 1024 * 1024;
@@ -281,7 +281,7 @@ impl<'a> Sending<'a> {
 
     fn tell_position(&self, done: u64) {
         let digest = self.upload.blob.digest;
-        (self.upload.tell)(PushEvent::Advanced { digest, done });
+        (self.upload.repository.tell)(PushEvent::Advanced { digest, done });
     }
 
     /// Waits, and finds out where to go on. Whether the blob is there after all.
@@ -301,8 +301,8 @@ impl<'a> Sending<'a> {
         };
         self.attempt += 1;
         if !pause.is_zero() {
-            (self.upload.tell)(PushEvent::Waiting {
-                digest: self.upload.blob.digest,
+            (self.upload.repository.tell)(PushEvent::Waiting {
+                what: self.upload.blob.digest.short(),
                 pause,
                 reason: reason(&trouble.error),
             });
@@ -334,7 +334,7 @@ impl<'a> Sending<'a> {
     /// Asks the registry what has arrived. Whether it knows.
     async fn ask_state(&mut self) -> Result<bool> {
         let request = self.upload.request(Method::GET, &self.session);
-        let response = match self.upload.repository.transport.send(&request).await {
+        let response = match self.upload.repository.send(&request).await {
             Ok(response) => response,
             Err(
                 RegistryError::NotFound { .. }
@@ -388,9 +388,4 @@ impl<'a> Sending<'a> {
             source: source.map(reqwest::Error::without_url),
         }
     }
-}
-
-/// An error and its causes, on one line.
-fn reason(error: &RegistryError) -> String {
-    cog_errors::render(error, None, cog_errors::Colour::Off)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::header::CONTENT_LENGTH;
 use reqwest::{Method, StatusCode};
 
-use super::event::{Arrival, PushEvent, PushFn};
+use super::event::{Arrival, PushEvent};
 use super::options::UploadOptions;
 use super::repository::Repository;
 use super::sending::Sending;
@@ -28,7 +28,6 @@ pub(super) struct Upload<'a> {
     pub(super) store: &'a Store,
     pub(super) blob: &'a Descriptor,
     pub(super) options: &'a UploadOptions,
-    pub(super) tell: PushFn<'a>,
 }
 
 /// What became of a request to begin.
@@ -47,7 +46,7 @@ impl Upload<'_> {
             Begun::Mounted => Ok(Arrival::Mounted),
             Begun::Session(session) => {
                 let (digest, size) = (self.blob.digest, self.blob.size);
-                (self.tell)(PushEvent::Sending { digest, size });
+                (self.repository.tell)(PushEvent::Sending { digest, size });
                 Sending::new(self, session).run().await?;
                 Ok(Arrival::Sent)
             }
@@ -97,7 +96,7 @@ impl Upload<'_> {
         request
             .scopes
             .extend(source.map(|source| format!("repository:{source}:pull")));
-        let response = self.repository.transport.send(&request).await?;
+        let response = self.repository.send(&request).await?;
         match response.status() {
             StatusCode::CREATED if source.is_some() => Ok(Begun::Mounted),
             StatusCode::ACCEPTED => {

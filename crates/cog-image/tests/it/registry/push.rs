@@ -1,6 +1,6 @@
 //! Pushing, to registries that break off, lie, forget or want other pieces.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -376,6 +376,34 @@ fn lasting_trouble_is_told_and_leaves_no_name() {
     assert_eq!(waits.len(), 4);
     assert!(waits[0].contains("the cellar is flooded"), "{waits:?}");
     assert_eq!(hub.manifest("a/b", "1"), None);
+}
+
+#[test]
+fn every_pause_is_told() {
+    let (store, original, _) = large_image();
+    let seen = Mutex::new(HashSet::new());
+    let hub = Hub::start_with(Manners::default(), move |request| {
+        let path = (request.method.clone(), request.path.clone());
+        let is_new = seen.lock().unwrap().insert(path);
+        let is_first = is_new && !request.path.starts_with("/upload/");
+        is_first.then(|| Fault::Answer(Answer::status(503)))
+    });
+    let waits = Mutex::new(Vec::new());
+    let tell = |event| {
+        if let PushEvent::Waiting { what, reason, .. } = event {
+            waits.lock().unwrap().push((what, reason));
+        }
+    };
+    let target = hub.reference("a/b:1");
+    run(client().push(&store, &original, &target, &quick(), &tell)).unwrap();
+    let waits = waits.into_inner().unwrap();
+    // Looking for two blobs, beginning an upload, and the name.
+    assert_eq!(waits.len(), 4, "{waits:?}");
+    let last = (
+        target.familiar(),
+        "the answer was 503 Service Unavailable".to_owned(),
+    );
+    assert_eq!(waits.last(), Some(&last));
 }
 
 #[test]
