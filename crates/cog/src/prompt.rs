@@ -19,7 +19,7 @@ pub(crate) enum Answer {
     Interrupted,
 }
 
-/// A line of standard input, without blanks around it.
+/// A line of standard input, without its end.
 pub(crate) fn ask(printer: &Printer, question: &str) -> io::Result<String> {
     printer.prompt(question);
     let mut line = String::new();
@@ -27,7 +27,7 @@ pub(crate) fn ask(printer: &Printer, question: &str) -> io::Result<String> {
     if !io::stdin().is_terminal() {
         printer.prompt("\n");
     }
-    Ok(line.trim().to_owned())
+    Ok(without_line_end(&line))
 }
 
 /// The same, and nothing of it is shown while it is typed.
@@ -43,14 +43,18 @@ pub(crate) fn ask_hidden(printer: &Printer, question: &str) -> io::Result<Answer
     typed
 }
 
-/// All of standard input, without blanks around it.
+/// All of standard input, without the end of its last line.
 pub(crate) fn rest_of_input() -> io::Result<String> {
     let mut text = String::new();
     io::stdin()
         .lock()
         .take(MAX_ANSWER)
         .read_to_string(&mut text)?;
-    Ok(text.trim().to_owned())
+    Ok(without_line_end(&text))
+}
+
+fn without_line_end(text: &str) -> String {
+    text.trim_end_matches(['\r', '\n']).to_owned()
 }
 
 /// Reads keys up to the end of the line, as a terminal gives them that does nothing with them.
@@ -73,7 +77,7 @@ fn read_hidden(mut keys: impl io::Read) -> io::Result<Answer> {
         }
     }
     let text = String::from_utf8(typed).map_err(|_| io::Error::other("it is not UTF-8"))?;
-    Ok(Answer::Text(text.trim().to_owned()))
+    Ok(Answer::Text(text))
 }
 
 /// The last character, all of its bytes.
@@ -100,7 +104,7 @@ mod tests {
     #[test]
     fn keys_become_a_line() {
         assert_eq!(typed(b"secret\rrest").as_deref(), Some("secret"));
-        assert_eq!(typed(b"secret").as_deref(), Some("secret"));
+        assert_eq!(typed(b" secret ").as_deref(), Some(" secret "));
         assert_eq!(typed("sé\u{7f}\u{7f}x\n".as_bytes()).as_deref(), Some("x"));
         assert_eq!(typed(b"\x08\n").as_deref(), Some(""));
         assert_eq!(typed(b"abc\x03def\n"), None);

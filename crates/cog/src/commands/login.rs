@@ -45,6 +45,7 @@ fn login_with_password(
         Some(username) => username.clone(),
         None => ask(printer, "Username: ").context("could not read the user name")?,
     };
+    let username = username.trim();
     if username.is_empty() {
         bail!("username cannot be empty");
     }
@@ -57,7 +58,7 @@ fn login_with_password(
         bail!("password cannot be empty");
     }
     keychain
-        .store(host, &username, &password)
+        .store(host, username, &password)
         .map_err(cog_image::Error::from)?;
     printer.success(&format!("Login succeeded for {host}"));
     Ok(())
@@ -88,10 +89,11 @@ fn login_with_token(
         printer.info(&format!("If it doesn't open by itself, go to {url}"));
         hidden(session, "Token: ")?
     };
-    check_token(&token)?;
-    let username = block_on(async { Ok(client.verify_token(host, &token).await?) })?;
+    let token = token.trim();
+    check_token(token)?;
+    let username = block_on(async { Ok(client.verify_token(host, token).await?) })?;
     keychain
-        .store(host, &username, &token)
+        .store(host, &username, token)
         .map_err(cog_image::Error::from)?;
     printer.success(&format!(
         "You've successfully authenticated as {username}! You can now use the {host} registry."

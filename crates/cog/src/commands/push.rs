@@ -264,6 +264,25 @@ mod tests {
     }
 
     #[test]
+    fn models_that_replicate_does_not_know_are_told_of() {
+        let said = |target: &str| {
+            let target: ImageRef = target.parse().expect("a reference");
+            let absent = RegistryError::NotFound {
+                what: "u/m".into(),
+                registry: target.registry().to_owned(),
+            };
+            let error = explained(cog_image::Error::from(absent).into(), &target);
+            error.to_string()
+        };
+        assert_eq!(
+            said("r8.im/u/m"),
+            "Unable to find existing Replicate model for r8.im/u/m:latest. \
+             Go to replicate.com and create a new model before pushing."
+        );
+        assert_eq!(said("example.com/u/m"), "no `u/m` in example.com");
+    }
+
+    #[test]
     fn repositories_are_shown_as_they_are_written() {
         let shown = |text: &str| repository_as_written(&text.parse().expect("a reference"));
         assert_eq!(shown("user/image"), "user/image");
