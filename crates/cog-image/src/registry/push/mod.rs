@@ -32,6 +32,9 @@ pub use options::{
     COG_PUSH_CONCURRENCY, COG_PUSH_DEFAULT_CHUNK_SIZE, COG_PUSH_MULTIPART_THRESHOLD, UploadOptions,
 };
 
+/// Whether a blob is there is asked for so many times as many as are sent at once: of a hundred layers most are.
+const LOOKUPS: usize = 4;
+
 /// What goes into a repository.
 struct Package {
     blobs: Vec<Descriptor>,
@@ -128,9 +131,16 @@ struct Way<'a> {
 
 impl Way<'_> {
     async fn push(&self, package: Package, target: &ImageRef) -> Result<()> {
-        futures_util::stream::iter(&package.blobs)
+        let concurrency = self.options.concurrency.max(1);
+        let missing: Vec<&Descriptor> = futures_util::stream::iter(&package.blobs)
+            .map(|blob| self.missing(blob))
+            .buffered(concurrency.saturating_mul(LOOKUPS))
+            .try_filter_map(async |blob| Ok(blob))
+            .try_collect()
+            .await?;
+        futures_util::stream::iter(missing)
             .map(|blob| self.bring(blob))
-            .buffer_unordered(self.options.concurrency.max(1))
+            .buffer_unordered(concurrency)
             .try_collect::<()>()
             .await?;
         self.push_referrers(package.referrers).await?;
@@ -139,6 +149,15 @@ impl Way<'_> {
             .put_manifest(&target.version(), media_type, package.manifest, what)
             .await?;
         Ok(())
+    }
+
+    /// The blob, if it is not there.
+    async fn missing<'b>(&self, blob: &'b Descriptor) -> Result<Option<&'b Descriptor>> {
+        if !self.repository.has(blob).await? {
+            return Ok(Some(blob));
+        }
+        self.arrived(blob, Arrival::Present);
+        Ok(None)
     }
 
     async fn bring(&self, blob: &Descriptor) -> Result<()> {
@@ -154,6 +173,11 @@ impl Way<'_> {
                 let _ = self.store.discard_blob(expected);
             }
         })?;
+        self.arrived(blob, arrival);
+        Ok(())
+    }
+
+    fn arrived(&self, blob: &Descriptor, arrival: Arrival) {
         let (digest, size) = (blob.digest, blob.size);
         if oci_layer_type(&blob.media_type).is_some() {
             // Other repositories mount it from there. That this cannot be noted is no reason to fail.
@@ -165,7 +189,6 @@ impl Way<'_> {
             size,
             arrival,
         });
-        Ok(())
     }
 
     async fn push_referrers(&self, referrers: Vec<Referrer>) -> Result<()> {

@@ -1,4 +1,4 @@
-//! One blob on its way into a repository: found there, mounted from another one, or sent (`sending`).
+//! One blob on its way into a repository: mounted from another one, or sent (`sending`).
 
 use std::time::Duration;
 
@@ -37,11 +37,8 @@ pub(super) enum Begun {
 }
 
 impl Upload<'_> {
-    /// Sees to it that the repository has the blob.
+    /// Brings the blob over, which is not there.
     pub(super) async fn run(&self) -> Result<Arrival> {
-        if self.repository.has(self.blob).await? {
-            return Ok(Arrival::Present);
-        }
         match self.mount_or_begin().await? {
             Begun::Mounted => Ok(Arrival::Mounted),
             Begun::Session(session) => {
