@@ -61,6 +61,8 @@ class Project:
             "COG_ENGINE": "embedded",
             # Whatever daemon runs on this machine is left alone.
             "COG_LOAD": "none",
+            "DOCKER_HOST": "unix:///nowhere",
+            "CONTAINER_HOST": "unix:///nowhere",
             "COG_BASE": "debian",
             "NO_COLOR": "1",
             **env,
