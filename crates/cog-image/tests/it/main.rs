@@ -16,5 +16,6 @@ mod layout;
 mod leases;
 mod registry;
 mod server;
+mod serving;
 mod store;
 mod support;
