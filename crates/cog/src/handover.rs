@@ -33,7 +33,7 @@ pub(crate) struct HandedOver {
 }
 
 /// The form in which the daemon takes layers.
-pub(crate) fn layers_for(daemon: &Daemon) -> Zstd {
+fn layers_for(daemon: &Daemon) -> Zstd {
     if daemon.understands_zstd() {
         Zstd::Understood
     } else {
@@ -86,8 +86,9 @@ pub(crate) fn load(
 
 fn give(session: &Session<'_>, daemon: &Daemon, image: &StoredImage) -> anyhow::Result<()> {
     let store = session.store()?;
-    let content = Content::of_image(store, image, layers_for(daemon))?;
-    let handed = hand_over(session.printer, store, daemon, content, &image.name)?;
+    let handed = hand_over(session.printer, store, daemon, &image.name, |zstd| {
+        Content::of_image(store, image, zstd)
+    })?;
     session.printer.info(&format!(
         "{} has {} ({} sent)",
         daemon.title(),
@@ -97,18 +98,21 @@ fn give(session: &Session<'_>, daemon: &Daemon, image: &StoredImage) -> anyhow::
     Ok(())
 }
 
-/// Gives the daemon `content` under `name`, which has a tag. What it has already is only named.
+/// Gives the daemon what `content` makes under `name`, which has a tag. What it has already is only named.
 pub(crate) fn hand_over(
     printer: &Printer,
     store: &Store,
     daemon: &Daemon,
-    content: Content,
     name: &str,
+    content: impl FnOnce(Zstd) -> cog_image::Result<Content>,
 ) -> anyhow::Result<HandedOver> {
     let (repository, tag) = name
         .rsplit_once(':')
         .filter(|(_, tag)| !tag.contains(['/', '@']) && !name.contains('@'))
         .with_context(|| format!("{} needs a name with a tag, not `{name}`", daemon.title()))?;
+    // To say how large layers are, they may have to be read.
+    let told = Told::begin(printer, daemon);
+    let content = content(layers_for(daemon))?;
     for id in content.ids() {
         if let Some(image) = daemon.image(&id.to_string())? {
             daemon.tag(&image.id, repository, tag)?;
@@ -118,7 +122,6 @@ pub(crate) fn hand_over(
             });
         }
     }
-    let told = Told::begin(printer, daemon);
     let served = Served::start(store, content.clone(), told.observer())?;
     let reference = served.reference();
     if let Err(error) = daemon.pull(&reference) {

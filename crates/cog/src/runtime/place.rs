@@ -11,7 +11,7 @@ use cog_image::{ImageConfig, ImageRef, Lease, Rootfs, Scratch, Store, StoredImag
 
 use super::image::Image;
 use super::server::Kind;
-use crate::handover::{hand_over, layers_for};
+use crate::handover::hand_over;
 use crate::printer::Printer;
 
 /// Where a project is in its container.
@@ -94,8 +94,9 @@ impl Place {
         };
         let store = request.store;
         let layers = &environment.layers;
-        let content = Content::of_layers(store, &config, layers, layers_for(daemon))?;
-        let handed = hand_over(printer, store, daemon, content, &daemon_name(name)?)?;
+        let handed = hand_over(printer, store, daemon, &daemon_name(name)?, |zstd| {
+            Content::of_layers(store, &config, layers, zstd)
+        })?;
         let scratch = store.scratch()?;
         let mut env = without_bytecode(environment.env);
         let schema = schema_beside(project.access, environment.schema.as_deref(), &scratch)?;
@@ -186,9 +187,10 @@ impl Place {
         match (image, engine.daemon()) {
             (Image::Stored(image), None) => Self::of_layers(image, store),
             (Image::Stored(image), Some(daemon)) => {
-                let content = Content::of_image(store, image, layers_for(daemon))?;
                 let name = daemon_name(&image.name)?;
-                let handed = hand_over(printer, store, daemon, content, &name)?;
+                let handed = hand_over(printer, store, daemon, &name, |zstd| {
+                    Content::of_image(store, image, zstd)
+                })?;
                 let root = Root::Image {
                     id: handed.id,
                     platform: platform(&image.config),
