@@ -3,9 +3,11 @@ fits is told so with the line."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
+import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -256,7 +258,8 @@ def test_debian_packages_are_locked(tmp_path: Path) -> None:
     assert re.fullmatch(r'    { name = "tree", version = "[^"]+", sha256 = "[0-9a-f]{64}" },', found[1])
     assert model.cog("exec", "--locked", "tree", "--version").works().stdout.startswith("tree v")
 
-    model.write(cog__lock=lock.replace(found[1], re.sub(r'version = "[^"]+"', 'version = "0.1-1"', found[1])))
+    old = re.sub(r'version = "[^"]+", sha256 = "[0-9a-f]{4}', 'version = "0.1-1", sha256 = "0000', found[1])
+    model.write(cog__lock=lock.replace(found[1], old))
     gone = ("no longer has `tree` 0.1-1 (but ", "`cog lock --upgrade system` takes what there is now")
     model.cog("build", "--locked").fails_with(*gone)
     said = model.cog("lock", "--upgrade", "tree").works().stderr
@@ -272,6 +275,41 @@ def test_debian_packages_are_locked(tmp_path: Path) -> None:
         "the Debian archive no longer has all packages that cog.lock names",
         "`cog lock --upgrade base` takes the packages that there are now",
         "https://snapshot.debian.org/archive/debian/20",
+    )
+
+
+@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="makes a package, which takes dpkg-deb")
+def test_a_package_that_the_archive_no_longer_has_comes_from_the_cache(tmp_path: Path) -> None:
+    directory = tmp_path / "model"
+    directory.mkdir()
+    config = CONFIG.replace("build:", "build:\n  system_packages: [tree]")
+    model = Project(directory).write(cog__yaml=config, run__py=MODEL, requirements__txt="")
+    model.cog("lock").works()
+    # So that its file is in the cache, whatever became of it since the layer was made.
+    model.cog("lock", "--upgrade", "system").works()
+    lock = lock_of(model)
+    found = re.search(r'{ name = "tree", version = "([^"]+)", sha256 = "([0-9a-f]{64})" }', lock)
+    assert found, lock
+    files = model.store / "debian/files"
+    old = tmp_path / "old.deb"
+    with_version(files / found[2], old, tmp_path / "unpacked", "0.1-1")
+    digest = hashlib.sha256(old.read_bytes()).hexdigest()
+    shutil.copy(old, files / digest)
+    model.write(cog__lock=lock.replace(found[0], f'{{ name = "tree", version = "0.1-1", sha256 = "{digest}" }}'))
+    try:
+        show = ("dpkg-query", "-W", "-f", "${Version}", "tree")
+        assert model.cog("exec", "--locked", *show).works().stdout == "0.1-1"
+    finally:
+        (files / digest).unlink()
+
+
+def with_version(package: Path, changed: Path, folder: Path, version: str) -> None:
+    """A copy of the Debian package that says it is another version."""
+    subprocess.run(["dpkg-deb", "--raw-extract", str(package), str(folder)], check=True)
+    control = folder / "DEBIAN/control"
+    control.write_text(re.sub("(?m)^Version: .*$", f"Version: {version}", control.read_text()))
+    subprocess.run(
+        ["dpkg-deb", "--build", "--root-owner-group", str(folder), str(changed)], check=True, stdout=subprocess.DEVNULL
     )
 
 

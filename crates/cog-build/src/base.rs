@@ -209,6 +209,15 @@ pub(crate) fn resolve_pinned(
     Ok(base)
 }
 
+/// Remembers `base` as the one that [`resolve_pinned`] gives.
+pub(crate) fn remember_pinned(
+    executor: &Executor<'_>,
+    base: &LockedBase,
+    completed: &Completed,
+) -> Result<()> {
+    pinned::remember(executor, base, &completed.python.version)
+}
+
 /// Says once that the base has another patch of Python than the project names.
 fn tell_of_patch(executor: &Executor<'_>, base: &LockedBase, completed: &Completed) -> Result<()> {
     let version = &*completed.python.version;

@@ -14,7 +14,7 @@ use cog_python::uv::Preference;
 pub(crate) use self::fit::Known;
 use self::fit::{Fit, preferences};
 use crate::backend::{Backend as _, Native};
-use crate::base::{PinnedBase, architecture};
+use crate::base::{self, PinnedBase, architecture};
 use crate::environment::take_project;
 use crate::error::{BuildError, Result};
 use crate::executor::{Cache, Executor};
@@ -263,6 +263,7 @@ struct Updated {
 /// Asks for all that is not `known`, and makes the file of it.
 fn update(question: &Question<'_>, old: Option<&LockFile>, known: &Known) -> Result<Updated> {
     let (mut lock, implied) = resolve(question, known)?;
+    base::remember_pinned(question.native.executor, &lock.base, question.completed)?;
     pin_system_packages(question, &mut lock, &implied)?;
     let file = file_of(question, old, known, &lock, &implied)?;
     Ok(Updated {

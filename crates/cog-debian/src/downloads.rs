@@ -73,6 +73,24 @@ impl Downloads {
         })
     }
 
+    /// The file of `package`, if it is in the cache, under a name that tells which it is.
+    pub fn find(&self, package: &ListedPackage) -> io::Result<Option<PackageFile>> {
+        let ListedPackage {
+            name,
+            version,
+            sha256,
+        } = package;
+        if !is_sha256(sha256) {
+            return Ok(None);
+        }
+        let found = self.folder.open_file(sha256)?;
+        Ok(found.map(|(_, size)| PackageFile {
+            name: format!("{name}_{}_kept.deb", version.replace(':', "%3a")),
+            sha256: sha256.clone(),
+            size,
+        }))
+    }
+
     /// Copies the file to `target` under its name, if it is in the cache. Says whether it was.
     pub fn copy_out(&self, file: &PackageFile, target: &Path) -> io::Result<bool> {
         let target = Folder::open(target)?;
@@ -195,6 +213,14 @@ mod tests {
         fs_err::write(&place, "wrong").unwrap();
         assert!(downloads.copy_out(&file, work.path()).unwrap());
         assert_eq!(fs_err::read_to_string(&place).unwrap(), "right");
+        let package = file.package().unwrap();
+        let found = downloads.find(&package).unwrap().unwrap();
+        assert_eq!((found.size, found.package()), (5, Some(package.clone())));
+        let missing = ListedPackage {
+            sha256: "00".repeat(32),
+            ..package
+        };
+        assert_eq!(downloads.find(&missing).unwrap(), None);
         let cached = cache.path().join("files").join(&file.sha256);
         fs_err::write(cached, "wrong").unwrap();
         assert!(!downloads.copy_out(&file, work.path()).unwrap());

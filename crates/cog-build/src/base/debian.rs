@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cog_image::{Layer, StepRecord};
+use cog_image::{Layer, StepKey, StepRecord};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -100,21 +100,29 @@ pub(super) fn pinned(
     let Some(build) = build else {
         return Ok(base);
     };
-    let key = with_options(executor, key("debian base as it was", DESCRIPTION))
-        .field("lock", archive.key())
-        .field("python", version)
-        .field("build", &build.sha256)
-        .field(
-            "bytecode",
-            format!("{:?}", executor.plan_settings().bytecode),
-        )
-        .finish();
+    let key = known_as(executor, archive, version, build);
     if let Some(base) = executor.recorded(&key)?.and_then(LockedBase::from_record) {
         return Ok(base);
     }
     let base = python_build::add(executor, base, version, Some(build))?;
     executor.store.record_step(&key, &base.to_record())?;
     Ok(base)
+}
+
+/// What such a base is remembered under.
+pub(super) fn known_as(
+    executor: &Executor<'_>,
+    archive: &Lock,
+    version: &str,
+    build: &AddedPython,
+) -> StepKey {
+    let bytecode = executor.plan_settings().bytecode;
+    with_options(executor, key("debian base as it was", DESCRIPTION))
+        .field("lock", archive.key())
+        .field("python", version)
+        .field("build", &build.sha256)
+        .field("bytecode", format!("{bytecode:?}"))
+        .finish()
 }
 
 /// The base as Debian has it.

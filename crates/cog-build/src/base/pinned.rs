@@ -144,6 +144,19 @@ pub(super) fn base(
     }
 }
 
+/// Remembers `base`, which was made with the Python `version`, as the one that it is pinned to: adding the Python again would
+/// give the same, after downloading it.
+pub(super) fn remember(executor: &Executor<'_>, base: &LockedBase, version: &str) -> Result<()> {
+    let Some(build) = &base.added_python else {
+        return Ok(());
+    };
+    let key = match &base.archive {
+        Some(archive) => debian::known_as(executor, archive, version, build),
+        None => registry::known_as(&base.name.parse()?, version, Some(build)),
+    };
+    Ok(executor.store.record_step(&key, &base.to_record())?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,7 @@
 //! Bases from registries. They are taken by reference: the store fetches layers when a step needs them.
 
 use cog_image::registry::{Lookup, Memory, RemoteImage};
-use cog_image::{ImageRef, Platform, Store, StoredImage};
+use cog_image::{ImageRef, Platform, StepKey, Store, StoredImage};
 
 use super::inside::{self, Inside};
 use super::{AddedPython, Inherited, LockedBase, architecture, python_build, python_platform};
@@ -44,12 +44,7 @@ pub(super) fn base(
 ) -> Result<Found> {
     let reference: ImageRef = reference.parse()?;
     let platform = platform();
-    let key = key("registry base", RECIPE)
-        .field("reference", reference.to_string())
-        .field("platform", platform.to_string())
-        .field("python", version)
-        .field("build", build.map_or("", |build| &build.sha256))
-        .finish();
+    let key = known_as(&reference, version, build);
     if let Some(base) = executor.recorded(&key)?.and_then(LockedBase::from_record) {
         return Ok(Found::Base(Box::new(base)));
     }
@@ -93,6 +88,20 @@ pub(super) fn base(
     };
     executor.store.record_step(&key, &base.to_record())?;
     Ok(Found::Base(Box::new(base)))
+}
+
+/// What such a base is remembered under.
+pub(super) fn known_as(
+    reference: &ImageRef,
+    version: &str,
+    build: Option<&AddedPython>,
+) -> StepKey {
+    key("registry base", RECIPE)
+        .field("reference", reference.to_string())
+        .field("platform", platform().to_string())
+        .field("python", version)
+        .field("build", build.map_or("", |build| &build.sha256))
+        .finish()
 }
 
 /// The image with a Python that it has not.

@@ -13,6 +13,7 @@ use self::apt::Apt;
 use crate::container::Upper;
 use crate::error::Result;
 use crate::executor::Executor;
+use crate::lock::Versions;
 use crate::plan::SystemPackages;
 use crate::step_output::StepOutput;
 
@@ -65,12 +66,17 @@ pub(crate) fn install(
     step: &SystemPackages,
     below: &[Layer],
 ) -> Result<Installed> {
-    let apt = Apt::new(executor, step, below)?;
+    let mut apt = Apt::new(executor, step, below)?;
     let upper = executor.upper()?;
     let files = apt.choose(&upper)?;
     apt.install(&upper, &files)?;
     cog_debian::clean_layer(upper.path())?;
-    let mut packages: Vec<ListedPackage> = files.iter().filter_map(PackageFile::package).collect();
+    let mut packages = match &step.versions {
+        Versions::Exactly(packages) => packages.clone(),
+        Versions::Any | Versions::Preferred(_) => {
+            files.iter().filter_map(PackageFile::package).collect()
+        }
+    };
     packages.sort();
     Ok(Installed { upper, packages })
 }

@@ -39,6 +39,18 @@ if [ -f $shared/pins ]; then
     cat $shared/pins /etc/apt/preferences > $shared/preferences 2>/dev/null || cp $shared/pins $shared/preferences
     options="$options -o Dir::Etc::preferences=$shared/preferences"
 fi
+if [ -d $shared/kept ]; then
+    mkdir -p $shared/sources.list.d
+    cp /etc/apt/sources.list.d/* $shared/sources.list.d/ 2>/dev/null || true
+    echo "deb [trusted=yes] file:$shared/kept ./" > $shared/sources.list.d/cog-kept.list
+    for file in $shared/kept/*.deb; do
+        dpkg-deb --field "$file"
+        printf 'Filename: ./%s\nSize: %s\nSHA256: ' "${file##*/}" "$(stat -c %s "$file")"
+        sha256sum "$file" | cut -d ' ' -f 1
+        echo
+    done > $shared/kept/Packages
+    options="$options -o Dir::Etc::sourceparts=$shared/sources.list.d"
+fi
 "#;
 
 /// `$@` are the packages; recommended ones are installed too, as projects expect. If that is not possible, it leaves
@@ -62,6 +74,8 @@ pub(super) struct Apt<'a> {
     step: &'a SystemPackages,
     below: &'a [Layer],
     downloads: Downloads,
+    /// Packages that the archive no longer has, from the cache.
+    kept: Vec<ListedPackage>,
     scratch: Scratch,
 }
 
@@ -85,18 +99,54 @@ impl<'a> Apt<'a> {
             step,
             below,
             downloads: Downloads::open(&executor.store.root().join("debian"))?,
+            kept: Vec::new(),
             scratch,
         })
     }
 
-    /// The package files that `apt` wants to install.
-    pub(super) fn choose(&self, upper: &Upper) -> Result<Vec<PackageFile>> {
+    /// The package files that `apt` wants to install. What the archive no longer has is taken from the cache, if all of it
+    /// is there.
+    pub(super) fn choose(&mut self, upper: &Upper) -> Result<Vec<PackageFile>> {
+        match self.choose_once(upper) {
+            Err(BuildError::PackagesMoved { gone }) => {
+                if !self.keep(&gone)? {
+                    return Err(BuildError::PackagesMoved { gone });
+                }
+                self.choose_once(upper)
+            }
+            other => other,
+        }
+    }
+
+    /// Puts the packages where `apt` finds them beside those of the archive. Says whether the cache has them all.
+    fn keep(&mut self, gone: &[MovedPackage]) -> Result<bool> {
+        let folder = self.shared().join("kept");
+        fs_err::create_dir_all(&folder)?;
+        let locked = self.step.versions.packages();
+        for one in gone {
+            let is_it =
+                |other: &&ListedPackage| other.name == one.name && other.version == one.version;
+            let Some(package) = locked.iter().find(is_it) else {
+                return Ok(false);
+            };
+            let Some(file) = self.downloads.find(package)? else {
+                return Ok(false);
+            };
+            if !self.downloads.copy_out(&file, &folder)? {
+                return Ok(false);
+            }
+            self.kept.push(package.clone());
+        }
+        Ok(true)
+    }
+
+    fn choose_once(&self, upper: &Upper) -> Result<Vec<PackageFile>> {
         match self.run(upper, CHOOSE) {
             Ok(()) => {
                 let note = self.note("files")?;
                 let files: Vec<_> = note.lines().filter_map(PackageFile::from_apt).collect();
                 if let Versions::Exactly(locked) = &self.step.versions {
-                    check_versions(locked, &files)?;
+                    check_versions(locked, &files, &self.kept)?;
                 }
                 Ok(files)
             }
@@ -171,9 +221,15 @@ fn preferences(packages: &[ListedPackage]) -> String {
     packages.iter().map(stanza).collect()
 }
 
-/// Refuses other packages than the lock file names, before anything is installed.
-fn check_versions(locked: &[ListedPackage], files: &[PackageFile]) -> Result<()> {
-    let found: Vec<ListedPackage> = files.iter().filter_map(PackageFile::package).collect();
+/// Refuses other packages than the lock file names, before anything is installed. `apt` does not tell the files that are
+/// `kept`, which it need not fetch.
+fn check_versions(
+    locked: &[ListedPackage],
+    files: &[PackageFile],
+    kept: &[ListedPackage],
+) -> Result<()> {
+    let files = files.iter().filter_map(PackageFile::package);
+    let found: Vec<ListedPackage> = files.chain(kept.iter().cloned()).collect();
     let gone = locked.iter().filter(|one| !found.contains(one));
     let gone: Vec<MovedPackage> = gone
         .map(|one| MovedPackage {
@@ -233,6 +289,56 @@ mod tests {
         for nothing in ["link", "pipe", "none", ""] {
             assert_eq!(read(nothing), "", "{nothing}");
         }
+    }
+
+    fn file(name: &str, version: &str, sum: &str) -> PackageFile {
+        PackageFile {
+            name: format!("{name}_{version}_amd64.deb"),
+            sha256: sum.repeat(32),
+            size: 1,
+        }
+    }
+
+    #[test]
+    fn other_packages_than_those_that_are_locked_are_refused() {
+        let listed = |one: &PackageFile| one.package().expect("it has a name");
+        let (sl, gpm) = (file("sl", "5%3a1", "00"), file("libgpm2", "1", "01"));
+        let locked = [listed(&sl), listed(&gpm)];
+        let check = |files: &[PackageFile], kept: &[ListedPackage]| {
+            let checked = check_versions(&locked, files, kept);
+            checked.map_err(|error| error.to_string())
+        };
+        let place = "the base's package archive no longer has";
+        assert_eq!(check(&[gpm.clone(), sl.clone()], &[]), Ok(()));
+        assert_eq!(
+            check(&[gpm.clone(), file("sl", "5%3a2", "02")], &[]),
+            Err(format!("{place} `sl` 5:1 (but 5:2), which cog.lock names"))
+        );
+        // The same version with another content is another package.
+        assert!(check(&[gpm.clone(), file("sl", "5%3a1", "02")], &[]).is_err());
+        assert_eq!(
+            check(&[], &[]),
+            Err(format!(
+                "{place} `sl` 5:1, `libgpm2` 1, which cog.lock names"
+            ))
+        );
+        assert_eq!(
+            check(&[gpm.clone(), sl.clone(), file("more", "1", "03")], &[]),
+            Err("`more` 1 would be installed too, which cog.lock does not name".to_owned())
+        );
+        assert_eq!(check(std::slice::from_ref(&gpm), &locked[..1]), Ok(()));
+        assert!(check(&[gpm, file("sl", "5%3a2", "02")], &locked[..1]).is_err());
+    }
+
+    #[test]
+    fn preferences_go_before_what_is_newer() {
+        let package = file("sl", "5%3a1+b1", "00")
+            .package()
+            .expect("it has a name");
+        assert_eq!(
+            preferences(&[package]),
+            "Package: sl\nPin: version 5:1+b1\nPin-Priority: 1001\n\n"
+        );
     }
 
     #[test]
