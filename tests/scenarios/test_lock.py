@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
+import python_builds
 from package_index import add_wheel, serve
 from registry import Link, Registry, put_image
 from support import STORE, Done, Project
@@ -311,6 +312,32 @@ def with_version(package: Path, changed: Path, folder: Path, version: str) -> No
     subprocess.run(
         ["dpkg-deb", "--build", "--root-owner-group", str(folder), str(changed)], check=True, stdout=subprocess.DEVNULL
     )
+
+
+def test_a_python_that_is_added_to_the_base_is_locked(tmp_path: Path) -> None:
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    build = python_builds.build(mirror)
+    if isinstance(build, str):
+        pytest.skip(build)
+    directory = tmp_path / "model"
+    directory.mkdir()
+    config = CONFIG.replace("3.11", build.minor)
+    model = Project(directory).write(cog__yaml=config, run__py=MODEL, requirements__txt="")
+    with serve(mirror) as url:
+        build.write_list(f"{url}{build.archive.name}")
+        env = {"UV_PYTHON_DOWNLOADS_JSON_URL": f"{url}downloads.json"}
+        model.cog("lock", **env).works()
+        lock = lock_of(model)
+        assert f'[platform.base.python]\nversion = "{build.version}"\nsha256 = "' in lock
+        # What was made for the lock is there.
+        nobody = {"UV_PYTHON_DOWNLOADS_JSON_URL": "http://127.0.0.1:1/"}
+        show = ("python", "-c", "import platform; print(platform.python_version())")
+        assert model.cog("exec", "--locked", *show, **nobody).works().stdout.strip() == build.version
+        start = lock.index("sha256", lock.index("[platform.base.python]"))
+        model.write(cog__lock=lock[:start] + re.sub(r'"[0-9a-f]{4}', '"0000', lock[start:], count=1))
+        other = f"Python {build.version} comes in another build now than cog.lock names"
+        model.cog("build", **env).fails_with(other, "`cog lock --upgrade base` takes the build that there is now")
 
 
 PYPROJECT = """\

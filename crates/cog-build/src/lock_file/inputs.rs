@@ -116,7 +116,6 @@ pub(crate) fn differences(
             &now.requirements,
         ),
         (Part::Python, source, &before.constraints, &now.constraints),
-        (Part::Python, "the project", &before.files, &now.files),
         (
             Part::System,
             "`build.system_packages`",
@@ -129,7 +128,32 @@ pub(crate) fn differences(
             add(part, text);
         }
     }
+    for text in of_files(&before.files, &now.files, lock) {
+        add(Part::Python, text);
+    }
     found
+}
+
+/// A text for each file or folder that is new, gone or changed.
+fn of_files(before: &[String], now: &[String], lock: &str) -> Vec<String> {
+    let path = |line: &String| subject(line);
+    let is_in = |line: &String, lines: &[String]| lines.iter().any(|one| path(one) == path(line));
+    let mut texts = Vec::new();
+    for line in now.iter().filter(|line| !before.contains(line)) {
+        let path = path(line);
+        texts.push(if is_in(line, before) {
+            format!("`{path}` of the project has changed since {lock} was made")
+        } else {
+            format!("`{path}` of the project is installed, and {lock} was made without it")
+        });
+    }
+    for line in before.iter().filter(|line| !is_in(line, now)) {
+        let path = path(line);
+        texts.push(format!(
+            "`{path}` of the project is no longer installed, and {lock} was made with it"
+        ));
+    }
+    texts
 }
 
 fn alternatives(bases: &[String]) -> String {
@@ -249,8 +273,8 @@ mod tests {
             told(&before, &now),
             [
                 "the base is to be `debian`, and cog.lock was made for `python:3.11-slim`",
-                "the project has `a.whl sha256:01`, and cog.lock was made with `a.whl sha256:00`",
                 "`build.system_packages` no longer has `ffmpeg`, which cog.lock was made with",
+                "`a.whl` of the project has changed since cog.lock was made",
             ]
         );
         let now = Inputs {
