@@ -205,6 +205,14 @@ pub(crate) fn resolve_pinned(
     completed: &Completed,
 ) -> Result<LockedBase> {
     let base = pinned::base(executor, pinned, &completed.python.version)?;
+    // A lock file may say what it likes.
+    if base.interpreter.minor != completed.python.minor {
+        return Err(BuildError::NoPython {
+            base: base.name,
+            version: completed.python.minor.clone(),
+            has: vec![base.interpreter.path],
+        });
+    }
     tell_of_patch(executor, &base, completed)?;
     Ok(base)
 }

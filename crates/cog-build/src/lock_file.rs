@@ -122,7 +122,8 @@ impl LockFile {
                 return Ok(false);
             }
             let folder = Folder::open(folder)?;
-            let temporary = format!(".{name}-{}", std::process::id());
+            // The project is locked meanwhile, so nobody else uses the name.
+            let temporary = format!(".{name}.tmp");
             let mut file = folder.create_file(&temporary)?;
             let written = file
                 .write_all(text.as_bytes())

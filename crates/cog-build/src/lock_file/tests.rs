@@ -304,6 +304,23 @@ fn what_is_no_lock_file_at_all_is_refused() {
 }
 
 #[test]
+fn no_change_of_a_character_does_more_than_fail() {
+    let text = file().text();
+    // A prime, so that all kinds of places come up.
+    let places = text.char_indices().map(|(at, _)| at).step_by(7);
+    for at in places {
+        for other in ["", "\"", "\n", ".."] {
+            let mut changed = text.clone();
+            changed.replace_range(at..=at, other);
+            if let Ok(read) = LockFile::parse(&changed, "cog.lock") {
+                let again = LockFile::parse(&read.text(), "cog.lock");
+                assert_eq!(again.expect("it was read"), read, "{changed}");
+            }
+        }
+    }
+}
+
+#[test]
 fn it_is_written_whole_and_only_if_it_is_another() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path();

@@ -96,3 +96,24 @@ fn packages_of_python(platform: &PlatformLock) -> Packages {
         .map(|one| (one.name.clone(), version(one)))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packages(all: &[(&str, &str)]) -> Packages {
+        let owned = |(name, version): &(&str, &str)| ((*name).to_owned(), (*version).to_owned());
+        all.iter().map(owned).collect()
+    }
+
+    #[test]
+    fn each_package_that_is_another_has_a_line() {
+        let old = packages(&[("a", "1"), ("b", "1"), ("c", "1")]);
+        let new = packages(&[("b", "1"), ("c", "2"), ("d", "3")]);
+        assert_eq!(
+            of_versions(&old, &new),
+            ["c 1 -> 2", "added d 3", "removed a 1"]
+        );
+        assert_eq!(of_versions(&old, &old), [""; 0]);
+    }
+}

@@ -102,6 +102,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_down_has_no_credentials() {
+        let wishes = requirements(
+            &["--extra-index-url https://me:secret@e.com/whl"],
+            &[
+                "a @ https://tok@e.com/a.whl",
+                "/tmp/local_package_artifacts/b.whl",
+            ],
+        );
+        assert_eq!(
+            public_input(&wishes, "3.13")[..3],
+            [
+                "--extra-index-url https://e.com/whl",
+                "a @ https://e.com/a.whl",
+                "file:///tmp/local_package_artifacts/b.whl",
+            ]
+        );
+    }
+
+    #[test]
     fn undeclared_packages_are_added_once() {
         let wishes = requirements(
             &["--pre"],
