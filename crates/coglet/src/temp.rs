@@ -7,7 +7,7 @@ use std::sync::{Mutex, OnceLock};
 
 use cog_files::Scratch;
 
-use crate::scratch::scratch_in;
+use crate::scratch::scratch;
 use crate::sync::lock;
 
 /// One file, or a directory and all that is in it, removed when this is dropped.
@@ -71,7 +71,7 @@ impl Workspace {
         if self.directory.get().is_none() {
             let _making = lock(&self.making);
             if self.directory.get().is_none() {
-                let made = scratch_in(&std::env::temp_dir())?;
+                let made = scratch()?;
                 self.directory.get_or_init(|| made);
             }
         }

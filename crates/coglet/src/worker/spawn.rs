@@ -88,6 +88,9 @@ fn start(
         Some(scratch) => command.env(env::SCRATCH_DIR, scratch.path()),
         None => command.env_remove(env::SCRATCH_DIR),
     };
+    if let Some(temporary) = directories.temporary() {
+        command.env("TMPDIR", temporary);
+    }
     if let Some(gpus) = &place.gpus {
         command.env(env::VISIBLE_GPUS, gpus);
     }
