@@ -382,6 +382,9 @@ def test_versions_of_uv_lock_are_taken(world: World, named: str) -> None:
     model.write(uv__lock=UV_LOCK.format(index=world.new).replace('"1.5"', '"2.0"', 1))
     drift = f"{named} has `cogdep==2.0`, and cog.lock was made with `cogdep==1.5`"
     world.cog(model, "lock", "--check").fails_with(drift)
+    hashes = 'wheels = [{ url = "x", hash = "sha256:' + "00" * 32 + '" }]\ndependencies'
+    model.write(uv__lock=UV_LOCK.format(index=world.new).replace("dependencies", hashes, 1))
+    world.cog(model, "lock", "--upgrade", index=world.new).fails_with("no file of `cognum` 1.5 has a hash that", named)
     (model.directory / "uv.lock").unlink()
     if named == "uv.lock":
         world.cog(model, "build").fails_with("file does not exist")

@@ -116,8 +116,9 @@ impl Requirements {
                 }
                 Line::Links(path) => requirements.add_links(&path, &project)?,
                 Line::Constraints(path) => {
-                    let found = nested::constraints(&path, &project, reader)?;
-                    requirements.constraints.extend(found);
+                    for line in nested::constraints(&path, &project, reader)? {
+                        requirements.add_constraint(&line);
+                    }
                 }
                 Line::File(_) => unreachable!("files are replaced by their lines"),
             }
@@ -194,13 +195,24 @@ impl Requirements {
     }
 
     fn add_package(&mut self, line: String) {
-        let hashes = names::hashes_of(&line);
+        self.add_hashes(&line);
+        self.packages.push(line);
+    }
+
+    /// Its hashes are checked by us, as those of all other lines.
+    fn add_constraint(&mut self, line: &str) {
+        self.add_hashes(line);
+        let without_hashes = line.split(" --hash").next().unwrap_or(line);
+        self.constraints.push(without_hashes.trim_end().to_owned());
+    }
+
+    fn add_hashes(&mut self, line: &str) {
+        let hashes = names::hashes_of(line);
         if !hashes.is_empty()
-            && let Some(name) = names::of_requirement(&line)
+            && let Some(name) = names::of_requirement(line)
         {
             self.hashes.entry(name).or_default().extend(hashes);
         }
-        self.packages.push(line);
     }
 
     /// Whether there is nothing to install.

@@ -80,6 +80,14 @@ struct Locked {
     source: BTreeMap<String, toml::Value>,
     #[serde(default, rename = "resolution-markers")]
     markers: Vec<String>,
+    sdist: Option<File>,
+    #[serde(default)]
+    wheels: Vec<File>,
+}
+
+#[derive(Deserialize)]
+struct File {
+    hash: Option<String>,
 }
 
 /// The requirement lines of the project `text`, in the versions of `lock` where there is one. The error says what cannot be
@@ -126,10 +134,15 @@ pub(super) fn constraints(text: &str) -> Option<Vec<String>> {
             continue;
         };
         let pin = format!("{}=={version}", one.name);
+        let hashes = one.hashes();
         // Several versions of one package are for different Pythons or platforms.
         match one.markers.as_slice() {
-            [] => lines.push(pin),
-            markers => lines.extend(markers.iter().map(|marker| format!("{pin} ; {marker}"))),
+            [] => lines.push(pin + &hashes),
+            markers => lines.extend(
+                markers
+                    .iter()
+                    .map(|marker| format!("{pin} ; {marker}{hashes}")),
+            ),
         }
     }
     Some(lines)
@@ -152,6 +165,16 @@ fn mistake(file: &str, text: &str, error: &toml::de::Error) -> String {
 impl Locked {
     fn is_of_index(&self) -> bool {
         self.source.contains_key("registry")
+    }
+
+    /// Options for the hashes of all its files; none unless all have one.
+    fn hashes(&self) -> String {
+        let files = self.sdist.iter().chain(&self.wheels);
+        let option = |file: &File| Some(format!(" --hash={}", file.hash.as_ref()?));
+        files
+            .map(option)
+            .collect::<Option<String>>()
+            .unwrap_or_default()
     }
 }
 
@@ -322,6 +345,7 @@ source = { registry = "https://download.pytorch.org/whl/cu121" }
 name = "rich"
 version = "13.7.1"
 source = { registry = "https://pypi.org/simple" }
+sdist = { url = "https://e.com/rich.tar.gz", hash = "sha256:01", size = 1 }
 wheels = [{ url = "https://e.com/rich.whl", hash = "sha256:00", size = 1 }]
 
 [[package]]
@@ -373,7 +397,7 @@ source = { virtual = "." }
             constraints(UV_LOCK).expect("it is one"),
             [
                 "torch==2.3.1+cu121",
-                "rich==13.7.1",
+                "rich==13.7.1 --hash=sha256:01 --hash=sha256:00",
                 "numpy==1.26.4 ; python_full_version < '3.11'",
                 "numpy==2.2.0 ; python_full_version >= '3.11'",
             ]

@@ -327,7 +327,10 @@ fn other_files_are_read_from_where_they_are() {
         ),
         ("requirements/cpu.txt", "torch==2.3.1"),
         ("requirements/c.txt", "numpy<2\n-r more/d.txt\ncog==1"),
-        ("requirements/more/d.txt", "six<2\n-c ../c.txt"),
+        (
+            "requirements/more/d.txt",
+            "six<2 --hash=sha256:0A --hash=sha256:1\n-c ../c.txt",
+        ),
         ("requirements/more/b.whl", "wheel"),
         ("requirements/more/wheels/w-1-py3-none-any.whl", "w"),
         ("requirements/more/wheels/notes.txt", "not counted"),
@@ -354,6 +357,7 @@ fn other_files_are_read_from_where_they_are() {
     flat.retain(|line| line != "-e .");
     let read = Requirements::read(&flat, &base, root, reader).expect("valid");
     assert_eq!(read.constraints, ["numpy<2", "six<2"]);
+    assert_eq!(read.hashes["six"], ["sha256:0a", "sha256:1"]);
     assert_eq!(
         read.options,
         ["--find-links file:///tmp/local_package_artifacts/requirements/more/wheels"]

@@ -125,6 +125,10 @@ fn remembered(
         key.field(name, value.as_encoded_bytes())
     });
     let key = list(key, "constraint", &requirements.constraints);
+    let hashes = requirements.hashes.iter();
+    let key = hashes.fold(key, |key, (name, hashes)| {
+        key.field("hashes", format!("{name} {}", hashes.join(" ")))
+    });
     let key = list(key, "artifact", requirements.content());
     let key = preferred
         .iter()
