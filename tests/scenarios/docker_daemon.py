@@ -54,9 +54,9 @@ class Docker:
 
 
 class Daemon:
-    """Starts one, or skips the test and says why."""
+    """Starts one, or skips the test and says why. `before` is a command that runs it, such as `unshare`."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, before: tuple[str, ...] = ()) -> None:
         daemon = shutil.which("dockerd")
         client = next(
             (path for path in ("/usr/bin/docker", shutil.which("docker")) if path and Path(path).exists()), None
@@ -71,6 +71,7 @@ class Daemon:
         with (self.directory / "log").open("w") as log:
             self.process = subprocess.Popen(
                 [
+                    *before,
                     daemon,
                     f"--data-root={self.directory / 'data'}",
                     f"--exec-root={self.directory / 'exec'}",

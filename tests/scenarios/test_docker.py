@@ -52,6 +52,15 @@ def test_a_changed_line_costs_one_small_layer(tmp_path: Path, docker: Docker) ->
     assert float(sent[1]) * (1000 if sent[2] == "KB" else 1) < 100_000, changed
 
 
+def test_a_daemon_that_cannot_reach_us_gets_an_archive(tmp_path: Path) -> None:
+    # In a network of its own, as in a virtual machine.
+    with Daemon(*NO_NETWORK, before=("unshare", "--net")) as far:
+        done = hello(tmp_path / "project").cog("build", "-t", "hello:far", COG_LOAD="docker", DOCKER_HOST=far.host)
+        assert "Docker has hello:far" in done.works().stderr, done
+        assert layers(far, "hello:far")
+        assert far("run", "--rm", "--network=none", "hello:far", "python", "-c", "print(6 * 7)") == "42\n"
+
+
 def test_whoever_does_not_want_it_keeps_the_image_in_the_store(tmp_path: Path, docker: Docker) -> None:
     project = hello(tmp_path / "project")
     project.cog("build", "-t", "hello:kept", "--load", "none", DOCKER_HOST=docker.host).works()

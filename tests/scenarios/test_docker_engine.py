@@ -6,6 +6,7 @@ import fcntl
 import http.client
 import os
 import pty
+import select
 import signal
 import subprocess
 import termios
@@ -29,6 +30,15 @@ class Runner(BaseRunner):
         print("sleeping", file=sys.stderr, flush=True)
         time.sleep(600)
         return text
+"""
+
+
+SIZES = """
+from cog import BaseRunner, Path
+
+class Runner(BaseRunner):
+    def run(self, file: Path) -> int:
+        return file.stat().st_size
 """
 
 
@@ -111,7 +121,9 @@ def test_a_command_at_a_terminal_has_one_of_its_own(tmp_path: Path, docker: Dock
     project = hello(tmp_path / "project")
     outside, inside = pty.openpty()
     termios.tcsetwinsize(inside, (33, 77))
-    script = "test -t 0 && test -t 1 && test -t 2 && stty size; read line; echo got $line; read line"
+    # Older daemons learn of the size a moment after the start.
+    sized = 'until test "$(stty size)" = "33 77"; do sleep 0.1; done; echo sized'
+    script = f"test -t 0 && test -t 1 && test -t 2 && {sized}; read line; echo got $line; read line"
     command = subprocess.Popen(
         [COG, "exec", "sh", "-c", script],
         cwd=project.directory,
@@ -123,20 +135,26 @@ def test_a_command_at_a_terminal_has_one_of_its_own(tmp_path: Path, docker: Dock
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     )
     os.close(inside)
-    read_until(outside, b"33 77\r\n")
-    os.write(outside, b"typed\r")
-    read_until(outside, b"got typed\r\n")
-    termios.tcsetwinsize(outside, (44, 88))
-    # Ctrl-C is the program's own.
-    os.write(outside, b"\x03")
-    assert command.wait(timeout=LIMIT_SECONDS) == 130
-    os.close(outside)
+    try:
+        read_until(outside, b"sized\r\n")
+        os.write(outside, b"typed\r")
+        read_until(outside, b"got typed\r\n")
+        # Ctrl-C is the program's own.
+        os.write(outside, b"\x03")
+        assert command.wait(timeout=LIMIT_SECONDS) == 130
+    finally:
+        command.kill()
+        command.wait()
+        os.close(outside)
     assert docker.containers() == []
 
 
 def read_until(terminal: int, end: bytes) -> None:
     said = b""
+    deadline = time.monotonic() + LIMIT_SECONDS
     while end not in said:
+        ready, _, _ = select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))
+        assert ready, said
         said += os.read(terminal, 1024)
 
 
@@ -173,14 +191,18 @@ def test_a_published_port_of_a_command_is_reached(tmp_path: Path, docker: Docker
 def test_nothing_survives_a_command_that_is_stopped(tmp_path: Path, docker: Docker, how: signal.Signals) -> None:
     project = hello(tmp_path / "project").write(run__py=SLEEPER)
     running = start(project, docker, "run", "-i", "text=x")
-    assert running.stderr
-    for line in running.stderr:
-        if line.strip() == "sleeping":
-            break
-    assert len(docker.containers()) == 1
-    running.send_signal(how)
-    running.communicate(timeout=LIMIT_SECONDS)
-    assert running.returncode == -how
+    try:
+        assert running.stderr
+        for line in running.stderr:
+            if line.strip() == "sleeping":
+                break
+        assert len(docker.containers()) == 1
+        running.send_signal(how)
+        running.communicate(timeout=LIMIT_SECONDS)
+        assert running.returncode == -how
+    finally:
+        running.kill()
+        running.wait()
     wait_until(lambda: docker.containers() == [])
 
 
@@ -189,7 +211,20 @@ def test_a_model_without_gpus_in_the_daemon_runs_on_the_cpu(tmp_path: Path, dock
     env = environment(docker)
     insisted = project.cog("run", "--gpus", "all", "-i", "text=gpu", **env)
     insisted.fails_with("could not select device driver")
+    config = project.directory / "cog.yaml"
+    config.write_text(config.read_text().replace("build:", "build:\n  gpu: true"))
+    done = project.cog("run", "-i", "text=cpu", **env).works()
+    assert done.stdout == "hello cpu\n"
+    assert done.stderr.count("Missing device driver, re-trying without GPU") == 1, done
     assert docker.containers() == []
+
+
+def test_a_file_of_any_size_is_part_of_the_request(tmp_path: Path, docker: Docker) -> None:
+    project = hello(tmp_path / "project").write(run__py=SIZES)
+    large = tmp_path / "large.bin"
+    large.write_bytes(b"x" * (5 << 20))
+    done = project.cog("run", "-i", f"file=@{large}", **environment(docker)).works()
+    assert done.stdout == f"{5 << 20}\n"
 
 
 def test_a_daemon_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ pub(crate) fn supervise(spec: &Spec, caller: &mut Caller) -> Result<Status, Fail
 /// A terminal of the container's own is this process's terminal, which so learns of its size. Without one, the caller's
 /// terminal must not reach us with its Ctrl-C, unless the workload reads from it.
 fn begin_session(spec: &Spec) -> Result<(), Failure> {
-    if spec.has_terminal {
+    if spec.terminal.is_some() {
         return terminal::take_stdin().map_err(Failure::at("take the terminal"));
     }
     if !std::io::stdin().is_terminal() {
@@ -187,7 +187,7 @@ impl<'a> Container<'a> {
             .attach_container(&self.id, Some(options))
             .await?;
         self.client.start_container(&self.id, None).await?;
-        if spec.has_terminal {
+        if spec.terminal.is_some() {
             self.resize().await;
         }
         Ok(output::connect(attached))

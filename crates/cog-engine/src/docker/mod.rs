@@ -94,7 +94,7 @@ impl Engine for Docker {
             ports: workload.network.ports,
             host_alias: workload.network.host_alias,
             gpus: workload.gpus.request().cloned(),
-            has_terminal: pair.is_some(),
+            terminal: terminal.map(|terminal| (terminal.rows, terminal.columns)),
         };
         let (outside, streams) = match pair {
             None => (

@@ -45,7 +45,7 @@ pub(super) fn body(spec: &Spec, extras: Extras) -> ContainerCreateBody {
         attach_stderr: Some(true),
         open_stdin: Some(true),
         stdin_once: Some(true),
-        tty: Some(spec.has_terminal),
+        tty: Some(spec.terminal.is_some()),
         exposed_ports: Some(spec.ports.iter().map(|port| key(port.inside)).collect()),
         host_config: Some(host(spec, extras)),
         ..ContainerCreateBody::default()
@@ -65,6 +65,10 @@ fn host(spec: &Spec, extras: Extras) -> HostConfig {
     HostConfig {
         mounts: Some(mounts.collect()),
         shm_size: Some(SHARED_MEMORY),
+        // Older daemons are told when it runs.
+        console_size: spec
+            .terminal
+            .map(|(rows, columns)| vec![rows.into(), columns.into()]),
         init: extras.init.then_some(true),
         port_bindings: Some(bindings(&spec.ports)),
         device_requests: gpus.map(|gpus| vec![devices(&gpus.request)]),
@@ -171,7 +175,7 @@ pub(super) mod tests {
                 request: GpuRequest::Count(2),
                 is_insisted: false,
             }),
-            has_terminal: false,
+            terminal: None,
         }
     }
 

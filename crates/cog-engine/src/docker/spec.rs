@@ -23,8 +23,8 @@ pub(crate) struct Spec {
     pub(super) ports: Vec<Port>,
     pub(super) host_alias: Option<String>,
     pub(super) gpus: Option<GpuChoice>,
-    /// Whether the standard streams are a terminal that is all the container's.
-    pub(super) has_terminal: bool,
+    /// Lines and characters of the terminal that the standard streams are, if they are one that is all the container's.
+    pub(super) terminal: Option<(u16, u16)>,
 }
 
 /// A folder or file of the host.
