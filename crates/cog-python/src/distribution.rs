@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use crate::freeze::{self, Freeze};
 use crate::record::{self, Row};
 use crate::requirements::{ARTIFACTS_DIR, normalise};
-use crate::resolution::file_url;
+use crate::resolution::{file_url, public_url};
 use crate::script;
 use crate::strip::{self, Stripped};
 use crate::venv::{Interpreter, VENV};
@@ -300,8 +300,25 @@ impl Prefix {
         let path = self.site_packages.join(info).join("direct_url.json");
         let text = self.tree.text(&path)?;
         let (staged, image) = (&self.artifacts, Path::new(ARTIFACTS_DIR));
-        Ok(text.map(|text| text.replace(&file_url(staged), &file_url(image))))
+        let text = text.map(|text| text.replace(&file_url(staged), &file_url(image)));
+        Ok(text.map(public_direct_url))
     }
+}
+
+/// The same without what the address has of passwords and tokens; untouched if there is nothing of the kind.
+fn public_direct_url(text: String) -> String {
+    let Ok(mut document) = serde_json::from_str::<serde_json::Value>(&text) else {
+        return text;
+    };
+    let Some(url) = document.get("url").and_then(|url| url.as_str()) else {
+        return text;
+    };
+    let public = public_url(url);
+    if public == url {
+        return text;
+    }
+    document["url"] = public.into();
+    document.to_string()
 }
 
 /// Files that uv writes for its own use, with times in them, and `RECORD`, which is written anew.

@@ -72,7 +72,7 @@ struct ArchiveInfo {
 
 fn origin(direct_url: &str) -> Option<String> {
     let direct: DirectUrl = serde_json::from_str(direct_url).ok()?;
-    let mut url = crate::uv::without_credentials(&direct.url);
+    let mut url = crate::resolution::public_url(&direct.url);
     if let Some(vcs) = direct.vcs_info {
         url = format!("{}+{url}@{}", vcs.vcs, vcs.commit_id);
     }

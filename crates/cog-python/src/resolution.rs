@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use credentials::Credentials;
-pub(crate) use credentials::public_line;
+pub(crate) use credentials::{public_line, public_url};
 pub use hashes::HashError;
 pub use pylock::PylockError;
 

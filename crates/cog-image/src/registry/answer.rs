@@ -24,7 +24,7 @@ pub(super) fn is_transient(status: StatusCode) -> bool {
 
 /// Redirect loops and the like do not get better.
 pub(super) fn worth_retrying(error: &reqwest::Error, attempt: u32) -> bool {
-    if is_untrusted(error) {
+    if is_untrusted(error) || holds(error, &is_no_tls) {
         return false;
     }
     if error.is_connect() {
@@ -49,7 +49,9 @@ pub(super) fn retry_after(response: &Response) -> Option<Duration> {
 pub(super) fn unreachable(registry: &str, error: reqwest::Error) -> RegistryError {
     let registry = registry.to_owned();
     let source = error.without_url();
-    if is_untrusted(&source) {
+    if holds(&source, &is_no_tls) {
+        RegistryError::NoTls { registry, source }
+    } else if is_untrusted(&source) {
         RegistryError::Untrusted { registry, source }
     } else {
         RegistryError::Unreachable { registry, source }
@@ -58,18 +60,33 @@ pub(super) fn unreachable(registry: &str, error: reqwest::Error) -> RegistryErro
 
 /// Whether there was a connection, but the certificate was not trusted.
 fn is_untrusted(error: &(dyn std::error::Error + 'static)) -> bool {
-    if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
+    holds(error, &|error| {
+        matches!(error, rustls::Error::InvalidCertificate(_))
+    })
+}
+
+/// Whether what came was nothing that TLS knows, such as an answer of plain HTTP.
+fn is_no_tls(error: &rustls::Error) -> bool {
+    matches!(error, rustls::Error::InvalidMessage(_))
+}
+
+/// Whether an error of TLS that is `wanted` is the cause of `error`.
+fn holds(
+    error: &(dyn std::error::Error + 'static),
+    wanted: &dyn Fn(&rustls::Error) -> bool,
+) -> bool {
+    if error.downcast_ref().is_some_and(wanted) {
         return true;
     }
     // Such an error does not call what it holds its source, but its source's source.
     if let Some(held) = error
         .downcast_ref::<std::io::Error>()
         .and_then(|error| error.get_ref())
-        && is_untrusted(held)
+        && holds(held, wanted)
     {
         return true;
     }
-    error.source().is_some_and(is_untrusted)
+    error.source().is_some_and(|source| holds(source, wanted))
 }
 
 pub(super) fn invalid(request: &Request<'_>, reason: impl Into<String>) -> RegistryError {

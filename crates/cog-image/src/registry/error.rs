@@ -1,5 +1,6 @@
 //! What can go wrong between here and a registry.
 
+use super::COG_INSECURE_REGISTRIES;
 use crate::digest::Digest;
 
 /// A failed exchange with a registry.
@@ -23,6 +24,16 @@ pub enum RegistryError {
         registry: String,
         /// Why.
         reason: String,
+    },
+
+    /// It speaks HTTP where HTTPS was expected.
+    #[error("{registry} does not speak HTTPS")]
+    NoTls {
+        /// Host and port.
+        registry: String,
+        /// What came instead.
+        #[source]
+        source: reqwest::Error,
     },
 
     /// It has a certificate of an authority that nobody told us to trust, or somebody pretends to be it.
@@ -184,6 +195,9 @@ impl RegistryError {
             Self::Unreachable { .. } | Self::NoConnection { .. } => {
                 Some("check the network and the proxy variables".into())
             }
+            Self::NoTls { registry, .. } => Some(format!(
+                "if it is meant to be spoken to without encryption, set `{COG_INSECURE_REGISTRIES}={registry}`"
+            )),
             Self::Untrusted { .. } => Some(
                 "if its authority is one of your organisation, name a file with the authority's certificate in \
                  `COG_CA_CERT`, or add it to the system's"
@@ -198,7 +212,10 @@ impl RegistryError {
 
     /// Whether the registry could not be reached at all, as opposed to having refused.
     pub fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::NoConnection { .. })
+        matches!(
+            self,
+            Self::Unreachable { .. } | Self::NoConnection { .. } | Self::NoTls { .. }
+        )
     }
 }
 

@@ -1,11 +1,13 @@
 //! Layers put together for a container.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Store;
 use super::leases::{Held, Lease};
+use crate::digest::DiffId;
 use crate::error::Result;
 use crate::layer::Layer;
 use crate::layer::overlay::{self, Mark};
@@ -166,11 +168,39 @@ impl Store {
             .iter()
             .filter(|layer| !self.has_snapshot(&layer.diff_id));
         self.fetch(packed.map(|layer| &layer.blob))?;
-        let paths = layers.iter().map(|layer| self.snapshot(layer));
         Ok(Rootfs {
-            layers: paths.collect::<Result<_>>()?,
+            layers: self.snapshots(&layers)?,
             _lease: lease,
         })
+    }
+
+    /// The layers unpacked, in their order. Several are unpacked at once: most of it is waiting for the file system.
+    fn snapshots(&self, layers: &[&Layer]) -> Result<Vec<PathBuf>> {
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut done = Vec::new();
+            while let Some(layer) = layers.get(next.fetch_add(1, Ordering::Relaxed)) {
+                done.push((layer.diff_id, self.snapshot(layer)?));
+            }
+            Ok(done)
+        };
+        let packed = layers
+            .iter()
+            .filter(|layer| !self.has_snapshot(&layer.diff_id));
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let helpers = packed.count().min(cores).saturating_sub(1);
+        let done: Vec<Vec<(DiffId, PathBuf)>> = std::thread::scope(|scope| {
+            let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(work)).collect();
+            let own = work();
+            let theirs = helpers.into_iter().map(|helper| match helper.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            [own].into_iter().chain(theirs).collect::<Result<_>>()
+        })?;
+        let paths: HashMap<DiffId, PathBuf> = done.into_iter().flatten().collect();
+        let path = |layer: &&Layer| paths.get(&layer.diff_id).cloned();
+        Ok(layers.iter().filter_map(path).collect())
     }
 }
 

@@ -72,7 +72,7 @@ pub(crate) fn public_line(line: &str) -> String {
 
 /// `url` without password, without user name unless it is the one that everybody has (`git` for ssh), and without a
 /// query that holds a key.
-pub(super) fn public_url(url: &str) -> String {
+pub(crate) fn public_url(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.to_owned();
     };

@@ -165,7 +165,7 @@ pub(crate) struct FinishFlags {
     pub(crate) compression: Option<CompressionArg>,
 
     /// Platform of the image, as `linux/amd64`: that of this machine, as packages and Python have to be run for it
-    #[arg(long, value_name = "OS/ARCH")]
+    #[arg(long, value_name = "OS/ARCH", value_parser = platform)]
     pub(crate) platform: Option<String>,
 
     /// Who runs the model in the image, as `UID` or `UID:GID`; if it isn't said: as in the base, which is root in most
@@ -226,6 +226,15 @@ pub(crate) struct BuildArgs {
     /// Make an image without the model's OpenAPI document
     #[arg(long, hide = true)]
     pub(crate) skip_schema_validation: bool,
+}
+
+fn platform(text: &str) -> Result<String, String> {
+    match text.split('/').collect::<Vec<_>>().as_slice() {
+        [os, architecture, ..] if !os.is_empty() && !architecture.is_empty() => Ok(text.to_owned()),
+        _ => Err(
+            "expected an operating system and an architecture, such as `linux/amd64`".to_owned(),
+        ),
+    }
 }
 
 /// Numbers only: those who start containers know no names of an image, and Kubernetes cannot tell who is root by name.

@@ -7,6 +7,7 @@ use cog_build::{
 use cog_config::derived_image_name;
 use cog_image::{Compression, ExportOptions, ExportTarget, StoredImage, export};
 
+use super::images::refuse_digest;
 use crate::args::{BuildArgs, BuildFlags, CompressionArg, FinishFlags, ImageFlags, OutputArg};
 use crate::handover;
 use crate::session::{Project, Session};
@@ -15,6 +16,7 @@ pub(crate) fn build(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<(
     args.flags.bases.check()?;
     let project = session.project(&args.flags.project)?;
     let name = image_name(&project, args.tag.as_deref());
+    refuse_digest(&name)?;
     let order = Order {
         flags: &args.flags,
         image: &args.image,

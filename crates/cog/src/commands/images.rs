@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use cog_image::{Names, PruneOptions, PruneReport, Usage};
+use cog_image::{ImageRef, Names, PruneOptions, PruneReport, Usage};
 use serde_json::json;
 
 use crate::args::{ImagesArgs, PruneArgs, RmiArgs, TagArgs};
@@ -50,12 +50,22 @@ pub(crate) fn images(session: &Session<'_>, args: &ImagesArgs) -> anyhow::Result
 }
 
 pub(crate) fn tag(session: &Session<'_>, args: &TagArgs) -> anyhow::Result<()> {
+    refuse_digest(&args.name)?;
     let store = session.store()?;
     let _lease = store.lease()?;
     let Some(name) = store.tag(&args.image, &args.name)? else {
         bail!("image {}: image not found", args.image);
     };
     session.printer.success(&format!("Image tagged as {name}"));
+    Ok(())
+}
+
+/// A name with a digest says what an image is, so it cannot be given to one.
+pub(super) fn refuse_digest(name: &str) -> anyhow::Result<()> {
+    let reference: ImageRef = name.parse()?;
+    if reference.digest().is_some() {
+        bail!("`{name}` has a digest, which an image can't be given: name a tag");
+    }
     Ok(())
 }
 

@@ -37,7 +37,9 @@ pub(crate) fn inspect(session: &Session<'_>, args: &InspectArgs) -> anyhow::Resu
 fn sbom(session: &Session<'_>, name: &str) -> anyhow::Result<()> {
     let store = session.store()?;
     let Some(image) = store.image(name)? else {
-        bail!("image {name}: image not found");
+        bail!(
+            "image {name} is not in the local store: pull it first (`cog pull {name}`), its files are read"
+        );
     };
     let document = cog_build::sbom(store, &image)?;
     Ok(session

@@ -40,6 +40,11 @@ fn login_with_password(
     keychain: &Keychain,
 ) -> anyhow::Result<()> {
     let printer = session.printer;
+    if args.token_stdin && args.username.is_none() {
+        bail!(
+            "`--token-stdin` for {host} needs `--username NAME`: what is read is that user's password or token"
+        );
+    }
     printer.info(&format!("Logging in to {host}"));
     let username = match &args.username {
         Some(username) => username.clone(),

@@ -18,7 +18,7 @@ use cog_python::requirements::{ARTIFACTS_DIR, normalise};
 use cog_python::resolution::Pinned;
 use cog_python::venv::VENV;
 
-const RECIPE: u32 = 3;
+const RECIPE: u32 = 4;
 
 /// Packages that no model imports: compiling them would take longer than all else of a small project.
 const INSTALLERS: [&str; 3] = ["pip", "setuptools", "wheel"];

@@ -1,9 +1,9 @@
 //! What a part of the source was like when its layer was made, so that one which is still like that is not read.
 //!
 //! As Git's index does it, files are compared by their status: size, times to the nanosecond, inode and device. Whoever
-//! changes a file cannot choose the time of its last change, so a change is seen, with one exception: a file system's
-//! clock moves in steps, and what is written to a file twice within one step has one time. So nothing is remembered of a
-//! part in which something changed just before it was read; the next build reads it again.
+//! changes a file cannot choose the time of its last change, so a change is seen, unless another one came shortly before
+//! it: see [`STEP`]. So nothing is remembered of a part in which something changed just before it was read; the next
+//! build reads it again.
 //!
 //! The record is kept in the store among those of the steps, one for each part of each project: the next one takes its
 //! place, and what it named is free to be pruned.
@@ -24,8 +24,10 @@ use crate::plan::{KeyBuilder, key};
 /// Changes whenever the same files would give another layer.
 const RECIPE: u32 = 1;
 
-/// The longest step of a file system's clock: FAT counts in two seconds.
-const STEP: Duration = Duration::from_secs(2);
+/// How long a change may leave no trace. A file system's clock moves in steps of up to two seconds; and what is written
+/// through a memory map changes the times only once for each time that it is put to disk, which the kernel does after
+/// half a minute. On a file system in memory, it never does.
+const STEP: Duration = Duration::from_mins(1);
 
 /// A part as it is now.
 pub(super) struct Seen {
