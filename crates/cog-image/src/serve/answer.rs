@@ -146,11 +146,11 @@ impl Write for Pieces<'_> {
         // Before whoever reads can have it, and look.
         let length = bytes.len() as u64;
         let sent = self.shared.sent.fetch_add(length, Ordering::Relaxed) + length;
+        (self.shared.observer)(sent);
         if self.sender.blocking_send(piece).is_err() {
             self.is_wanted = false;
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        (self.shared.observer)(sent);
         Ok(bytes.len())
     }
 
