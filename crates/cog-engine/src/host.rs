@@ -52,7 +52,7 @@ impl Engine for Host {
         let Root::Host { environment } = &workload.root else {
             return Err(EngineError::WrongRoot {
                 engine: "host",
-                root: "a container",
+                root: workload.root.whose(),
             });
         };
         let directory = host_directory(&workload);

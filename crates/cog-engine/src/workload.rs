@@ -78,6 +78,17 @@ pub enum Root {
     },
 }
 
+impl Root {
+    /// Whose it is, in words.
+    pub(crate) fn whose(&self) -> &'static str {
+        match self {
+            Self::Layers(_) => "a container of ours",
+            Self::Host { .. } => "the host",
+            Self::Image { .. } => "a daemon",
+        }
+    }
+}
+
 /// Where writes to the root file system go.
 #[derive(Debug, Clone)]
 pub enum Writable {

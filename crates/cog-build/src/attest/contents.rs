@@ -18,6 +18,9 @@ use crate::sdk::VERSION;
 /// Databases of packages and metadata of distributions are much smaller.
 const MAX_TEXT: u64 = 64 << 20;
 
+/// Of the name or version of a package, in bytes; real ones have a tenth of that.
+const MAX_WORD: usize = 512;
+
 /// Folders with a folder of Python packages for each version; `*` stands for any name.
 const PYTHONS: [&str; 8] = [
     "opt/venv/lib/*/site-packages",
@@ -97,6 +100,11 @@ fn system(root: &Rootfs) -> Vec<InstalledPackage> {
         .chain(single);
     let texts = files.filter_map(|file| root.read(file, MAX_TEXT));
     let mut found: Vec<InstalledPackage> = texts.flat_map(|text| installed(&text)).collect();
+    found.retain(|one| {
+        [&one.name, &one.version, &one.architecture]
+            .into_iter()
+            .all(|word| is_word(word))
+    });
     found.sort();
     found.dedup();
     found
@@ -127,7 +135,13 @@ fn distribution(root: &Rootfs, info: &Path) -> Option<Freeze> {
         let bytes = root.read(info.join(file), MAX_TEXT)?;
         Some(String::from_utf8_lossy(&bytes).into_owned())
     };
-    freeze::parse(&text("METADATA")?, text("direct_url.json").as_deref())
+    let found = freeze::parse(&text("METADATA")?, text("direct_url.json").as_deref())?;
+    (is_word(&found.name) && is_word(&found.version)).then_some(found)
+}
+
+/// Whether a name or version can be one: what anybody wrote there goes into documents and identifiers.
+fn is_word(text: &str) -> bool {
+    text.len() <= MAX_WORD && !text.contains(char::is_control)
 }
 
 /// The folders that a pattern stands for.
@@ -166,4 +180,17 @@ fn server(root: &Rootfs) -> Result<Option<Server>> {
         version: VERSION.to_owned(),
         sha256: hex::encode(hash.finalize()),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_name_does_not_become_one() {
+        assert!(is_word("torch") && is_word("2.5.1+cu124") && is_word("1:2.36-9+deb12u10"));
+        for word in ["a\u{1b}[31m", "a\nb", &"9".repeat(10_000_000)] {
+            assert!(!is_word(word));
+        }
+    }
 }

@@ -59,10 +59,7 @@ impl Engine for Docker {
         let Root::Image { id, platform } = workload.root else {
             return Err(EngineError::WrongRoot {
                 engine: "docker",
-                root: match workload.root {
-                    Root::Host { .. } => "the host",
-                    _ => "a container of ours",
-                },
+                root: workload.root.whose(),
             });
         };
         let Process {

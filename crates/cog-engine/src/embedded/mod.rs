@@ -78,10 +78,7 @@ impl Engine for Embedded {
         let Root::Layers(layers) = workload.root else {
             return Err(EngineError::WrongRoot {
                 engine: "embedded",
-                root: match workload.root {
-                    Root::Image { .. } => "a daemon",
-                    _ => "the host",
-                },
+                root: workload.root.whose(),
             });
         };
         let Process {

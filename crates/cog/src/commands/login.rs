@@ -54,7 +54,7 @@ fn login_with_password(
     if username.is_empty() {
         bail!("username cannot be empty");
     }
-    let password = if args.token_stdin && args.username.is_some() {
+    let password = if args.token_stdin {
         prompt::rest_of_input().context("could not read the password")?
     } else {
         hidden(session, "Password: ")?
