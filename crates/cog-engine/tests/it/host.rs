@@ -125,7 +125,7 @@ fn a_workload_of_layers_is_refused() {
     let error = cog_engine::Engine::start(&cog_engine::Host, workload(root)).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the host engine cannot run a workload made for a container"
+        "the host engine cannot run a workload made for a container of ours"
     );
     let root = cog_engine::Root::Host {
         environment: place.path("venv"),
