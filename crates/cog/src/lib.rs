@@ -10,6 +10,7 @@ mod gpus;
 mod handover;
 mod inputs;
 mod interrupts;
+mod load;
 mod model_reference;
 mod outputs;
 mod printer;
@@ -99,6 +100,7 @@ fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<()> {
             commands::run(&session, &args)
         }
         Command::Serve(args) => commands::serve(&session, &args),
+        Command::Bench(args) => commands::bench(&session, &args),
         Command::Exec(args) => commands::exec(&session, &args),
         Command::Schema(args) => commands::schema(&session, &args),
         Command::Images(args) => commands::images(&session, &args),

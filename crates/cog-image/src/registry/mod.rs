@@ -110,6 +110,14 @@ impl ClientOptions {
     }
 }
 
+/// The beginning of an HTTP client for other servers than registries: it trusts whom the environment says, as
+/// [`ClientOptions::from_environment`] does.
+pub fn http_client() -> Result<reqwest::ClientBuilder> {
+    let certificates = Certificates::of_environment()?;
+    let pem = certificates.map(|found| found.pem().into_bytes());
+    Ok(transport::http_client(&pem.unwrap_or_default())?)
+}
+
 /// A registry client. Clones share connections and tokens.
 #[derive(Clone, Debug)]
 pub struct Client {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, WWW_AUTHENTICATE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 
+pub(super) use self::connections::http_client;
 use self::connections::{Connections, Purpose};
 use super::ClientOptions;
 use super::answer::{

@@ -3,6 +3,7 @@
 //! What a flag means is decided in `settings` and the commands; this module only says what can be written.
 
 mod base_image;
+mod bench;
 mod build;
 mod debug;
 mod images;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use base_image::{BaseImageCommand, MatrixArgs};
+pub(crate) use bench::BenchArgs;
 pub(crate) use build::{
     BaseFlags, BuildArgs, BuildFlags, CompressionArg, EngineArg, FinishFlags, ImageFlags, LoadArg,
     ProgressArg, RecipeFlags, TorchIndexArg,
@@ -95,6 +97,8 @@ pub(crate) enum Command {
     Predict(RunArgs),
     /// Serve the project over HTTP
     Serve(ServeArgs),
+    /// Put load on a model, and measure how it answers
+    Bench(BenchArgs),
     /// Run a command in the project's environment
     Exec(ExecArgs),
     /// Print the model's OpenAPI document

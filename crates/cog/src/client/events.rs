@@ -52,7 +52,7 @@ impl EventStream {
 
 /// Cuts a stream into events. An event that has no end is none.
 #[derive(Debug, Default)]
-struct Decoder {
+pub(crate) struct Decoder {
     /// Has begun in the middle of a line.
     line: Vec<u8>,
     name: Vec<u8>,
@@ -64,7 +64,7 @@ struct Decoder {
 }
 
 impl Decoder {
-    fn add(&mut self, piece: &[u8]) {
+    pub(crate) fn add(&mut self, piece: &[u8]) {
         let piece = self.with_line_feeds(piece);
         let mut rest = piece.as_ref();
         while !rest.is_empty() {
@@ -78,7 +78,7 @@ impl Decoder {
         }
     }
 
-    fn next(&mut self) -> Option<Event> {
+    pub(crate) fn next(&mut self) -> Option<Event> {
         self.ready.pop_front()
     }
 

@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-pub(crate) use events::{Event, EventStream};
+pub(crate) use events::{Decoder, Event, EventStream};
 
 /// Asks our server for the names of output files; others ignore it.
 const OUTPUT_NAMES: &str = "cog-output-names";

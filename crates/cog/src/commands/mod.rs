@@ -1,6 +1,7 @@
 //! What the commands do, one module each.
 
 mod base_image;
+mod bench;
 mod build;
 mod debug;
 mod exec;
@@ -16,6 +17,7 @@ mod schema;
 mod serve;
 
 pub(crate) use base_image::base_image;
+pub(crate) use bench::bench;
 pub(crate) use build::{build, image_name};
 pub(crate) use debug::debug;
 pub(crate) use exec::exec;

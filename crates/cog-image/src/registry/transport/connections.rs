@@ -66,8 +66,6 @@ impl Connections {
         if let Some(client) = cell.get() {
             return Ok(client);
         }
-        // An error means that the program has chosen a provider already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = self.build(builder(), purpose).map_err(no_tls)?;
         Ok(cell.get_or_init(|| client))
     }
@@ -89,10 +87,27 @@ impl Connections {
         if purpose != Purpose::Sending {
             builder = builder.read_timeout(READ_TIMEOUT);
         }
-        match self.certificates.as_slice() {
-            [] => builder.build(),
-            more => builder.tls_certs_merge(more.iter().cloned()).build(),
-        }
+        trusting(builder, &self.certificates).build()
+    }
+}
+
+/// A client that trusts the certificates of `pem` besides the system's.
+pub(in crate::registry) fn http_client(
+    pem: &[u8],
+) -> Result<reqwest::ClientBuilder, RegistryError> {
+    let certificates = reqwest::Certificate::from_pem_bundle(pem).map_err(no_tls)?;
+    Ok(trusting(reqwest::Client::builder(), &certificates))
+}
+
+fn trusting(
+    builder: reqwest::ClientBuilder,
+    certificates: &[reqwest::Certificate],
+) -> reqwest::ClientBuilder {
+    // An error means that the program has chosen a provider already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match certificates {
+        [] => builder,
+        more => builder.tls_certs_merge(more.iter().cloned()),
     }
 }
 

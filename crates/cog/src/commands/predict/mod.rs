@@ -15,7 +15,7 @@ use cog_engine::{KernelProbe, Probe as _};
 use cog_inputs::Kind;
 use serde_json::{Map, Value, json};
 
-use crate::args::{EngineArg, RunArgs};
+use crate::args::{EngineArg, RunArgs, StartFlags};
 use crate::inputs::{self, Given};
 use crate::interrupts::Interrupts;
 use crate::outputs::{self, Destination, Growing};
@@ -67,7 +67,7 @@ fn run_image(
     if name.contains('=') {
         bail!("Invalid image name '{name}'. Did you forget `-i`?");
     }
-    let image = local_or_pulled(session, args, name)?;
+    let image = local_or_pulled(session, &args.flags, name)?;
     let document = schema::of_labels(name, image.labels())?;
     let prediction = Prediction::new(session, args, &document, session.directory())?;
     let launcher = Launcher::of_image(session, &image, &args.flags)?;
@@ -75,7 +75,11 @@ fn run_image(
 }
 
 /// The image in our store, in the daemon that the engine uses, or in its registry.
-fn local_or_pulled(session: &Session<'_>, args: &RunArgs, name: &str) -> anyhow::Result<Image> {
+pub(super) fn local_or_pulled(
+    session: &Session<'_>,
+    flags: &StartFlags,
+    name: &str,
+) -> anyhow::Result<Image> {
     let store = session.store()?;
     if let Some(image) = store
         .image(name)
@@ -86,7 +90,7 @@ fn local_or_pulled(session: &Session<'_>, args: &RunArgs, name: &str) -> anyhow:
     let reference: cog_image::ImageRef = name
         .parse()
         .with_context(|| format!("invalid image reference \"{name}\""))?;
-    if args.flags.build.engine == EngineArg::Docker
+    if flags.build.engine == EngineArg::Docker
         && let Some(image) = KernelProbe.daemon()?.image(&reference.familiar())?
     {
         return Ok(image.into());

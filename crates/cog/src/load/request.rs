@@ -1,0 +1,242 @@
+//! One request and what came of it.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Client, Response, Url};
+use serde::Deserialize;
+
+use crate::client::Decoder;
+
+const EVENT_STREAM: &str = "text/event-stream";
+const JSON: &str = "application/json";
+/// Characters of a foreign text that are kept.
+const MOST_OF_A_REASON: usize = 200;
+
+/// Where requests go, and what they are. Clones share connections.
+#[derive(Clone)]
+pub(crate) struct Target {
+    client: Client,
+    url: Url,
+    headers: HeaderMap,
+    body: Bytes,
+    answers: Answers,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answers {
+    Whole,
+    Events,
+}
+
+/// What came of a request.
+#[derive(Debug)]
+pub(crate) struct Sample {
+    /// From when it was due until the last byte.
+    pub(super) latency: Duration,
+    /// From when it was due until the first output of a stream.
+    pub(super) first_output: Option<Duration>,
+    /// Outputs of a stream.
+    pub(super) outputs: u64,
+    /// Bytes of the answer's body.
+    pub(super) bytes: u64,
+    pub(super) end: End,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum End {
+    Succeeded(u16),
+    /// The model ran, and there is no output.
+    Failed(u16, String),
+    /// The server answered something else.
+    Refused(u16, String),
+    /// There was no answer.
+    Lost(String),
+}
+
+/// What is read of a result.
+#[derive(Deserialize)]
+struct Outcome {
+    status: Option<String>,
+    error: Option<String>,
+}
+
+impl Sample {
+    /// Why there is no output.
+    pub(crate) fn failure(&self) -> Option<String> {
+        match &self.end {
+            End::Succeeded(_) => None,
+            End::Refused(status, reason) => Some(format!("{reason} (HTTP status {status})")),
+            End::Failed(_, reason) | End::Lost(reason) => Some(reason.clone()),
+        }
+    }
+}
+
+impl Target {
+    pub(crate) fn new(
+        client: Client,
+        url: Url,
+        mut headers: HeaderMap,
+        body: Bytes,
+        answers: Answers,
+    ) -> Self {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+        headers.insert(
+            ACCEPT,
+            HeaderValue::from_static(match answers {
+                Answers::Whole => JSON,
+                Answers::Events => EVENT_STREAM,
+            }),
+        );
+        Self {
+            client,
+            url,
+            headers,
+            body,
+            answers,
+        }
+    }
+
+    /// Sends the request; it was due at `when`.
+    pub(crate) async fn ask(&self, when: Instant) -> Sample {
+        let mut sample = Sample {
+            latency: Duration::ZERO,
+            first_output: None,
+            outputs: 0,
+            bytes: 0,
+            end: End::Lost(String::new()),
+        };
+        sample.end = match self.exchange(when, &mut sample).await {
+            Ok(end) => end,
+            Err(error) => End::Lost(cause(&error)),
+        };
+        sample.latency = when.elapsed();
+        sample
+    }
+
+    async fn exchange(&self, when: Instant, sample: &mut Sample) -> reqwest::Result<End> {
+        let request = self.client.post(self.url.clone());
+        let request = request
+            .headers(self.headers.clone())
+            .body(self.body.clone());
+        let response = request.send().await?;
+        let status = response.status();
+        if status.is_success() && self.answers == Answers::Events {
+            return follow(response, when, sample).await;
+        }
+        let body = response.bytes().await?;
+        sample.bytes = body.len() as u64;
+        Ok(if status.is_success() {
+            of_result(status.as_u16(), &body)
+        } else {
+            End::Refused(status.as_u16(), reason(&body))
+        })
+    }
+}
+
+/// Reads a stream of events to its end.
+async fn follow(
+    mut response: Response,
+    when: Instant,
+    sample: &mut Sample,
+) -> reqwest::Result<End> {
+    let status = response.status().as_u16();
+    let mut decoder = Decoder::default();
+    let mut end = None;
+    while let Some(piece) = response.chunk().await? {
+        sample.bytes += piece.len() as u64;
+        decoder.add(&piece);
+        while let Some(event) = decoder.next() {
+            match event.name.as_str() {
+                "output" => {
+                    sample.outputs += 1;
+                    sample.first_output.get_or_insert_with(|| when.elapsed());
+                }
+                "completed" => end = Some(of_result(status, event.data.as_bytes())),
+                _ => {}
+            }
+        }
+    }
+    Ok(end.unwrap_or_else(|| End::Failed(status, "the stream ended before the prediction".into())))
+}
+
+/// What a result says of its prediction. Whatever else answers with 2xx has answered.
+fn of_result(status: u16, body: &[u8]) -> End {
+    match serde_json::from_slice::<Outcome>(body) {
+        Ok(Outcome {
+            status: Some(word),
+            error,
+        }) if word == "failed" || word == "canceled" => {
+            let error = error.unwrap_or(word);
+            End::Failed(status, cut(&error))
+        }
+        _ => End::Succeeded(status),
+    }
+}
+
+/// What a server says of its refusal: `detail` in the words of ours, or the beginning of the body.
+fn reason(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Refusal {
+        detail: serde_json::Value,
+    }
+    let text = match serde_json::from_slice::<Refusal>(body) {
+        Ok(Refusal {
+            detail: serde_json::Value::String(text),
+        }) => text,
+        Ok(Refusal { detail }) => match detail[0]["msg"].as_str() {
+            Some(message) => message.to_owned(),
+            None => detail.to_string(),
+        },
+        Err(_) => String::from_utf8_lossy(&body[..body.len().min(4 * MOST_OF_A_REASON)]).into(),
+    };
+    cut(&text)
+}
+
+/// The innermost cause, which says what happened; what is around it only repeats the address.
+fn cause(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer within the time limit".into();
+    }
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    cut(&innermost.to_string())
+}
+
+fn cut(text: &str) -> String {
+    let line = text.trim().lines().next().unwrap_or_default();
+    let printable = line.chars().filter(|letter| !letter.is_control());
+    printable.take(MOST_OF_A_REASON).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_prediction_is_no_success() {
+        let of = |body: &str| of_result(200, body.as_bytes());
+        assert_eq!(of(r#"{"status": "succeeded"}"#), End::Succeeded(200));
+        assert_eq!(of("[]"), End::Succeeded(200));
+        let failed = End::Failed(200, "no memory".into());
+        assert_eq!(
+            of(r#"{"status": "failed", "error": "no memory\nx"}"#),
+            failed
+        );
+        let canceled = End::Failed(200, "canceled".into());
+        assert_eq!(of(r#"{"status": "canceled"}"#), canceled);
+    }
+
+    #[test]
+    fn refusals_are_told_in_the_servers_words() {
+        assert_eq!(reason(br#"{"detail": "busy"}"#), "busy");
+        let detail = br#"{"detail": [{"msg": "field required", "loc": ["body"]}]}"#;
+        assert_eq!(reason(detail), "field required");
+        assert_eq!(reason(b"<html>\nBad gateway"), "<html>");
+        assert_eq!(reason(&vec![b'x'; 1 << 20]).len(), MOST_OF_A_REASON);
+    }
+}
