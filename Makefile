@@ -18,6 +18,14 @@ build: ## Build `cog` and `coglet` (release) into dist/
 demo: build ## Build everything, then run predictions from examples/ without Docker
 	scripts/demo
 
+.PHONY: wheel
+wheel: build ## Write a wheel with both programs and the SDK into dist/
+	scripts/wheel release
+
+.PHONY: site
+site: setup ## Build the documentation's site into dist/site
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+
 .PHONY: test
 test: test-rust test-python test-scenarios conformance test-faults ## Run every test
 
@@ -67,13 +75,14 @@ setup: ## Install what the tests need into .venv (and Debian packages, as root)
 	scripts/setup
 
 .PHONY: lint
-lint: setup ## Check formatting, clippy, ruff, mypy, generated docs
+lint: setup ## Check formatting, clippy, ruff, mypy, generated docs, and the links of the docs
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(VENV)/bin/ruff check python tests examples benches
 	$(VENV)/bin/ruff format --check python tests examples benches
 	cd python/cog && ../../$(VENV)/bin/mypy --strict src
 	$(CARGO) run -q --locked -p xtask -- docs --check
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
 
 .PHONY: docs
 docs: ## Write the generated pages of docs/
