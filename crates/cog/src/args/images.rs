@@ -47,4 +47,8 @@ pub(crate) struct PruneArgs {
     /// Remove everything that is not in use, images too
     #[arg(long)]
     pub(crate) all: bool,
+
+    /// Print JSON: what was removed and what is left, sizes in bytes
+    #[arg(long)]
+    pub(crate) json: bool,
 }

@@ -1,10 +1,10 @@
 //! `cog images`, `cog tag`, `cog rmi` and `cog prune`: what is in the local store.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
 use cog_image::{ImageRef, Names, PruneOptions, PruneReport, Usage};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::args::{ImagesArgs, PruneArgs, RmiArgs, TagArgs};
 use crate::outputs::pretty;
@@ -107,12 +107,41 @@ pub(crate) fn prune(session: &Session<'_>, args: &PruneArgs) -> anyhow::Result<(
     let report = store
         .prune_or_report(&options, || session.wait_for_others())
         .context("could not prune the store")?;
-    session.printer.success(&removed(&report));
     let usage = store.usage().context("could not look at the store")?;
+    if args.json {
+        let text = format!("{}\n", pretty(&as_json(&report, &usage))?);
+        return Ok(session.printer.result(&text)?);
+    }
+    session.printer.success(&removed(&report));
     for usage in usage.iter().filter(|usage| usage.count > 0) {
         session.printer.info(&left(usage));
     }
     Ok(())
+}
+
+/// `cog prune --json`; `last_used` in seconds since 1970.
+fn as_json(report: &PruneReport, usage: &[Usage]) -> Value {
+    let removed = report.removed.iter().map(|removed| {
+        json!({
+            "kind": removed.kind.name(2),
+            "count": removed.count,
+            "bytes": removed.bytes,
+        })
+    });
+    let left = usage.iter().filter(|usage| usage.count > 0).map(|usage| {
+        let used = usage.last_used;
+        let used = used.and_then(|used| used.duration_since(UNIX_EPOCH).ok());
+        json!({
+            "kind": usage.kind.name(2),
+            "count": usage.count,
+            "bytes": usage.bytes,
+            "last_used": used.map(|used| used.as_secs()),
+        })
+    });
+    json!({
+        "removed": removed.collect::<Vec<_>>(),
+        "left": left.collect::<Vec<_>>(),
+    })
 }
 
 fn removed(report: &PruneReport) -> String {
