@@ -1,6 +1,7 @@
 //! What builds and the store tell, on the terminal: a bar or a line for each step and transfer.
 
 mod pushes;
+mod waits;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +12,7 @@ use cog_image::{Observer, Transfer};
 use indicatif::ProgressBar;
 
 use self::pushes::Pushes;
+use self::waits::Waits;
 use crate::printer::{Printer, Progress};
 use crate::sizes::human_size;
 
@@ -127,14 +129,29 @@ fn so_far(label: &str, done: u64, total: Option<u64>, unit: Unit) -> String {
     }
 }
 
-/// Shows what the store fetches from registries, and what it pushes.
+/// Shows what the store asks registries for and fetches from them, and what it pushes.
 pub(crate) fn transfers(printer: Printer) -> Observer {
-    let bar: Mutex<Option<ProgressBar>> = Mutex::default();
+    let shown: Mutex<Shown> = Mutex::default();
     let pushes = Mutex::new(Pushes::new(printer.clone()));
     Arc::new(move |transfer| {
-        let mut bar = bar.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let Shown { bar, asking, waits } = &mut *shown;
         match transfer {
+            Transfer::Asking { registry, what } => {
+                let title = format!("asking {registry} for {what}");
+                *waits = Waits::default();
+                *asking = Some((title.clone(), printer.spinner(&title)));
+                printer.begins(&title);
+            }
+            Transfer::Asked => {
+                if let Some((title, spinner)) = asking.take() {
+                    spinner.finish_and_clear();
+                    printer.ends(&title);
+                }
+            }
+            Transfer::Waiting(wait) => waits.tell(&printer, &wait),
             Transfer::Started { blobs, bytes } => {
+                *waits = Waits::default();
                 printer.info(&format!(
                     "downloading {blobs} layer{} ({})...",
                     if blobs == 1 { "" } else { "s" },
@@ -144,7 +161,7 @@ pub(crate) fn transfers(printer: Printer) -> Observer {
                 printer.begins(DOWNLOAD);
             }
             Transfer::Advanced { done, total } => {
-                if let Some(bar) = &*bar {
+                if let Some(bar) = bar {
                     bar.set_position(done);
                 }
                 if printer.progress() == Progress::Lines {
@@ -163,6 +180,15 @@ pub(crate) fn transfers(printer: Printer) -> Observer {
             }
         }
     })
+}
+
+/// What is on the screen of transfers into the store.
+#[derive(Default)]
+struct Shown {
+    bar: Option<ProgressBar>,
+    /// What a registry is asked for.
+    asking: Option<(String, ProgressBar)>,
+    waits: Waits,
 }
 
 impl Reporter for Steps<'_> {

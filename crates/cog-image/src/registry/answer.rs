@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use reqwest::header::RETRY_AFTER;
-use reqwest::{Response, StatusCode};
+use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::{Method, Response, StatusCode};
 
 use super::error::RegistryError;
 use super::transport::Request;
@@ -14,6 +14,8 @@ const MAX_CONNECT_ATTEMPTS: u32 = 3;
 const MAX_MESSAGE: usize = 16 * 1024;
 /// A refusal is one without its reasons, if these take longer.
 const MESSAGE_LIMIT: Duration = Duration::from_secs(5);
+/// How registries call it that a manifest or an index lists what is not there.
+const PARTS_UNKNOWN: [&str; 3] = ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"];
 
 pub(super) fn is_transient(status: StatusCode) -> bool {
     matches!(
@@ -65,6 +67,17 @@ fn is_untrusted(error: &(dyn std::error::Error + 'static)) -> bool {
     })
 }
 
+/// Whether a server's certificate is one of an authority. Servers must not have such, even if we trust it; those that
+/// people sign themselves mostly are.
+pub(super) fn is_of_authority(error: &(dyn std::error::Error + 'static)) -> bool {
+    holds(error, &|error| match error {
+        rustls::Error::InvalidCertificate(rustls::CertificateError::Other(reason)) => {
+            format!("{reason:?}").contains("CaUsedAsEndEntity")
+        }
+        _ => false,
+    })
+}
+
 /// Whether what came was nothing that TLS knows, such as an answer of plain HTTP.
 fn is_no_tls(error: &rustls::Error) -> bool {
     matches!(error, rustls::Error::InvalidMessage(_))
@@ -100,8 +113,25 @@ pub(super) fn invalid(request: &Request<'_>, reason: impl Into<String>) -> Regis
 pub(super) async fn refusal(request: &Request<'_>, response: Response) -> RegistryError {
     let (what, registry) = (request.what.clone(), request.registry.to_owned());
     let status = response.status();
-    let message = message(response).await;
+    let words = words(response).await;
+    if PARTS_UNKNOWN.contains(&words.code.as_str()) && request.method == Method::PUT {
+        let message = words.into_text();
+        return RegistryError::PartsMissing {
+            what,
+            registry,
+            message,
+        };
+    }
+    let message = words.into_text();
     match status {
+        // What is to be stored cannot be what is not there.
+        StatusCode::NOT_FOUND if matches!(request.method, Method::POST | Method::PUT) => {
+            RegistryError::NoRepository {
+                repository: request.repository.to_owned(),
+                registry,
+                message,
+            }
+        }
         StatusCode::NOT_FOUND => RegistryError::NotFound { what, registry },
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             let reason = if message.is_empty() {
@@ -124,8 +154,46 @@ pub(super) async fn refusal(request: &Request<'_>, response: Response) -> Regist
     }
 }
 
-/// The registry's own words, if it used the specified form; on one line and shortened.
-async fn message(response: Response) -> String {
+/// Of a blob that a manifest consists of, what is not there is an image's part.
+pub(super) fn part_missing(request: &Request<'_>, error: RegistryError) -> RegistryError {
+    match error {
+        RegistryError::NotFound { what, registry } => RegistryError::PartGone {
+            repository: request.repository.to_owned(),
+            registry,
+            what,
+        },
+        error => error,
+    }
+}
+
+/// What a registry says of a refusal, on one line and shortened.
+#[derive(Debug, Default)]
+pub(super) struct Words {
+    code: String,
+    message: String,
+}
+
+impl Words {
+    /// What is to be shown; may be empty.
+    pub(super) fn text(&self) -> &str {
+        if self.message.is_empty() {
+            &self.code
+        } else {
+            &self.message
+        }
+    }
+
+    pub(super) fn into_text(self) -> String {
+        if self.message.is_empty() {
+            self.code
+        } else {
+            self.message
+        }
+    }
+}
+
+/// The registry's own words, if it used the specified form or plain text.
+pub(super) async fn words(response: Response) -> Words {
     #[derive(serde::Deserialize)]
     struct Errors {
         errors: Vec<One>,
@@ -137,22 +205,33 @@ async fn message(response: Response) -> String {
         #[serde(default)]
         message: String,
     }
+    let is_text = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
     let reading = tokio::time::timeout(MESSAGE_LIMIT, read_limited(response, MAX_MESSAGE));
     let Ok(Ok(Some(body))) = reading.await else {
-        return String::new();
+        return Words::default();
     };
-    let Ok(Errors { errors }) = serde_json::from_slice(&body) else {
-        return String::new();
-    };
-    let first = errors.into_iter().next();
-    let text = first.map_or_else(String::new, |one| {
-        if one.message.is_empty() {
-            one.code
-        } else {
-            one.message
-        }
-    });
-    text.chars()
+    let first = serde_json::from_slice(&body)
+        .ok()
+        .and_then(|Errors { errors }| errors.into_iter().next());
+    match first {
+        Some(one) => Words {
+            code: one_line(&one.code),
+            message: one_line(&one.message),
+        },
+        None if is_text => Words {
+            message: one_line(&String::from_utf8_lossy(&body)),
+            ..Words::default()
+        },
+        None => Words::default(),
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.trim()
+        .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .take(300)
         .collect()

@@ -10,9 +10,9 @@ use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::{Response, StatusCode};
 use rustix::fs::FlockOperation;
 
-use super::answer::{invalid, unreachable};
+use super::answer::{invalid, part_missing, unreachable};
 use super::error::RegistryError;
-use super::transport::{Request, Transport};
+use super::transport::{Request, Transport, in_words};
 use super::{Progress, ProgressFn};
 use crate::digest::Hasher;
 use crate::error::{Error, Result};
@@ -48,6 +48,8 @@ enum End {
     Complete,
     /// The connection broke, or the answer ended early.
     Broken(Option<reqwest::Error>),
+    /// The registry does not go on from where the last answer ended: all of it is asked for.
+    StartedOver,
 }
 
 impl Download<'_> {
@@ -108,18 +110,24 @@ impl Download<'_> {
             let done = partial.hasher.size();
             match end {
                 End::Complete if self.verify(partial)? => return Ok(()),
-                End::Complete => continue,
+                End::Complete | End::StartedOver => {}
                 End::Broken(source) => {
                     if done > before + ADVANCE {
                         attempt = 1;
                     }
+                    let source = source.map(reqwest::Error::without_url);
                     if !self.transport.may_retry(attempt) {
                         return Err(self.interrupted(done, source).into());
                     }
+                    let why = source.map_or_else(
+                        || "the answer ended early".to_owned(),
+                        |error| in_words(&error),
+                    );
+                    let what = self.blob.digest.short();
+                    self.transport.pause(attempt, &what, why).await;
+                    attempt += 1;
                 }
             }
-            tokio::time::sleep(self.transport.back_off(attempt)).await;
-            attempt += 1;
         }
     }
 
@@ -159,9 +167,9 @@ impl Download<'_> {
             // The registry does not like the range: start over.
             Err(RegistryError::Status { status: 416, .. }) if offset > 0 => {
                 partial.restart()?;
-                return Ok(End::Broken(None));
+                return Ok(End::StartedOver);
             }
-            response => response?,
+            response => response.map_err(|error| part_missing(&request, error))?,
         };
         if offset > 0 && !continues(&response, offset) {
             if response.status() == StatusCode::PARTIAL_CONTENT {
@@ -196,7 +204,7 @@ impl Download<'_> {
                 digest: self.blob.digest,
                 done,
                 size: self.blob.size,
-                source: source.map(reqwest::Error::without_url),
+                source,
             },
         }
     }

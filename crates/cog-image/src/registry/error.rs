@@ -1,6 +1,8 @@
 //! What can go wrong between here and a registry.
 
-use super::COG_INSECURE_REGISTRIES;
+use super::answer::is_of_authority;
+use super::transport::in_words;
+use super::{COG_INSECURE_REGISTRIES, COG_PUSH_DEFAULT_CHUNK_SIZE, COG_PUSH_MULTIPART_THRESHOLD};
 use crate::digest::Digest;
 
 /// A failed exchange with a registry.
@@ -63,7 +65,10 @@ pub enum RegistryError {
     },
 
     /// An upload broke off too often. What is complete at the registry is not sent again the next time.
-    #[error("the upload of {digest} to {registry} broke off after {done} of {size} bytes")]
+    #[error(
+        "the upload of {digest} to {registry} broke off after {done} of {size} bytes{}",
+        suffix(message)
+    )]
     UploadInterrupted {
         /// Host and port.
         registry: String,
@@ -73,6 +78,8 @@ pub enum RegistryError {
         done: u64,
         /// Bytes of the blob.
         size: u64,
+        /// The registry's own words, shortened; may be empty.
+        message: String,
         /// Why; none if the registry took nothing more or lost what it had.
         #[source]
         source: Option<reqwest::Error>,
@@ -85,6 +92,42 @@ pub enum RegistryError {
         what: String,
         /// Host and port.
         registry: String,
+    },
+
+    /// The image is there, and a blob that it consists of is not.
+    #[error("`{repository}` in {registry} is not complete: it lacks `{what}`")]
+    PartGone {
+        /// Path within the registry.
+        repository: String,
+        /// Host and port.
+        registry: String,
+        /// The blob.
+        what: String,
+    },
+
+    /// A manifest was refused because a blob that it lists is not there, or not any more.
+    #[error(
+        "{registry} does not take `{what}`, because it lacks something that belongs to it{}",
+        suffix(message)
+    )]
+    PartsMissing {
+        /// Image reference.
+        what: String,
+        /// Host and port.
+        registry: String,
+        /// The registry's own words, shortened; may be empty.
+        message: String,
+    },
+
+    /// Nothing can be stored there.
+    #[error("{registry} has no repository `{repository}`{}", suffix(message))]
+    NoRepository {
+        /// Path within the registry.
+        repository: String,
+        /// Host and port.
+        registry: String,
+        /// The registry's own words, shortened; may be empty.
+        message: String,
     },
 
     /// The registry wants other credentials, or any.
@@ -182,6 +225,22 @@ impl RegistryError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NotFound { .. } => Some("check the spelling, or log in first".into()),
+            Self::PartGone { .. } => Some(
+                "whoever made the image can push it again; a registry that clears up may have taken it".into(),
+            ),
+            Self::PartsMissing { .. } => Some(
+                "push again: what is not there is sent; a registry that clears up may have taken it".into(),
+            ),
+            Self::NoRepository { .. } => Some(
+                "check the name, or make the repository: some registries want that before anything is pushed".into(),
+            ),
+            Self::Status { status: 413, .. } => Some(format!(
+                "the registry, or a proxy before it, takes no bodies as large: raise its limit, or set \
+                 `{COG_PUSH_MULTIPART_THRESHOLD}` and `{COG_PUSH_DEFAULT_CHUNK_SIZE}` to fewer bytes than it takes"
+            )),
+            Self::Status { status: 429, .. } => {
+                Some("wait a while, or log in: many registries answer more to whom they know".into())
+            }
             Self::Unauthorized { registry, .. } => Some(format!(
                 "log in with `cog login --registry {registry}` or `docker login {registry}`, or check the name"
             )),
@@ -198,6 +257,16 @@ impl RegistryError {
             Self::NoTls { registry, .. } => Some(format!(
                 "if it is meant to be spoken to without encryption, set `{COG_INSECURE_REGISTRIES}={registry}`"
             )),
+            Self::Untrusted { registry, source } if is_of_authority(source) => {
+                let host = registry.rsplit_once(':').map_or(registry.as_str(), |(host, _)| host);
+                Some(format!(
+                    "it is the certificate of an authority (`CA:TRUE`), which no server may have as its own: have one signed \
+                     by it for the registry, or make another one with `openssl req -x509 -newkey rsa:4096 -nodes -subj \
+                     /CN={host} -addext subjectAltName={}:{host} -addext basicConstraints=critical,CA:FALSE`, and name \
+                     that one in `COG_CA_CERT`",
+                    if host.parse::<std::net::IpAddr>().is_ok() { "IP" } else { "DNS" }
+                ))
+            }
             Self::Untrusted { .. } => Some(
                 "if its authority is one of your organisation, name a file with the authority's certificate in \
                  `COG_CA_CERT`, or add it to the system's"
@@ -207,6 +276,26 @@ impl RegistryError {
                 Some("install CA certificates, or set `SSL_CERT_FILE` to a bundle".into())
             }
             _ => None,
+        }
+    }
+
+    /// Why something is tried again, without naming what: the same for all blobs that it goes wrong with.
+    pub(super) fn passing_reason(&self) -> String {
+        match self {
+            Self::Status {
+                status, message, ..
+            } => format!("the answer was {status}{}", suffix(message)),
+            Self::UploadInterrupted {
+                source: Some(source),
+                ..
+            } => in_words(source),
+            Self::UploadInterrupted { message, .. } => {
+                format!(
+                    "the registry took nothing more, or lost what it had{}",
+                    suffix(message)
+                )
+            }
+            error => in_words(error),
         }
     }
 

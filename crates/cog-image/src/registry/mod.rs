@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
 
-use self::answer::{invalid, read_limited, unreachable};
+use self::answer::invalid;
 use self::download::Download;
 use self::transport::{Request, Transport};
 use crate::config::{ImageConfig, ParsedConfig};
@@ -51,6 +51,7 @@ pub use push::{
     PushEvent, PushFn, UploadOptions,
 };
 pub use referrers::PulledReferrers;
+pub use transport::{Wait, WaitObserver};
 
 /// Names registries, separated by commas, that are spoken to without TLS.
 pub const COG_INSECURE_REGISTRIES: &str = "COG_INSECURE_REGISTRIES";
@@ -62,6 +63,10 @@ const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json";
 /// Blobs fetched at the same time: what other clients do, and registries expect.
 const PARALLEL: usize = 4;
+
+/// Pause before something is tried a second time, be it a pull or a push: with what it doubles to, half a minute for all
+/// tries, which is what a registry that is started anew takes.
+pub(crate) const BACK_OFF: Duration = Duration::from_secs(2);
 
 /// How to reach registries.
 #[derive(Clone, Debug)]
@@ -86,7 +91,7 @@ impl Default for ClientOptions {
             extra_certificates: None,
             keychain: Keychain::from_environment(),
             attempts: 5,
-            back_off: Duration::from_millis(200),
+            back_off: BACK_OFF,
         }
     }
 }
@@ -171,6 +176,14 @@ impl Client {
     pub fn new(options: ClientOptions) -> Result<Self> {
         let transport = Transport::new(options)?;
         Ok(Self { transport })
+    }
+
+    /// The same, and `observer` learns of each pause, except of those that a push tells itself.
+    #[must_use]
+    pub fn telling(self, observer: WaitObserver) -> Self {
+        Self {
+            transport: self.transport.telling(observer),
+        }
     }
 
     /// Fetches manifest and config of `reference` into the store and remembers where its layers are;
@@ -296,17 +309,14 @@ impl Client {
             return Ok(known);
         }
         let request = manifest_request(reference, version);
-        let response = self.transport.send(&request).await?;
+        let limit = usize::try_from(MAX_DOCUMENT).expect("a few megabytes");
+        let (headers, bytes) = self.transport.read(&request, limit).await?;
         let header = |name: &str| {
-            let value = response.headers().get(name)?.to_str().ok()?;
+            let value = headers.get(name)?.to_str().ok()?;
             Some(value.split(';').next().unwrap_or(value).trim().to_owned())
         };
         let (declared, promised) = (header("content-type"), header("docker-content-digest"));
-        let limit = usize::try_from(MAX_DOCUMENT).expect("a few megabytes");
-        let bytes = read_limited(response, limit)
-            .await
-            .map_err(|error| unreachable(request.registry, error))?
-            .ok_or_else(|| invalid(&request, "its manifest is too long"))?;
+        let bytes = bytes.ok_or_else(|| invalid(&request, "its manifest is too long"))?;
         // A tag promises nothing by itself, but the header next to it does.
         let expected = pinned.or_else(|| promised.and_then(|text| text.parse().ok()));
         let actual = Digest::of(&bytes);

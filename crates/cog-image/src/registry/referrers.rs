@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use reqwest::header::ACCEPT;
 
-use super::answer::{invalid, read_limited, unreachable};
+use super::answer::invalid;
 use super::transport::Request;
 use super::{Client, RegistryError, manifest_request};
 use crate::digest::Digest;
@@ -86,12 +86,9 @@ impl Client {
     }
 
     async fn index(&self, request: &Request<'_>) -> Result<Index> {
-        let response = self.transport.send(request).await?;
         let limit = usize::try_from(MAX_DOCUMENT).expect("a few megabytes");
-        let bytes = read_limited(response, limit)
-            .await
-            .map_err(|error| unreachable(request.registry, error))?
-            .ok_or_else(|| invalid(request, "its list of referrers is too long"))?;
+        let (_, bytes) = self.transport.read(request, limit).await?;
+        let bytes = bytes.ok_or_else(|| invalid(request, "its list of referrers is too long"))?;
         Index::parse(
             &bytes,
             &format!("the list of referrers of `{}`", request.what),

@@ -7,14 +7,14 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, WWW_AUTHENTICATE};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, WWW_AUTHENTICATE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 
 pub(super) use self::connections::http_client;
 use self::connections::{Connections, Purpose};
 use super::ClientOptions;
 use super::answer::{
-    invalid, is_transient, read_limited, refusal, retry_after, unreachable, worth_retrying,
+    invalid, is_transient, read_limited, refusal, retry_after, unreachable, words, worth_retrying,
 };
 use super::auth::{Authorization, Challenge, TokenAnswer, TokenRequest};
 use super::endpoint::{Endpoint, Security};
@@ -31,6 +31,8 @@ pub(super) struct Transport {
     shared: Arc<Shared>,
     /// Pause before the second try.
     back_off: Duration,
+    /// Learns of pauses, unless whoever sends a request wants to tell of them.
+    observer: Option<WaitObserver>,
 }
 
 struct Shared {
@@ -66,8 +68,22 @@ pub(super) struct Request<'a> {
     pub(super) body: Option<Body>,
 }
 
-/// Learns of a pause, and of its reason in words.
-pub(super) type WaitFn<'a> = &'a (dyn Fn(Duration, String) + Send + Sync);
+/// Something went wrong, and is tried again after a pause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// What is waited with: a blob or a name.
+    pub what: String,
+    /// How long the pause is.
+    pub pause: Duration,
+    /// What went wrong, in words that are the same for all blobs that it goes wrong with.
+    pub reason: String,
+}
+
+/// Receives [`Wait`]s, possibly from several threads.
+pub type WaitObserver = Arc<dyn Fn(Wait) + Send + Sync>;
+
+/// Learns of a pause.
+pub(super) type WaitFn<'a> = &'a (dyn Fn(Wait) + Send + Sync);
 
 /// Makes a request's body, each time that it is sent.
 pub(super) type Body = Arc<dyn Fn() -> reqwest::Body + Send + Sync>;
@@ -107,7 +123,16 @@ impl Transport {
         Ok(Self {
             shared: Arc::new(shared),
             back_off,
+            observer: None,
         })
+    }
+
+    /// The same, and `observer` learns of pauses.
+    pub(super) fn telling(self, observer: WaitObserver) -> Self {
+        Self {
+            observer: Some(observer),
+            ..self
+        }
     }
 
     /// The same, with another pause before the second try.
@@ -137,10 +162,33 @@ impl Transport {
 
     /// Sends `request` until there is an answer that trying again would not change. Only success is `Ok`.
     pub(super) async fn send(&self, request: &Request<'_>) -> Result<Response, RegistryError> {
-        self.send_telling(request, &|_, _| ()).await
+        self.send_telling(request, &|wait| self.tell(wait)).await
     }
 
-    /// The same, and tells of each pause why it is made.
+    /// What is at `request`, with the headers that it came with; no content if it is longer than `limit` bytes. An
+    /// answer that breaks off is asked for again.
+    pub(super) async fn read(
+        &self,
+        request: &Request<'_>,
+        limit: usize,
+    ) -> Result<(HeaderMap, Option<Vec<u8>>), RegistryError> {
+        let mut attempt = 1;
+        loop {
+            let response = self.send(request).await?;
+            let headers = response.headers().clone();
+            match read_limited(response, limit).await {
+                Ok(content) => return Ok((headers, content)),
+                Err(error) if self.may_retry(attempt) => {
+                    let why = in_words(&error.without_url());
+                    self.pause(attempt, &request.what, why).await;
+                }
+                Err(error) => return Err(unreachable(request.registry, error)),
+            }
+            attempt += 1;
+        }
+    }
+
+    /// The same as [`Self::send`], but `tell` learns of the pauses.
     pub(super) async fn send_telling(
         &self,
         request: &Request<'_>,
@@ -152,7 +200,11 @@ impl Transport {
         loop {
             let token = self.token(request);
             let response = self
-                .settled(|| self.builder(http, request, &url, token.as_ref()), tell)
+                .settled(
+                    || self.builder(http, request, &url, token.as_ref()),
+                    &request.what,
+                    tell,
+                )
                 .await
                 .map_err(|error| unreachable(request.registry, error))?;
             if response.status().is_success() {
@@ -206,24 +258,53 @@ impl Transport {
     async fn settled(
         &self,
         make: impl Fn() -> RequestBuilder,
+        what: &str,
         tell: WaitFn<'_>,
     ) -> reqwest::Result<Response> {
         let mut attempt = 1;
         loop {
-            let (pause, why) = match make().send().await {
+            let (pause, reason) = match make().send().await {
                 Ok(response) if self.may_retry(attempt) && is_transient(response.status()) => {
                     let pause = retry_after(&response).unwrap_or_else(|| self.back_off(attempt));
-                    let why = format!("the answer was {}", response.status());
+                    let status = response.status();
+                    let answer = format!("the answer was {status}");
+                    let why = match words(response).await.text() {
+                        "" => answer,
+                        words => format!("{answer}: {words}"),
+                    };
                     (pause.min(MAX_PAUSE), why)
                 }
                 Err(error) if self.may_retry(attempt) && worth_retrying(&error, attempt) => {
-                    (self.back_off(attempt), reason(&error.without_url()))
+                    (self.back_off(attempt), in_words(&error.without_url()))
                 }
                 result => return result,
             };
-            tell(pause, why);
+            let what = what.to_owned();
+            tell(Wait {
+                what,
+                pause,
+                reason,
+            });
             wait(pause).await;
             attempt += 1;
+        }
+    }
+
+    /// Waits after try number `attempt`, and tells why.
+    pub(super) async fn pause(&self, attempt: u32, what: &str, reason: String) {
+        let pause = self.back_off(attempt);
+        let what = what.to_owned();
+        self.tell(Wait {
+            what,
+            pause,
+            reason,
+        });
+        wait(pause).await;
+    }
+
+    fn tell(&self, wait: Wait) {
+        if let Some(observer) = &self.observer {
+            observer(wait);
         }
     }
 
@@ -377,13 +458,16 @@ impl Transport {
                 .body(body.clone()),
         };
         let response = self
-            .settled(make, &|_, _| ())
+            .settled(make, &request.what, &|wait| self.tell(wait))
             .await
             .map_err(|error| unreachable(host(token.url()), error))?;
         if !response.status().is_success() {
-            let status = response.status();
-            let reason =
-                unreadable.unwrap_or_else(|| format!("its token service answered {status}"));
+            let answer = format!("its token service answered {}", response.status());
+            let reason = match (unreadable, words(response).await.text()) {
+                (Some(unreadable), _) => unreadable,
+                (None, "") => answer,
+                (None, words) => format!("{answer}: {words}"),
+            };
             return Err(RegistryError::Unauthorized {
                 what: request.what.clone(),
                 registry: request.registry.to_owned(),
@@ -411,7 +495,7 @@ pub(super) async fn wait(pause: Duration) {
 }
 
 /// An error and its causes, on one line.
-pub(super) fn reason(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn in_words(error: &(dyn std::error::Error + 'static)) -> String {
     cog_errors::render(error, None, cog_errors::Colour::Off)
 }
 

@@ -14,6 +14,7 @@ use crate::manifest::{Descriptor, Platform};
 use crate::reference::ImageRef;
 use crate::registry::{
     Client, ClientOptions, Lookup, Memory, Progress, PulledReferrers, PushEvent, UploadOptions,
+    Wait,
 };
 
 /// What a store does when it needs a registry.
@@ -31,7 +32,7 @@ pub struct StoreOptions {
 /// Receives [`Transfer`]s, possibly from several threads.
 pub type Observer = Arc<dyn Fn(Transfer) + Send + Sync>;
 
-/// What happens while blobs are fetched, all that are fetched together in sum; and what a push tells.
+/// What happens while a registry is asked and blobs are fetched, all that are fetched together in sum; and what a push tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Transfer {
@@ -51,6 +52,17 @@ pub enum Transfer {
     },
     /// It has ended, whether well or not.
     Ended,
+    /// A registry is asked for what it knows.
+    Asking {
+        /// Host and port.
+        registry: String,
+        /// What it is asked for.
+        what: String,
+    },
+    /// It has answered that, or will not.
+    Asked,
+    /// Something went wrong, and is tried again after a pause.
+    Waiting(Wait),
     /// An image is pushed.
     Push(PushEvent),
 }
@@ -94,7 +106,10 @@ impl Remote {
             Some(options) => options.clone(),
             None => ClientOptions::from_environment()?,
         };
-        let client = Client::new(options)?;
+        let mut client = Client::new(options)?;
+        if let Some(observer) = self.options.observer.clone() {
+            client = client.telling(Arc::new(move |wait| observer(Transfer::Waiting(wait))));
+        }
         Ok(self.client.get_or_init(|| client))
     }
 }
@@ -138,6 +153,7 @@ impl Store {
     ) -> Result<Lookup> {
         let _lease = self.lease()?;
         let client = self.remote().client()?;
+        let _asking = self.asking(reference, reference.familiar());
         block_on(|| client.lookup(self, reference, platform, memory))?
     }
 
@@ -145,7 +161,9 @@ impl Store {
     pub fn pull(&self, reference: &ImageRef, platform: &Platform) -> Result<StoredImage> {
         let _lease = self.lease()?;
         let client = self.remote().client()?;
+        let asking = self.asking(reference, reference.familiar());
         let image = block_on(|| client.resolve(self, reference, platform))??;
+        drop(asking);
         self.fetch(image.layers.iter().map(|layer| &layer.blob))?;
         self.name_remote(reference, platform, &image)
     }
@@ -159,11 +177,35 @@ impl Store {
     ) -> Result<PulledReferrers> {
         let _lease = self.lease()?;
         let client = self.remote().client()?;
+        let what = format!("what is said about {}", image.name);
+        let _asking = self.asking(reference, what);
         block_on(|| client.pull_referrers(self, reference, image.manifest.digest))?
     }
 
     pub(super) fn remote(&self) -> &Remote {
         &self.inner.remote
+    }
+
+    /// Tells that the registry of `reference` is asked for `what`, until the value goes.
+    fn asking(&self, reference: &ImageRef, what: String) -> Asking<'_> {
+        let observer = self.remote().observer();
+        if let Some(observer) = observer {
+            let registry = reference.registry().to_owned();
+            observer(Transfer::Asking { registry, what });
+        }
+        Asking { observer }
+    }
+}
+
+struct Asking<'a> {
+    observer: Option<&'a Observer>,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        if let Some(observer) = self.observer {
+            observer(Transfer::Asked);
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use cog_image::Digest;
 use cog_image::registry::{Arrival, PushEvent};
 use indicatif::ProgressBar;
 
+use super::waits::Waits;
 use crate::printer::{Printer, Progress};
 use crate::sizes::human_size;
 
@@ -28,6 +29,7 @@ struct State {
     sent: HashMap<Digest, Sent>,
     /// Those that were there, and their bytes.
     present: Count,
+    waits: Waits,
 }
 
 struct Sent {
@@ -73,14 +75,7 @@ impl Pushes {
                 }
                 self.goes_on();
             }
-            PushEvent::Waiting {
-                what,
-                pause,
-                reason,
-            } => self.printer.info(&format!(
-                "{what}: {reason}; trying again in {} s",
-                pause.as_secs().max(1)
-            )),
+            PushEvent::Waiting(wait) => self.state.waits.tell(&self.printer, &wait),
             PushEvent::Arrived {
                 digest,
                 size,

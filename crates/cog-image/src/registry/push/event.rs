@@ -1,8 +1,7 @@
 //! What a push tells of itself.
 
-use std::time::Duration;
-
 use crate::digest::Digest;
+use crate::registry::transport::Wait;
 
 /// What a push tells of itself. Sizes in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,14 +29,7 @@ pub enum PushEvent {
         done: u64,
     },
     /// Something went wrong, and is tried again after a pause.
-    Waiting {
-        /// What is waited with: a blob or a name.
-        what: String,
-        /// How long the pause is.
-        pause: Duration,
-        /// What went wrong.
-        reason: String,
-    },
+    Waiting(Wait),
     /// The repository has the blob.
     Arrived {
         /// The blob.

@@ -9,7 +9,7 @@ use super::repository::{Repository, header};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::manifest::{Descriptor, Index, MAX_DOCUMENT, OCI_INDEX, to_json};
-use crate::registry::answer::{invalid, read_limited, unreachable};
+use crate::registry::answer::invalid;
 use crate::registry::error::RegistryError;
 
 /// A registry that answers with this lists a manifest's subject by itself.
@@ -87,15 +87,12 @@ impl Repository<'_> {
         let request = self
             .request(Method::GET, format!("manifests/{tag}"), what)
             .with(ACCEPT, OCI_INDEX);
-        let response = match self.send(&request).await {
-            Err(RegistryError::NotFound { .. }) => return Ok(Index::default()),
-            response => response?,
-        };
         let limit = usize::try_from(MAX_DOCUMENT).expect("a few megabytes");
-        let bytes = read_limited(response, limit)
-            .await
-            .map_err(|error| unreachable(self.registry, error))?
-            .ok_or_else(|| invalid(&request, "its list of referrers is too long"))?;
+        let bytes = match self.transport.read(&request, limit).await {
+            Err(RegistryError::NotFound { .. }) => return Ok(Index::default()),
+            result => result?.1,
+        };
+        let bytes = bytes.ok_or_else(|| invalid(&request, "its list of referrers is too long"))?;
         Index::parse(&bytes, &format!("the list of referrers `{}`", request.what))
     }
 }

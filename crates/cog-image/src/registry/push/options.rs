@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::registry::BACK_OFF;
 use crate::registry::error::RegistryError;
 
 /// Blobs that are larger, in bytes, are sent in pieces.
@@ -36,7 +37,7 @@ impl Default for UploadOptions {
             multipart_threshold: 128 * MIB,
             chunk_size: 96 * MIB,
             concurrency: 5,
-            back_off: Duration::from_secs(2),
+            back_off: BACK_OFF,
             stall_limit: Duration::from_mins(1),
             answer_limit: Duration::from_mins(10),
         }

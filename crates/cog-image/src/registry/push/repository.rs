@@ -45,13 +45,7 @@ impl<'a> Repository<'a> {
 
     /// Sends `request` until there is an answer; only success is `Ok`.
     pub(super) async fn send(&self, request: &Request<'_>) -> Result<Response, RegistryError> {
-        let tell = |pause, reason| {
-            (self.tell)(PushEvent::Waiting {
-                what: request.what.clone(),
-                pause,
-                reason,
-            });
-        };
+        let tell = |wait| (self.tell)(PushEvent::Waiting(wait));
         self.transport.send_telling(request, &tell).await
     }
 

@@ -14,9 +14,11 @@ use super::source::{Failure, Flow, Source};
 use super::upload::{Begun, Upload};
 use crate::digest::Hasher;
 use crate::error::Result;
-use crate::registry::answer::{is_transient, refusal, retry_after, unreachable, worth_retrying};
+use crate::registry::answer::{
+    is_transient, refusal, retry_after, unreachable, words, worth_retrying,
+};
 use crate::registry::error::RegistryError;
-use crate::registry::transport::{MAX_PAUSE, Request, reason, wait};
+use crate::registry::transport::{MAX_PAUSE, Request, Wait, wait};
 
 /// An upload that advanced this far, in bytes, beyond what ever had arrived, counts its attempts anew.
 const ADVANCE: u64 = 4 * 1024 * 1024;
@@ -144,7 +146,7 @@ impl<'a> Sending<'a> {
             Then::BeginAnew
         };
         Ok(Step::Trouble(Trouble {
-            error: self.interrupted(None),
+            error: self.interrupted(None, String::new()),
             pause: Pause::BackOff,
             then,
         }))
@@ -209,7 +211,7 @@ impl<'a> Sending<'a> {
                     Some(error) if !worth_retrying(&error, self.attempt) => {
                         Err(unreachable(request.registry, error).into())
                     }
-                    error => Ok(Err(broken(self.interrupted(error)))),
+                    error => Ok(Err(broken(self.interrupted(error, String::new())))),
                 };
             }
         };
@@ -221,7 +223,7 @@ impl<'a> Sending<'a> {
         let pause = retry_after(&response).map_or(Pause::BackOff, Pause::Exactly);
         Ok(Err(match status.as_u16() {
             401 => {
-                let error = self.interrupted(None);
+                let error = self.interrupted(None, String::new());
                 transport.renew(request, response, token.as_ref()).await?;
                 Trouble {
                     error,
@@ -230,7 +232,7 @@ impl<'a> Sending<'a> {
                 }
             }
             404 | 410 => Trouble {
-                error: self.interrupted(None),
+                error: self.interrupted(None, words(response).await.into_text()),
                 pause: Pause::BackOff,
                 then: Then::BeginAnew,
             },
@@ -301,11 +303,11 @@ impl<'a> Sending<'a> {
         };
         self.attempt += 1;
         if !pause.is_zero() {
-            (self.upload.repository.tell)(PushEvent::Waiting {
+            (self.upload.repository.tell)(PushEvent::Waiting(Wait {
                 what: self.upload.blob.digest.short(),
                 pause,
-                reason: reason(&trouble.error),
-            });
+                reason: trouble.error.passing_reason(),
+            }));
             wait(pause).await;
         }
         match trouble.then {
@@ -379,12 +381,13 @@ impl<'a> Sending<'a> {
         }
     }
 
-    fn interrupted(&self, source: Option<reqwest::Error>) -> RegistryError {
+    fn interrupted(&self, source: Option<reqwest::Error>, message: String) -> RegistryError {
         RegistryError::UploadInterrupted {
             registry: self.upload.repository.registry.to_owned(),
             digest: self.upload.blob.digest,
             done: self.session.offset,
             size: self.upload.blob.size,
+            message,
             source: source.map(reqwest::Error::without_url),
         }
     }

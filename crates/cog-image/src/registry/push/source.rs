@@ -14,7 +14,7 @@ use reqwest::{Response, StatusCode};
 use crate::digest::Hasher;
 use crate::error::{Error, Result};
 use crate::manifest::Descriptor;
-use crate::registry::answer::invalid;
+use crate::registry::answer::{invalid, part_missing};
 use crate::registry::download::continues;
 use crate::registry::error::RegistryError;
 use crate::registry::transport::{Request, Transport};
@@ -124,7 +124,8 @@ impl Source<'_> {
             let last = to.saturating_sub(1);
             request = request.with(RANGE, format!("bytes={start}-{last}"));
         }
-        let response = self.transport.send(&request).await?;
+        let response = self.transport.send(&request).await;
+        let response = response.map_err(|error| part_missing(&request, error))?;
         let hasher = if continues(&response, start) {
             mark.clone()
         } else if response.status() == StatusCode::PARTIAL_CONTENT {

@@ -66,6 +66,7 @@ impl Upload<'_> {
                 // We may not read there, or it is gone.
                 Err(
                     RegistryError::NotFound { .. }
+                    | RegistryError::NoRepository { .. }
                     | RegistryError::Unauthorized { .. }
                     | RegistryError::Status {
                         status: 400..=499, ..

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use cog_image::registry::{
     Arrival, ClientOptions, Keychain, PulledReferrers, PushEvent, RegistryError, UploadOptions,
+    Wait,
 };
 use cog_image::{
     Artifact, Descriptor, Digest, Error, ImageConfig, Index, Platform, Store, StoreOptions,
@@ -361,7 +362,7 @@ fn lasting_trouble_is_told_and_leaves_no_name() {
     });
     let waits = Mutex::new(Vec::new());
     let tell = |event| {
-        if let PushEvent::Waiting { reason, .. } = event {
+        if let PushEvent::Waiting(Wait { reason, .. }) = event {
             waits.lock().unwrap().push(reason);
         }
     };
@@ -373,8 +374,8 @@ fn lasting_trouble_is_told_and_leaves_no_name() {
         "{text}"
     );
     let waits = waits.into_inner().unwrap();
-    assert_eq!(waits.len(), 4);
-    assert!(waits[0].contains("the cellar is flooded"), "{waits:?}");
+    // Without the blob's name: it is the same for all blobs.
+    assert_eq!(waits, ["the answer was 503: the cellar is flooded"; 4]);
     assert_eq!(hub.manifest("a/b", "1"), None);
 }
 
@@ -390,7 +391,7 @@ fn every_pause_is_told() {
     });
     let waits = Mutex::new(Vec::new());
     let tell = |event| {
-        if let PushEvent::Waiting { what, reason, .. } = event {
+        if let PushEvent::Waiting(Wait { what, reason, .. }) = event {
             waits.lock().unwrap().push((what, reason));
         }
     };
@@ -404,6 +405,96 @@ fn every_pause_is_told() {
         "the answer was 503 Service Unavailable".to_owned(),
     );
     assert_eq!(waits.last(), Some(&last));
+}
+
+/// What is said when the registry answers `status` and `body` to requests of `method`, and what to do about it.
+fn said_of(method: &'static str, status: u16, kind: &'static str, body: &'static str) -> String {
+    let (store, original, _) = large_image();
+    let hub = Hub::start_with(Manners::default(), move |request| {
+        let answer = Answer {
+            status,
+            ..Answer::ok(body)
+        };
+        let is_meant = request.method == method;
+        is_meant.then(|| Fault::Answer(answer.with("Content-Type", kind)))
+    });
+    let error = push(&store, &original, &hub, "a/b:1").unwrap_err();
+    let text = format!("{error}\n{}", error.hint().unwrap_or_default());
+    text.replace(&hub.address, "HOST")
+}
+
+#[test]
+fn the_registrys_own_words_are_told() {
+    let json = "application/json";
+    let unknown = r#"{"errors":[{"code":"NAME_UNKNOWN","message":"make the project first"}]}"#;
+    let said = said_of("POST", 404, json, unknown);
+    assert!(
+        said.starts_with("HOST has no repository `a/b`: make the project first\ncheck the name"),
+        "{said}"
+    );
+    let parts = r#"{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown"}]}"#;
+    for status in [400, 404] {
+        let said = said_of("PUT", status, json, parts);
+        // Completing a blob is a PUT as well, and comes first.
+        assert!(!said.contains("check the spelling"), "{said}");
+        assert!(said.contains("blob unknown"), "{said}");
+    }
+    let plain = said_of(
+        "POST",
+        400,
+        "text/plain; charset=utf-8",
+        "quota is used up\n",
+    );
+    assert_eq!(
+        plain.lines().next(),
+        Some("HOST answered 400 for `a/b@DIGEST`: quota is used up")
+            .map(|line| line.replace("DIGEST", &digest_in(&plain)))
+            .as_deref()
+    );
+    let html = said_of("POST", 400, "text/html", "<html>no</html>");
+    assert!(!html.contains("html"), "{html}");
+}
+
+fn digest_in(text: &str) -> String {
+    let (_, rest) = text.split_once('@').unwrap();
+    rest.split_once('`').unwrap().0.to_owned()
+}
+
+#[test]
+fn an_upload_that_is_lost_for_good_keeps_the_registrys_words() {
+    let body = r#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN","message":"upload went away"}]}"#;
+    let said = said_of("PATCH", 404, "application/json", body);
+    let first = said.lines().next().unwrap();
+    assert!(first.ends_with(" bytes: upload went away"), "{said}");
+}
+
+#[test]
+fn bodies_that_are_too_large_for_a_proxy_are_answered_with_the_variables() {
+    let said = said_of("PATCH", 413, "text/html", "<h1>413</h1>");
+    assert!(said.contains("answered 413"), "{said}");
+    assert!(
+        said.contains("`COG_PUSH_MULTIPART_THRESHOLD` and `COG_PUSH_DEFAULT_CHUNK_SIZE`"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_layer_that_the_registry_lost_meanwhile_is_no_misspelt_name() {
+    let (store, original, _) = large_image();
+    let blobs = [layer_of(&original).clone(), original.config_blob.clone()];
+    let hub = Hub::start_with(Manners::default(), move |request| {
+        // It says that it has all of them, and has none.
+        let is_asked = |blob: &&Descriptor| request.path.ends_with(&blob.digest.to_string());
+        let asked = blobs.iter().find(is_asked)?;
+        let answer = Answer::status(200).with("Content-Length", asked.size.to_string());
+        (request.method == "HEAD").then(|| Fault::Answer(answer))
+    });
+    let error = push(&store, &original, &hub, "a/b:1").unwrap_err();
+    assert!(
+        matches!(error, Error::Registry(RegistryError::PartsMissing { .. })),
+        "{error}"
+    );
+    assert!(error.hint().unwrap().starts_with("push again"));
 }
 
 #[test]
@@ -825,7 +916,7 @@ fn content_of_another_registry_that_is_gone_is_named() {
     let hub = Hub::start(Manners::default());
     let error = push(&store, &based, &hub, "c/d:1").unwrap_err();
     assert!(
-        matches!(error, Error::Registry(RegistryError::NotFound { .. })),
+        matches!(error, Error::Registry(RegistryError::PartGone { .. })),
         "{error}"
     );
 }

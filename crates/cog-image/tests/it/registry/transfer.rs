@@ -4,10 +4,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use cog_image::registry::{Client, Progress, RegistryError};
+use cog_image::registry::{Client, ClientOptions, Progress, RegistryError, UploadOptions};
 use cog_image::{Digest, Error, Platform, StepKey, StepRecord, Store, validate};
 
-use super::{client, is_layer, large_image, pull, run};
+use super::{client, is_layer, large_image, pull, pull_with, run};
 use crate::server::{Answer, Content, Server};
 use crate::support::{files_below, image, noise, test_store};
 
@@ -223,6 +223,71 @@ fn passing_trouble_is_waited_out() {
         });
         pull(&test_store(), &server, "a/b:1").unwrap_or_else(|error| panic!("{status}: {error}"));
     }
+}
+
+#[test]
+fn every_pause_is_told() {
+    let (_origin, original, content) = large_image();
+    let seen = Mutex::new(std::collections::HashSet::new());
+    let layer = original.clone();
+    let server = Server::start_with(content, move |request, content| {
+        let is_new = seen.lock().unwrap().insert(request.path.clone());
+        let answer = content.answer(request);
+        if is_new && is_layer(request, &layer) {
+            return Some(answer.cut_after(1000));
+        }
+        // A document that breaks off, and one that is not there yet.
+        if is_new && request.path.ends_with("/manifests/1") {
+            return Some(answer.cut_after(10));
+        }
+        is_new.then(|| Answer {
+            status: 503,
+            ..Answer::ok(r#"{"errors":[{"code":"X","message":"we are moving"}]}"#)
+        })
+    });
+    let waits = std::sync::Arc::new(Mutex::new(Vec::new()));
+    let told = std::sync::Arc::clone(&waits);
+    let client = client().telling(std::sync::Arc::new(move |wait| {
+        told.lock().unwrap().push(wait);
+    }));
+    pull_with(&client, &test_store(), &server, "a/b:1").unwrap();
+    let waits = waits.lock().unwrap();
+    let [manifest, config, blob] = &waits[..] else {
+        panic!("{waits:?}")
+    };
+    assert_eq!(manifest.what, format!("{}/a/b:1", server.address));
+    assert_eq!(
+        config.reason,
+        "the answer was 503 Service Unavailable: we are moving"
+    );
+    assert_eq!(blob.what, original.layers[0].blob.digest.short());
+    let digest = original.layers[0].blob.digest.hex();
+    assert!(!blob.reason.contains(&digest), "{blob:?}");
+}
+
+#[test]
+fn pulls_are_as_patient_as_pushes() {
+    assert_eq!(
+        ClientOptions::default().back_off,
+        UploadOptions::default().back_off
+    );
+}
+
+#[test]
+fn a_layer_that_the_registry_lost_is_no_misspelt_name() {
+    let (_origin, original, content) = large_image();
+    let layer = original.clone();
+    let server = Server::start_with(content, move |request, _| {
+        is_layer(request, &layer).then(|| Answer::status(404))
+    });
+    let error = pull(&test_store(), &server, "a/b:1").unwrap_err();
+    let digest = original.layers[0].blob.digest;
+    let expected = format!(
+        "`a/b` in {} is not complete: it lacks `a/b@{digest}`",
+        server.address
+    );
+    assert_eq!(error.to_string(), expected);
+    assert!(error.hint().unwrap().contains("push it again"));
 }
 
 #[test]
