@@ -9,6 +9,7 @@ import pty
 import re
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import termios
@@ -285,6 +286,27 @@ def test_a_registry_with_a_certificate_of_our_own(tmp_path: Path, project: Proje
         assert digest in pulled.stderr
 
 
+def test_a_certificate_that_signs_itself(tmp_path: Path, project: Project) -> None:
+    if not shutil.which("openssl"):
+        pytest.skip("needs openssl")
+    address = own_address()
+    proxies = {"HTTPS_PROXY": "", "https_proxy": "", "ALL_PROXY": "", "all_proxy": ""}
+    for is_authority in ("TRUE", "FALSE"):
+        pair = (tmp_path / "own.pem", tmp_path / "own.key")
+        making = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        making += ["-subj", f"/CN={address}", "-days", "2", "-out", str(pair[0]), "-keyout", str(pair[1])]
+        making += ["-addext", f"subjectAltName=IP:{address}"]
+        making += ["-addext", f"basicConstraints=critical,CA:{is_authority}"]
+        subprocess.run(making, capture_output=True, check=True)
+        with docker_registry(tmp_path / f"registry-{is_authority}", host=address, tls=pair) as registry:
+            name = f"{registry.host}/team/hello:v1"
+            done = project.cog("push", name, **proxies, COG_CA_CERT=str(pair[0]))
+            if is_authority == "FALSE":
+                pushed_digest(done, name.removesuffix(":v1"))
+                continue
+            done.fails_with("is not trusted", "`CA:TRUE`", f"subjectAltName=IP:{address}", "CA:FALSE")
+
+
 def test_uploads_do_not_leave_tls(tmp_path: Path, project: Project) -> None:
     address = own_address()
     authority = Authority(tmp_path / "authority", address)
@@ -357,6 +379,10 @@ def test_mistakes_are_told_before_anything_is_built(project: Project) -> None:
     pinned = f"localhost:1/a@sha256:{'0' * 64}"
     mistakes.append(project.cog("push", pinned).fails_with(f"cannot push to digest-pinned ref {pinned}"))
     mistakes.append(project.cog("push", "UPPER/case").fails_with("is not an image reference"))
+    nowhere = project.cog("push", "localhost:5611")
+    nowhere.fails_with("`localhost:5611` is a registry, and names no repository in it", "`localhost:5611/NAME`")
+    mistakes.append(nowhere)
+    project.cog("pull", "localhost:5611").fails_with("`localhost:5611` is a registry", "`localhost:5611/NAME`")
     file.write_text(plain + "model: localhost:1/a/b\n")
     with_model = project.cog("push", "localhost:1/c")
     mistakes.append(with_model.fails_with("positional image argument not supported with 'model' config", "COG_MODEL"))
@@ -375,3 +401,49 @@ def test_mistakes_are_told_before_anything_is_built(project: Project) -> None:
 def test_a_registry_that_is_not_there_is_named(project: Project) -> None:
     done = project.cog("push", "127.0.0.1:9/a/b:1")
     done.fails_with("failed to push image", "could not reach 127.0.0.1:9")
+
+
+def test_a_registry_that_hangs_is_told_of(project: Project) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host = f"127.0.0.1:{silent.getsockname()[1]}"
+        for command in ("inspect", "pull"):
+            process = subprocess.Popen(
+                [str(COG), command, f"{host}/a/b:1"],
+                cwd=project.directory,
+                env=project.environment(),
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            assert process.stderr is not None
+            line = next(line for line in process.stderr if "asking" in line)
+            assert re.fullmatch(rf"asking {host} for {host}/a/b:1 \(\d s\)\n", line), line
+            process.kill()
+            process.communicate()
+
+
+def test_a_pull_tells_why_it_waits_and_once(tmp_path: Path, project: Project) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps({"errors": [{"code": "X", "message": "we are moving"}]}).encode()
+            self.send_response(503)
+            self.send_header("Retry-After", "0")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    with serve(Handler, None) as port:
+        name = f"127.0.0.1:{port}/a/b:1"
+        for command in (["pull", name], ["inspect", name], ["run", name]):
+            done = project.cog(*command).fails_with("answered 503", "we are moving")
+            told = f"{name}: the answer was 503 Service Unavailable: we are moving; trying again in 1 s"
+            assert done.stderr.count(told) == 1, done
+            assert "image not found" not in done.stderr, done
+    other_store(tmp_path).cog("run", f"{name}2").fails_with("failed to pull", "could not reach")
+
+
+def test_an_image_that_is_not_there_is_not_found(registry: DockerRegistry, project: Project) -> None:
+    name = f"{registry.host}/team/absent:v1"
+    project.cog("run", name).fails_with(f"image {name}: image not found")

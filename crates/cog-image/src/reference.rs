@@ -64,6 +64,21 @@ impl ImageRef {
         self
     }
 
+    /// The registry that is meant by a name such as `localhost:5000`, which by Docker's rule is the tag `5000` of an image
+    /// on `docker.io`; none if the name can be meant as it is.
+    pub fn mistaken_registry(&self) -> Option<String> {
+        let name = self.repository.strip_prefix(OFFICIAL)?;
+        let is_host = name == "localhost" || name.contains('.');
+        if self.registry != DEFAULT_REGISTRY || name.contains('/') || !is_host {
+            return None;
+        }
+        let port = self.tag.as_deref().filter(|tag| tag.parse::<u16>().is_ok());
+        Some(match port {
+            Some(port) => format!("{name}:{port}"),
+            None => name.to_owned(),
+        })
+    }
+
     /// The form people write: without Docker's default registry and namespace, always with a tag or
     /// digest.
     pub fn familiar(&self) -> String {
@@ -265,6 +280,23 @@ mod tests {
         assert_eq!(pinned.version(), digest.to_string());
         let both: ImageRef = format!("a/b:c@{digest}").parse().unwrap();
         assert_eq!(both.to_string(), format!("docker.io/a/b:c@{digest}"));
+    }
+
+    #[test]
+    fn registries_without_a_repository_are_recognised() {
+        for (text, expected) in [
+            ("localhost:5000", Some("localhost:5000")),
+            ("localhost", Some("localhost")),
+            ("registry.example.com:443", Some("registry.example.com:443")),
+            ("registry.example.com", Some("registry.example.com")),
+            ("localhost:5000/a", None),
+            ("hello", None),
+            ("hello:5000", None),
+            ("team/local.host:5000", None),
+        ] {
+            let reference: ImageRef = text.parse().unwrap();
+            assert_eq!(reference.mistaken_registry().as_deref(), expected, "{text}");
+        }
     }
 
     #[test]

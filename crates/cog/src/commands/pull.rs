@@ -1,6 +1,6 @@
 //! `cog pull`: an image from a registry into the local store.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use cog_errors::Colour;
 use cog_image::{ImageRef, Store, StoredImage};
 
@@ -9,6 +9,7 @@ use crate::session::Session;
 
 pub(crate) fn pull(session: &Session<'_>, args: &PullArgs) -> anyhow::Result<()> {
     let reference: ImageRef = args.image.parse()?;
+    refuse_registry(&reference)?;
     let name = reference.familiar();
     session.printer.info(&format!("Pulling {name}..."));
     let store = session.store()?;
@@ -20,6 +21,16 @@ pub(crate) fn pull(session: &Session<'_>, args: &PullArgs) -> anyhow::Result<()>
         image.name, image.manifest.digest
     ));
     Ok(())
+}
+
+/// A host and a port alone are a name by Docker's rule, of something that nobody means.
+pub(super) fn refuse_registry(reference: &ImageRef) -> anyhow::Result<()> {
+    match reference.mistaken_registry() {
+        Some(registry) => bail!(
+            "`{registry}` is a registry, and names no image in it: expected `{registry}/NAME`"
+        ),
+        None => Ok(()),
+    }
 }
 
 /// What is said about the image comes with it, where it can be had.

@@ -37,6 +37,8 @@ pub(crate) enum PushError {
     PositionalWithModel,
     #[error("cannot push to digest-pinned ref {0}")]
     Pinned(String),
+    #[error("`{0}` is a registry, and names no repository in it")]
+    NoRepository(String),
     #[error(
         "Unable to find existing Replicate model for {0}. Go to replicate.com and create a new model before pushing."
     )]
@@ -50,6 +52,7 @@ impl Hint for PushError {
                 "set {COG_MODEL} to push elsewhere, or {COG_MODEL_TAG} for another tag"
             )),
             Self::Pinned(_) => Some("name a tag, or none".into()),
+            Self::NoRepository(registry) => Some(format!("name one after it: `{registry}/NAME`")),
             Self::NoReplicateModel(..) => Some(
                 "If the model already exists, you may be logged in as another user: run 'cog login' again, and \
                  as the same user, without or with 'sudo', as 'cog push'"
@@ -139,6 +142,9 @@ impl Target {
             }
         };
         let reference = target.reference();
+        if let Some(registry) = reference.mistaken_registry() {
+            return Err(PushError::NoRepository(registry).into());
+        }
         if reference.digest().is_some() {
             return Err(PushError::Pinned(reference.familiar()).into());
         }
@@ -168,9 +174,11 @@ fn explained(error: anyhow::Error, target: &ImageRef) -> anyhow::Error {
         return error;
     }
     match error.downcast::<cog_image::Error>() {
-        Ok(error @ cog_image::Error::Registry(RegistryError::NotFound { .. })) => {
-            PushError::NoReplicateModel(target.familiar(), error).into()
-        }
+        Ok(
+            error @ cog_image::Error::Registry(
+                RegistryError::NotFound { .. } | RegistryError::NoRepository { .. },
+            ),
+        ) => PushError::NoReplicateModel(target.familiar(), error).into(),
         Ok(error) => error.into(),
         Err(error) => error,
     }
@@ -240,6 +248,10 @@ mod tests {
         assert_eq!(
             choose(None, Some(&digest)),
             Err(format!("cannot push to digest-pinned ref {digest}"))
+        );
+        assert_eq!(
+            choose(None, Some("localhost:5000")),
+            Err("`localhost:5000` is a registry, and names no repository in it".into())
         );
     }
 

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
-use cog_build::SchemaSource;
+use cog_build::{BuildError, SchemaSource};
 use cog_engine::{KernelProbe, Probe as _};
+use cog_image::registry::RegistryError;
 use cog_inputs::Kind;
 use serde_json::{Map, Value, json};
 
@@ -22,6 +23,7 @@ use crate::outputs::{self, Destination, Growing};
 use crate::runtime::{Image, Launcher, Server, block_on, environment};
 use crate::session::Session;
 
+use super::pull::refuse_registry;
 use super::{Interrupted, schema};
 use conversation::{Failure, ID, Outcome, Patience};
 pub(super) use failure::PredictionFailed;
@@ -95,10 +97,23 @@ pub(super) fn local_or_pulled(
     {
         return Ok(image.into());
     }
+    refuse_registry(&reference)?;
     session.printer.info(&format!("Pulling {name}..."));
-    let pulled = cog_build::pull(store, &reference);
-    let pulled = pulled.with_context(|| format!("image {name}: image not found"))?;
-    Ok(pulled.into())
+    match cog_build::pull(store, &reference) {
+        Ok(pulled) => Ok(pulled.into()),
+        Err(error) if is_absence(&error) => {
+            Err(error).with_context(|| format!("image {name}: image not found"))
+        }
+        Err(error) => Err(error).with_context(|| format!("failed to pull {name}")),
+    }
+}
+
+/// Whether the registry has answered that it has no such image.
+fn is_absence(error: &BuildError) -> bool {
+    matches!(
+        error,
+        BuildError::Image(cog_image::Error::Registry(RegistryError::NotFound { .. }))
+    )
 }
 
 /// A checked input and what is to be done with the output.
