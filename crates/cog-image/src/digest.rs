@@ -211,11 +211,6 @@ impl<R: Read> HashingReader<R> {
         }
     }
 
-    /// Bytes read so far.
-    pub(crate) fn size(&self) -> u64 {
-        self.hasher.size()
-    }
-
     pub(crate) fn finish(self) -> (Digest, u64) {
         self.hasher.finish()
     }

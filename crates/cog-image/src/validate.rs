@@ -228,7 +228,7 @@ impl Validator<'_> {
         Ok(bytes)
     }
 
-    fn open(&self, blob: &Descriptor) -> Result<Box<dyn Read>> {
+    fn open(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send>> {
         match self.source {
             // What is damaged must be found, not fetched again.
             Source::Store(store) => Ok(Box::new(store.open_blob_here(blob)?)),

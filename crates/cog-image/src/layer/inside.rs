@@ -21,7 +21,7 @@ const DIRECTORY: OFlags = OFlags::RDONLY
 /// As many as the kernel follows.
 const MAX_LINKS: usize = 40;
 /// Bounds the number of open descriptors. Deep source trees have some 30 levels.
-const MAX_DEPTH: usize = 250;
+pub(crate) const MAX_DEPTH: usize = 250;
 
 /// Why a path was refused, in words for [`crate::Error::BadEntry`]; or a failed file operation.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub(crate) enum Refused {
     Because(&'static str),
     Failed(crate::error::Error),
 }
+
+const TOO_DEEP: Refused = Refused::Because("is nested too deeply");
 
 impl From<std::io::Error> for Refused {
     fn from(error: std::io::Error) -> Self {
@@ -48,6 +50,8 @@ pub(crate) enum Missing {
 pub(crate) struct Directory {
     pub(crate) descriptor: OwnedFd,
     pub(crate) path: PathBuf,
+    /// How far below the root it is.
+    depth: usize,
 }
 
 /// The directory that nothing may leave.
@@ -89,11 +93,31 @@ impl Root {
                 return Ok(None);
             }
         }
-        let path = walk.path();
-        Ok(walk
-            .opened
-            .pop()
-            .map(|(descriptor, _)| Directory { descriptor, path }))
+        let (path, depth) = (walk.path(), walk.opened.len() - 1);
+        Ok(walk.opened.pop().map(|(descriptor, _)| Directory {
+            descriptor,
+            path,
+            depth,
+        }))
+    }
+}
+
+impl Directory {
+    /// The directory `name` in it, created if nothing is there; none if something else is, such as a link.
+    pub(crate) fn child(&self, name: &[u8]) -> Result<Option<Self>, Refused> {
+        if self.depth >= MAX_DEPTH {
+            return Err(TOO_DEEP);
+        }
+        let path = self.path.join(OsStr::from_bytes(name));
+        match open_or_create(&self.descriptor, &c_string(name)?, Missing::Create) {
+            Ok(descriptor) => Ok(Some(Self {
+                descriptor,
+                path,
+                depth: self.depth + 1,
+            })),
+            Err(Errno::LOOP | Errno::NOTDIR) => Ok(None),
+            Err(errno) => Err(failed("open", &path, errno).into()),
+        }
     }
 }
 
@@ -128,19 +152,13 @@ impl Walk<'_> {
             return Ok(true);
         }
         if self.opened.len() > MAX_DEPTH {
-            return Err(Refused::Because("is nested too deeply"));
+            return Err(TOO_DEEP);
         }
         let c_name = c_string(&name)?;
         let (current, _) = self.opened.last().expect("the root stays");
-        match rfs::openat(current, &*c_name, DIRECTORY, Mode::empty()) {
+        match open_or_create(current, &c_name, missing) {
             Ok(descriptor) => self.opened.push((descriptor, name)),
-            Err(Errno::NOENT) if missing == Missing::Create => {
-                let descriptor = create(current, &c_name).map_err(|errno| {
-                    failed("create", &self.path().join(OsStr::from_bytes(&name)), errno)
-                })?;
-                self.opened.push((descriptor, name));
-            }
-            Err(Errno::NOENT) => return Ok(false),
+            Err(Errno::NOENT) if missing == Missing::Refuse => return Ok(false),
             Err(Errno::LOOP | Errno::NOTDIR) => self.follow(&c_name)?,
             Err(errno) => {
                 return Err(
@@ -170,6 +188,14 @@ impl Walk<'_> {
         }
         self.push_components(target.as_bytes());
         Ok(())
+    }
+}
+
+/// Opens the directory `name`. A link is an error, and so is what is no directory.
+fn open_or_create(parent: &OwnedFd, name: &CStr, missing: Missing) -> Result<OwnedFd, Errno> {
+    match rfs::openat(parent, name, DIRECTORY, Mode::empty()) {
+        Err(Errno::NOENT) if missing == Missing::Create => create(parent, name),
+        result => result,
     }
 }
 

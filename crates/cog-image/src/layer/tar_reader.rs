@@ -97,11 +97,6 @@ impl<R: Read> TarReader<R> {
         &self.input
     }
 
-    /// The underlying reader, after the archive's end.
-    pub(crate) fn into_inner(self) -> R {
-        self.input
-    }
-
     fn entry(
         &mut self,
         header: &Header,

@@ -4,11 +4,18 @@
 //! resolves. Names with `..`, absolute names, links out of the directory and devices are refused.
 //! Numbers of entries and bytes are limited.
 //!
+//! What is created is created in one step, and only what is in its way costs another look; what a new file has by
+//! itself is not set again (`fresh`). The way to the current entry stays open (`entered`), and the blob is read,
+//! decompressed and hashed by other threads (`pipeline`).
+//!
 //! Deletions take overlayfs's form (see `overlay`). Attributes such as file capabilities are not
 //! kept: nothing that runs here may use them.
 
+mod entered;
+mod fresh;
 mod meta;
 mod name;
+mod pipeline;
 
 use std::ffi::OsStr;
 use std::io::{self, Read};
@@ -20,17 +27,21 @@ use rustix::fs::{self as rfs, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use tar::EntryType;
 
-use super::decompress::Decompressor;
 use super::inside::{Directory, Missing, Refused, Root, c_string};
 use super::limits::Limits;
 use super::tar_reader::{TarEntry, TarReader};
 use super::{overlay, system};
-use crate::digest::{DiffId, Digest, HashingReader};
+use crate::digest::{DiffId, Digest};
 use crate::error::{Error, Result};
+use entered::Entered;
+use fresh::Fresh;
 use meta::{Meta, give_away};
 use name::{clean, join, shortened, split};
+use pipeline::Plain;
 
 const BUFFER: usize = 256 * 1024;
+/// What the owner of a directory needs to look into it.
+const OWNER_LOOKS: u32 = 0o500;
 
 /// What unpacking found.
 #[derive(Clone, Copy, Debug)]
@@ -40,22 +51,46 @@ pub(crate) struct Unpacked {
     pub(crate) digest: Digest,
 }
 
+/// The regular files that unpacking made, by their names: empty ones do not count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Count {
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
+}
+
 /// Unpacks `blob`, compressed or not, into the existing empty directory `into`. `layer` names it in
-/// errors.
+/// errors. The files are counted, unless only a look at them can tell.
 pub(crate) fn unpack(
-    blob: impl Read,
+    blob: impl Read + Send,
     into: &Path,
     layer: Digest,
     limits: Limits,
-) -> Result<Unpacked> {
+) -> Result<(Unpacked, Option<Count>)> {
     let bad = |error: io::Error| Error::BadArchive {
         layer,
         reason: error.to_string(),
     };
-    let mut blob = HashingReader::new(blob);
-    let plain = Decompressor::new(&mut blob).map_err(bad)?;
-    let mut reader = TarReader::new(HashingReader::new(plain));
-    let mut unpacker = Unpacker::new(into, layer);
+    let work = |plain: &mut Plain| {
+        let count = unpack_plain(&mut *plain, into, layer, limits)?;
+        // What follows the archive's end still belongs to the stream that was hashed.
+        let rest = io::copy(&mut plain.take(limits.bytes), &mut io::sink()).map_err(bad)?;
+        if rest == limits.bytes {
+            return Err(too_large(layer, &format!("{} bytes", limits.bytes)));
+        }
+        Ok(count)
+    };
+    let (count, unpacked) = pipeline::read(blob, work, bad)?;
+    Ok((unpacked, count))
+}
+
+fn unpack_plain(
+    plain: &mut Plain,
+    into: &Path,
+    layer: Digest,
+    limits: Limits,
+) -> Result<Option<Count>> {
+    let mut reader = TarReader::new(plain);
+    let mut unpacker = Unpacker::new(into, layer)?;
     let (mut count, mut names) = (0, 0);
     while let Some(entry) = reader
         .next()
@@ -69,19 +104,7 @@ pub(crate) fn unpack(
         }
         unpacker.entry(&entry, &mut reader)?;
     }
-    unpacker.finish()?;
-    // What follows the archive's end still belongs to the stream that was hashed.
-    let mut plain = reader.into_inner();
-    if io::copy(&mut (&mut plain).take(limits.bytes), &mut io::sink()).map_err(bad)? == limits.bytes
-    {
-        return Err(too_large(layer, &format!("{} bytes", limits.bytes)));
-    }
-    let (plain, (diff_id, _)) = plain.split();
-    plain.drain().map_err(bad)?;
-    Ok(Unpacked {
-        diff_id: DiffId::new(diff_id),
-        digest: blob.finish().0,
-    })
+    unpacker.finish()
 }
 
 fn too_large(layer: Digest, limit: &str) -> Error {
@@ -92,10 +115,9 @@ fn too_large(layer: Digest, limit: &str) -> Error {
 }
 
 struct Unpacker {
-    root: Root,
+    entered: Entered,
     layer: Digest,
-    /// The directory that the previous entry was in: entries mostly come directory by directory.
-    parent: Option<(Vec<u8>, Directory)>,
+    fresh: Fresh,
     /// Permissions and times of directories, set when nothing will be created in them any more. The
     /// paths are on the host and hold no links.
     directories: Vec<(PathBuf, Meta)>,
@@ -103,7 +125,17 @@ struct Unpacker {
     whiteouts: Vec<Vec<u8>>,
     opaque: Vec<Vec<u8>>,
     change_owners: bool,
+    /// None if only a look at the files can tell.
+    count: Option<Count>,
     buffer: Vec<u8>,
+}
+
+/// What became of an entry.
+#[derive(PartialEq, Eq)]
+enum Made {
+    Made,
+    /// Something is in its place.
+    Occupied,
 }
 
 /// An entry about to be created: its name within the current directory, and its path on the host.
@@ -113,17 +145,18 @@ struct Spot {
 }
 
 impl Unpacker {
-    fn new(root: &Path, layer: Digest) -> Self {
-        Self {
-            root: Root::new(root),
+    fn new(root: &Path, layer: Digest) -> Result<Self> {
+        Ok(Self {
+            entered: Entered::new(Root::new(root)),
             layer,
-            parent: None,
+            fresh: Fresh::of(root)?,
             directories: Vec::new(),
             whiteouts: Vec::new(),
             opaque: Vec::new(),
             change_owners: system::can_change_owners(),
+            count: Some(Count::default()),
             buffer: vec![0; BUFFER],
-        }
+        })
     }
 
     fn entry<R: Read>(&mut self, entry: &TarEntry, reader: &mut TarReader<R>) -> Result<()> {
@@ -132,7 +165,8 @@ impl Unpacker {
         let Some((parent, name)) = split(&path) else {
             return Ok(());
         };
-        self.enter(parent, entry)?;
+        let entered = self.entered.enter(parent);
+        entered.map_err(|refused| self.refused(entry, refused))?;
         if name == overlay::OPAQUE {
             self.opaque.push(parent.to_vec());
         } else if let Some(deleted) = name.strip_prefix(overlay::WHITEOUT) {
@@ -154,7 +188,26 @@ impl Unpacker {
         at: &Spot,
         reader: &mut TarReader<R>,
     ) -> Result<()> {
+        if self.try_create(entry, at, reader)? == Made::Made {
+            return Ok(());
+        }
         self.make_room(at, entry.kind)?;
+        let made = self.try_create(entry, at, reader)?;
+        // The way may have led through what was in its place.
+        self.entered.forget();
+        if made == Made::Occupied {
+            return Err(system::failed("create", &at.path, Errno::EXIST).into());
+        }
+        Ok(())
+    }
+
+    /// Creates nothing where something is, and then reads none of the content.
+    fn try_create<R: Read>(
+        &mut self,
+        entry: &TarEntry,
+        at: &Spot,
+        reader: &mut TarReader<R>,
+    ) -> Result<Made> {
         match entry.kind {
             EntryType::Directory => self.directory(entry, at),
             EntryType::Regular => self.file(entry, at, reader),
@@ -174,6 +227,8 @@ impl Unpacker {
 
     /// Later entries replace earlier ones of the same name; a directory stays if it is one again.
     fn make_room(&mut self, at: &Spot, kind: EntryType) -> Result<()> {
+        // Whatever goes may have been counted.
+        self.count = None;
         let parent = self.parent().descriptor.as_fd();
         let existing = match rfs::statat(parent, &*at.name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => FileType::from_raw_mode(stat.st_mode),
@@ -192,13 +247,26 @@ impl Unpacker {
         Ok(())
     }
 
-    fn directory(&mut self, entry: &TarEntry, at: &Spot) -> Result<()> {
-        match rfs::mkdirat(&self.parent().descriptor, &*at.name, Mode::RWXU) {
-            Ok(()) | Err(Errno::EXIST) => {}
+    fn directory(&mut self, entry: &TarEntry, at: &Spot) -> Result<Made> {
+        let parent = &self.parent().descriptor;
+        match rfs::mkdirat(parent, &*at.name, Mode::RWXU) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => {
+                let stat = rfs::statat(parent, &*at.name, AtFlags::SYMLINK_NOFOLLOW)
+                    .map_err(|errno| system::failed("look at", &at.path, errno))?;
+                if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+                    return Ok(Made::Occupied);
+                }
+            }
             Err(errno) => return Err(system::failed("create", &at.path, errno).into()),
         }
-        self.directories.push((at.path.clone(), Meta::of(entry)));
-        Ok(())
+        let meta = Meta::of(entry);
+        if !self.change_owners && meta.mode & OWNER_LOOKS != OWNER_LOOKS {
+            // What is in it can be counted now, and not later.
+            self.count = None;
+        }
+        self.directories.push((at.path.clone(), meta));
+        Ok(Made::Made)
     }
 
     fn file<R: Read>(
@@ -206,12 +274,16 @@ impl Unpacker {
         entry: &TarEntry,
         at: &Spot,
         reader: &mut TarReader<R>,
-    ) -> Result<()> {
+    ) -> Result<Made> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
-        let file = rfs::openat(&self.parent().descriptor, &*at.name, flags, mode)
-            .map_err(|errno| system::failed("create", &at.path, errno))?;
+        let meta = Meta::of(entry);
+        let (mode, has_mode) = self.fresh.creation(meta);
+        let file = match rfs::openat(&self.parent().descriptor, &*at.name, flags, mode) {
+            Ok(file) => file,
+            Err(Errno::EXIST) => return Ok(Made::Occupied),
+            Err(errno) => return Err(system::failed("create", &at.path, errno).into()),
+        };
         let mut content = reader.content();
         loop {
             let read = match content.read(&mut self.buffer) {
@@ -228,32 +300,54 @@ impl Unpacker {
             write_all(file.as_fd(), &self.buffer[..read])
                 .map_err(|errno| system::failed("write", &at.path, errno))?;
         }
-        let meta = Meta::of(entry);
-        if self.change_owners {
+        if self.gives_away(meta) {
             give_away(file.as_fd(), meta, &at.path)?;
         }
         // After the owner, because changing that clears the set-user-id bit.
-        rfs::fchmod(&file, Mode::from_raw_mode(meta.mode))
+        let permitted = if has_mode {
+            Ok(())
+        } else {
+            rfs::fchmod(&file, Mode::from_raw_mode(meta.mode))
+        };
+        permitted
             .and_then(|()| rfs::futimens(&file, &meta.times()))
-            .map_err(|errno| system::failed("set the permissions of", &at.path, errno).into())
+            .map_err(|errno| system::failed("set the permissions of", &at.path, errno))?;
+        self.counted(entry.size);
+        Ok(Made::Made)
     }
 
-    fn symlink(&mut self, entry: &TarEntry, at: &Spot) -> Result<()> {
+    fn gives_away(&self, meta: Meta) -> bool {
+        self.change_owners && !self.fresh.has_owner(meta)
+    }
+
+    fn counted(&mut self, size: u64) {
+        if let Some(count) = &mut self.count {
+            count.files += u64::from(size > 0);
+            count.bytes = count.bytes.saturating_add(size);
+        }
+    }
+
+    fn symlink(&mut self, entry: &TarEntry, at: &Spot) -> Result<Made> {
         if entry.link.is_empty() {
             return Err(self.bad(entry, "is a link to nothing"));
         }
         let target = c_string(&entry.link).map_err(|refused| self.refused(entry, refused))?;
-        rfs::symlinkat(&*target, &self.parent().descriptor, &*at.name)
-            .map_err(|errno| system::failed("create", &at.path, errno))?;
-        self.settle(entry, at)
+        match rfs::symlinkat(&*target, &self.parent().descriptor, &*at.name) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Ok(Made::Occupied),
+            Err(errno) => return Err(system::failed("create", &at.path, errno).into()),
+        }
+        self.settle(entry, at)?;
+        Ok(Made::Made)
     }
 
-    fn hard_link(&mut self, entry: &TarEntry, at: &Spot) -> Result<()> {
+    fn hard_link(&mut self, entry: &TarEntry, at: &Spot) -> Result<Made> {
         let target = clean(&entry.link).map_err(|refused| self.refused(entry, refused))?;
         let missing = || self.bad(entry, "is a hard link to a file that is not in the layer");
         let (parent, name) = split(&target).ok_or_else(missing)?;
         let parent = self
-            .root
+            .entered
+            .root()
             .open(parent, Missing::Refuse)
             .map_err(|refused| self.refused(entry, refused))?
             .ok_or_else(missing)?;
@@ -266,37 +360,49 @@ impl Unpacker {
             &*at.name,
             AtFlags::empty(),
         ) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                let stat = rfs::statat(here, &*at.name, AtFlags::SYMLINK_NOFOLLOW)
+                    .map_err(|errno| system::failed("look at", &at.path, errno))?;
+                if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+                    self.counted(u64::try_from(stat.st_size).unwrap_or_default());
+                }
+                Ok(Made::Made)
+            }
+            Err(Errno::EXIST) => Ok(Made::Occupied),
             Err(Errno::NOENT) => Err(missing()),
             Err(Errno::PERM) => Err(self.bad(entry, "is a hard link to a directory")),
             Err(errno) => Err(system::failed("create", &at.path, errno).into()),
         }
     }
 
-    fn fifo(&mut self, entry: &TarEntry, at: &Spot) -> Result<()> {
+    fn fifo(&mut self, entry: &TarEntry, at: &Spot) -> Result<Made> {
         let here = &self.parent().descriptor;
         let mode = Mode::from_raw_mode(entry.mode);
-        rfs::mknodat(here, &*at.name, FileType::Fifo, Mode::RUSR, 0)
-            .map_err(|errno| system::failed("create", &at.path, errno))?;
+        match rfs::mknodat(here, &*at.name, FileType::Fifo, Mode::RUSR, 0) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Ok(Made::Occupied),
+            Err(errno) => return Err(system::failed("create", &at.path, errno).into()),
+        }
         self.settle(entry, at)?;
         // The umask took its part, and changing the owner clears the set-user-id bit. What was made here a
         // moment ago is no link.
         let here = &self.parent().descriptor;
         rfs::chmodat(here, &*at.name, mode, AtFlags::empty())
-            .map_err(|errno| system::failed("set the permissions of", &at.path, errno).into())
+            .map_err(|errno| system::failed("set the permissions of", &at.path, errno))?;
+        Ok(Made::Made)
     }
 
     /// Owner and time.
     fn settle(&self, entry: &TarEntry, at: &Spot) -> Result<()> {
         let meta = Meta::of(entry);
-        if let Some((uid, gid)) = meta.owner().filter(|_| self.change_owners) {
+        if let Some((uid, gid)) = meta.owner().filter(|_| self.gives_away(meta)) {
             system::set_owner(&at.path, uid, gid)?;
         }
         Ok(system::set_time(&at.path, meta.mtime)?)
     }
 
     /// Deletions, then directories from the inside out.
-    fn finish(mut self) -> Result<()> {
+    fn finish(mut self) -> Result<Option<Count>> {
         for path in std::mem::take(&mut self.whiteouts) {
             let (parent, name) = split(&path).expect("a whiteout names something");
             let parent = self.existing(parent)?;
@@ -307,13 +413,13 @@ impl Unpacker {
         }
         self.directories.sort_by(|a, b| b.0.cmp(&a.0));
         for (path, meta) in &self.directories {
-            if let Some((uid, gid)) = meta.owner().filter(|_| self.change_owners) {
+            if let Some((uid, gid)) = meta.owner().filter(|_| self.gives_away(*meta)) {
                 system::set_owner(path, uid, gid)?;
             }
             system::set_mode(path, meta.mode)?;
             system::set_time(path, meta.mtime)?;
         }
-        Ok(())
+        Ok(self.count)
     }
 
     /// A directory that was entered before.
@@ -323,7 +429,7 @@ impl Unpacker {
             entry: shortened(path),
             reason: reason.to_owned(),
         };
-        match self.root.open(path, Missing::Refuse) {
+        match self.entered.root().open(path, Missing::Refuse) {
             Ok(Some(directory)) => Ok(directory),
             Ok(None) => Err(refused("was replaced within the layer")),
             Err(Refused::Because(reason)) => Err(refused(reason)),
@@ -331,30 +437,8 @@ impl Unpacker {
         }
     }
 
-    /// Makes `parent` the current directory, creating it if needed.
-    fn enter(&mut self, parent: &[u8], entry: &TarEntry) -> Result<()> {
-        if self
-            .parent
-            .as_ref()
-            .is_some_and(|(known, _)| known == parent)
-        {
-            return Ok(());
-        }
-        let directory = self
-            .root
-            .open(parent, Missing::Create)
-            .map_err(|refused| self.refused(entry, refused))?
-            .expect("missing ones are created");
-        self.parent = Some((parent.to_vec(), directory));
-        Ok(())
-    }
-
     fn parent(&self) -> &Directory {
-        let (_, directory) = self
-            .parent
-            .as_ref()
-            .expect("entered before anything is created");
-        directory
+        self.entered.current()
     }
 
     fn refused(&self, entry: &TarEntry, refused: Refused) -> Error {

@@ -82,7 +82,7 @@ impl LayoutSource {
     }
 
     /// Opens a blob of the expected size. Whoever reads it must compare the digest.
-    pub(crate) fn open_blob(&self, blob: &Descriptor) -> Result<Box<dyn Read>> {
+    pub(crate) fn open_blob(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send>> {
         let name = format!("blobs/sha256/{}", blob.digest.hex());
         if self.files.is_none() {
             return Ok(Box::new(open_blob_file(&self.path.join(name), blob)?));
@@ -102,7 +102,7 @@ impl LayoutSource {
         Ok(reader)
     }
 
-    fn open(&self, name: &str) -> Result<Option<(Box<dyn Read>, u64)>> {
+    fn open(&self, name: &str) -> Result<Option<(Box<dyn Read + Send>, u64)>> {
         if let Some(files) = &self.files {
             let Some((offset, size)) = files.get(name.as_bytes()) else {
                 return Ok(None);

@@ -19,7 +19,7 @@ use crate::digest::DiffId;
 use crate::error::{Error, Result};
 use crate::layer::limits::Limits;
 use crate::layer::tree::{Node, NodeKind};
-use crate::layer::unpack::unpack;
+use crate::layer::unpack::{Count, unpack};
 use crate::layer::{Layer, system};
 use crate::manifest::{Descriptor, parse, to_json};
 
@@ -184,7 +184,7 @@ impl Store {
         system::set_mode(&files, 0o755)?;
         let digest = layer.blob.digest;
         let unpacked = unpack(blob, &files, digest, Limits::for_blob(layer.blob.size));
-        let unpacked = unpacked.map_err(|error| self.blame_blob(&layer.blob, error))?;
+        let (unpacked, count) = unpacked.map_err(|error| self.blame_blob(&layer.blob, error))?;
         if unpacked.digest != digest {
             return Err(Error::CorruptBlob {
                 expected: digest,
@@ -198,7 +198,8 @@ impl Store {
                 actual: unpacked.diff_id,
             });
         }
-        self.place_snapshot(&ready, totals(&files)?, &layer.diff_id)
+        let totals = count.map_or_else(|| totals(&files), |count| Ok(count.into()))?;
+        self.place_snapshot(&ready, totals, &layer.diff_id)
     }
 
     /// An archive that cannot be read may simply be damaged: then that is the error to report.
@@ -230,6 +231,12 @@ impl Store {
 
     pub(super) fn snapshot_path(&self, diff_id: &DiffId) -> PathBuf {
         self.path("snapshots").join(diff_id.hex())
+    }
+}
+
+impl From<Count> for Totals {
+    fn from(Count { files, bytes }: Count) -> Self {
+        Self { files, bytes }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::layer::system;
 use crate::layer::tar_reader::TarEntry;
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Meta {
     pub(super) mode: u32,
     uid: u64,
