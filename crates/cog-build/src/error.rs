@@ -121,6 +121,13 @@ pub enum BuildError {
         /// What was asked for.
         source: DebianError,
     },
+    /// A package of the archive is not what a lock file says of it.
+    #[error("a package of the base is not the one that cog.lock names")]
+    ArchiveDiffers {
+        #[source]
+        /// What was asked for.
+        source: DebianError,
+    },
     /// A Python was locked to a build that is no longer the one of its version.
     #[error("Python {version} comes in another build now than cog.lock names")]
     OtherPython {
@@ -333,6 +340,10 @@ impl Hint for BuildError {
                 "`cog lock --upgrade base` takes the image that has the name now"
             }
             Self::ArchiveMoved { date, .. } => return Some(snapshot(date.as_deref())),
+            Self::ArchiveDiffers { .. } => {
+                "if cog.lock was edited or merged, take it from version control again; if not, the mirror is damaged: \
+                 try another one in `COG_DEBIAN_MIRROR`"
+            }
             Self::OtherPython { .. } => {
                 "`cog lock --upgrade base` takes the build that there is now"
             }

@@ -12,7 +12,7 @@ mod inputs;
 mod read;
 mod write;
 
-use std::io::{ErrorKind, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::Path;
 
 use cog_debian::ListedPackage;
@@ -115,13 +115,18 @@ impl LockFile {
     }
 
     /// Writes it as the file `name` of the project in `folder`, all of it or nothing. Says whether that changed anything.
+    /// Where `name` is a link to another file of the project, it stays one. The ends of lines stay what they are.
     pub(crate) fn save(&self, folder: &Path, name: &str) -> Result<bool, LockFileError> {
-        let text = self.text();
-        let write = || {
-            if read_project_file(folder, Path::new(name)).is_ok_and(|old| old == text) {
+        let mut text = self.text();
+        let mut write = || {
+            let old = read_project_file(folder, Path::new(name));
+            if old.as_ref().is_ok_and(|old| old.contains("\r\n")) {
+                text = text.replace('\n', "\r\n");
+            }
+            if old.is_ok_and(|old| old == text) {
                 return Ok(false);
             }
-            let folder = Folder::open(folder)?;
+            let (folder, name) = &place(folder, name)?;
             // The project is locked meanwhile, so nobody else uses the name.
             let temporary = format!(".{name}.tmp");
             let mut file = folder.create_file(&temporary)?;
@@ -144,6 +149,30 @@ impl LockFile {
     pub(crate) fn platform(&self, platform: &str) -> Option<&PlatformLock> {
         self.platforms.iter().find(|one| one.name == platform)
     }
+}
+
+/// The folder in which the file `name` of the project in `folder` is, and its name there: that of what a link leads to.
+fn place(folder: &Path, name: &str) -> io::Result<(Folder, String)> {
+    let path = folder.join(name);
+    if !path.is_symlink() {
+        return Ok((Folder::open(folder)?, name.to_owned()));
+    }
+    let (root, real) = (folder.canonicalize()?, path.canonicalize()?);
+    let inside = real.strip_prefix(&root).ok().and_then(Path::to_str);
+    let Some(inside) = inside else {
+        return Err(io::Error::other(
+            "it is a link that leads out of the project",
+        ));
+    };
+    let root = Folder::open(&root)?;
+    let Some((parent, name)) = inside.rsplit_once('/') else {
+        return Ok((root, inside.to_owned()));
+    };
+    // Without links: one that is put there now would not be what was looked at.
+    let parent = root.enter(parent)?;
+    let gone = || io::Error::other("it is a link to a folder that is gone");
+    let parent = parent.ok_or_else(gone)?;
+    Ok((parent, name.to_owned()))
 }
 
 #[cfg(test)]

@@ -63,6 +63,16 @@ pub enum DebianError {
         /// Hexadecimal digest of what arrived.
         actual: String,
     },
+    /// A file has the content that was asked for, and another size.
+    #[error("{url} has {actual} bytes instead of {expected}")]
+    WrongSize {
+        /// What was asked for.
+        url: String,
+        /// What was announced, in bytes.
+        expected: u64,
+        /// What arrived, in bytes.
+        actual: u64,
+    },
     /// The signature of a release is missing, broken, or of somebody else.
     #[error("the release file {url} is not signed by the Debian archive: {reason}")]
     Signature {
@@ -164,6 +174,14 @@ impl DebianError {
                 status: 404 | 410,
                 ..
             } | Self::Corrupt { .. }
+        )
+    }
+
+    /// Whether a file is another one than was asked for.
+    pub fn is_other_content(&self) -> bool {
+        matches!(
+            self,
+            Self::Corrupt { .. } | Self::WrongSize { .. } | Self::TooLong { .. }
         )
     }
 

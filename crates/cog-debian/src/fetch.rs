@@ -114,8 +114,15 @@ impl Fetcher {
         });
         let result = received.await.and_then(|()| {
             let actual = hex(hasher.finalize());
-            if actual == wanted.sha256 {
+            if actual == wanted.sha256 && length == wanted.size {
                 return Ok(());
+            }
+            if actual == wanted.sha256 {
+                return Err(DebianError::WrongSize {
+                    url: url.clone(),
+                    expected: wanted.size,
+                    actual: length,
+                });
             }
             Err(DebianError::Corrupt {
                 url: url.clone(),

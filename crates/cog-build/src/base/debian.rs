@@ -91,6 +91,10 @@ pub(super) fn pinned(
         make(executor, request, archive)
     });
     let base = base.map_err(|error| match error {
+        // The archive never changes a file of its pool.
+        BuildError::Debian(source) if source.is_other_content() => {
+            BuildError::ArchiveDiffers { source }
+        }
         BuildError::Debian(source) if source.is_outdated() => BuildError::ArchiveMoved {
             date: archive.date.clone(),
             source,

@@ -5,6 +5,9 @@ use cog_debian::Suite;
 use cog_python::requirements::normalise;
 use serde::Deserialize;
 
+/// Nobody has a package as large, in bytes.
+const MAX_SIZE: u64 = 1 << 40;
+
 /// Longer texts are no names, versions or addresses.
 const MAX_LENGTH: usize = 4096;
 
@@ -37,7 +40,7 @@ checked! {
     /// A checksum.
     Sha256: |text| text.len() == 64 && text.bytes().all(is_hex), "not the SHA-256 of anything";
     /// A checksum with its algorithm.
-    Hash: is_hash, "not a hash such as `sha256:…`";
+    Hash: is_hash, "not a whole hash of a strong algorithm, such as `sha256:` and 64 digits";
     /// A file of an index.
     FileName: |text| is_plain(text, b"._+!-~%,()= @") && !text.starts_with('.'), "not the name of a file";
     /// A file or folder of the project.
@@ -59,7 +62,7 @@ checked! {
     /// A commit of it.
     Commit: |text| (7..=64).contains(&text.len()) && text.bytes().all(is_hex), "not a commit";
     /// A date.
-    Date: |text| is_plain(text, b"-:."), "not a date such as 2026-07-11T10:16:37Z";
+    Date: is_date, "not a date such as 2026-07-11T10:16:37Z";
     /// A platform.
     PlatformName: |text| is_plain(text, b"/.-") && text.split('/').count() >= 2, "not a platform such as linux/amd64";
 }
@@ -73,10 +76,70 @@ fn is_plain(text: &str, also: &[u8]) -> bool {
     !text.is_empty() && text.bytes().all(is_allowed)
 }
 
+/// MD5 is none: who wants to can make two files of one.
 fn is_hash(text: &str) -> bool {
     text.split_once(':').is_some_and(|(algorithm, digest)| {
-        is_plain(algorithm, b"") && digest.len() >= 32 && digest.bytes().all(is_hex)
+        let length = match algorithm {
+            "sha256" => 64..=64,
+            "sha384" => 96..=96,
+            "sha512" => 128..=128,
+            "blake2b" => 64..=128,
+            _ => return false,
+        };
+        length.contains(&digest.len()) && digest.bytes().all(is_hex)
     })
+}
+
+/// As the archive's releases have it, in UTC to the second.
+fn is_date(text: &str) -> bool {
+    let has_form = text.len() == 20
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            4 | 7 => byte == b'-',
+            10 => byte == b'T',
+            13 | 16 => byte == b':',
+            19 => byte == b'Z',
+            _ => byte.is_ascii_digit(),
+        });
+    let number = |range: std::ops::Range<usize>| text[range].parse().unwrap_or(u32::MAX);
+    has_form
+        && (1..=12).contains(&number(5..7))
+        && (1..=31).contains(&number(8..10))
+        && number(11..13) < 24
+        && number(14..16) < 60
+        && number(17..19) < 61
+}
+
+/// A list with something in it: where nothing is known, the list is left out.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Vec<Hash>")]
+pub(super) struct Hashes(pub(super) Vec<Hash>);
+
+impl TryFrom<Vec<Hash>> for Hashes {
+    type Error = &'static str;
+
+    fn try_from(hashes: Vec<Hash>) -> Result<Self, Self::Error> {
+        if hashes.is_empty() {
+            return Err("there is no hash in the list, so anything would be taken");
+        }
+        Ok(Self(hashes))
+    }
+}
+
+/// Bytes of a file that has something in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u64")]
+pub(super) struct Size(pub(super) u64);
+
+impl TryFrom<u64> for Size {
+    type Error = String;
+
+    fn try_from(bytes: u64) -> Result<Self, String> {
+        if (1..=MAX_SIZE).contains(&bytes) {
+            Ok(Self(bytes))
+        } else {
+            Err(format!("{bytes} is not the size of a package"))
+        }
+    }
 }
 
 fn is_relative(text: &str) -> bool {
@@ -119,7 +182,18 @@ mod tests {
             T::try_from(text.to_owned()).is_ok()
         }
         assert!(takes::<Hash>(&format!("sha256:{}", "0a".repeat(32))));
-        for wrong in ["", "sha256:", "sha256:xyz", "0a", "sha256:0a --hash=x"] {
+        assert!(takes::<Hash>(&format!("sha512:{}", "0a".repeat(64))));
+        let md5 = format!("md5:{}", "0a".repeat(16));
+        let cut = format!("sha256:{}", "0a".repeat(31));
+        for wrong in [
+            "",
+            "sha256:",
+            "sha256:xyz",
+            "0a",
+            "sha256:0a --hash=x",
+            &md5,
+            &cut,
+        ] {
             assert!(!takes::<Hash>(wrong), "{wrong}");
         }
         assert!(takes::<FileName>("torch-2.3.1+cpu-cp311-none.whl"));
@@ -156,6 +230,23 @@ mod tests {
             "https://e.com/a\\",
         ] {
             assert!(!takes::<Url>(wrong), "{wrong}");
+        }
+        assert!(takes::<Date>("2026-07-11T10:16:37Z"));
+        for wrong in [
+            "",
+            "2026-07-11",
+            "2026-13-11T10:16:37Z",
+            "2026-00-11T10:16:37Z",
+            "2026-07-32T10:16:37Z",
+            "2026-07-11T24:16:37Z",
+            "2026-07-11T10:60:37Z",
+            "2026-07-11 10:16:37Z",
+            "2026-07-11T10:16:3\u{663}",
+        ] {
+            assert!(!takes::<Date>(wrong), "{wrong}");
+        }
+        for (bytes, is_size) in [(0, false), (1, true), (1 << 40, true), (u64::MAX, false)] {
+            assert_eq!(Size::try_from(bytes).is_ok(), is_size, "{bytes}");
         }
         assert!(takes::<Commit>("0123abc"));
         assert!(!takes::<Commit>("main"));

@@ -7,8 +7,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::checked::{
-    Commit, Date, FileName, Hash, Line, PlatformName, PoolPath, ProjectPath, PythonName,
-    PythonVersion, Repository, Sha256, SystemName, SystemVersion, Url, suite,
+    Commit, Date, FileName, Hash, Hashes, Line, PlatformName, PoolPath, ProjectPath, PythonName,
+    PythonVersion, Repository, Sha256, Size, SystemName, SystemVersion, Url, suite,
 };
 use super::error::LockFileError;
 use super::{Decided, Inputs, LockFile, PlatformLock, PythonPins, SystemPins, VERSION};
@@ -98,7 +98,7 @@ struct ArchivePackage {
     version: SystemVersion,
     archive: Archive,
     path: PoolPath,
-    size: u64,
+    size: Size,
     sha256: Sha256,
 }
 
@@ -127,8 +127,8 @@ struct Distribution {
     git: Option<Repository>,
     commit: Option<Commit>,
     path: Option<ProjectPath>,
-    hashes: Option<Vec<Hash>>,
-    size: Option<u64>,
+    hashes: Option<Hashes>,
+    size: Option<Size>,
     subdirectory: Option<ProjectPath>,
 }
 
@@ -136,9 +136,8 @@ struct Distribution {
 #[serde(deny_unknown_fields)]
 struct File {
     name: FileName,
-    size: Option<u64>,
-    #[serde(default)]
-    hashes: Vec<Hash>,
+    size: Option<Size>,
+    hashes: Option<Hashes>,
 }
 
 impl LockFile {
@@ -313,7 +312,7 @@ fn archive_package(package: ArchivePackage) -> LockedPackage {
         name: package.name.0,
         version: package.version.0,
         sha256: package.sha256.0,
-        size: package.size,
+        size: package.size.0,
         archive: package.archive,
         path: package.path.0,
     }
@@ -346,10 +345,7 @@ fn distribution(one: Distribution) -> Result<Pinned, String> {
         subdirectory,
     } = one;
     let subdirectory = subdirectory.map(|path| path.0);
-    let all = |hashes: Option<Vec<Hash>>| -> Vec<String> {
-        let hashes = hashes.unwrap_or_default().into_iter();
-        hashes.map(|hash| hash.0).collect()
-    };
+    let size = size.map(|size| size.0);
     let origin = match (files, url, git, path) {
         (Some(files), None, None, None)
             if commit.is_none() && hashes.is_none() && size.is_none() && subdirectory.is_none() =>
@@ -363,7 +359,7 @@ fn distribution(one: Distribution) -> Result<Pinned, String> {
         }
         (None, Some(url), None, None) if commit.is_none() => PythonOrigin::Archive {
             url: url.0,
-            hashes: all(hashes),
+            hashes: texts(hashes),
             size,
             subdirectory,
         },
@@ -377,7 +373,7 @@ fn distribution(one: Distribution) -> Result<Pinned, String> {
         {
             PythonOrigin::Local {
                 path: path.0,
-                hashes: all(hashes),
+                hashes: texts(hashes),
             }
         }
         _ => {
@@ -397,7 +393,13 @@ fn distribution(one: Distribution) -> Result<Pinned, String> {
 fn file(file: File) -> IndexFile {
     IndexFile {
         url: file.name.0,
-        hashes: file.hashes.into_iter().map(|hash| hash.0).collect(),
-        size: file.size,
+        hashes: texts(file.hashes),
+        size: file.size.map(|size| size.0),
     }
+}
+
+/// None where none are known.
+fn texts(hashes: Option<Hashes>) -> Vec<String> {
+    let hashes = hashes.map_or_else(Vec::new, |hashes| hashes.0);
+    hashes.into_iter().map(|Hash(text)| text).collect()
 }

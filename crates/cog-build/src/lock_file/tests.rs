@@ -269,6 +269,41 @@ fn mistakes_are_told_with_their_line() {
 }
 
 #[test]
+fn a_link_and_the_ends_of_lines_stay() {
+    let project = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| project.path().join(name);
+    fs_err::create_dir(path("locks")).expect("created");
+    fs_err::write(path("locks/model.lock"), "a\r\nb\r\n").expect("written");
+    std::os::unix::fs::symlink("locks/model.lock", path("cog.lock")).expect("linked");
+    assert!(file().save(project.path(), "cog.lock").expect("written"));
+    assert!(path("cog.lock").is_symlink());
+    let text = fs_err::read_to_string(path("locks/model.lock")).expect("readable");
+    assert_eq!(text.replace("\r\n", "\n"), file().text());
+    assert_eq!(text.matches('\n').count(), text.matches("\r\n").count());
+    // It is the same file, for us.
+    assert!(!file().save(project.path(), "cog.lock").expect("written"));
+    let loaded = LockFile::load(project.path(), "cog.lock").expect("readable");
+    assert_eq!(loaded, Some(file()));
+
+    let outside = tempfile::tempdir().expect("a temporary folder");
+    let victim = outside.path().join("victim");
+    fs_err::write(&victim, "kept").expect("written");
+    fs_err::remove_file(path("cog.lock")).expect("removed");
+    std::os::unix::fs::symlink(&victim, path("cog.lock")).expect("linked");
+    let error = file()
+        .save(project.path(), "cog.lock")
+        .expect_err("refused");
+    let LockFileError::Unwritable { source, .. } = error else {
+        panic!("{error}")
+    };
+    assert!(
+        source.to_string().contains("out of the project"),
+        "{source}"
+    );
+    assert_eq!(fs_err::read_to_string(&victim).expect("readable"), "kept");
+}
+
+#[test]
 fn contradictions_are_told_with_their_line() {
     for (from, to) in [
         ("git = ", "url = \"https://e.com/x\"\ngit = "),

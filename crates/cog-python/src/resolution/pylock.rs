@@ -206,12 +206,13 @@ impl Place<'_> {
     }
 }
 
-/// The strongest hashes: SHA-256 if there is one, else all.
+/// The strongest hashes: SHA-256 if there is one, else all that say what a file is. MD5 does not.
 fn hashes(all: BTreeMap<String, String>) -> Vec<String> {
     match all.get("sha256") {
         Some(digest) => vec![format!("sha256:{digest}")],
         None => all
             .into_iter()
+            .filter(|(algorithm, _)| algorithm != "md5")
             .map(|(algorithm, digest)| format!("{algorithm}:{digest}"))
             .collect(),
     }
