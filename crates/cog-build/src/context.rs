@@ -11,7 +11,7 @@ use cog_image::{Entry, EntryKind};
 
 use crate::dockerignore::{Dockerignore, DockerignoreError, PatternLine};
 
-pub(crate) use tree::{Item, ItemKind, tree};
+pub(crate) use tree::{Item, ItemKind, Tree, tree};
 
 /// Where the project is in the image, without leading slash.
 pub(crate) const SOURCE_DIR: &str = "src";

@@ -58,8 +58,8 @@ impl SeparatedPath {
 
 /// What of the project in `project_dir` is separated. What `.dockerignore` leaves out is not there.
 pub fn separated_paths(project_dir: &Path) -> Result<Vec<SeparatedPath>, ContextError> {
-    let items = context::tree(project_dir, &context::ignore(project_dir)?)?;
-    Ok(separated_items(&items))
+    let tree = context::tree(project_dir, &context::ignore(project_dir)?)?;
+    Ok(separated_items(&tree.items))
 }
 
 /// The same for a project that was looked at.

@@ -40,21 +40,37 @@ impl Item {
     }
 }
 
-/// What of the project at `project_dir` an image gets, sorted by path. The folder `.cog` is left out, sockets, pipes
-/// and devices too.
-pub(crate) fn tree(project_dir: &Path, ignore: &Dockerignore) -> Result<Vec<Item>, ContextError> {
+/// A project as it is looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Tree {
+    /// Sorted by path.
+    pub(crate) items: Vec<Item>,
+    /// What no image can have: paths of sockets, pipes and devices, sorted.
+    pub(crate) special: Vec<String>,
+}
+
+/// What of the project at `project_dir` an image gets. The folder `.cog` is left out.
+pub(crate) fn tree(project_dir: &Path, ignore: &Dockerignore) -> Result<Tree, ContextError> {
     let mut walk = Walk {
         ignore,
         items: Vec::new(),
+        special: Vec::new(),
     };
     walk.folder(&Folder::open(project_dir)?, "", &ignore.top(), MAX_DEPTH)?;
-    walk.items.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-    Ok(walk.items)
+    let Walk {
+        mut items,
+        mut special,
+        ..
+    } = walk;
+    items.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    special.sort_unstable();
+    Ok(Tree { items, special })
 }
 
 struct Walk<'a> {
     ignore: &'a Dockerignore,
     items: Vec<Item>,
+    special: Vec<String>,
 }
 
 impl Walk<'_> {
@@ -82,8 +98,11 @@ impl Walk<'_> {
             if entry.kind == FileType::Directory {
                 self.sub_folder(folder, name, path, above, depth)?;
             } else if !self.ignore.excludes_in(above, &path) {
-                let kind = kind(folder, &entry, &path)?;
-                self.items.extend(kind.map(|kind| Item { path, kind }));
+                match kind(folder, &entry, &path)? {
+                    Seen::Item(kind) => self.items.push(Item { path, kind }),
+                    Seen::Special => self.special.push(path),
+                    Seen::Gone => {}
+                }
             }
         }
         Ok(())
@@ -116,27 +135,32 @@ impl Walk<'_> {
     }
 }
 
-/// What `entry` is, if an image can have it.
-fn kind(
-    folder: &Folder,
-    entry: &cog_files::Entry,
-    path: &str,
-) -> Result<Option<ItemKind>, ContextError> {
+/// What became of an entry.
+enum Seen {
+    Item(ItemKind),
+    /// No image can have it.
+    Special,
+    /// It has gone meanwhile, or is another one.
+    Gone,
+}
+
+/// What `entry` is.
+fn kind(folder: &Folder, entry: &cog_files::Entry, path: &str) -> Result<Seen, ContextError> {
     match entry.kind {
         FileType::Symlink => {
             let Some(target) = folder.link_target(&entry.name)? else {
-                return Ok(None);
+                return Ok(Seen::Gone);
             };
             let target = target.into_string();
             let target = target.map_err(|_| ContextError::Name(path.into()))?;
-            Ok(Some(ItemKind::Symlink(target)))
+            Ok(Seen::Item(ItemKind::Symlink(target)))
         }
         FileType::RegularFile => {
             let status = folder.status(&entry.name)?;
             let file = status.filter(|status| status.kind == FileType::RegularFile);
-            Ok(file.map(ItemKind::File))
+            Ok(file.map_or(Seen::Gone, |status| Seen::Item(ItemKind::File(status))))
         }
-        _ => Ok(None),
+        _ => Ok(Seen::Special),
     }
 }
 
@@ -147,8 +171,8 @@ mod tests {
 
     fn paths(project_dir: &Path) -> Vec<String> {
         let ignore = ignore(project_dir).expect("it is valid");
-        let items = tree(project_dir, &ignore).expect("readable");
-        items.into_iter().map(|item| item.path).collect()
+        let tree = tree(project_dir, &ignore).expect("readable");
+        tree.items.into_iter().map(|item| item.path).collect()
     }
 
     fn write(project_dir: &Path, path: &str) {
@@ -198,6 +222,22 @@ mod tests {
                 "sub/.cog/y",
             ]
         );
+    }
+
+    #[test]
+    fn what_no_image_can_have_is_named() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        write(folder.path(), "sub/x");
+        let mode = rustix::fs::Mode::RUSR;
+        for pipe in ["sub/pipe", "ignored"] {
+            let pipe = folder.path().join(pipe);
+            rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, mode).expect("made");
+        }
+        let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("a socket"));
+        fs_err::write(folder.path().join(".dockerignore"), "ignored\n").expect("written");
+        let ignore = ignore(folder.path()).expect("it is valid");
+        let tree = tree(folder.path(), &ignore).expect("readable");
+        assert_eq!(tree.special, ["a socket", "sub/pipe"]);
     }
 
     #[test]

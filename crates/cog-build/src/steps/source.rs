@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use cog_files::read_project_bytes;
 use cog_image::{Entry, EntryKind, Layer};
 
-use crate::context::{self, Item, ItemKind, SOURCE_DIR, directory};
+use crate::context::{self, Item, ItemKind, SOURCE_DIR, Tree, directory};
 use crate::dockerignore::Dockerignore;
 use crate::error::Result;
 use crate::executor::Executor;
@@ -49,7 +49,8 @@ pub(crate) fn run(executor: &Executor<'_>, source: &Source<'_>) -> Result<Vec<La
 
 /// The same for a build at the time `now`.
 fn run_at(executor: &Executor<'_>, source: &Source<'_>, now: SystemTime) -> Result<Vec<Layer>> {
-    let mut items = context::tree(executor.project_dir, source.ignore)?;
+    let Tree { mut items, special } = context::tree(executor.project_dir, source.ignore)?;
+    tell_of_special(executor, &special)?;
     let mut made = vec![Made::folder(SOURCE_DIR)];
     if source.config_file_name != CONFIG_NAME {
         items.retain(|item| item.path != CONFIG_NAME);
@@ -79,6 +80,24 @@ fn run_at(executor: &Executor<'_>, source: &Source<'_>, now: SystemTime) -> Resu
     }
     unchanged.tell(executor);
     Ok(layers)
+}
+
+/// Names what the project has and the image has not, once for each project.
+fn tell_of_special(executor: &Executor<'_>, paths: &[String]) -> Result<()> {
+    const SHOWN: usize = 5;
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let shown = |path: &String| format!("`{}`", path.replace(char::is_control, "?"));
+    let mut named: Vec<String> = paths.iter().take(SHOWN).map(shown).collect();
+    if paths.len() > SHOWN {
+        named.push(format!("{} others", paths.len() - SHOWN));
+    }
+    let message = format!(
+        "left out of the image, which has no pipes, sockets and devices: {}; a line in `.dockerignore` says that this is meant",
+        named.join(", ")
+    );
+    executor.warn_once_in_project("special files", &message)
 }
 
 /// The layer of a part, from the store if nothing of it changed.

@@ -51,7 +51,8 @@ impl Seen {
         // The records of different settings stand side by side.
         let key = key("part of the source", RECIPE)
             .field("project", executor.project_dir.as_os_str().as_bytes())
-            .field("part", name.to_string())
+            // Not as it is shown, which is the same for several names.
+            .field("part", format!("{name:?}"))
             .field("timestamp", executor.timestamp.to_string())
             .field("compression", format!("{:?}", executor.compression))
             .finish();
