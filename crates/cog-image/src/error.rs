@@ -25,6 +25,8 @@ pub enum Error {
     DiskFull {
         /// What was being written to.
         path: PathBuf,
+        /// Whose disk it is.
+        disk: Disk,
         /// The failing file operation.
         #[source]
         source: io::Error,
@@ -165,6 +167,13 @@ pub enum Error {
         reason: String,
     },
 
+    /// A file became another one while a layer was made of it.
+    #[error("`{}` cannot go into a layer: it changed while it was read", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+
     /// The target of an export exists and is something else.
     #[error("cannot write an image to `{}`: {reason}", path.display())]
     BadTarget {
@@ -195,6 +204,15 @@ pub enum Error {
     Registry(#[from] RegistryError),
 }
 
+/// What a full disk was to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disk {
+    /// The store.
+    Store,
+    /// Something that is written for others.
+    Output,
+}
+
 impl Hint for Error {
     fn hint(&self) -> Option<String> {
         Self::hint(self)
@@ -205,9 +223,17 @@ impl Error {
     /// What the user can do about it, if anything.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::DiskFull { .. } => Some(
+            Self::DiskFull {
+                disk: Disk::Store, ..
+            } => Some(
                 "free some space with `cog prune`, or set `COG_CACHE_DIR` to a larger disk".into(),
             ),
+            Self::DiskFull {
+                disk: Disk::Output, ..
+            } => Some("free some space there, or write to another disk".into()),
+            Self::Changed { .. } => {
+                Some("build again; if it changes all the time, leave it out in `.dockerignore`".into())
+            }
             Self::NoStoreRoot => Some("set `COG_CACHE_DIR` to a directory".into()),
             Self::ForeignStore { .. } => Some(
                 "set `COG_CACHE_DIR` to a directory of your own; one that is not there yet is made"
@@ -223,8 +249,17 @@ impl Error {
         }
     }
 
-    /// Turns "no space left" into [`Error::DiskFull`], which names the disk instead of a temporary file.
+    /// Turns "no space left" into [`Error::DiskFull`], which names the store's disk instead of a temporary file.
     pub(crate) fn at(self, path: impl Into<PathBuf>) -> Self {
+        self.on(Disk::Store, path)
+    }
+
+    /// The same for what is written elsewhere.
+    pub(crate) fn at_output(self, path: impl Into<PathBuf>) -> Self {
+        self.on(Disk::Output, path)
+    }
+
+    fn on(self, disk: Disk, path: impl Into<PathBuf>) -> Self {
         match self {
             Self::Io(source)
                 if matches!(
@@ -234,6 +269,7 @@ impl Error {
             {
                 Self::DiskFull {
                     path: path.into(),
+                    disk,
                     source,
                 }
             }

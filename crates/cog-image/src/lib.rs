@@ -25,7 +25,7 @@ pub mod validate;
 
 pub use config::ImageConfig;
 pub use digest::{DiffId, Digest};
-pub use error::{Error, Result};
+pub use error::{Disk, Error, Result};
 pub use layer::{Compression, Entry, EntryKind, Layer, LayerOptions, Modes, Owner};
 pub use layout::{ExportOptions, ExportTarget, ImportSource, export, import};
 pub use manifest::{Descriptor, Index, Manifest, Platform};

@@ -241,12 +241,45 @@ fn builder(engine: &dyn Engine) -> &dyn Engine {
 
 fn source_date() -> anyhow::Result<Option<i64>> {
     match std::env::var(SOURCE_DATE_EPOCH) {
-        Ok(text) if !text.is_empty() => {
-            let seconds = text
-                .parse()
-                .with_context(|| format!("`{SOURCE_DATE_EPOCH}` is `{text}`, not a number"))?;
-            Ok(Some(seconds))
-        }
+        Ok(text) if !text.is_empty() => seconds(&text).map(Some),
         _ => Ok(None),
+    }
+}
+
+/// The most that the field of an archive can hold: a day in 2242.
+const LATEST: i64 = 0o77_777_777_777;
+
+/// A moment that can be written as a date.
+fn seconds(text: &str) -> anyhow::Result<i64> {
+    let seconds: Option<i64> = text.parse().ok();
+    seconds
+        .filter(|seconds| (0..=LATEST).contains(seconds))
+        .with_context(|| {
+            format!("`{SOURCE_DATE_EPOCH}` is `{text}`, not a number of seconds since 1970")
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_dates_since_1970_are_dates() {
+        assert_eq!(seconds("0").unwrap(), 0);
+        assert_eq!(seconds("1700000000").unwrap(), 1_700_000_000);
+        for wrong in [
+            "-5",
+            "x",
+            "1.5",
+            " 1",
+            "99999999999999",
+            "9223372036854775807",
+        ] {
+            let error = seconds(wrong).unwrap_err().to_string();
+            assert_eq!(
+                error,
+                format!("`SOURCE_DATE_EPOCH` is `{wrong}`, not a number of seconds since 1970")
+            );
+        }
     }
 }

@@ -56,8 +56,7 @@ fn write_node(
 }
 
 fn changed(content: &Content) -> Error {
-    Error::Unpackable {
+    Error::Changed {
         path: content.path(),
-        reason: "it changed while it was read".into(),
     }
 }

@@ -76,6 +76,6 @@ pub fn export(
             // So that the next build makes it anew. If that fails, the error stays what it is.
             let _ = store.discard_blob(expected);
         }
-        error.at(path)
+        error.at_output(path)
     })
 }

@@ -110,6 +110,8 @@ fn a_full_target_is_named() {
             error.to_string().contains(path.to_str().unwrap()),
             "{error}"
         );
+        let hint = error.hint().unwrap();
+        assert!(!hint.contains("COG_CACHE_DIR"), "{hint}");
         let left = files_below(disk.path());
         assert!(
             !left.iter().any(|name| name.ends_with("partial")),
