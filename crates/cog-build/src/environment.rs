@@ -12,6 +12,7 @@ use crate::backend::{Backend as _, Native};
 use crate::base::LockedBase;
 use crate::error::Result;
 use crate::executor::Executor;
+use crate::implied::Sources;
 use crate::lock::Lock;
 use crate::locking;
 use crate::model::Model;
@@ -104,6 +105,7 @@ pub(crate) fn plan<'a>(
         completed,
         native: &native,
         requirements: &requirements,
+        sources: &Sources::default(),
     })?;
     let plan = BuildPlan::new(request.config, &lock, &implied, executor.plan_settings())?;
     Ok(Planned { native, lock, plan })

@@ -2,6 +2,7 @@
 //! added.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use cog_config::{Config, Evidence, Implied, Stage, implied_packages, renamed_packages};
 use cog_files::{Links, read_regular};
@@ -36,35 +37,52 @@ pub(crate) struct Project<'a> {
     config: &'a Config,
     commands: Vec<String>,
     requirements: &'a [String],
-    sources: Vec<(String, String)>,
+    sources: &'a Sources,
+    folder: &'a Path,
+}
+
+/// The Python files of a project with their names. Read when they are first asked for, and once for all who do.
+#[derive(Debug, Default)]
+pub(crate) struct Sources(OnceLock<Vec<(String, String)>>);
+
+impl Sources {
+    fn of(&self, folder: &Path) -> Result<&[(String, String)]> {
+        if let Some(known) = self.0.get() {
+            return Ok(known);
+        }
+        let found = sources(folder)?;
+        Ok(self.0.get_or_init(|| found))
+    }
 }
 
 impl<'a> Project<'a> {
-    /// Reads the source of the project in `folder`, which asks for `requirements`.
-    pub(crate) fn read(
-        folder: &Path,
+    /// The project in `folder`, which asks for `requirements`.
+    pub(crate) fn new(
+        folder: &'a Path,
         config: &'a Config,
         requirements: &'a [String],
-    ) -> Result<Self> {
+        sources: &'a Sources,
+    ) -> Self {
         let commands = config.commands().into_iter().map(|one| one.command);
-        Ok(Self {
+        Self {
             config,
             commands: commands.collect(),
             requirements,
-            sources: sources(folder)?,
-        })
+            sources,
+            folder,
+        }
     }
 
     /// What the project implies on a base that has none of it, as far as its own words and files tell.
-    pub(crate) fn on_the_usual_release(&self) -> Vec<Implied> {
-        implied_packages(&Evidence {
+    pub(crate) fn on_the_usual_release(&self) -> Result<Vec<Implied>> {
+        Ok(implied_packages(&Evidence {
             commands: &self.commands,
             requirements: self.requirements,
-            sources: &self.sources,
+            sources: self.sources.of(self.folder)?,
             present: self.config.system_packages(),
             suite: USUAL_SUITE,
             ..Evidence::default()
-        })
+        }))
     }
 
     /// What the project implies on a base with this `ground`, with the packages of `resolution` where they are known.
@@ -73,7 +91,7 @@ impl<'a> Project<'a> {
         ground: Ground,
         resolution: Option<&Resolution>,
         policy: ImpliedPolicy,
-    ) -> (ImpliedPackages, Vec<Implied>) {
+    ) -> Result<(ImpliedPackages, Vec<Implied>)> {
         let suite = ground.suite.unwrap_or(USUAL_SUITE);
         let renamed = match ground.suite {
             Some(_) => renamed_packages(self.config.system_packages(), suite),
@@ -87,7 +105,7 @@ impl<'a> Project<'a> {
             ..ImpliedPackages::default()
         };
         if policy == ImpliedPolicy::Ignore || ground.is_prebuilt {
-            return (packages, Vec::new());
+            return Ok((packages, Vec::new()));
         }
         let distributions: Vec<(String, String)> = resolution
             .iter()
@@ -104,7 +122,7 @@ impl<'a> Project<'a> {
             requirements: self.requirements,
             distributions: &distributions,
             built_from_source: &[],
-            sources: &self.sources,
+            sources: self.sources.of(self.folder)?,
             present: &present,
             suite,
         });
@@ -118,7 +136,7 @@ impl<'a> Project<'a> {
             .iter()
             .chain(headers.then_some(&PYTHON_HEADERS));
         packages.source_tools = sorted(of(Stage::Build).chain(always.map(|&name| name.to_owned())));
-        (packages, found)
+        Ok((packages, found))
     }
 }
 
@@ -200,6 +218,38 @@ fn is_python(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sources_are_read_once_and_only_where_they_count() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (config, known) = (Config::default(), Sources::default());
+        let gone = folder.path().join("gone");
+        let project = Project::new(&gone, &config, &[], &known);
+        let prebuilt = Ground {
+            is_prebuilt: true,
+            suite: None,
+            has_system_python: false,
+        };
+        let plain = Ground {
+            is_prebuilt: false,
+            ..prebuilt
+        };
+        project
+            .on(prebuilt, None, ImpliedPolicy::Add)
+            .expect("nothing is read");
+        project
+            .on(plain, None, ImpliedPolicy::Ignore)
+            .expect("nothing is read");
+        assert!(project.on(plain, None, ImpliedPolicy::Add).is_err());
+        fs_err::create_dir(&gone).expect("created");
+        fs_err::write(gone.join("run.py"), "import cv2").expect("written");
+        let first = project.on(plain, None, ImpliedPolicy::Add).expect("read");
+        fs_err::remove_dir_all(&gone).expect("removed");
+        assert_eq!(
+            project.on(plain, None, ImpliedPolicy::Add).expect("known"),
+            first
+        );
+    }
 
     #[test]
     fn sources_are_the_projects_own() {

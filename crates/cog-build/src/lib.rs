@@ -21,6 +21,7 @@ mod git;
 mod gpu;
 mod host;
 mod image;
+mod image_files;
 mod implied;
 pub mod lock;
 mod lock_file;

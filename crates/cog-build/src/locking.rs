@@ -18,6 +18,7 @@ use crate::base::{self, PinnedBase, architecture};
 use crate::environment::take_project;
 use crate::error::{BuildError, Result};
 use crate::executor::{Cache, Executor};
+use crate::implied::Sources;
 use crate::lock::{Lock, Versions};
 use crate::lock_file::{
     Difference, Inputs, LockFile, LockFileError, Part, PlatformLock, PythonPins, SystemPins,
@@ -79,7 +80,6 @@ pub fn lock_project(request: &BuildRequest<'_>, upgrade: &Upgrade) -> Result<Loc
     request.check()?;
     let _project = take_project(request)?;
     let _lease = request.store.lease()?;
-    let completed = request.complete()?;
     let executor = request.executor();
     let executor = match upgrade {
         Upgrade::Nothing => executor,
@@ -89,20 +89,17 @@ pub fn lock_project(request: &BuildRequest<'_>, upgrade: &Upgrade) -> Result<Loc
             ..executor
         },
     };
-    let native = Native::of(request, &executor)?;
-    let requirements = request.requirements(&completed, &executor)?;
-    let question = Question {
-        request,
-        completed: &completed,
-        native: &native,
-        requirements: &requirements,
-    };
+    asked(request, &executor, |question| lock(question, upgrade))
+}
+
+fn lock(question: &Question<'_>, upgrade: &Upgrade) -> Result<LockReport> {
+    let request = question.request;
     let name = name_for(request.config_file_name);
     let old = LockFile::load(request.project_dir, &name)?;
     let known = match &old {
         None => Known::default(),
         Some(file) => {
-            let fit = Fit::of(file, &question.inputs(), &question, &name)?;
+            let fit = Fit::of(file, &question.inputs(), question, &name)?;
             if fit.differences.is_empty() && *upgrade == Upgrade::Nothing {
                 return Ok(LockReport {
                     name,
@@ -113,7 +110,7 @@ pub fn lock_project(request: &BuildRequest<'_>, upgrade: &Upgrade) -> Result<Loc
             fit.known.without(upgrade, &name)?
         }
     };
-    let updated = update(&question, old.as_ref(), &known)?;
+    let updated = update(question, old.as_ref(), &known)?;
     let changed = updated.file.save(request.project_dir, &name)?;
     Ok(LockReport {
         outcome: match (&old, changed) {
@@ -129,21 +126,31 @@ pub fn lock_project(request: &BuildRequest<'_>, upgrade: &Upgrade) -> Result<Loc
 /// Refuses a lock file that is missing or does not fit the project of `request`. Nothing is asked of the outside world.
 pub fn check_lock(request: &BuildRequest<'_>) -> Result<()> {
     request.check()?;
+    asked(request, &request.executor(), |question| {
+        let name = name_for(request.config_file_name);
+        let file = LockFile::load(request.project_dir, &name)?;
+        let file = file.ok_or_else(|| LockFileError::Missing { name: name.clone() })?;
+        let fit = Fit::of(&file, &question.inputs(), question, &name)?;
+        refuse(&name, &fit.differences)
+    })
+}
+
+/// What `work` makes of the question that the project of `request` is.
+fn asked<T>(
+    request: &BuildRequest<'_>,
+    executor: &Executor<'_>,
+    work: impl FnOnce(&Question<'_>) -> Result<T>,
+) -> Result<T> {
     let completed = request.complete()?;
-    let executor = request.executor();
-    let native = Native::of(request, &executor)?;
-    let requirements = request.requirements(&completed, &executor)?;
-    let question = Question {
+    let native = Native::of(request, executor)?;
+    let requirements = request.requirements(&completed, executor)?;
+    work(&Question {
         request,
         completed: &completed,
         native: &native,
         requirements: &requirements,
-    };
-    let name = name_for(request.config_file_name);
-    let file = LockFile::load(request.project_dir, &name)?;
-    let file = file.ok_or_else(|| LockFileError::Missing { name: name.clone() })?;
-    let fit = Fit::of(&file, &question.inputs(), &question, &name)?;
-    refuse(&name, &fit.differences)
+        sources: &Sources::default(),
+    })
 }
 
 /// The answers that a build of `question` goes by: those of the lock file, if there is one.

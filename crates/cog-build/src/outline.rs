@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::environment;
 use crate::error::Result;
-use crate::implied::{ImpliedPolicy, Project};
+use crate::implied::{ImpliedPolicy, Project, Sources};
 use crate::lock::Lock;
 use crate::plan::BuildPlan;
 use crate::request::BuildRequest;
@@ -77,7 +77,9 @@ pub fn outline(request: &BuildRequest<'_>) -> Result<Outline> {
     let lines = request.chosen_lines(&completed);
     let implied = match request.implied {
         ImpliedPolicy::Add => {
-            Project::read(request.project_dir, request.config, &lines)?.on_the_usual_release()
+            let sources = Sources::default();
+            let folder = request.project_dir;
+            Project::new(folder, request.config, &lines, &sources).on_the_usual_release()?
         }
         ImpliedPolicy::Ignore => Vec::new(),
     };

@@ -14,7 +14,7 @@ use crate::certificate::Certificates;
 use crate::error::{BuildError, Result};
 use crate::executor::Executor;
 use crate::gpu::{self, BaseCuda};
-use crate::implied::{self, Project};
+use crate::implied::{self, Project, Sources};
 use crate::lock::{Lock, LockedPython, LockedSystem};
 use crate::lock_file::Inputs;
 use crate::locking::Known;
@@ -30,9 +30,23 @@ pub(crate) struct Question<'a> {
     pub(crate) native: &'a Native<'a>,
     /// The requirements that are resolved.
     pub(crate) requirements: &'a Requirements,
+    pub(crate) sources: &'a Sources,
 }
 
-impl Question<'_> {
+impl<'a> Question<'a> {
+    /// The project's own words and files.
+    pub(crate) fn project(&self) -> Project<'a> {
+        let Self {
+            request, completed, ..
+        } = *self;
+        Project::new(
+            request.project_dir,
+            request.config,
+            &completed.requirements,
+            self.sources,
+        )
+    }
+
     /// What is asked, as lock files say it.
     pub(crate) fn inputs(&self) -> Inputs {
         Inputs::of(self.request, self.completed, self.requirements)
@@ -57,6 +71,7 @@ pub(crate) fn resolve(question: &Question<'_>, known: &Known) -> Result<(Lock, I
         completed,
         native,
         requirements,
+        ..
     } = *question;
     let executor = native.executor;
     let certificates = Certificates::of_environment()?;
@@ -64,11 +79,11 @@ pub(crate) fn resolve(question: &Question<'_>, known: &Known) -> Result<(Lock, I
         Some(pinned) => base::resolve_pinned(executor, pinned, completed)?,
         None => base::resolve(executor, &request.base, completed)?,
     };
-    let project = Project::read(request.project_dir, request.config, &completed.requirements)?;
+    let project = question.project();
     let lock = |requirements: &Requirements| {
         let before = &known.preferred;
         python_packages::lock_for_image(executor, &base, requirements, before, || {
-            let (implied, _) = project.on(base.ground(), None, request.implied);
+            let (implied, _) = project.on(base.ground(), None, request.implied)?;
             foundation(request, native, &base, certificates.as_ref(), &implied)
         })
     };
@@ -91,7 +106,7 @@ pub(crate) fn resolve(question: &Question<'_>, known: &Known) -> Result<(Lock, I
     };
     tell_of_gpu(executor, completed, &base, &python)?;
     let resolution = Some(&python.resolution);
-    let (packages, found) = project.on(base.ground(), resolution, request.implied);
+    let (packages, found) = project.on(base.ground(), resolution, request.implied)?;
     implied::tell(executor, &found, &packages.renamed);
     let named = packages.named(request.config, base.has_common_packages());
     let lock = Lock {

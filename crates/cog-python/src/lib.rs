@@ -10,6 +10,7 @@ pub mod bytecode;
 pub mod distribution;
 pub mod freeze;
 pub mod groups;
+pub mod installations;
 pub mod installed;
 pub mod interpreters;
 pub mod record;

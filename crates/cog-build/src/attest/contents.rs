@@ -3,35 +3,24 @@
 //! Whoever made them: packages of the base count as much as ours. What is read is foreign text, so what can't be
 //! understood is left out.
 
-use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use cog_debian::{InstalledPackage, installed};
 use cog_image::{Rootfs, Store, StoredImage};
-use cog_python::freeze::{self, Freeze};
+use cog_python::freeze::Freeze;
+use cog_python::installations;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::Result;
+use crate::image_files::ImageFiles;
 use crate::sdk::VERSION;
 
-/// Databases of packages and metadata of distributions are much smaller.
+/// Databases of packages are much smaller.
 const MAX_TEXT: u64 = 64 << 20;
 
 /// Of the name or version of a package, in bytes; real ones have a tenth of that.
 const MAX_WORD: usize = 512;
-
-/// Folders with a folder of Python packages for each version; `*` stands for any name.
-const PYTHONS: [&str; 8] = [
-    "opt/venv/lib/*/site-packages",
-    "usr/local/lib/*/site-packages",
-    "usr/local/lib/*/dist-packages",
-    "usr/lib/*/site-packages",
-    "usr/lib/*/dist-packages",
-    "opt/conda/lib/*/site-packages",
-    "root/.local/share/uv/python/*/lib/*/site-packages",
-    "root/.pyenv/versions/*/lib/*/site-packages",
-];
 
 /// The server's program.
 const SERVER: &str = "usr/local/bin/coglet";
@@ -111,55 +100,14 @@ fn system(root: &Rootfs) -> Vec<InstalledPackage> {
 }
 
 fn python(root: &Rootfs) -> Vec<Freeze> {
-    let folders: BTreeSet<PathBuf> = PYTHONS
-        .iter()
-        .flat_map(|pattern| folders(root, pattern))
-        .filter_map(|folder| root.resolve(folder))
-        .collect();
-    let mut found: Vec<Freeze> = folders
-        .iter()
-        .flat_map(|folder| {
-            let names = root.names(folder).into_iter();
-            let infos = names.filter(|name| name.to_string_lossy().ends_with(".dist-info"));
-            infos.filter_map(|info| distribution(root, &folder.join(info)))
-        })
-        .collect();
-    let key = |one: &Freeze| (one.name.to_lowercase(), one.version.clone());
-    found.sort_by_key(key);
-    found.dedup_by_key(|one| key(one));
+    let mut found = installations::everything(&ImageFiles(root));
+    found.retain(|one| is_word(&one.name) && is_word(&one.version));
     found
-}
-
-fn distribution(root: &Rootfs, info: &Path) -> Option<Freeze> {
-    let text = |file: &str| {
-        let bytes = root.read(info.join(file), MAX_TEXT)?;
-        Some(String::from_utf8_lossy(&bytes).into_owned())
-    };
-    let found = freeze::parse(&text("METADATA")?, text("direct_url.json").as_deref())?;
-    (is_word(&found.name) && is_word(&found.version)).then_some(found)
 }
 
 /// Whether a name or version can be one: what anybody wrote there goes into documents and identifiers.
 fn is_word(text: &str) -> bool {
     text.len() <= MAX_WORD && !text.contains(char::is_control)
-}
-
-/// The folders that a pattern stands for.
-fn folders(root: &Rootfs, pattern: &str) -> Vec<PathBuf> {
-    let mut folders = vec![PathBuf::new()];
-    for part in pattern.split('/') {
-        folders = folders
-            .into_iter()
-            .flat_map(|folder| match part {
-                "*" => {
-                    let names = root.names(&folder).into_iter();
-                    names.map(|name| folder.join(name)).collect()
-                }
-                name => vec![folder.join(name)],
-            })
-            .collect();
-    }
-    folders
 }
 
 /// The server is ours if it is where builds put it.

@@ -7,7 +7,6 @@ use cog_python::uv::Preference;
 use super::{Upgrade, platform_name};
 use crate::base::{Origin, PinnedBase};
 use crate::error::Result;
-use crate::implied::Project;
 use crate::lock::{LockedSystem, Versions};
 use crate::lock_file::{
     Difference, Inputs, LockFile, LockFileError, Part, PythonPins, SystemPins, differences,
@@ -68,10 +67,9 @@ impl Fit {
                 distributions,
             };
             let request = question.request;
-            let lines = &question.completed.requirements;
-            let project = Project::read(request.project_dir, request.config, lines)?;
             let ground = platform.base.ground();
-            let (packages, _) = project.on(ground, Some(&resolution), request.implied);
+            let project = question.project();
+            let (packages, _) = project.on(ground, Some(&resolution), request.implied)?;
             let named = packages.named(request.config, ground.is_prebuilt);
             let more = [
                 ("the project implies", &packages.image, &platform.implied),
