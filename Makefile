@@ -49,7 +49,7 @@ test-scenarios: setup
 test-faults: setup
 	$(CARGO) build --locked -p cog -p coglet
 	scripts/collect debug
-	COGLET=dist/debug/coglet $(VENV)/bin/python tests/faults/run.py --quick
+	COG=dist/debug/cog COGLET=dist/debug/coglet $(VENV)/bin/python tests/faults/run.py --quick
 
 # Half of the tests wait for something: more processes than cores pay.
 .PHONY: conformance
@@ -103,8 +103,8 @@ bench-runtime: build setup ## Measure the server beside the published one
 	$(VENV)/bin/python benches/runtime $(ARGS)
 
 .PHONY: faults
-faults: build setup ## Kill the worker, fill the disks, send nonsense: what becomes of the server (ARGS=hooks)
-	COGLET=dist/release/coglet $(VENV)/bin/python tests/faults/run.py $(ARGS)
+faults: build setup ## Kill workers and builds, fill the disks, send nonsense: what becomes of it (ARGS=hooks)
+	COG=dist/release/cog COGLET=dist/release/coglet $(VENV)/bin/python tests/faults/run.py $(ARGS)
 
 .PHONY: soak
 soak: build setup ## Run 500,000 predictions and see whether the server grows

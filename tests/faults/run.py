@@ -1,7 +1,7 @@
-"""`make faults`: what happens to the server when everything around it goes wrong.
+"""`make faults`: what happens to the server when everything around it goes wrong, and to builds that are killed.
 
 One line for each scenario; exits with 1 if one fails. `--quick` is what CI runs, names choose scenarios. After each:
-no prediction lost or run twice, no process, file, slot or descriptor left, health READY.
+no prediction lost or run twice, no process, file, slot or descriptor left, health READY. `builds` has no server.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import traceback
 
 from server import Failure, Skip, coglet_binary
 
-SCENARIOS = ["kills", "behaviours", "several", "stopped", "full", "hooks", "slow", "crowd", "bodies", "floods"]
+SCENARIOS = [
+    "kills", "behaviours", "several", "stopped", "full", "hooks", "slow", "crowd", "bodies", "floods", "builds",
+]  # fmt: skip
 
 
 def main() -> int:
