@@ -15,6 +15,7 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from email.message import Message
     from pathlib import Path
 
 START_LIMIT_SECONDS = 30
@@ -37,9 +38,14 @@ class DockerRegistry:
 
     def document(self, path: str) -> tuple[dict[str, object], str]:
         """A manifest, index or blob without a password, and the digest that the registry names."""
+        content, headers = self.content(path)
+        return json.loads(content), headers["Docker-Content-Digest"]
+
+    def content(self, path: str) -> tuple[bytes, Message]:
+        """The same as bytes, and all headers that came with it."""
         request = urllib.request.Request(f"http://{self.host}/v2/{path}", headers={"Accept": MANIFESTS})
         with urllib.request.urlopen(request) as answer:
-            return json.load(answer), answer.headers["Docker-Content-Digest"]
+            return answer.read(), answer.headers
 
 
 @contextmanager
