@@ -10,6 +10,7 @@ mod config;
 pub mod cuda;
 mod environment;
 mod error;
+mod fields;
 mod implied;
 mod keys;
 mod labels;
@@ -32,6 +33,7 @@ pub use config::{
     Build, Config, EnvironmentVariable, Mount, PythonVersion, RunCommand, WeightSource, Weights,
 };
 pub use error::{ConfigError, Location, Problem, Warning};
+pub use fields::Fields;
 pub use implied::{Evidence, Implied, Renamed, Stage, implied_packages, renamed_packages};
 pub use labels::{BaseLayer, ImageLabels, LabelError, Labels, Revision};
 pub use name::derived_image_name;

@@ -2,7 +2,7 @@
 //!
 //! Start with [`generate`]. `syntax` reads a file into a small view of what matters, `project` finds names across files,
 //! `input` and `output` turn annotations into schema fragments, `document` writes the whole in the exact layout that
-//! clients and labels depend on. Nothing here touches the file system but [`Directory`].
+//! clients and labels depend on. [`modernize`] finds what is old in a file, and changes it. Nothing here touches the file system but [`Directory`].
 
 mod callable;
 mod document;
@@ -11,6 +11,7 @@ mod generate;
 mod input;
 mod json;
 mod literal;
+pub mod modernize;
 mod output;
 mod project;
 mod syntax;

@@ -4,7 +4,7 @@
 
 use ruff_python_ast as ast;
 use ruff_python_ast::PySourceType;
-use ruff_python_parser::ParseError;
+use ruff_python_parser::{ParseError, Parsed};
 use ruff_text_size::Ranged;
 
 use crate::error::{ErrorKind, Result, SchemaError};
@@ -55,6 +55,8 @@ pub(crate) struct Field {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Function {
+    /// Where its name is in the file, in bytes.
+    pub(crate) offset: usize,
     pub(crate) name: String,
     pub(crate) is_async: bool,
     pub(crate) decorators: Vec<Expr>,
@@ -121,16 +123,7 @@ pub(crate) enum ExprKind {
 
 /// Reads a file.
 pub(crate) fn read(source: &str, path: &str) -> Result<Module> {
-    let refuse =
-        |why: &str| SchemaError::new(ErrorKind::Parse, format!("failed to parse {path}: {why}"));
-    if source.len() > MAX_SOURCE_BYTES {
-        return Err(refuse("it is larger than 1 MiB"));
-    }
-    if brackets(source) > MAX_BRACKETS {
-        return Err(refuse("it has too many nested parentheses"));
-    }
-    on_large_stack(source.len(), || {
-        let parsed = ruff_python_parser::parse_unchecked_source(source, PySourceType::Python);
+    parsed(source, path, |parsed| {
         let mut module = Module {
             error: syntax_error(source, path, parsed.errors()),
             line_ends: source.match_indices('\n').map(|(at, _)| at).collect(),
@@ -142,11 +135,31 @@ pub(crate) fn read(source: &str, path: &str) -> Result<Module> {
         }
         module
     })
+}
+
+/// Shows a file's tree to `work`, which has a large stack for that.
+pub(crate) fn parsed<T: Send>(
+    source: &str,
+    path: &str,
+    work: impl FnOnce(&Parsed<ast::ModModule>) -> T + Send,
+) -> Result<T> {
+    let refuse =
+        |why: &str| SchemaError::new(ErrorKind::Parse, format!("failed to parse {path}: {why}"));
+    if source.len() > MAX_SOURCE_BYTES {
+        return Err(refuse("it is larger than 1 MiB"));
+    }
+    if brackets(source) > MAX_BRACKETS {
+        return Err(refuse("it has too many nested parentheses"));
+    }
+    on_large_stack(source.len(), || {
+        let parsed = ruff_python_parser::parse_unchecked_source(source, PySourceType::Python);
+        work(&parsed)
+    })
     .ok_or_else(|| refuse("the parser gave up"))
 }
 
 /// Nothing is said of a file in another encoding, which was not read letter by letter.
-fn syntax_error(source: &str, path: &str, errors: &[ParseError]) -> Option<SchemaError> {
+pub(crate) fn syntax_error(source: &str, path: &str, errors: &[ParseError]) -> Option<SchemaError> {
     let first = errors.iter().min_by_key(|error| error.location.start())?;
     if source.contains(char::REPLACEMENT_CHARACTER) {
         return None;
@@ -329,6 +342,7 @@ impl Reader<'_> {
             .chain(&parameters.kwonlyargs);
         let rest = [("*", &parameters.vararg), ("**", &parameters.kwarg)];
         Function {
+            offset: function.name.start().to_usize(),
             name: function.name.to_string(),
             is_async: function.is_async,
             decorators: self.decorators(&function.decorator_list),

@@ -6,6 +6,7 @@
 mod args;
 mod client;
 mod commands;
+mod doctor;
 mod gpus;
 mod handover;
 mod inputs;
@@ -92,6 +93,7 @@ fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<()> {
         Command::Push(args) => commands::push(&session, &args),
         Command::Pull(args) => commands::pull(&session, &args),
         Command::Login(args) => commands::login(&session, &args),
+        Command::Doctor(args) => doctor::doctor(&session, &args),
         Command::Lock(args) => commands::lock(&session, &args),
         Command::Debug(args) => commands::debug(&session, &args),
         Command::Run(args) => commands::run(&session, &args),

@@ -119,6 +119,19 @@ impl Printer {
         self.line(" ⚠ ", message);
     }
 
+    /// One of several things that are wrong; what ends a command is rendered by `cog_errors`.
+    pub(crate) fn error(&self, message: &str) {
+        match self.colour {
+            Colour::On => self.raw_line(&format!("{}{message}", " ✗ ".red().bold())),
+            Colour::Off => self.raw_line(message),
+        }
+    }
+
+    /// A line that belongs to what was said before it.
+    pub(crate) fn detail_of(&self, line: &str) {
+        self.raw_line(line);
+    }
+
     /// An error as `cog_errors` rendered it, prefix included.
     pub(crate) fn rendered_error(&self, rendered: &str) {
         self.raw_line(rendered.trim_end());

@@ -6,6 +6,7 @@ mod base_image;
 mod bench;
 mod build;
 mod debug;
+mod doctor;
 mod images;
 mod lock;
 mod publish;
@@ -23,6 +24,7 @@ pub(crate) use build::{
     ProgressArg, RecipeFlags, TorchIndexArg,
 };
 pub(crate) use debug::DebugArgs;
+pub(crate) use doctor::DoctorArgs;
 pub(crate) use images::{ImagesArgs, InspectArgs, PruneArgs, RmiArgs, TagArgs};
 pub(crate) use lock::LockArgs;
 pub(crate) use publish::PublishArg;
@@ -83,6 +85,8 @@ pub(crate) enum Command {
     Push(PushArgs),
     /// Pull an image from a registry into the local store
     Pull(PullArgs),
+    /// Find out what is wrong with the project or this machine, and mend it (experimental)
+    Doctor(DoctorArgs),
     /// Store credentials for the registry that `--registry HOST` names, or for r8.im
     Login(LoginArgs),
     /// Write down in `cog.lock` what images of the project are made of

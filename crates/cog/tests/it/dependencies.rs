@@ -15,6 +15,7 @@ const ALLOWED: [(&str, &[&str]); 15] = [
             "cog-config",
             "cog-engine",
             "cog-errors",
+            "cog-files",
             "cog-image",
             "cog-inputs",
             "cog-schema",
