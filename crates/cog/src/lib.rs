@@ -101,6 +101,12 @@ fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<()> {
             printer.warning(r#""cog predict" is deprecated, use "cog run""#);
             commands::run(&session, &args)
         }
+        Command::Train(args) => {
+            printer.warning(
+                r#"Command "train" is deprecated, the train command will be removed in a future version of Cog"#,
+            );
+            commands::train(&session, args)
+        }
         Command::Serve(args) => commands::serve(&session, &args),
         Command::Bench(args) => commands::bench(&session, &args),
         Command::Exec(args) => commands::exec(&session, &args),

@@ -29,7 +29,7 @@ pub(crate) use images::{ImagesArgs, InspectArgs, PruneArgs, RmiArgs, TagArgs};
 pub(crate) use lock::LockArgs;
 pub(crate) use publish::PublishArg;
 pub(crate) use push::{LoginArgs, PullArgs, PushArgs};
-pub(crate) use run::{ExecArgs, GpuFlags, RunArgs, ServeArgs, StartFlags};
+pub(crate) use run::{ExecArgs, GpuFlags, RunArgs, ServeArgs, StartFlags, TrainArgs};
 
 /// Package machine-learning models as production-ready images, and run them.
 #[derive(Debug, Parser)]
@@ -99,6 +99,9 @@ pub(crate) enum Command {
     /// Run one prediction (deprecated: use `cog run`)
     #[command(hide = true)]
     Predict(RunArgs),
+    /// Train the model (deprecated)
+    #[command(hide = true)]
+    Train(TrainArgs),
     /// Serve the project over HTTP
     Serve(ServeArgs),
     /// Put load on a model, and measure how it answers

@@ -57,6 +57,28 @@ pub(crate) struct RunArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct TrainArgs {
+    #[command(flatten)]
+    pub(crate) flags: StartFlags,
+
+    /// Image to train with; without it, the project
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: Option<String>,
+
+    /// Input, as `name=value`, or `name=@file` for a file
+    #[arg(short, long = "input", value_name = "NAME=VALUE")]
+    pub(crate) inputs: Vec<String>,
+
+    /// Where the output is written
+    #[arg(short, long, value_name = "PATH", default_value = "weights")]
+    pub(crate) output: String,
+
+    /// Environment variable for the trainer
+    #[arg(short, long = "env", value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) flags: StartFlags,

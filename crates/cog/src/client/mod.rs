@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
@@ -72,6 +73,23 @@ pub(crate) async fn predict(address: SocketAddr, body: Bytes) -> anyhow::Result<
         return Ok(Answer::Events(stream));
     }
     whole(answer, &connection).await.map(Answer::Whole)
+}
+
+/// Asks for a training, of which servers send no events.
+pub(crate) async fn train(address: SocketAddr, body: Bytes) -> anyhow::Result<Response> {
+    let request = Request::post("/trainings")
+        .header(CONTENT_TYPE, JSON)
+        .header(OUTPUT_NAMES, "1")
+        .body(Full::from(body))?;
+    let (answer, connection) = send(address, request).await?;
+    whole(answer, &connection).await
+}
+
+/// What a training that runs has printed; nothing if its server does not tell.
+pub(crate) async fn logs_of_training(address: SocketAddr, id: &str) -> Option<String> {
+    let response = get(address, &format!("/trainings/{id}")).await.ok()?;
+    let training: Value = serde_json::from_slice(&response.body).ok()?;
+    Some(training["logs"].as_str()?.to_owned())
 }
 
 /// Asks for the end of a prediction, which its own answer then tells. Whether the server knows it.

@@ -26,7 +26,7 @@ pub(crate) use init::init;
 pub(crate) use inspect::inspect;
 pub(crate) use lock::lock;
 pub(crate) use login::login;
-pub(crate) use predict::run;
+pub(crate) use predict::{run, train};
 pub(crate) use pull::pull;
 pub(crate) use push::push;
 pub(crate) use schema::schema;

@@ -27,7 +27,7 @@ pub(crate) use image::Image;
 use place::Place;
 use server::{Kind, Readiness};
 pub(crate) use server::{STOP_GRACE, Server};
-pub(crate) use setup::{SETUP_FAILED, SetupFailed, setup_advice};
+pub(crate) use setup::{SETUP_FAILED, SetupFailed, setup_advice, setup_output};
 pub(crate) use streams::Tail;
 use streams::{Overheard, Streams};
 
@@ -194,20 +194,25 @@ impl Launcher {
     }
 
     /// Starts the server for this command alone.
-    pub(crate) fn start_server(&self, extra_env: &[(String, String)]) -> anyhow::Result<Server> {
+    pub(crate) fn start_server(
+        &self,
+        request: &Request,
+        extra_env: &[(String, String)],
+    ) -> anyhow::Result<Server> {
         if self.engine.isolation() == Isolation::Daemon {
             let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-            return self.start_published(any, &Request::default(), extra_env);
+            return self.start_published(any, request, extra_env);
         }
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("could not find a free port")?;
         match self.place.kind {
-            Kind::Coglet => self.start_server_on(listener, &Request::default(), extra_env),
+            Kind::Coglet => self.start_server_on(listener, request, extra_env),
             Kind::Other => {
                 // Free a moment ago; nobody but the server can open it for the server.
                 let address = listener.local_addr()?;
                 drop(listener);
-                let arguments = ["--host".to_owned(), address.ip().to_string()];
+                let mut arguments = vec!["--host".to_owned(), address.ip().to_string()];
+                arguments.extend_from_slice(&request.arguments);
                 self.start(address, Vec::new(), &arguments, extra_env)
             }
         }

@@ -107,6 +107,14 @@ impl Server {
         }
     }
 
+    /// The same server, of which it is known that it is ready: it is asked if somebody wants to know again.
+    pub(crate) fn that_is_ready(self) -> Self {
+        Self {
+            readiness: Readiness::Asked,
+            ..self
+        }
+    }
+
     /// The status of a server that may not tell by itself, when it is no longer that of the beginning; nothing if it is
     /// gone.
     async fn asked(&mut self) -> io::Result<String> {

@@ -66,6 +66,38 @@ pub(crate) async fn setup_advice(address: SocketAddr) -> Option<String> {
     SetupFailed::new(&setup_logs(address).await).hint()
 }
 
+/// What the model printed in a setup that went well.
+pub(crate) async fn setup_output(address: SocketAddr) -> String {
+    printed(&setup_logs(address).await)
+}
+
+/// The lines of the logs that are the model's.
+fn printed(logs: &str) -> String {
+    let mut is_of_model = false;
+    let mut lines = Vec::new();
+    for line in logs.lines() {
+        let text = match line
+            .split_once("] ")
+            .filter(|(mark, _)| mark.starts_with(SERVER))
+        {
+            Some((mark, rest)) => {
+                is_of_model = mark.starts_with(MODEL);
+                rest
+            }
+            // Without a mark it is another line of the same.
+            None => line,
+        };
+        if is_of_model {
+            lines.push(text);
+        }
+    }
+    lines.join("\n")
+}
+
+/// How lines of the logs begin: the model's, and all.
+const MODEL: &str = "[coglet::setup";
+const SERVER: &str = "[coglet";
+
 /// Who has said a line of the logs.
 #[derive(Clone, Copy)]
 enum Speaker {
@@ -78,8 +110,6 @@ enum Speaker {
 /// What the model printed, and why setup failed if that does not say it. The server's own lines are of no use to its
 /// author.
 fn told(logs: &str) -> String {
-    const MODEL: &str = "[coglet::setup";
-    const SERVER: &str = "[coglet";
     const REASON: &str = "Setup failed: ";
     /// What the server says before an exception.
     const WRAPPERS: [&str; 2] = ["setup failed: ", "failed to load predictor: "];
@@ -129,6 +159,14 @@ fn told(logs: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_model_is_heard_of_a_setup_that_went_well() {
+        let logs = "[coglet] Spawning worker subprocess\n[coglet::setup] one\n two\n[coglet] Server ready\nx\n";
+        assert_eq!(printed(logs), "one\n two");
+        assert_eq!(printed("[coglet] Server ready\n"), "");
+        assert_eq!(printed(""), "");
+    }
 
     #[test]
     fn what_the_model_printed_is_told_and_no_reason_twice() {

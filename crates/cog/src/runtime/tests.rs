@@ -151,7 +151,7 @@ fn an_engine_that_runs_nothing_serves_all_the_same() {
         gpus: Gpus::default(),
         printer: Printer::new(crate::printer::Colour::Off, false),
     };
-    let mut server = launcher.start_server(&[]).unwrap();
+    let mut server = launcher.start_server(&Request::default(), &[]).unwrap();
     let response = block_on(async {
         server.await_ready(PATIENCE).await?;
         let body = Bytes::from_static(br#"{"input":{}}"#);

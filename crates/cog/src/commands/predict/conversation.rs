@@ -1,23 +1,26 @@
-//! The prediction's way at its server: setup, the request, what is told of it, and the end that somebody may ask for.
+//! The way of a prediction, or of a training, at its server: setup, the request, what is told of it, and the end that somebody may ask for.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
 use cog_engine::Signal;
+use cog_inputs::Kind;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tokio::time::sleep;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::failure::refused;
 use super::screen::{Screen, Taken};
-use crate::client::{self, Answer, Event, EventStream};
+use crate::client::{self, Answer, Event, EventStream, Response};
 use crate::interrupts::Interrupts;
-use crate::runtime::{STOP_GRACE, Server};
+use crate::runtime::{STOP_GRACE, Server, setup_output};
 
 /// The prediction's id: its server runs no other.
 pub(super) const ID: &str = "run";
+/// How often the server of a training is asked what has been printed: it sends no events of trainings.
+const LOG_INTERVAL: Duration = Duration::from_millis(500);
 const SUCCEEDED: u16 = 200;
 const UNPROCESSABLE: u16 = 422;
 
@@ -49,6 +52,7 @@ pub(super) enum Failure {
 pub(super) async fn hold(
     server: &mut Server,
     setup_limit: Duration,
+    kind: Kind,
     request: Bytes,
     screen: &Screen,
     interrupts: &mut Interrupts,
@@ -60,8 +64,20 @@ pub(super) async fn hold(
             return Ok(Outcome::Interrupted { by, patience });
         }
     }
-    screen.notice("Running prediction...")?;
-    let mut answer = Box::pin(ask(server, request, screen));
+    if kind == Kind::Training {
+        // Of a training, what setup does is the beginning.
+        screen.log(&setup_output(server.address).await)?;
+    }
+    screen.notice(match kind {
+        Kind::Prediction => "Running prediction...",
+        Kind::Training => "Running training...",
+    })?;
+    let mut answer = Box::pin(async {
+        match kind {
+            Kind::Prediction => ask(server, request, screen).await,
+            Kind::Training => ask_for_training(server, request, screen).await,
+        }
+    });
     let by = tokio::select! {
         answer = &mut answer => return answer.map(Outcome::Answered),
         by = interrupts.next() => by,
@@ -90,15 +106,52 @@ async fn ask(server: &Server, request: Bytes, screen: &Screen) -> Result<Value, 
         Answer::Events(stream) => return follow(stream, screen).await,
         Answer::Whole(response) => response,
     };
-    match response.status {
-        SUCCEEDED => {
-            let answer = parsed(&String::from_utf8_lossy(&response.body))?;
-            screen.log(text(&answer["logs"]))?;
-            Ok(answer)
+    let answer = checked(&response, "/predictions")?;
+    screen.log(text(&answer["logs"]))?;
+    Ok(answer)
+}
+
+/// Asks for a training, and shows what it has printed meanwhile.
+async fn ask_for_training(
+    server: &Server,
+    request: Bytes,
+    screen: &Screen,
+) -> Result<Value, Failure> {
+    let mut answer = Box::pin(client::train(server.address, request));
+    let mut ticks = interval(LOG_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut shown = String::new();
+    loop {
+        tokio::select! {
+            answer = &mut answer => {
+                let answer = checked(&answer.map_err(Failure::Lost)?, "/trainings")?;
+                show_rest(text(&answer["logs"]), &mut shown, screen)?;
+                return Ok(answer);
+            }
+            _ = ticks.tick() => {
+                let logs = client::logs_of_training(server.address, ID).await;
+                show_rest(&logs.unwrap_or_default(), &mut shown, screen)?;
+            }
         }
+    }
+}
+
+/// Shows what is new in logs of which the beginning was shown. A server that has begun to leave some out says so at the
+/// end.
+fn show_rest(logs: &str, shown: &mut String, screen: &Screen) -> Result<(), Failure> {
+    if let Some(rest) = logs.strip_prefix(shown.as_str()) {
+        screen.log(rest)?;
+        shown.push_str(rest);
+    }
+    Ok(())
+}
+
+fn checked(response: &Response, path: &str) -> Result<Value, Failure> {
+    match response.status {
+        SUCCEEDED => parsed(&String::from_utf8_lossy(&response.body)),
         UNPROCESSABLE => Err(Failure::Refused(anyhow!(refused(&response.body)))),
         status => Err(Failure::Refused(anyhow!(
-            "Failed to run prediction: /predictions call returned status {status}"
+            "Failed to run prediction: {path} call returned status {status}"
         ))),
     }
 }

@@ -1,9 +1,10 @@
-//! `cog run`: one prediction, on the project or on an image.
+//! `cog run`: one prediction, on the project or on an image; `cog train`: one training.
 
 mod conversation;
 mod failure;
 mod screen;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -11,20 +12,22 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use cog_build::{BuildError, SchemaSource};
+use cog_config::{LabelError, Labels};
 use cog_engine::{KernelProbe, Probe as _};
 use cog_image::registry::RegistryError;
 use cog_inputs::Kind;
 use serde_json::{Map, Value, json};
 
-use crate::args::{EngineArg, RunArgs, StartFlags};
+use crate::args::{EngineArg, RunArgs, StartFlags, TrainArgs};
+use crate::client;
 use crate::inputs::{self, Given};
 use crate::interrupts::Interrupts;
 use crate::outputs::{self, Destination, Growing};
-use crate::runtime::{Image, Launcher, Server, block_on, environment};
+use crate::runtime::{Image, Launcher, Request, Server, block_on, environment};
 use crate::session::Session;
 
+use super::Interrupted;
 use super::pull::refuse_registry;
-use super::{Interrupted, schema};
 use conversation::{Failure, ID, Outcome, Patience};
 pub(super) use failure::PredictionFailed;
 use screen::Screen;
@@ -34,35 +37,67 @@ const MAX_REQUEST: usize = 100 << 20;
 /// How long a reader may take for what was said before the prediction was stopped.
 const LAST_LINES: Duration = Duration::from_secs(1);
 const TOKEN: &str = "REPLICATE_API_TOKEN";
+/// HTTP's word for it.
+const OK: u16 = 200;
+
+/// How long the setup of a trainer may take, in seconds.
+const TRAINING_SETUP_LIMIT: u64 = 300;
 
 pub(crate) fn run(session: &Session<'_>, args: &RunArgs) -> anyhow::Result<()> {
-    let mut env = environment(&args.env)?;
+    ask(session, args, Kind::Prediction)
+}
+
+pub(crate) fn train(session: &Session<'_>, args: TrainArgs) -> anyhow::Result<()> {
+    let args = RunArgs {
+        flags: args.flags,
+        image: args.image,
+        inputs: args.inputs,
+        json: None,
+        output: Some(args.output),
+        env: args.env,
+        use_replicate_token: false,
+        setup_timeout: TRAINING_SETUP_LIMIT,
+    };
+    ask(session, &args, Kind::Training)
+}
+
+fn ask(session: &Session<'_>, args: &RunArgs, kind: Kind) -> anyhow::Result<()> {
     let level = if session.debug { "debug" } else { "warning" };
-    env.push(("COG_LOG_LEVEL".into(), level.into()));
+    // What the user says goes before what is usual.
+    let mut env = vec![("COG_LOG_LEVEL".to_owned(), level.to_owned())];
+    env.extend(environment(&args.env)?);
     match &args.image {
-        Some(name) => run_image(session, args, name, &env),
-        None => run_project(session, args, &env),
+        Some(name) => ask_image(session, args, kind, name, &env),
+        None => ask_project(session, args, kind, &env),
     }
 }
 
 /// Mistakes in the inputs are found before anything is built or started.
-fn run_project(
+fn ask_project(
     session: &Session<'_>,
     args: &RunArgs,
+    kind: Kind,
     env: &[(String, String)],
 ) -> anyhow::Result<()> {
     let project = session.project(&args.flags.build.project)?;
+    if kind == Kind::Training && project.config.train.is_none() {
+        bail!(
+            "{} names no trainer: add one, as `train: \"train.py:Trainer\"`",
+            project.file.file_name
+        );
+    }
     let project = session.with_model(project, &SchemaSource::Generate)?;
     let document = project.interface.schema.as_deref().unwrap_or_default();
     let document = serde_json::from_str(document).context("Failed to load model schema JSON")?;
-    let prediction = Prediction::new(session, args, &document, project.directory())?;
+    let prediction = Prediction::new(session, args, kind, &document, project.directory())?;
     let launcher = Launcher::of_project(session, &project, &args.flags)?;
     prediction.run(session, args, &launcher, env)
 }
 
-fn run_image(
+fn ask_image(
     session: &Session<'_>,
     args: &RunArgs,
+    kind: Kind,
     name: &str,
     env: &[(String, String)],
 ) -> anyhow::Result<()> {
@@ -70,10 +105,79 @@ fn run_image(
         bail!("Invalid image name '{name}'. Did you forget `-i`?");
     }
     let image = local_or_pulled(session, &args.flags, name)?;
-    let document = schema::of_labels(name, image.labels())?;
-    let prediction = Prediction::new(session, args, &document, session.directory())?;
+    let Some(document) = document_of(name, image.labels())? else {
+        let launcher = Launcher::of_image(session, &image, &args.flags)?;
+        return ask_unknown(session, args, kind, &launcher, env);
+    };
+    let prediction = Prediction::new(session, args, kind, &document, session.directory())?;
     let launcher = Launcher::of_image(session, &image, &args.flags)?;
     prediction.run(session, args, &launcher, env)
+}
+
+/// What the labels of image `name` say of its inputs; nothing if they leave that open.
+fn document_of(name: &str, labels: &BTreeMap<String, String>) -> anyhow::Result<Option<Value>> {
+    match Labels::of(labels).schema() {
+        Ok(document) => {
+            let inputs = &document["components"]["schemas"]["Input"]["properties"];
+            let says_all = inputs.is_object();
+            Ok(Some(document).filter(|_| says_all))
+        }
+        Err(LabelError::Missing { .. }) => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("image {name}")),
+    }
+}
+
+/// Asks a model whose image does not say what it takes: its server does, when it is there.
+fn ask_unknown(
+    session: &Session<'_>,
+    args: &RunArgs,
+    kind: Kind,
+    launcher: &Launcher,
+    env: &[(String, String)],
+) -> anyhow::Result<()> {
+    let mut interrupts = Interrupts::listen()?;
+    let mut server = start(session, launcher, kind, env)?;
+    let limit = Duration::from_secs(args.setup_timeout);
+    let stopped = block_on(async {
+        tokio::select! {
+            ready = server.await_ready(limit) => ready.map(|()| None),
+            by = interrupts.next() => Ok(Some(by)),
+        }
+    })?;
+    if let Some(by) = stopped {
+        block_on(server.stop_or_end(&mut interrupts))?;
+        return Err(Interrupted(by).into());
+    }
+    let answer = block_on(client::get(server.address, "/openapi.json"))?;
+    if answer.status != OK {
+        bail!("OpenAPI schema is required to validate inputs");
+    }
+    let document =
+        serde_json::from_slice(&answer.body).context("Failed to load model schema JSON")?;
+    let prediction = Prediction::new(session, args, kind, &document, session.directory())?;
+    let request = prediction.request()?;
+    prediction.run_on(session, args, request, server.that_is_ready(), interrupts)
+}
+
+/// Starts the model's server.
+fn start(
+    session: &Session<'_>,
+    launcher: &Launcher,
+    kind: Kind,
+    env: &[(String, String)],
+) -> anyhow::Result<Server> {
+    session
+        .printer
+        .info("Starting Docker image and running setup()...");
+    let arguments = match kind {
+        Kind::Prediction => Vec::new(),
+        Kind::Training => vec!["--x-mode".to_owned(), "train".to_owned()],
+    };
+    let request = Request {
+        arguments,
+        host_alias: None,
+    };
+    launcher.start_server(&request, env)
 }
 
 /// The image in our store, in the daemon that the engine uses, or in its registry.
@@ -118,6 +222,7 @@ fn is_absence(error: &BuildError) -> bool {
 
 /// A checked input and what is to be done with the output.
 struct Prediction {
+    kind: Kind,
     inputs: Map<String, Value>,
     /// Serves those that are not in the request.
     _files: inputs::Disk,
@@ -132,6 +237,7 @@ impl Prediction {
     fn new(
         session: &Session<'_>,
         args: &RunArgs,
+        kind: Kind,
         document: &Value,
         writable: &Path,
     ) -> anyhow::Result<Self> {
@@ -140,7 +246,7 @@ impl Prediction {
             json: args.json.as_deref(),
         };
         let files = inputs::Disk::of(args.flags.build.engine);
-        let inputs = inputs::resolve(&given, document, Kind::Prediction, &files)?;
+        let inputs = inputs::resolve(&given, document, kind, &files)?;
         let mut context = Map::new();
         if args.use_replicate_token {
             let token = std::env::var(TOKEN).with_context(|| {
@@ -154,15 +260,16 @@ impl Prediction {
             session.directory(),
             writable,
         )?;
-        let output_schema = document["components"]["schemas"]["Output"].clone();
+        let output_schema = output_schema(document, kind).clone();
         destination.check(&output_schema, args.json.is_some())?;
         Ok(Self {
+            kind,
             inputs,
             _files: files,
             context,
             output_schema,
             destination,
-            advice: inputs::forgotten_at(&args.inputs, document, Kind::Prediction),
+            advice: inputs::forgotten_at(&args.inputs, document, kind),
         })
     }
 
@@ -174,19 +281,33 @@ impl Prediction {
         env: &[(String, String)],
     ) -> anyhow::Result<()> {
         let request = self.request()?;
-        session
-            .printer
-            .info("Starting Docker image and running setup()...");
-        let mut interrupts = Interrupts::listen()?;
-        let mut server = launcher.start_server(env)?;
+        let interrupts = Interrupts::listen()?;
+        let server = start(session, launcher, self.kind, env)?;
+        self.run_on(session, args, request, server, interrupts)
+    }
+
+    fn run_on(
+        &self,
+        session: &Session<'_>,
+        args: &RunArgs,
+        request: Bytes,
+        mut server: Server,
+        mut interrupts: Interrupts,
+    ) -> anyhow::Result<()> {
         let list = self
             .destination
             .growing(&self.output_schema, args.json.is_some());
         let screen = Screen::start(session.printer.clone(), list);
         let setup_limit = Duration::from_secs(args.setup_timeout);
         let held = block_on(async {
-            let held =
-                conversation::hold(&mut server, setup_limit, request, &screen, &mut interrupts);
+            let held = conversation::hold(
+                &mut server,
+                setup_limit,
+                self.kind,
+                request,
+                &screen,
+                &mut interrupts,
+            );
             Ok(held.await)
         })?;
         let response = match held {
@@ -277,6 +398,15 @@ impl Prediction {
             );
         }
         Ok(())
+    }
+}
+
+/// What the model gives. A document of a trainer alone calls it as that of a model.
+fn output_schema(document: &Value, kind: Kind) -> &Value {
+    let schemas = &document["components"]["schemas"];
+    match kind {
+        Kind::Training if schemas["TrainingOutput"].is_object() => &schemas["TrainingOutput"],
+        Kind::Training | Kind::Prediction => &schemas["Output"],
     }
 }
 
