@@ -27,7 +27,7 @@ pub(crate) use debug::DebugArgs;
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use images::{ImagesArgs, InspectArgs, PruneArgs, RmiArgs, TagArgs};
 pub(crate) use lock::LockArgs;
-pub(crate) use publish::PublishArg;
+pub(crate) use publish::{PortError, PublishArg};
 pub(crate) use push::{LoginArgs, PullArgs, PushArgs};
 pub(crate) use run::{ExecArgs, GpuFlags, RunArgs, ServeArgs, StartFlags, TrainArgs};
 

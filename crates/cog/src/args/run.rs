@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{BuildFlags, PublishArg};
+use super::BuildFlags;
 
 /// Flags of what may use GPUs.
 #[derive(Debug, Args, Clone)]
@@ -107,7 +107,7 @@ pub(crate) struct ExecArgs {
 
     /// Port of the command that is reached from outside, as `PORT` or `HOST:PORT`; needed by the docker engine alone
     #[arg(short, long, value_name = "PORT")]
-    pub(crate) publish: Vec<PublishArg>,
+    pub(crate) publish: Vec<String>,
 
     /// Command and its arguments
     #[arg(
