@@ -1,5 +1,6 @@
-//! Repository tasks that need the crates themselves: `cargo run -p xtask -- docs [--check]`.
+//! Repository tasks that need the crates themselves: `cargo run -p xtask -- docs [--check]`, and `man DIR`.
 
+mod man;
 mod reference;
 
 use std::path::{Path, PathBuf};
@@ -21,12 +22,21 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Write the manual pages of all commands into a folder
+    Man {
+        /// The folder; made if it is missing
+        folder: PathBuf,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
-    let Cli {
-        task: Task::Docs { check },
-    } = Cli::parse();
+    match Cli::parse().task {
+        Task::Docs { check } => docs(check),
+        Task::Man { folder } => man::write(cog::command(), &folder),
+    }
+}
+
+fn docs(check: bool) -> anyhow::Result<()> {
     let pages = [(
         "docs/reference/cli.md",
         reference::command_line(cog::command()),

@@ -88,7 +88,7 @@ fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<()> {
     };
     let session = Session::new(printer, &cli.global)?;
     match command {
-        Command::Init => commands::init(session.directory(), printer),
+        Command::Init(args) => commands::init(session.directory(), printer, args.template),
         Command::Build(args) => commands::build(&session, &args),
         Command::Push(args) => commands::push(&session, &args),
         Command::Pull(args) => commands::pull(&session, &args),
@@ -116,6 +116,7 @@ fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<()> {
         Command::Tag(args) => commands::tag(&session, &args),
         Command::Rmi(args) => commands::rmi(&session, &args),
         Command::Prune(args) => commands::prune(&session, &args),
+        Command::Completion(args) => commands::completion(printer, args.shell, Cli::command()),
         Command::BaseImage(command) => {
             commands::base_image(&command, cli.global.registry.as_deref(), printer)
         }

@@ -15,7 +15,7 @@ mod run;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use base_image::{BaseImageCommand, MatrixArgs};
 pub(crate) use bench::BenchArgs;
@@ -78,7 +78,7 @@ pub(crate) struct GlobalArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Write the starting files of a project into the current directory
-    Init,
+    Init(InitArgs),
     /// Build an image from the project
     Build(BuildArgs),
     /// Build an image from the project, and push it to a registry
@@ -120,6 +120,8 @@ pub(crate) enum Command {
     Rmi(RmiArgs),
     /// Remove what no image needs from the local store
     Prune(PruneArgs),
+    /// Print what a shell needs to complete commands and flags
+    Completion(CompletionArgs),
     /// Tell about prebuilt base images
     #[command(hide = true, subcommand)]
     BaseImage(BaseImageCommand),
@@ -141,6 +143,30 @@ pub(crate) struct SchemaArgs {
     /// Print an image's document instead of the project's
     #[arg(value_name = "IMAGE")]
     pub(crate) image: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TemplateArg {
+    /// Text in, text out
+    Text,
+    /// An image in, an image out
+    Image,
+    /// Text that comes word by word
+    Streaming,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// Begin with a model that runs at once, instead of an outline of one
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub(crate) template: Option<TemplateArg>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionArgs {
+    /// The shell
+    #[arg(value_enum, value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
 }
 
 /// Where `cog build --output` writes a copy of the image.

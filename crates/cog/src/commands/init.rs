@@ -5,30 +5,79 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
+use crate::args::TemplateArg;
 use crate::printer::Printer;
 
-const FILES: [(&str, &str); 5] = [
-    ("cog.yaml", include_str!("../templates/cog.yaml")),
-    ("run.py", include_str!("../templates/run.py")),
-    (
-        "requirements.txt",
-        include_str!("../templates/requirements.txt"),
-    ),
-    (".dockerignore", include_str!("../templates/dockerignore")),
-    (
-        ".github/workflows/push.yaml",
-        include_str!("../templates/push.yaml"),
-    ),
-];
+/// What a project begins with.
+struct Template {
+    model: &'static str,
+    requirements: &'static str,
+    /// What runs it at once.
+    example: Option<&'static str>,
+}
 
-pub(crate) fn init(directory: &Path, printer: &Printer) -> anyhow::Result<()> {
+const PLAIN: Template = Template {
+    model: include_str!("../templates/run.py"),
+    requirements: NO_REQUIREMENTS,
+    example: None,
+};
+const TEXT: Template = Template {
+    model: include_str!("../templates/text/run.py"),
+    requirements: NO_REQUIREMENTS,
+    example: Some("cog run -i prompt=world"),
+};
+const IMAGE: Template = Template {
+    model: include_str!("../templates/image/run.py"),
+    requirements: include_str!("../templates/image/requirements.txt"),
+    example: Some("cog run -i image=@photo.jpg"),
+};
+const STREAMING: Template = Template {
+    model: include_str!("../templates/streaming/run.py"),
+    requirements: NO_REQUIREMENTS,
+    example: Some("cog run -i prompt=Listen:"),
+};
+const NO_REQUIREMENTS: &str = include_str!("../templates/requirements.txt");
+
+impl Template {
+    fn of(chosen: Option<TemplateArg>) -> &'static Self {
+        match chosen {
+            None => &PLAIN,
+            Some(TemplateArg::Text) => &TEXT,
+            Some(TemplateArg::Image) => &IMAGE,
+            Some(TemplateArg::Streaming) => &STREAMING,
+        }
+    }
+
+    fn files(&self) -> [(&'static str, &'static str); 5] {
+        [
+            ("cog.yaml", include_str!("../templates/cog.yaml")),
+            ("run.py", self.model),
+            ("requirements.txt", self.requirements),
+            (".dockerignore", include_str!("../templates/dockerignore")),
+            (
+                ".github/workflows/push.yaml",
+                include_str!("../templates/push.yaml"),
+            ),
+        ]
+    }
+}
+
+pub(crate) fn init(
+    directory: &Path,
+    printer: &Printer,
+    chosen: Option<TemplateArg>,
+) -> anyhow::Result<()> {
+    let template = Template::of(chosen);
     printer.info("Setting up the current directory for use with Cog...");
-    for (name, content) in FILES {
+    for (name, content) in template.files() {
         if create(&directory.join(name), content)? {
             printer.success(&format!("Creating {name}"));
         } else {
             printer.info(&format!("Skipped existing {name}"));
         }
+    }
+    if let Some(example) = template.example {
+        printer.info(&format!("To run the model: {example}"));
     }
     printer.info("Done! For next steps, check out the docs at https://cog.run/getting-started");
     Ok(())
@@ -56,19 +105,24 @@ fn create(path: &Path, content: &str) -> anyhow::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum as _;
+
     use super::*;
     use crate::printer::Colour;
 
     #[test]
     fn writes_five_files_and_keeps_edits() {
-        let directory = tempfile::tempdir().unwrap();
-        let printer = Printer::new(Colour::Off, false);
-        fs_err::write(directory.path().join("run.py"), "mine").unwrap();
-        init(directory.path(), &printer).unwrap();
-        init(directory.path(), &printer).unwrap();
-        for (name, content) in FILES {
-            let written = fs_err::read_to_string(directory.path().join(name)).unwrap();
-            assert_eq!(written, if name == "run.py" { "mine" } else { content });
+        let kinds = TemplateArg::value_variants().iter().copied().map(Some);
+        for kind in kinds.chain([None]) {
+            let directory = tempfile::tempdir().unwrap();
+            let printer = Printer::new(Colour::Off, false);
+            fs_err::write(directory.path().join("run.py"), "mine").unwrap();
+            init(directory.path(), &printer, kind).unwrap();
+            init(directory.path(), &printer, kind).unwrap();
+            for (name, content) in Template::of(kind).files() {
+                let written = fs_err::read_to_string(directory.path().join(name)).unwrap();
+                assert_eq!(written, if name == "run.py" { "mine" } else { content });
+            }
         }
     }
 }

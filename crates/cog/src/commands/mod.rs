@@ -3,6 +3,7 @@
 mod base_image;
 mod bench;
 mod build;
+mod completion;
 mod debug;
 mod exec;
 mod images;
@@ -19,6 +20,7 @@ mod serve;
 pub(crate) use base_image::base_image;
 pub(crate) use bench::bench;
 pub(crate) use build::{build, image_name};
+pub(crate) use completion::completion;
 pub(crate) use debug::debug;
 pub(crate) use exec::exec;
 pub(crate) use images::{images, prune, rmi, tag};
