@@ -23,6 +23,7 @@ mod session;
 mod silence;
 mod sizes;
 mod terminal;
+mod update;
 
 use std::process::ExitCode;
 
@@ -86,6 +87,7 @@ fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<()> {
     let Some(command) = cli.command else {
         return Ok(printer.result(Cli::command().render_help().to_string())?);
     };
+    update::check(printer);
     let session = Session::new(printer, &cli.global)?;
     match command {
         Command::Init(args) => commands::init(session.directory(), printer, args.template),

@@ -17,6 +17,7 @@ mod error;
 mod keychain;
 mod login;
 mod lookup;
+mod page;
 mod push;
 mod referrers;
 mod transport;
