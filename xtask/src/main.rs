@@ -37,10 +37,14 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn docs(check: bool) -> anyhow::Result<()> {
-    let pages = [(
-        "docs/reference/cli.md",
-        reference::command_line(cog::command()),
-    )];
+    let schema = serde_json::to_string_pretty(&cog::config_schema())?;
+    let pages = [
+        (
+            "docs/reference/cli.md",
+            reference::command_line(cog::command()),
+        ),
+        ("docs/reference/cog-yaml.schema.json", format!("{schema}\n")),
+    ];
     for (name, text) in pages {
         let path = repository()?.join(name);
         if check {

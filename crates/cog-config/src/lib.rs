@@ -19,6 +19,7 @@ mod parse;
 mod project;
 mod reference;
 pub mod requirements;
+mod schema;
 mod tree;
 mod validate;
 mod version;
@@ -38,6 +39,7 @@ pub use implied::{Evidence, Implied, Renamed, Stage, implied_packages, renamed_p
 pub use labels::{BaseLayer, ImageLabels, LabelError, Labels, Revision};
 pub use name::derived_image_name;
 pub use project::{Files, Loaded, ProjectFile, find, load, parse};
+pub use schema::json_schema;
 pub use version::Version;
 
 #[cfg(test)]

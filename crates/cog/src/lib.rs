@@ -40,6 +40,11 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
+/// What editors can be told of cog.yaml, as a JSON schema.
+pub fn config_schema() -> serde_json::Value {
+    cog_config::json_schema()
+}
+
 /// Runs the tool with this process's arguments.
 pub fn main() -> ExitCode {
     // A container's first process is this program again, called with an argument of the engine's own.
