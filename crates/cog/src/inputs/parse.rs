@@ -9,6 +9,7 @@ use serde_json::value::to_raw_value;
 use serde_json::{Map, Value};
 
 use super::{Files, InputError, check};
+use crate::outputs::mime_of;
 
 pub(super) fn flags(
     flags: &[String],
@@ -167,6 +168,5 @@ fn url(path: &str, field: Field<'_>, files: &dyn Files) -> io::Result<String> {
 }
 
 fn data_url(path: &str, content: &[u8]) -> String {
-    let mime = mime_guess::from_path(path).first_or_octet_stream();
-    format!("data:{mime};base64,{}", STANDARD.encode(content))
+    format!("data:{};base64,{}", mime_of(path), STANDARD.encode(content))
 }

@@ -9,6 +9,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::outputs::mime_of;
+
 /// The request line and headers of a client that means well.
 const MAX_HEAD: u64 = 16 * 1024;
 /// How long a client may take to ask. What it asked for it may read as slowly as it likes: models read files bit by bit.
@@ -100,7 +102,7 @@ fn answer(mut connection: &TcpStream, files: &Files) -> io::Result<()> {
         );
     };
     let mut content = Whole::of(file?)?;
-    let mime = mime_guess::from_path(&name).first_or_octet_stream();
+    let mime = mime_of(&name);
     let length = content.length;
     write!(
         connection,

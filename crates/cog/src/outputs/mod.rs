@@ -21,6 +21,7 @@ use crate::inputs::expanded;
 use data_url::DataUrl;
 use folder::Folder;
 pub(crate) use growing::Growing;
+pub(crate) use name::mime_of;
 
 const MODE: u32 = 0o755;
 

@@ -92,9 +92,35 @@ pub(super) fn extension_of(mime: &str) -> Option<&'static str> {
         "application/x-ndjson" => "ndjson",
         "application/gzip" => "gz",
         "application/octet-stream" => "bin",
+        "audio/aac" => "aac",
+        "audio/opus" => "opus",
         "model/gltf-binary" => "glb",
+        "model/obj" => "obj",
+        "model/mtl" => "mtl",
         mime => return mime_guess::get_mime_extensions_str(mime)?.first().copied(),
     })
+}
+
+/// The type that files of this name have.
+pub(crate) fn mime_of(name: &str) -> String {
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension);
+    // Those that the general table does not have, or calls by another name than servers do.
+    let known = match extension.unwrap_or_default().to_ascii_lowercase().as_str() {
+        "aac" => "audio/aac",
+        "glb" => "model/gltf-binary",
+        "jsonl" => "application/jsonl",
+        "md" => "text/markdown",
+        "mtl" => "model/mtl",
+        "ndjson" => "application/x-ndjson",
+        "obj" => "model/obj",
+        "opus" => "audio/opus",
+        _ => {
+            return mime_guess::from_path(name)
+                .first_or_octet_stream()
+                .to_string();
+        }
+    };
+    known.to_owned()
 }
 
 #[cfg(test)]
@@ -141,6 +167,50 @@ mod tests {
         ] {
             assert_eq!(extension(given).as_deref(), wanted, "{given}");
         }
+    }
+
+    #[test]
+    fn types_and_extensions_belong_together() {
+        for (mime, extension) in [
+            ("image/png", "png"),
+            ("image/jpeg", "jpg"),
+            ("image/webp", "webp"),
+            ("image/gif", "gif"),
+            ("image/bmp", "bmp"),
+            ("image/tiff", "tiff"),
+            ("image/svg+xml", "svg"),
+            ("audio/wav", "wav"),
+            ("audio/mpeg", "mp3"),
+            ("audio/ogg", "oga"),
+            ("audio/opus", "opus"),
+            ("audio/aac", "aac"),
+            ("video/mp4", "mp4"),
+            ("video/webm", "webm"),
+            ("video/x-msvideo", "avi"),
+            ("video/mpeg", "mpeg"),
+            ("text/plain", "txt"),
+            ("text/html", "html"),
+            ("text/csv", "csv"),
+            ("text/markdown", "md"),
+            ("text/css", "css"),
+            ("text/javascript", "js"),
+            ("application/json", "json"),
+            ("application/jsonl", "jsonl"),
+            ("application/x-ndjson", "ndjson"),
+            ("application/pdf", "pdf"),
+            ("application/zip", "zip"),
+            ("application/gzip", "gz"),
+            ("application/x-tar", "tar"),
+            ("application/octet-stream", "bin"),
+            ("model/gltf-binary", "glb"),
+            ("model/obj", "obj"),
+            ("model/mtl", "mtl"),
+        ] {
+            assert_eq!(extension_of(mime), Some(extension), "{mime}");
+            assert_eq!(mime_of(&format!("a.{extension}")), mime, "{extension}");
+        }
+        assert_eq!(mime_of("A.PNG"), "image/png");
+        assert_eq!(mime_of("nothing"), "application/octet-stream");
     }
 
     #[test]
