@@ -25,15 +25,19 @@ mod sizes;
 mod terminal;
 mod update;
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use clap::error::{ContextKind, ErrorKind};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, Parser as _};
 use jiff::Timestamp;
 
 use args::{Cli, Command};
-use printer::{Colour, Printer};
+use printer::{Colour, Printer, Progress};
 use session::Session;
+
+/// Tells programs that we start to print without colour.
+const NO_COLOR: &str = "NO_COLOR";
 
 /// The definition of the command line, for the generated reference.
 pub fn command() -> clap::Command {
@@ -53,8 +57,15 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
+    if cli.global.no_color {
+        // SAFETY: nothing else runs in this process yet that could read or change its environment.
+        unsafe { std::env::set_var(NO_COLOR, "1") };
+    }
     let colour = Colour::choose(cli.global.no_color);
     let printer = Printer::new(colour, cli.global.debug);
+    if cli.global.quiet {
+        printer.set_progress(Progress::Quiet);
+    }
     match dispatch(cli, &printer) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -92,6 +103,9 @@ fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<()> {
     let Some(command) = cli.command else {
         return Ok(printer.result(Cli::command().render_help().to_string())?);
     };
+    if cli.global.profile {
+        printer.debug("`--profile` has no effect");
+    }
     update::check(printer);
     let session = Session::new(printer, &cli.global)?;
     match command {
@@ -141,11 +155,10 @@ fn usage(error: &clap::Error) -> ExitCode {
             }
         }
         ErrorKind::InvalidSubcommand => {
-            let word = match error.get(ContextKind::InvalidSubcommand) {
-                Some(clap::error::ContextValue::String(word)) => word.clone(),
-                _ => String::new(),
-            };
-            printer.rendered_error(&unknown_command(&word));
+            let word = texts(error, ContextKind::InvalidSubcommand).concat();
+            let similar = texts(error, ContextKind::SuggestedSubcommand);
+            let words = std::env::args().skip(1);
+            printer.rendered_error(&unknown_command(words, &word, &similar));
             ExitCode::FAILURE
         }
         _ => {
@@ -155,30 +168,52 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
 }
 
-fn unknown_command(word: &str) -> String {
-    let mut text = format!("unknown command \"{word}\" for \"cog\"");
-    let suggestions: &[&str] = match word {
+/// What an error says of its circumstances.
+fn texts(error: &clap::Error, kind: ContextKind) -> Vec<String> {
+    match error.get(kind) {
+        Some(ContextValue::String(text)) => vec![text.clone()],
+        Some(ContextValue::Strings(texts)) => texts.clone(),
+        _ => Vec::new(),
+    }
+}
+
+/// `words` is the whole command line, `word` the one in it that is no command, `similar` are commands that look like it.
+fn unknown_command(words: impl Iterator<Item = String>, word: &str, similar: &[String]) -> String {
+    let mut command = Cli::command();
+    let mut path = command.get_name().to_owned();
+    for given in words.take_while(|given| given != word) {
+        if let Some(found) = command.find_subcommand(&given) {
+            path = format!("{path} {}", found.get_name());
+            command = found.clone();
+        }
+    }
+    let mut text = format!("unknown command \"{word}\" for \"{path}\"");
+    let meant: &[&str] = match word {
         "infer" => &["run", "predict"],
         "new" | "start" => &["init"],
         "auth" | "authenticate" | "authorize" => &["login"],
         "http" => &["serve"],
+        "ui" | "gui" => &["playground"],
         _ => &[],
     };
-    let similar = Cli::command()
+    let begins = |name: &str| !word.is_empty() && name.starts_with(word);
+    let suggested: Vec<&str> = command
         .get_subcommands()
-        .map(|command| command.get_name().to_owned())
-        .filter(|name| {
-            suggestions.contains(&name.as_str()) || name.starts_with(word) && !word.is_empty()
+        .filter(|known| {
+            let name = known.get_name();
+            let looks_like_it = begins(name) || similar.iter().any(|similar| similar == name);
+            meant.contains(&name) || (looks_like_it && !known.is_hide_set())
         })
-        .collect::<Vec<_>>();
-    if !similar.is_empty() {
+        .map(clap::Command::get_name)
+        .collect();
+    if !suggested.is_empty() {
         text.push_str("\n\nDid you mean this?");
-        for name in similar {
+        for name in suggested {
             text.push_str("\n\t");
-            text.push_str(&name);
+            text.push_str(name);
         }
     }
-    text.push_str("\n\nRun 'cog --help' for usage.");
+    let _ = write!(text, "\n\nRun '{path} --help' for usage.");
     text
 }
 
@@ -188,8 +223,29 @@ mod tests {
 
     #[test]
     fn unknown_commands_name_what_was_meant() {
-        assert!(unknown_command("http").contains("\n\tserve"));
-        assert!(unknown_command("infer").starts_with("unknown command \"infer\" for \"cog\""));
-        assert!(!unknown_command("").contains("Did you mean"));
+        let said = |line: &str, similar: &[&str]| {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            let similar: Vec<String> = similar.iter().map(ToString::to_string).collect();
+            let word = words.last().cloned().unwrap_or_default();
+            unknown_command(words.into_iter(), &word, &similar)
+        };
+        assert!(said("http", &[]).contains("\n\tserve"));
+        let infer = said("infer", &[]);
+        assert!(
+            infer.starts_with("unknown command \"infer\" for \"cog\"\n"),
+            "{infer}"
+        );
+        assert!(
+            infer.contains("\n\trun") && infer.contains("\n\tpredict"),
+            "{infer}"
+        );
+        assert!(said("biuld", &["build"]).contains("\n\tbuild"));
+        assert!(said("predcit", &["predict"]).ends_with("\"cog\"\n\nRun 'cog --help' for usage."));
+        assert!(!said("", &[]).contains("Did you mean"));
+        let nested = said("--debug base-image nothing", &[]);
+        assert!(
+            nested.starts_with("unknown command \"nothing\" for \"cog base-image\""),
+            "{nested}"
+        );
     }
 }

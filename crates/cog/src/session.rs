@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use clap::ValueEnum as _;
 use cog_build::{
     Attestations, BaseChoice, BuildRequest, COG_COGLET_BINARY, Cache, ImpliedPolicy, Interface,
     LockPolicy, SchemaSource, SourceLayers, Symbols, TorchIndex,
@@ -22,6 +23,9 @@ use crate::reporter::{Steps, transfers};
 
 /// Seconds since 1970 that files and images are dated with.
 const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
+
+/// How progress is shown, if no flag says.
+const BUILDKIT_PROGRESS: &str = "BUILDKIT_PROGRESS";
 
 pub(crate) struct Session<'a> {
     pub(crate) printer: &'a Printer,
@@ -220,8 +224,13 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn apply_progress(&self, progress: ProgressArg) {
-        match progress {
+    /// The flag counts, then the variable; words that only the published tool's builder knows are left to that.
+    fn apply_progress(&self, flag: Option<ProgressArg>) {
+        let variable = || {
+            let text = std::env::var(BUILDKIT_PROGRESS).ok()?;
+            ProgressArg::from_str(&text, true).ok()
+        };
+        match flag.or_else(variable).unwrap_or(ProgressArg::Auto) {
             ProgressArg::Auto => {}
             ProgressArg::Tty => self.printer.set_progress(Progress::Bars),
             ProgressArg::Plain => self.printer.set_progress(Progress::Lines),

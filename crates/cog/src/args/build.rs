@@ -139,15 +139,9 @@ pub(crate) struct BuildFlags {
     #[arg(long)]
     pub(crate) locked: bool,
 
-    /// How progress is shown
-    #[arg(
-        long,
-        value_enum,
-        env = "BUILDKIT_PROGRESS",
-        default_value = "auto",
-        hide_env = true
-    )]
-    pub(crate) progress: ProgressArg,
+    /// How progress is shown; if it isn't said: as `BUILDKIT_PROGRESS` says, else bars on a terminal and lines elsewhere
+    #[arg(long, value_enum)]
+    pub(crate) progress: Option<ProgressArg>,
 
     #[command(flatten)]
     pub(crate) bases: BaseFlags,

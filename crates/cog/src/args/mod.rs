@@ -39,7 +39,6 @@ pub(crate) use run::{ExecArgs, GpuFlags, RunArgs, ServeArgs, StartFlags, TrainAr
     long_version = None,
     disable_version_flag = true,
     disable_help_subcommand = false,
-    arg_required_else_help = true,
     max_term_width = 100
 )]
 pub(crate) struct Cli {
@@ -55,14 +54,23 @@ pub(crate) struct Cli {
 }
 
 #[derive(Debug, Args, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct GlobalArgs {
-    /// Say more: every step, every command
-    #[arg(long, global = true)]
+    /// Say more: every step, every command; `--verbose` is the same
+    #[arg(long, global = true, alias = "verbose", conflicts_with = "quiet")]
     pub(crate) debug: bool,
+
+    /// Say less: only warnings and errors
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
 
     /// Print without colour
     #[arg(long, global = true)]
     pub(crate) no_color: bool,
+
+    /// Taken for what is written for the published tool; has no effect
+    #[arg(long, global = true, hide = true)]
+    pub(crate) profile: bool,
 
     /// Registry that short image names and default bases refer to
     #[arg(
