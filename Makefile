@@ -27,7 +27,7 @@ site: setup ## Build the documentation's site into dist/site
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
 
 .PHONY: test
-test: test-rust test-python test-scenarios conformance test-faults ## Run every test
+test: test-rust test-python test-playground test-scenarios conformance test-faults ## Run every test
 
 .PHONY: test-rust
 test-rust: setup
@@ -38,6 +38,10 @@ test-rust: setup
 .PHONY: test-python
 test-python: setup
 	scripts/test-python
+
+.PHONY: test-playground
+test-playground: setup
+	scripts/npm test
 
 .PHONY: test-scenarios
 test-scenarios: setup
@@ -75,14 +79,19 @@ setup: ## Install what the tests need into .venv (and Debian packages, as root)
 	scripts/setup
 
 .PHONY: lint
-lint: setup ## Check formatting, clippy, ruff, mypy, generated docs, and the links of the docs
+lint: setup ## Check formatting, clippy, ruff, mypy, generated docs, the links of the docs, and the page of the playground
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	$(VENV)/bin/ruff check python tests examples benches
-	$(VENV)/bin/ruff format --check python tests examples benches
+	$(VENV)/bin/ruff check python tests examples benches playground
+	$(VENV)/bin/ruff format --check python tests examples benches playground
 	cd python/cog && ../../$(VENV)/bin/mypy --strict src
 	$(CARGO) run -q --locked -p xtask -- docs --check
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+	scripts/npm run -s check
+
+.PHONY: playground
+playground: setup ## Build the page of `cog playground` into playground/dist
+	scripts/npm run -s build
 
 .PHONY: docs
 docs: ## Write the generated pages of docs/

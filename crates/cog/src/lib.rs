@@ -14,6 +14,7 @@ mod interrupts;
 mod load;
 mod model_reference;
 mod outputs;
+mod playground;
 mod printer;
 mod prompt;
 mod push_id;
@@ -130,6 +131,7 @@ fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<()> {
         }
         Command::Serve(args) => commands::serve(&session, &args),
         Command::Bench(args) => commands::bench(&session, &args),
+        Command::Playground(args) => commands::playground(printer, &args),
         Command::Exec(args) => commands::exec(&session, &args),
         Command::Schema(args) => commands::schema(&session, &args),
         Command::Images(args) => commands::images(&session, &args),
@@ -230,6 +232,7 @@ mod tests {
             unknown_command(words.into_iter(), &word, &similar)
         };
         assert!(said("http", &[]).contains("\n\tserve"));
+        assert!(said("gui", &[]).contains("\n\tplayground"));
         let infer = said("infer", &[]);
         assert!(
             infer.starts_with("unknown command \"infer\" for \"cog\"\n"),

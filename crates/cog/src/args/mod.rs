@@ -9,6 +9,7 @@ mod debug;
 mod doctor;
 mod images;
 mod lock;
+mod playground;
 mod publish;
 mod push;
 mod run;
@@ -27,6 +28,7 @@ pub(crate) use debug::DebugArgs;
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use images::{ImagesArgs, InspectArgs, PruneArgs, RmiArgs, TagArgs};
 pub(crate) use lock::LockArgs;
+pub(crate) use playground::PlaygroundArgs;
 pub(crate) use publish::{PortError, PublishArg};
 pub(crate) use push::{LoginArgs, PullArgs, PushArgs};
 pub(crate) use run::{ExecArgs, GpuFlags, RunArgs, ServeArgs, StartFlags, TrainArgs};
@@ -114,6 +116,8 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Put load on a model, and measure how it answers
     Bench(BenchArgs),
+    /// Try a running model in the browser
+    Playground(PlaygroundArgs),
     /// Run a command in the project's environment
     Exec(ExecArgs),
     /// Print the model's OpenAPI document

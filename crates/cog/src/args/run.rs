@@ -94,6 +94,14 @@ pub(crate) struct ServeArgs {
     /// Where file outputs are uploaded
     #[arg(long, value_name = "URL")]
     pub(crate) upload_url: Option<String>,
+
+    /// Serve a page to try the model in a browser, too
+    #[arg(long)]
+    pub(crate) playground: bool,
+
+    /// Port of that page; 0 is any that is free
+    #[arg(long, value_name = "PORT", default_value_t = 9000)]
+    pub(crate) playground_port: u16,
 }
 
 #[derive(Debug, Args)]

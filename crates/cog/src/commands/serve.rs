@@ -1,6 +1,6 @@
 //! `cog serve`: the project over HTTP, until it is stopped.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -10,21 +10,40 @@ use cog_engine::{Remote, Signal};
 
 use crate::args::ServeArgs;
 use crate::interrupts::Interrupts;
-use crate::runtime::{Launcher, Request, SETUP_FAILED, Server, block_on, setup_advice};
+use crate::playground::{self, Playground, Settings};
+use crate::runtime::{HOST_ALIAS, Launcher, Request, SETUP_FAILED, Server, block_on, setup_advice};
 use crate::session::Session;
 
 const STOP_GRACE: Duration = Duration::from_secs(30);
-const HOST_ALIAS: &str = "host.docker.internal";
 
 pub(crate) fn serve(session: &Session<'_>, args: &ServeArgs) -> anyhow::Result<()> {
     let project = session.project(&args.flags.build.project)?;
     // Before the work of building: it may be taken. Who connects meanwhile waits.
-    let listener = listen(address(&args.host, args.port)?)?;
+    let model = address(&args.host, args.port)?;
+    if args.playground {
+        stay_apart(model, playground_address(args))?;
+    }
+    let listener = listen(model)?;
+    let model = listener.local_addr()?;
+    let page = args.playground.then(|| playground_listener(model, args));
+    let page = page.transpose()?;
     let project = session
         .with_model(project, &SchemaSource::Generate)
         .context("image build failed")?;
     let launcher = Launcher::of_project(session, &project, &args.flags)?;
-    let request = request(args.upload_url.as_deref());
+    let request = request(args);
+    let _playground = page
+        .map(|page| {
+            let settings = Settings {
+                target: format!("http://{}", playground::reachable(model)),
+                webhook_host: launcher.own_name().to_owned(),
+            };
+            let playground = Playground::start(page, &settings)?;
+            let url = playground.url();
+            session.printer.info(&format!("Playground at {url}"));
+            anyhow::Ok(playground)
+        })
+        .transpose()?;
     session.printer.info(&format!(
         "Running the model server in the {} engine with the current directory mounted as a volume...",
         launcher.engine_name()
@@ -35,17 +54,40 @@ pub(crate) fn serve(session: &Session<'_>, args: &ServeArgs) -> anyhow::Result<(
 
 /// What the server is started with. One with a network of its own finds what is on this machine under the name that is
 /// usual for that.
-fn request(upload_url: Option<&str>) -> Request {
+fn request(args: &ServeArgs) -> Request {
     let mut arguments = vec!["--await-explicit-shutdown".to_owned(), "true".to_owned()];
-    arguments.extend(
-        upload_url
-            .into_iter()
-            .flat_map(|url| ["--upload-url".to_owned(), url.to_owned()]),
-    );
+    if let Some(url) = &args.upload_url {
+        arguments.extend(["--upload-url".to_owned(), url.clone()]);
+    }
+    let calls_back = args.upload_url.is_some() || args.playground;
     Request {
         arguments,
-        host_alias: upload_url.map(|_| HOST_ALIAS.to_owned()),
+        host_alias: calls_back.then(|| HOST_ALIAS.to_owned()),
     }
+}
+
+/// On every interface, since the model may run where this machine has another name. Others get no further than its
+/// webhooks.
+fn playground_address(args: &ServeArgs) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::UNSPECIFIED, args.playground_port))
+}
+
+fn playground_listener(model: SocketAddr, args: &ServeArgs) -> anyhow::Result<TcpListener> {
+    let listener = playground::listen(playground_address(args), "--playground-port")?;
+    // A daemon opens the model's port anew, when nothing must be in its way.
+    stay_apart(model, listener.local_addr()?)?;
+    Ok(listener)
+}
+
+fn stay_apart(model: SocketAddr, page: SocketAddr) -> anyhow::Result<()> {
+    if playground::clash(model, page) {
+        bail!(
+            "playground port {} must differ from the model port {}",
+            page.port(),
+            model.port()
+        );
+    }
+    Ok(())
 }
 
 /// Serves until the server ends or is stopped.
@@ -144,7 +186,7 @@ impl Stop {
     }
 }
 
-fn address(host: &str, port: u16) -> anyhow::Result<SocketAddr> {
+pub(super) fn address(host: &str, port: u16) -> anyhow::Result<SocketAddr> {
     let ip: IpAddr = match host.trim_matches(['[', ']']) {
         "localhost" => IpAddr::from([127, 0, 0, 1]),
         host => host

@@ -37,6 +37,8 @@ const COG_READY_FD: &str = "COG_READY_FD";
 const COG_LISTEN_FD: &str = "COG_LISTEN_FD";
 /// What kind of terminal there is.
 const TERM: &str = "TERM";
+/// What a server with a network of its own knows this machine by.
+pub(crate) const HOST_ALIAS: &str = "host.docker.internal";
 /// Where a server listens that has a network of its own.
 const PORT_INSIDE: u16 = 5000;
 
@@ -107,6 +109,14 @@ impl Launcher {
     /// The engine's name on the command line.
     pub(crate) fn engine_name(&self) -> &'static str {
         self.engine.name()
+    }
+
+    /// The name by which what runs here reaches this machine.
+    pub(crate) fn own_name(&self) -> &'static str {
+        match self.engine.isolation() {
+            Isolation::Daemon => HOST_ALIAS,
+            Isolation::Container | Isolation::None => "127.0.0.1",
+        }
     }
 
     /// The workload that runs a command here.

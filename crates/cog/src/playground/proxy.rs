@@ -1,0 +1,201 @@
+//! `/proxy/…`: the page's requests to a model's server, which has another origin than the page.
+//!
+//! Each request names its server in a header, and there is no server that is asked otherwise: a link or a form of
+//! another site cannot set a header. What a browser would send for the page's own origin is not passed on, and nothing
+//! of an answer acts on the page's origin.
+
+use std::error::Error;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cog_image::trust::Certificates;
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{
+    self, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST,
+    HeaderName, HeaderValue, LOCATION, ORIGIN, REFERER, SET_COOKIE, VIA,
+};
+use hyper::{HeaderMap, Request, StatusCode};
+use serde_json::{Map, Value};
+
+use super::answer::{self, Broken, Response};
+use super::target::Target;
+
+const TARGET: HeaderName = HeaderName::from_static("x-cog-target");
+const UPSTREAM_HEADERS: HeaderName = HeaderName::from_static("x-cog-upstream-headers");
+/// More of a model's headers is not shown.
+const MAX_UPSTREAM_HEADERS: usize = 32 << 10;
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// Meant for the next server only.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+/// Meant for the page's own origin, or said anew.
+const NOT_FORWARDED: [HeaderName; 8] = [
+    TARGET,
+    AUTHORIZATION,
+    COOKIE,
+    ORIGIN,
+    REFERER,
+    HOST,
+    CONTENT_LENGTH,
+    EXPECT,
+];
+/// They would act on the page's own origin.
+const NOT_RETURNED: [HeaderName; 4] = [
+    SET_COOKIE,
+    HeaderName::from_static("clear-site-data"),
+    HeaderName::from_static("service-worker-allowed"),
+    UPSTREAM_HEADERS,
+];
+
+/// Passes requests on. Clients are made when first needed: loading certificates takes a moment.
+#[derive(Default)]
+pub(super) struct Proxy {
+    /// For servers of this machine.
+    local: Mutex<Option<reqwest::Client>>,
+    remote: Mutex<Option<reqwest::Client>>,
+}
+
+impl Proxy {
+    /// Asks for `path` of the server that the request names.
+    pub(super) async fn forward(&self, path: &str, request: Request<Incoming>) -> Response {
+        let Some(target) = request.headers().get(TARGET) else {
+            return answer::error(StatusCode::BAD_REQUEST, "no target API set");
+        };
+        let Some(target) = target.to_str().ok().and_then(Target::parse) else {
+            return answer::error(StatusCode::BAD_REQUEST, "invalid target API URL");
+        };
+        match self.pass_on(&target, path, request).await {
+            Ok(response) => response,
+            Err(error) => {
+                let message = format!("cannot reach target API: {}", told(error.as_ref()));
+                answer::error(StatusCode::BAD_GATEWAY, &message)
+            }
+        }
+    }
+
+    async fn pass_on(
+        &self,
+        target: &Target,
+        path: &str,
+        request: Request<Incoming>,
+    ) -> Result<Response, Broken> {
+        let client = self.client(target)?;
+        let url = target.join(path, request.uri().query());
+        let (mut parts, body) = request.into_parts();
+        let headers = &mut parts.headers;
+        remove_hop_by_hop(headers);
+        for name in NOT_FORWARDED {
+            headers.remove(name);
+        }
+        // A server that trusts its own machine can tell this from what its user has sent.
+        headers.append(VIA, HeaderValue::from_static("1.1 cog-playground"));
+        let mut onward = client.request(parts.method, url).headers(parts.headers);
+        if !body.is_end_stream() {
+            onward = onward.body(reqwest::Body::wrap(body));
+        }
+        let answered = onward.send().await.map_err(reqwest::Error::without_url)?;
+        let (mut parts, body) = hyper::Response::from(answered).into_parts();
+        returned(&mut parts.headers, parts.status);
+        let body = body.map_err(Broken::from).boxed_unsync();
+        Ok(Response::from_parts(parts, body))
+    }
+
+    fn client(&self, target: &Target) -> Result<reqwest::Client, Broken> {
+        let is_local = target.is_local();
+        let cell = if is_local { &self.local } else { &self.remote };
+        let mut cell = cell.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = &*cell {
+            return Ok(client.clone());
+        }
+        let mut builder = reqwest::Client::builder()
+            .connect_timeout(CONNECT_LIMIT)
+            .redirect(reqwest::redirect::Policy::none());
+        if is_local {
+            builder = builder.no_proxy();
+        }
+        if let Some(more) = Certificates::of_environment()? {
+            let more = reqwest::Certificate::from_pem_bundle(more.pem().as_bytes())?;
+            builder = builder.tls_certs_merge(more);
+        }
+        // An error means that the program has chosen a provider already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = builder.build()?;
+        Ok(cell.insert(client).clone())
+    }
+}
+
+/// The headers of an answer as the page may have them, and all of them as text for it to show.
+fn returned(headers: &mut HeaderMap, status: StatusCode) {
+    let shown = shown(headers);
+    remove_hop_by_hop(headers);
+    for name in NOT_RETURNED {
+        headers.remove(name);
+    }
+    if status.is_redirection() {
+        headers.remove(LOCATION);
+    }
+    headers.insert(CACHE_CONTROL, answer::NO_STORE);
+    if let Some(shown) = shown {
+        headers.insert(UPSTREAM_HEADERS, shown);
+    }
+}
+
+/// Headers as a JSON object in base64; nothing if they are too many.
+fn shown(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut object = Map::new();
+    for name in headers.keys().filter(|name| **name != UPSTREAM_HEADERS) {
+        let values = headers.get_all(name).iter();
+        let values = values.map(|value| String::from_utf8_lossy(value.as_bytes()).into());
+        object.insert(spelled(name), Value::Array(values.collect()));
+    }
+    let text = URL_SAFE_NO_PAD.encode(Value::Object(object).to_string());
+    let shown = HeaderValue::try_from(text).ok()?;
+    (shown.len() <= MAX_UPSTREAM_HEADERS).then_some(shown)
+}
+
+/// As people write it: `Content-Type`.
+fn spelled(name: &HeaderName) -> String {
+    let words = name.as_str().split('-').map(|word| {
+        let mut word = word.to_owned();
+        if let Some(first) = word.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
+        word
+    });
+    words.collect::<Vec<_>>().join("-")
+}
+
+/// Those that are always meant for the next server only, and those that `Connection` says are.
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse::<HeaderName>().ok())
+        .collect::<Vec<_>>();
+    for name in named.into_iter().chain(HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+/// An error with its causes, on one line.
+fn told(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| (*error).source());
+    let mut words: Vec<String> = causes.map(ToString::to_string).collect();
+    // Some say what their cause says, too.
+    words.dedup_by(|later, earlier| earlier.contains(later.as_str()));
+    words.join(": ")
+}

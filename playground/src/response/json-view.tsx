@@ -1,0 +1,30 @@
+import { Block } from "../ui.tsx";
+import { abridged, type Json, pretty } from "../json.ts";
+
+/** Longer ones are shown without colours. */
+const MAX_COLOURED = 100_000;
+const TOKEN = /("(?:[^"\\]|\\.)*")(\s*:)?|\b(true|false|null)\b|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
+
+/** A value as JSON: long texts are cut where it is shown, and whole where it is copied. */
+export function JsonView({ value, what }: { value: Json; what: string }) {
+  const text = pretty(abridged(value));
+  return (
+    <Block what={what} text={text} copied={() => pretty(value)}>
+      {text.length > MAX_COLOURED ? text : coloured(text)}
+    </Block>
+  );
+}
+
+function coloured(text: string) {
+  const parts = [];
+  let end = 0;
+  for (const match of text.matchAll(TOKEN)) {
+    const [whole, quoted, colon, word] = match;
+    parts.push(text.slice(end, match.index));
+    const kind = colon ? "key" : quoted ? "string" : word ? "word" : "number";
+    parts.push(<span class={`json-${kind}`}>{quoted ?? whole}</span>, colon ?? "");
+    end = match.index + whole.length;
+  }
+  parts.push(text.slice(end));
+  return parts;
+}
