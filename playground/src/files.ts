@@ -10,7 +10,7 @@ const MAX_REMEMBERED = 32;
 
 export async function dataUrl(file: File): Promise<string> {
   if (file.size > MAX_FILE) {
-    throw new Error(`${file.name} has ${size(file.size)}; at most ${size(MAX_FILE)} can be sent from here, else give a URL`);
+    throw new Error(`${file.name} has ${size(file.size)}; at most ${MAX_FILE >> 20} MiB can be sent from here, else give a URL`);
   }
   const url = await new Promise<string>((resolve, reject) => {
     const reader = new FileReader();

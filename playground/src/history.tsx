@@ -46,7 +46,7 @@ export function History(props: {
                 <span class="at">{duration(run.elapsed)}</span>
                 <span class="inputs">{summary(run)}</span>
               </button>
-              <button type="button" class="quiet small" onClick={() => onTake(run)} aria-label={`Use the inputs of ${time}`}>
+              <button type="button" class="quiet small" onClick={() => onTake(run)} aria-label={`Use inputs of ${time}`}>
                 Use inputs
               </button>
             </li>

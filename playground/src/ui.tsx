@@ -73,8 +73,9 @@ export function CopyButton({ text, what }: { text: () => string; what: string })
     return () => clearTimeout(timer);
   }, [said]);
   return (
-    <button type="button" class="quiet small" onClick={copy} aria-label={`Copy ${what}`}>
+    <button type="button" class="quiet small" onClick={copy}>
       {said || "Copy"}
+      {said ? null : <span class="visually-hidden"> {what}</span>}
     </button>
   );
 }

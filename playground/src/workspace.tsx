@@ -30,6 +30,7 @@ export function Workspace(props: { target: string; webhookBase: string; document
   const [history, setHistory] = useState<Run[]>([]);
   const [, redraw] = useState(0);
   const summary = useRef<HTMLDivElement>(null);
+  const results = useRef<HTMLDivElement>(null);
   const isRunning = run !== undefined && !run.ended;
 
   // The time that a prediction takes is shown while it runs.
@@ -69,6 +70,7 @@ export function Workspace(props: { target: string; webhookBase: string; document
     const next = new Run(options, () => redraw((count) => count + 1));
     setRun(next);
     setShown(next);
+    if (matchMedia("(max-width: 58rem)").matches) results.current?.scrollIntoView({ block: "start" });
     await next.go();
     if (next.problems.length > 0) setProblems(next.problems);
     setHistory((runs) => remembered(runs, next));
@@ -123,7 +125,7 @@ export function Workspace(props: { target: string; webhookBase: string; document
           onReset={reset}
         />
       </section>
-      <div class="results">
+      <div class="results" ref={results}>
         <Response run={shown} endpoint={endpoint} request={request} />
         <History runs={history} shown={shown} onShow={setShown} onTake={take} onClear={() => setHistory([])} />
       </div>

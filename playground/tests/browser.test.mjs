@@ -113,7 +113,7 @@ test("the form has every kind of input, with what is said of it", async () => {
 
 test("the header tells how the server is", async () => {
   const header = page.locator("header.top");
-  await header.getByText("READY").waitFor();
+  await header.getByText("READY", { exact: true }).waitFor();
   await header.getByText(/^coglet \d/).waitFor();
   await header.getByText(/^Python 3/).waitFor();
   await header.getByText(/^Setup succeeded/).click();
@@ -320,7 +320,7 @@ test("several files, sound, film and nested files", async () => {
 
 test("a file that is too large is refused", async () => {
   await group("anything").locator("input[type=file]").setInputFiles({ name: "large.bin", mimeType: "", buffer: Buffer.alloc((16 << 20) + 1) });
-  await group("anything").getByText(/large\.bin has 17 MB; at most 17 MB can be sent from here, else give a URL/).waitFor();
+  await group("anything").getByText(/large\.bin has 17 MB; at most 16 MiB can be sent from here, else give a URL/).waitFor();
 });
 
 test("a failing model and a server that is away are told", async () => {
@@ -350,7 +350,7 @@ test("a stream shows its text as it comes, and how it came", async () => {
   assert.ok(text.split(" ").length > 250, text);
   await output().getByText("first output after").waitFor();
   await tab("Timeline").click();
-  await page.getByRole("tabpanel", { name: "Timeline" }).getByText("completed").waitFor();
+  await page.getByRole("tabpanel", { name: "Timeline" }).getByText("completed", { exact: true }).first().waitFor();
   await tab("Request").click();
   await page.getByRole("tabpanel", { name: "Request" }).getByText("text/event-stream", { exact: true }).first().waitFor();
   await tab("Output").click();
@@ -365,7 +365,7 @@ test("webhooks bring the result of an asynchronous prediction", async () => {
   await run();
   await isShown("hello webhook");
   await tab("Timeline").click();
-  await page.getByRole("tabpanel", { name: "Timeline" }).getByText("webhook: succeeded").waitFor();
+  await page.getByRole("tabpanel", { name: "Timeline" }).getByText("webhook: succeeded", { exact: true }).first().waitFor();
   await page.getByText("Options").click();
   await page.getByLabel("output", { exact: true }).uncheck();
   await page.getByLabel(/^ID of the prediction/).fill("mine 1");
@@ -383,7 +383,7 @@ test("a prediction is stopped in every mode", async () => {
   await group("text").getByRole("textbox").fill("never");
   await group("delay").getByRole("textbox").fill("60");
   for (const mode of ["Sync", "Async"]) {
-    await page.getByRole("radio", { name: mode }).check();
+    await page.getByRole("radio", { name: mode, exact: true }).check();
     await run();
     await response().locator(".summary .badge", { hasText: /sending|starting|processing/ }).waitFor();
     await page.locator("header.top").getByText(/READY|BUSY/).waitFor();
@@ -408,7 +408,7 @@ test("earlier predictions are kept, to look at and to start from", async () => {
   assert.match(await rows.first().innerText(), /second/);
   await rows.last().getByRole("button").first().click();
   await isShown("first");
-  await rows.last().getByRole("button", { name: /^Use the inputs/ }).click();
+  await rows.last().getByRole("button", { name: /^Use inputs/ }).click();
   assert.equal(await group("text").getByRole("textbox").inputValue(), "first");
   await audit("history");
   await shot("history");

@@ -84,7 +84,7 @@ function About({ field, id }: { field: Field; id: string }) {
   if (value !== undefined && value !== null && value !== "") rules.push(`default ${shown(value)}`);
   return (
     <p class="about" id={id}>
-      {field.description}
+      {field.description ? <span>{field.description}</span> : null}
       {rules.map((rule) => (
         <span class="rule" key={rule}>
           {rule}

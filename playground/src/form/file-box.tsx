@@ -166,7 +166,7 @@ function Drop(props: Editor & { several: boolean; onUrls: (urls: string[]) => vo
           <span aria-hidden="true">{several ? "Choose files" : "Choose a file"}</span>
         </span>
         <span class="dim">
-          or drop or paste {several ? "them" : "it"} here, up to {size(MAX_FILE)}, or give a URL
+          or drop or paste {several ? "them" : "it"} here, up to {MAX_FILE >> 20} MiB, or give a URL
         </span>
       </p>
       {children}

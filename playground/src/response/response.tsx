@@ -128,7 +128,7 @@ function Exchange({ run }: { run: Run }) {
   const { answer } = run;
   return (
     <>
-      <h3>Request</h3>
+      <h2>Request</h2>
       <p class="line">
         <code>
           {run.method} {run.options.target}
@@ -137,7 +137,7 @@ function Exchange({ run }: { run: Run }) {
       </p>
       <Headers headers={run.headers} />
       <JsonView value={run.body} what="Request body" />
-      <h3>Answer</h3>
+      <h2>Answer</h2>
       {answer ? (
         <>
           <p class="line">
