@@ -26,16 +26,25 @@ export interface Call {
 /** Short questions are answered in this time. */
 const LIMIT_MS = 10_000;
 
+/** Whether a model's server shows the page itself, and is the one that it is for. */
+export function isOwn(): boolean {
+  return window.document.getElementById("app")?.dataset.own !== undefined;
+}
+
 export async function config(): Promise<Config> {
+  if (isOwn()) {
+    // A proxy may have put it below a path.
+    return { target: new URL(".", location.href).href.replace(/\/$/, ""), webhookBase: "", cogVersion: "" };
+  }
   const response = await fetch("/config");
   if (!response.ok) throw new Error(`the playground answers with status ${response.status}`);
   return (await response.json()) as Config;
 }
 
 export function send(target: string, { method, path, headers, body, signal }: Call): Promise<Response> {
-  return fetch(`/proxy${path}`, {
+  return fetch(isOwn() ? `${target}${path}` : `/proxy${path}`, {
     method,
-    headers: { ...headers, "X-Cog-Target": target },
+    headers: isOwn() ? (headers ?? {}) : { ...headers, "X-Cog-Target": target },
     body: body ?? null,
     signal: signal ?? null,
     cache: "no-store",

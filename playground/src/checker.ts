@@ -12,7 +12,7 @@ let latest = 0;
 
 /** Nothing if it could not be said in time: then the server says it. */
 export function check(document: JsonObject, endpoint: Endpoint, input: JsonObject): Promise<Problem[] | undefined> {
-  worker ??= new Worker("/worker.js", { type: "module" });
+  worker ??= new Worker(new URL("worker.js", import.meta.url), { type: "module" });
   const asked = worker;
   latest += 1;
   const id = latest;

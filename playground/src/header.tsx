@@ -1,7 +1,7 @@
 /** The top of the page: which server, how it is, how the page looks. */
 
 import { useState } from "preact/hooks";
-import type { Health } from "./api.ts";
+import { type Health, isOwn } from "./api.ts";
 import type { JsonObject } from "./json.ts";
 import { duration, plain } from "./text.ts";
 import { Badge, Block } from "./ui.tsx";
@@ -31,7 +31,7 @@ export function Header(props: HeaderProps) {
         </svg>
         Cog Playground
       </h1>
-      <form class="connect" onSubmit={connect}>
+      <form class="connect" onSubmit={connect} hidden={isOwn()}>
         <label for="target" class="visually-hidden">
           URL of the model’s server
         </label>
@@ -62,7 +62,7 @@ function open(document: JsonObject): void {
 function About({ health, cogVersion }: HeaderProps) {
   const { version, setup } = health ?? {};
   const versions: [string, string | undefined][] = [
-    ["cog", cogVersion],
+    ["cog", cogVersion || undefined],
     ["coglet", version?.coglet],
     ["SDK", version?.python_sdk ?? version?.cog],
     ["Python", version?.python],

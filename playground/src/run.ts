@@ -85,7 +85,7 @@ export class Run {
     }
     if (mode === "async") this.headers.Prefer = "respond-async";
     this.body = { input };
-    if (mode === "async") {
+    if (mode === "async" && options.webhookBase) {
       this.body.webhook = `${options.webhookBase}/webhook/${this.token}`;
       this.body.webhook_events_filter = [...options.webhookEvents, "completed"];
     }
@@ -215,10 +215,11 @@ export class Run {
   }
 
   private async asynchronous(): Promise<void> {
-    const source = new EventSource(`/events?token=${this.token}`);
+    // A server that shows the page itself is asked for the result.
+    const source = this.options.webhookBase ? new EventSource(`/events?token=${this.token}`) : undefined;
     const done = new Promise<void>((resolve) => {
       this.abort.signal.addEventListener("abort", () => resolve(), { once: true });
-      source.addEventListener("message", (message: MessageEvent<string>) => {
+      source?.addEventListener("message", (message: MessageEvent<string>) => {
         const snapshot = parsed(message.data);
         if (!isObject(snapshot) || this.ended) return;
         this.webhooks += 1;
@@ -229,7 +230,7 @@ export class Run {
       });
     });
     try {
-      await opened(source, this.abort.signal);
+      if (source) await opened(source, this.abort.signal);
       const response = await this.send();
       const text = await response.text();
       const body = parsed(text);
@@ -243,7 +244,7 @@ export class Run {
       await Promise.race([done, this.poll()]);
       if (!this.ended) this.end("canceled", "");
     } finally {
-      source.close();
+      source?.close();
     }
   }
 

@@ -20,7 +20,8 @@ export interface ToolbarProps {
   onMode: (mode: Mode) => void;
   id: string;
   onId: (id: string) => void;
-  webhookEvents: string[];
+  /** Nothing if there are no webhooks. */
+  webhookEvents: string[] | undefined;
   onWebhookEvents: (events: string[]) => void;
   running: boolean;
   onRun: () => void;
@@ -78,6 +79,7 @@ export function Toolbar(props: ToolbarProps) {
 
 function Options({ endpoint, mode, id, onId, webhookEvents, onWebhookEvents }: ToolbarProps) {
   const toggle = (name: string) => () => {
+    if (!webhookEvents) return;
     const all = webhookEvents.includes(name) ? webhookEvents.filter((one) => one !== name) : [...webhookEvents, name];
     onWebhookEvents(WEBHOOK_EVENTS.filter((one) => all.includes(one)));
   };
@@ -86,7 +88,7 @@ function Options({ endpoint, mode, id, onId, webhookEvents, onWebhookEvents }: T
       <summary>Options</summary>
       <label for="prediction-id">ID of the {endpoint.noun} (optional; sends PUT)</label>
       <input id="prediction-id" type="text" autocomplete="off" spellcheck={false} value={id} onInput={(event) => onId((event.currentTarget as HTMLInputElement).value.trim())} />
-      {mode === "async" ? (
+      {mode === "async" && webhookEvents ? (
         <fieldset class="checks">
           <legend>Webhooks, besides the one at the end</legend>
           {WEBHOOK_EVENTS.map((name) => (

@@ -114,7 +114,8 @@ export function Workspace(props: { target: string; webhookBase: string; document
         </div>
         <Form endpoint={endpoint} input={input} problems={problems} generation={generation} onInput={change} onUnfinished={tellUnfinished} />
         <Toolbar
-          {...{ endpoints, endpoint, modes, mode, id, webhookEvents }}
+          {...{ endpoints, endpoint, modes, mode, id }}
+          webhookEvents={webhookBase ? webhookEvents : undefined}
           onEndpoint={selectEndpoint}
           onMode={setMode}
           onId={setId}

@@ -1,5 +1,6 @@
 // The page as a person uses it, in a real browser, against real models. `tests/scenarios/test_playground.py` starts
-// those, and says where they are: PAGE (which is aimed at tests/model), STREAMING, WAITING.
+// those, and says where they are: PAGE (which is aimed at tests/model), STREAMING, WAITING, OWN (which shows the page
+// itself).
 //
 // With SCREENSHOTS=FOLDER, pictures of the page are put there.
 
@@ -11,7 +12,7 @@ import { join } from "node:path";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 import { chromium } from "playwright-core";
 
-const { BROWSER_PROGRAM, PAGE, STREAMING, WAITING, SCREENSHOTS } = process.env;
+const { BROWSER_PROGRAM, PAGE, STREAMING, WAITING, OWN, SCREENSHOTS } = process.env;
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const PATIENCE_MS = 30_000;
 const PNG = Buffer.from(
@@ -44,7 +45,7 @@ beforeEach(async () => {
     if (message.type() === "error" && !message.text().startsWith("Failed to load resource")) troubles.push(message.text());
   });
   page.on("request", (request) => {
-    if (/^(https?|wss?):/.test(request.url()) && !request.url().startsWith(`${PAGE}/`)) {
+    if (/^(https?|wss?):/.test(request.url()) && ![PAGE, OWN].includes(new URL(request.url()).origin)) {
       troubles.push(`the page asked for ${request.url()}`);
     }
   });
@@ -393,6 +394,26 @@ test("a prediction is stopped in every mode", async () => {
   await shot("canceled");
   await page.getByRole("button", { name: "Reset" }).click();
   assert.equal(await group("text").getByRole("textbox").inputValue(), "");
+});
+
+test("a model's server shows the page itself", async () => {
+  await page.goto(`${OWN}/`);
+  await group("delay").waitFor();
+  await page.locator("header.top").getByText("READY", { exact: true }).waitFor();
+  assert.ok(await page.getByLabel("URL of the model’s server").isHidden());
+  for (const mode of ["Sync", "Async"]) {
+    await page.getByRole("radio", { name: mode, exact: true }).check();
+    await group("text").getByRole("textbox").fill(mode);
+    await run();
+    await isShown(`hello ${mode}`);
+    await status("succeeded");
+  }
+  await group("delay").getByRole("textbox").fill("99");
+  await run();
+  await group("delay").getByText("must be at most 60").waitFor();
+  await tab("Code").click();
+  const curl = page.getByRole("region", { name: "curl code" });
+  assert.ok((await curl.innerText()).includes(`${OWN}/predictions`));
 });
 
 test("earlier predictions are kept, to look at and to start from", async () => {

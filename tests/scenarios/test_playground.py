@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 PLAYGROUND = REPOSITORY / "playground"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE_SECONDS = 120
-CONFIG = 'build:\n  python_version: "3.11"\nrun: "run.py:Runner"\n'
 #: A page has to come over the wire in no more than this, compressed.
 MAX_PAGE = 300_000
 
@@ -92,7 +91,10 @@ def ask(url: str, body: object = None, **headers: str) -> Any:
     request = urllib.request.Request(
         url,
         data=None if body is None else json.dumps(body).encode(),
-        headers={"Content-Type": "application/json", **{name.replace("_", "-"): text for name, text in headers.items()}},
+        headers={
+            "Content-Type": "application/json",
+            **{name.replace("_", "-"): text for name, text in headers.items()},
+        },
     )
     with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
         text = answer.read().decode()
@@ -213,15 +215,18 @@ def test_the_page_in_a_browser(tmp_path: Path) -> None:
     program = browser()
     everything = Project(tmp_path / "everything")
     shutil.copytree(PLAYGROUND / "tests/model", everything.directory)
-    streaming, waiting = tmp_path / "streaming", tmp_path / "waiting"
-    shutil.copytree(REPOSITORY / "examples/streaming-text", streaming, ignore=shutil.ignore_patterns(".cog"))
-    shutil.copytree(REPOSITORY / "examples/hello-async", waiting, ignore=shutil.ignore_patterns(".cog"))
+    streaming, waiting, own = (tmp_path / name for name in ("streaming", "waiting", "own"))
+    for directory, example in ((streaming, "streaming-text"), (waiting, "hello-async"), (own, "hello-async")):
+        shutil.copytree(REPOSITORY / "examples" / example, directory, ignore=shutil.ignore_patterns(".cog"))
+    with (own / "cog.yaml").open("a") as config:
+        config.write("environment:\n  - COG_PLAYGROUND=1\n")
     serve = ("serve", "-p", "0")
     serving = r"Serving at http://localhost:(\d+)\n"
     with (
         running(everything, *serve, "--playground", "--playground-port", "0") as one,
         running(Project(streaming), *serve) as other,
         running(Project(waiting), *serve) as third,
+        running(Project(own), *serve) as fourth,
     ):
         page = one.until(r"Playground at (\S+)\n")
         one.until(serving)
@@ -231,6 +236,7 @@ def test_the_page_in_a_browser(tmp_path: Path) -> None:
             "PAGE": page,
             "STREAMING": f"http://127.0.0.1:{other.until(serving)}",
             "WAITING": f"http://127.0.0.1:{third.until(serving)}",
+            "OWN": f"http://127.0.0.1:{fourth.until(serving)}",
         }
         done = subprocess.run(
             ["node", "--test", "--test-reporter=spec", "tests/browser.test.mjs"],

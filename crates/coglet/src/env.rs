@@ -73,6 +73,8 @@ pub(crate) const SETUP_LOG_SIZE: &str = "COG_SETUP_LOG_SIZE";
 pub(crate) const WEBHOOK_MEMORY: &str = "COG_WEBHOOK_MEMORY";
 /// Hosts, separated by commas, that get the webhook token; unset, all do.
 pub(crate) const WEBHOOK_TOKEN_HOSTS: &str = "COG_WEBHOOK_TOKEN_HOSTS";
+/// `1` shows browsers a page at `/` to try the model.
+pub(crate) const PLAYGROUND: &str = "COG_PLAYGROUND";
 /// `1` logs a line for each request.
 pub(crate) const ACCESS_LOG: &str = "COG_ACCESS_LOG";
 /// `1` refuses URLs of inputs and webhooks whose address is not public.

@@ -9,6 +9,7 @@ pub(crate) enum Route {
     Ready,
     Startup,
     Docs,
+    Playground,
     OpenApi,
     Metrics,
     Shutdown,
@@ -30,6 +31,7 @@ impl Route {
         Self::Ready,
         Self::Startup,
         Self::Docs,
+        Self::Playground,
         Self::OpenApi,
         Self::Metrics,
         Self::Shutdown,
@@ -60,6 +62,14 @@ impl Route {
     }
 
     fn of_resource(path: &str) -> Self {
+        if let Some(name) = path.strip_prefix("/playground/") {
+            let is_one = !name.is_empty() && !name.contains('/');
+            return if is_one {
+                Self::Playground
+            } else {
+                Self::Unknown
+            };
+        }
         let (rest, one, cancel) = if let Some(rest) = path.strip_prefix("/predictions/") {
             (rest, Self::Prediction, Self::PredictionCancel)
         } else if let Some(rest) = path.strip_prefix("/trainings/") {
@@ -84,6 +94,7 @@ impl Route {
             Self::Ready => "/health/ready",
             Self::Startup => "/health/startup",
             Self::Docs => "/docs",
+            Self::Playground => "/playground/{id}",
             Self::OpenApi => "/openapi.json",
             Self::Metrics => "/metrics",
             Self::Shutdown => "/shutdown",

@@ -64,6 +64,7 @@ pub struct Settings {
     pub(crate) auth_token: Option<AuthToken>,
     pub(crate) local_shutdown: bool,
     pub(crate) access_log: bool,
+    pub(crate) playground: Playground,
     /// Bytes of one request body.
     pub(crate) max_body: usize,
     /// Bytes of all of them, and of the inputs of predictions.
@@ -81,6 +82,13 @@ pub struct Settings {
     pub(crate) log: LogSettings,
     /// Values that were not understood and replaced by a default; logged once logging works.
     pub(crate) warnings: Vec<String>,
+}
+
+/// Whether browsers get a page at `/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Playground {
+    Shown,
+    Hidden,
 }
 
 /// How the server's own log is written.
@@ -147,6 +155,11 @@ impl Settings {
             auth_token: AuthToken::from_variable(lookup(env::AUTH_TOKEN).as_deref())?,
             local_shutdown: parse::switch(lookup, env::LOCAL_SHUTDOWN)?,
             access_log: parse::switch(lookup, env::ACCESS_LOG)?,
+            playground: if parse::switch(lookup, env::PLAYGROUND)? {
+                Playground::Shown
+            } else {
+                Playground::Hidden
+            },
             max_body: parse::memory(lookup, env::MAX_BODY_SIZE)?.unwrap_or(100 << 20),
             body_memory: parse::size(lookup, env::BODY_MEMORY)?.unwrap_or(160 << 20),
             max_files: parse::number(lookup, env::MAX_FILES)?.unwrap_or(10_000),

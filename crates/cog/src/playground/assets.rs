@@ -21,7 +21,7 @@ macro_rules! built {
 }
 
 /// What the page's inputs are checked by; it has rules of its own.
-const WORKER: &str = "/worker.js";
+const WORKER: &str = "/playground/worker.js";
 
 static ASSETS: [Asset; 4] = [
     Asset {
@@ -30,12 +30,12 @@ static ASSETS: [Asset; 4] = [
         content: built!("index.html"),
     },
     Asset {
-        path: "/app.js",
+        path: "/playground/app.js",
         media_type: "text/javascript; charset=utf-8",
         content: built!("app.js"),
     },
     Asset {
-        path: "/app.css",
+        path: "/playground/app.css",
         media_type: "text/css; charset=utf-8",
         content: built!("app.css"),
     },

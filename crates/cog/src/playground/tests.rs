@@ -104,8 +104,13 @@ async fn the_page_and_its_settings_are_served() {
     assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
     let page = page.text().await.unwrap();
     assert!(page.contains("Cog Playground"), "{page}");
-    for asset in ["/app.js", "/app.css", "/worker.js"] {
-        assert!(page.contains(asset) || asset == "/worker.js", "{asset}");
+    for asset in [
+        "/playground/app.js",
+        "/playground/app.css",
+        "/playground/worker.js",
+    ] {
+        let is_named = page.contains(&format!("\"{}\"", &asset[1..]));
+        assert!(is_named || asset.ends_with("worker.js"), "{asset}");
         assert_eq!(
             get(&playground, asset).send().await.unwrap().status(),
             200,
@@ -151,7 +156,7 @@ async fn every_answer_has_the_headers_that_keep_the_page_to_itself() {
     );
     for request in [
         get(&playground, "/"),
-        get(&playground, "/app.js"),
+        get(&playground, "/playground/app.js"),
         get(&playground, "/config"),
         get(&playground, "/nothing"),
         get(&playground, "/events"),
@@ -184,7 +189,10 @@ async fn every_answer_has_the_headers_that_keep_the_page_to_itself() {
         assert_eq!(headers["x-frame-options"], "DENY");
         assert_eq!(headers["cache-control"], "no-store");
     }
-    let worker = get(&playground, "/worker.js").send().await.unwrap();
+    let worker = get(&playground, "/playground/worker.js")
+        .send()
+        .await
+        .unwrap();
     let policy = worker.headers()["content-security-policy"]
         .to_str()
         .unwrap();
@@ -201,7 +209,7 @@ async fn only_webhooks_come_from_elsewhere() {
     };
     for path in [
         "/",
-        "/app.js",
+        "/playground/app.js",
         "/config",
         "/proxy/openapi.json",
         "/events?token=t",

@@ -4,16 +4,20 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
-use super::answer;
+use super::{answer, playground};
 use crate::app::App;
 use crate::model::Model;
+use crate::settings::Playground;
 use crate::validate::ModelSchema;
 
 /// `GET /`: where everything is.
-pub(super) async fn index(State(app): State<Arc<App>>) -> Response {
+pub(super) async fn index(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    if app.settings.playground == Playground::Shown && playground::is_wanted(&headers) {
+        return playground::page();
+    }
     let sdk = app
         .pool
         .any()

@@ -12,6 +12,7 @@ mod front;
 mod health;
 mod leftover;
 mod metrics;
+mod playground;
 mod probes;
 
 use std::sync::Arc;
@@ -48,6 +49,7 @@ fn methods(route: Route) -> Option<MethodRouter<Arc<App>>> {
         Route::Ready => get(probes::ready),
         Route::Startup => get(probes::startup),
         Route::Docs => get(docs::docs),
+        Route::Playground => get(playground::asset),
         Route::OpenApi => get(discovery::schema),
         Route::Metrics => get(metrics::metrics),
         Route::Shutdown => post(discovery::shutdown),

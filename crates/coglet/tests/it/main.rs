@@ -27,6 +27,7 @@ mod lifecycle;
 mod logs;
 mod metrics;
 mod modules;
+mod playground;
 mod private_urls;
 mod probes;
 mod queue;
