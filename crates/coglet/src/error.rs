@@ -38,7 +38,7 @@ pub enum Error {
     InvalidVariable {
         variable: &'static str,
         value: String,
-        expected: &'static str,
+        expected: String,
     },
     #[error(
         "`{variable}` is empty or holds characters that a token cannot have: set a token, or unset the variable"

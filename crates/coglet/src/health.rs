@@ -111,6 +111,14 @@ impl Health {
         }
     }
 
+    /// All workers are started anew, with other code: it counts as a first start.
+    pub(crate) fn begin_anew(&self) {
+        let mut state = lock(&self.state);
+        state.lanes.fill(Phase::Starting);
+        state.has_started = false;
+        state.setup = Setup::new(state.log_size);
+    }
+
     /// Adds a line to the setup log, under the part of the server that says it, and which worker it is
     /// about if there are several.
     pub(crate) fn setup_log(&self, lane: Lane, target: &str, text: &str) {
@@ -242,6 +250,21 @@ mod tests {
         assert_eq!(health.setup().logs, "", "nothing is ready: begun anew");
         health.fail_setup(Lane(1), "no luck", Phase::Defunct);
         assert_eq!(health.phase(), Phase::Defunct);
+    }
+
+    #[test]
+    fn other_code_starts_as_if_nothing_had_been() {
+        let health = Health::new(2, 1 << 20);
+        health.end_setup(Lane(0));
+        health.end_setup(Lane(1));
+        health.begin_anew();
+        assert_eq!(health.phase(), Phase::Starting);
+        health.begin_setup(Lane(0));
+        health.fail_setup(Lane(0), "Setup failed: no luck", Phase::SetupFailed);
+        health.end_setup(Lane(1));
+        assert_eq!(health.phase(), Phase::SetupFailed);
+        health.begin_anew();
+        assert_eq!(health.setup().logs, "");
     }
 
     #[test]

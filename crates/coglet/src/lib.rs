@@ -13,6 +13,7 @@ mod auth;
 mod client;
 mod clock;
 mod connections;
+mod control;
 mod delivery;
 mod descriptors;
 mod destinations;

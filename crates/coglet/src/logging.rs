@@ -126,7 +126,7 @@ impl Log {
         let _ = std::thread::Builder::new()
             .name("log".into())
             .stack_size(128 << 10)
-            .spawn(move || writer.write_out(&mut io::stderr()));
+            .spawn(move || writer.write_out(&mut io::stderr(), GATHERING));
         match &settings.filter {
             LogFilter::Level(level) => subscribe(
                 LevelFilter::from_level(*level),
@@ -162,8 +162,9 @@ fn subscribe<F: Layer<Registry> + Send + Sync>(filter: F, format: LogFormat, sin
     };
 }
 
+/// Lines on their way to somebody who may be slow.
 #[derive(Debug, Clone, Default)]
-struct Sink {
+pub(crate) struct Sink {
     shared: Arc<Shared>,
 }
 
@@ -184,7 +185,8 @@ struct Buffer {
 }
 
 impl Sink {
-    fn push(&self, lines: &[u8]) {
+    /// Takes lines, or drops them if too many wait already. Never waits.
+    pub(crate) fn push(&self, lines: &[u8]) {
         let mut buffer = lock(&self.shared.buffer);
         if buffer.pending.len() + lines.len() > CAPACITY {
             buffer.dropped += lines.split_inclusive(|byte| *byte == b'\n').count() as u64;
@@ -196,7 +198,8 @@ impl Sink {
         }
     }
 
-    fn write_out(&self, stderr: &mut dyn Write) {
+    /// Writes out what is taken, for ever; a line may wait so long for others.
+    pub(crate) fn write_out(&self, to: &mut dyn Write, gathering: Duration) {
         let mut chunk = Vec::new();
         let mut last_report = Instant::now();
         loop {
@@ -222,7 +225,7 @@ impl Sink {
             let (mut buffer, _) = self
                 .shared
                 .changed
-                .wait_timeout_while(buffer, GATHERING, waits)
+                .wait_timeout_while(buffer, gathering, waits)
                 .unwrap_or_else(PoisonError::into_inner);
             std::mem::swap(&mut chunk, &mut buffer.pending);
             let report_due = buffer.dropped > 0 && last_report.elapsed() >= DROP_REPORT_INTERVAL;
@@ -232,8 +235,8 @@ impl Sink {
                 0
             };
             drop(buffer);
-            // A closed stderr is not a reason to stop serving.
-            let _ = stderr.write_all(&chunk);
+            // A reader that has gone is not a reason to stop serving.
+            let _ = to.write_all(&chunk).and_then(|()| to.flush());
             chunk.clear();
             chunk.shrink_to(64 << 10);
             if report_due {
@@ -245,7 +248,8 @@ impl Sink {
         }
     }
 
-    fn flush(&self, limit: Duration) {
+    /// Waits until everything taken so far has left, for this time at most.
+    pub(crate) fn flush(&self, limit: Duration) {
         let mut buffer = lock(&self.shared.buffer);
         buffer.flushing = true;
         self.shared.changed.notify_all();
@@ -264,7 +268,7 @@ impl<'a> MakeWriter<'a> for Sink {
 }
 
 /// Receives one formatted event in one `write`.
-struct Line<'a> {
+pub(crate) struct Line<'a> {
     sink: &'a Sink,
 }
 

@@ -9,11 +9,11 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use hyper::service::service_fn;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
 
 use crate::app::App;
 use crate::args::Sigterm;
 use crate::connections::Connections;
+use crate::control;
 use crate::descriptors::inherited;
 use crate::http::Front;
 use crate::logging::Log;
@@ -54,8 +54,9 @@ pub fn run(settings: Settings) -> Result<(), Error> {
         .thread_stack_size(512 << 10)
         .build()
         .map_err(Error::EventLoop)?;
-    let served = runtime.block_on(serve(listener, app));
+    let served = runtime.block_on(serve(listener, Arc::clone(&app)));
     runtime.shutdown_timeout(Duration::from_millis(100));
+    app.control.flush();
     log.flush();
     served
 }
@@ -115,15 +116,17 @@ async fn serve(listener: TcpListener, app: Arc<App>) -> Result<(), Error> {
     }
     let mut signals = Signals::new(app.settings.sigterm).map_err(Error::EventLoop)?;
     let reaper = Reaper::start().map_err(Error::EventLoop)?;
-    let (stop, stop_receiver) = watch::channel(Stop::No);
     let supervisors = (0..app.settings.workers).map(|lane| {
         let settings = Arc::clone(&app.settings);
-        let (owner, reaper, stop) = (Arc::clone(&app), reaper.clone(), stop_receiver.clone());
-        tokio::spawn(Supervisor::new(owner, settings, Lane(lane), reaper, stop).run())
+        let (owner, reaper, wish) = (Arc::clone(&app), reaper.clone(), app.wish.subscribe());
+        tokio::spawn(Supervisor::new(owner, settings, Lane(lane), reaper, wish).run())
     });
     // It can only fail by a bug of ours, and then its worker is gone anyway.
     let mut supervisors = join_all(supervisors);
 
+    if app.reloads() {
+        tokio::spawn(Arc::clone(&app).obey(control::commands()));
+    }
     if let Some(exporter) = app.take_exporter() {
         tokio::spawn(exporter.run());
     }
@@ -148,13 +151,14 @@ async fn serve(listener: TcpListener, app: Arc<App>) -> Result<(), Error> {
             tracer.flush(TRACE_LIMIT).await;
         }
     };
+    let stop = |stop| app.wish.send_modify(|wish| wish.stop = stop);
     match interrupted(drained, &mut signals).await {
-        Interrupted::No => stop.send_replace(Stop::Gracefully),
-        Interrupted::Yes => stop.send_replace(Stop::Now),
-    };
+        Interrupted::No => stop(Stop::Gracefully),
+        Interrupted::Yes => stop(Stop::Now),
+    }
     app.webhooks.report_undelivered();
     if let Interrupted::Yes = interrupted(&mut supervisors, &mut signals).await {
-        stop.send_replace(Stop::Now);
+        stop(Stop::Now);
         supervisors.await;
     }
     kill_remaining_children().await;

@@ -55,6 +55,8 @@ pub struct Settings {
     pub(crate) user_agent: Option<String>,
     pub(crate) writes_readiness_file: bool,
     pub(crate) ready_fd: Option<i32>,
+    /// The line to whoever has started the server.
+    pub(crate) control: Option<ControlLine>,
     /// The model's document.
     pub(crate) schema_file: PathBuf,
     /// A socket that was handed in.
@@ -89,6 +91,15 @@ pub struct Settings {
 pub(crate) enum Playground {
     Shown,
     Hidden,
+}
+
+/// What is said on the line to whoever has started the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ControlLine {
+    /// What happens.
+    Events,
+    /// That, and what is to be done.
+    Reload,
 }
 
 /// How the server's own log is written.
@@ -146,6 +157,14 @@ impl Settings {
             user_agent: non_empty(lookup, env::USER_AGENT),
             writes_readiness_file: lookup(env::KUBERNETES).is_some(),
             ready_fd: descriptor(lookup, env::READY_FD)?,
+            control: parse::one_of(
+                lookup,
+                env::CONTROL,
+                [
+                    ("events", ControlLine::Events),
+                    ("reload", ControlLine::Reload),
+                ],
+            )?,
             schema_file: non_empty(lookup, env::SCHEMA_FILE)
                 .unwrap_or_else(|| SCHEMA_FILE.to_owned())
                 .into(),

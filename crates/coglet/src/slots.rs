@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::sync::lock;
 
@@ -33,6 +33,8 @@ struct Shared {
     /// Places in the queue.
     places: usize,
     state: Mutex<State>,
+    /// Told when a slot of a closed lane is free again.
+    freed: Notify,
 }
 
 /// **Invariant:** while somebody waits, no open lane has a free slot.
@@ -43,6 +45,8 @@ struct State {
     waiting: VecDeque<oneshot::Sender<SlotPermit>>,
     /// How long a slot is held on average; the last ones count most.
     held: Duration,
+    /// When one was given back.
+    given_back: Option<Instant>,
     /// No lane will be open again, so nobody waits for one.
     is_over: bool,
 }
@@ -85,8 +89,10 @@ impl Slots {
                     lanes: std::iter::repeat_with(lane).take(lanes).collect(),
                     waiting: VecDeque::new(),
                     held: Duration::ZERO,
+                    given_back: None,
                     is_over: false,
                 }),
+                freed: Notify::new(),
             }),
         }
     }
@@ -106,6 +112,19 @@ impl Slots {
             waiting.push_back(sender);
             Turn::Later(receiver)
         })
+    }
+
+    /// The same for one that was made to wait before: it has a place whether or not there is a queue.
+    pub(crate) fn take_turn_after_waiting(&self) -> Turn {
+        let mut state = lock(&self.shared.state);
+        if let Some(permit) = self.shared.take(&mut state) {
+            return Turn::Now(permit);
+        }
+        let (sender, receiver) = oneshot::channel();
+        if !state.is_over {
+            state.waiting.push_back(sender);
+        }
+        Turn::Later(receiver)
     }
 
     /// Whether `take_turn` would find something now.
@@ -144,6 +163,36 @@ impl Slots {
     /// The slots of a lane cannot be taken for now. Those that are taken stay so.
     pub(crate) fn close(&self, lane: Lane) {
         lock(&self.shared.state).lanes[lane.0].is_open = false;
+    }
+
+    /// The same of all lanes.
+    pub(crate) fn close_all(&self) {
+        for lane in &mut lock(&self.shared.state).lanes {
+            lane.is_open = false;
+        }
+    }
+
+    /// Waits until no slot is taken, with all lanes closed.
+    pub(crate) async fn all_free(&self) {
+        loop {
+            // Made before looking, so that nothing is missed in between.
+            let freed = self.shared.freed.notified();
+            if self.taken() == 0 {
+                return;
+            }
+            freed.await;
+        }
+    }
+
+    /// How long ago the last slot was given back; nothing if none was.
+    pub(crate) fn idle(&self) -> Option<Duration> {
+        let given_back = lock(&self.shared.state).given_back;
+        given_back.map(|moment| moment.elapsed())
+    }
+
+    /// There will be lanes again.
+    pub(crate) fn revive(&self) {
+        lock(&self.shared.state).is_over = false;
     }
 
     /// Sends away who waits or would wait again: no lane will be open again.
@@ -237,8 +286,14 @@ impl Drop for SlotPermit {
             return;
         };
         let mut state = lock(&shared.state);
-        state.note(self.since.elapsed());
-        state.lanes[self.lane.0].free += 1;
+        let now = Instant::now();
+        state.note(now - self.since);
+        state.given_back = Some(now);
+        let lane = &mut state.lanes[self.lane.0];
+        lane.free += 1;
+        if !lane.is_open {
+            shared.freed.notify_waiters();
+        }
         shared.hand_out(&mut state);
     }
 }
@@ -380,6 +435,28 @@ mod tests {
         drop(second.try_recv().unwrap());
     }
 
+    #[tokio::test]
+    async fn closed_lanes_become_free_and_who_has_waited_has_a_place() {
+        let slots = slots(1, 0);
+        assert_eq!(slots.idle(), None);
+        let running = now(slots.take_turn());
+        slots.close_all();
+        let mut free = std::pin::pin!(slots.all_free());
+        tokio::select! {
+            biased;
+            () = &mut free => panic!("one is taken"),
+            () = std::future::ready(()) => {}
+        }
+        let mut waiting = later(Some(slots.take_turn_after_waiting()));
+        drop(running);
+        free.await;
+        assert!(slots.idle().is_some());
+        assert!(waiting.try_recv().is_err(), "no lane is open");
+        slots.open(Lane(0));
+        drop(waiting.try_recv().unwrap());
+        now(Some(slots.take_turn_after_waiting()));
+    }
+
     #[test]
     fn who_waits_for_nothing_is_sent_away() {
         let slots = Slots::new(1, 1, 1);
@@ -388,5 +465,9 @@ mod tests {
         let closed = Some(oneshot::error::TryRecvError::Closed);
         assert_eq!(waiting.try_recv().err(), closed);
         assert_eq!(later(Some(slots.retake_turn())).try_recv().err(), closed);
+        slots.revive();
+        let mut waiting = later(slots.take_turn());
+        slots.open(Lane(0));
+        drop(waiting.try_recv().unwrap());
     }
 }

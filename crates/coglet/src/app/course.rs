@@ -22,7 +22,7 @@ use crate::webhooks::WebhookOrder;
 use crate::worker::Worker;
 
 /// How long a prediction may take to stop when its time is over, or the server's.
-const STOP_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// Larger inputs travel to the worker as files.
 const MAX_INLINE_INPUT: usize = 1 << 20;
 
@@ -99,7 +99,8 @@ impl App {
         loop {
             let Ok(permit) = turn.await else {
                 // No worker will be started again.
-                let ending = Ending::failed("Worker crashed");
+                let failure = self.failure().filter(|_| self.reloads());
+                let ending = Ending::failed(failure.unwrap_or_else(|| "Worker crashed".into()));
                 self.registry.finish(&prediction, ending);
                 return;
             };
@@ -142,7 +143,7 @@ impl App {
         self.stop(prediction, StopReason::Canceled);
     }
 
-    fn stop(self: &Arc<Self>, prediction: &Arc<Prediction>, reason: StopReason) {
+    pub(super) fn stop(self: &Arc<Self>, prediction: &Arc<Prediction>, reason: StopReason) {
         match prediction.request_stop(reason) {
             StopStep::End => {
                 self.registry.finish(prediction, Ending::canceled());

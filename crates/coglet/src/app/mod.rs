@@ -1,6 +1,8 @@
-//! What all requests share. The way of a prediction is in [`course`], what workers tell in [`workers`].
+//! What all requests share. The way of a prediction is in [`course`], what workers tell in [`workers`], and how other
+//! code takes the place of what is served in [`renewal`].
 
 mod course;
+mod renewal;
 mod workers;
 
 use std::sync::{Arc, Mutex};
@@ -8,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use crate::control::Control;
 use crate::delivery::Deliveries;
 use crate::files::{Files, Uploads};
 use crate::health::{Health, Phase};
@@ -19,13 +22,17 @@ use crate::predictions::{History, Prediction, Registry};
 use crate::quarantine::Quarantine;
 use crate::ready::ReadySignal;
 use crate::secrets::masked;
+use crate::settings::ControlLine;
 use crate::slots::Slots;
 use crate::sync::lock;
 use crate::traces::{Exporter, Tracer};
 use crate::validate::{Accepted, Kind, Violation, accept_any_object};
 use crate::webhooks::{WebhookRules, Webhooks};
-use crate::worker::Pool;
+use crate::worker::{Pool, Wish};
 use crate::{Error, Settings};
+
+use renewal::Renewal;
+pub(crate) use renewal::Waited;
 
 /// The server's shared state.
 pub(crate) struct App {
@@ -38,6 +45,7 @@ pub(crate) struct App {
     /// For what clients send.
     pub(crate) body_memory: BodyMemory,
     pub(crate) ready_signal: ReadySignal,
+    pub(crate) control: Control,
     deliveries: Arc<Deliveries>,
     pub(crate) measures: Arc<Measures>,
     pub(crate) tracer: Option<Arc<Tracer>>,
@@ -46,6 +54,13 @@ pub(crate) struct App {
     model: Mutex<Option<Arc<Model>>>,
     /// The workers that are set up.
     pub(crate) pool: Pool,
+    /// What the workers are to do.
+    pub(crate) wish: watch::Sender<Wish>,
+    renewal: watch::Sender<Renewal>,
+    /// Why nothing is to be served.
+    withheld: Mutex<Option<String>>,
+    /// Why nothing is served.
+    failure: Mutex<Option<String>>,
     shutdown: watch::Sender<bool>,
 }
 
@@ -59,6 +74,10 @@ impl App {
         let deliveries = Deliveries::new(Arc::clone(&registry), uploads, settings.mode);
         Ok(Self {
             ready_signal: ReadySignal::new(settings.ready_fd)?,
+            control: match settings.control {
+                Some(_) => Control::open(),
+                None => Control::default(),
+            },
             health: Health::new(settings.workers, settings.setup_log_size),
             slots: Slots::new(settings.workers, settings.slots, settings.queue),
             registry,
@@ -82,6 +101,14 @@ impl App {
             files: Files::new(settings.user_agent.clone(), settings.downloads.clone()),
             model: Mutex::default(),
             pool: Pool::new(settings.workers),
+            wish: watch::Sender::new(Wish::default()),
+            renewal: watch::Sender::new(match settings.control {
+                // It may have taken the place of another one, whose clients wait.
+                Some(ControlLine::Reload) => Renewal::Starting,
+                Some(ControlLine::Events) | None => Renewal::Settled,
+            }),
+            withheld: Mutex::default(),
+            failure: Mutex::default(),
             shutdown: watch::Sender::new(false),
             settings: Arc::new(settings),
         })

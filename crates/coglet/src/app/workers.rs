@@ -5,6 +5,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::App;
+use super::renewal::Renewal;
+use crate::control::Event;
 use crate::delivery::discard_late;
 use crate::health::Phase;
 use crate::logging::user_lines;
@@ -15,9 +17,20 @@ use crate::sync::lock;
 use crate::temp::TempFile;
 use crate::worker::{GivenUp, Owner, Worker};
 
+/// Under this, the log of setup has what the model prints.
+const SETUP: &str = "coglet::setup";
+
 impl Owner for App {
+    fn starting(&self, _lane: Lane) {
+        let generation = self.generation();
+        self.control.tell(&Event::Starting { generation });
+    }
+
     fn setup_log(&self, lane: Lane, source: &str, text: &str) {
         self.health.setup_log(lane, source, text);
+        if source == SETUP {
+            self.control.tell(&Event::SetupLog { text });
+        }
     }
 
     fn ready(&self, lane: Lane, worker: &Arc<Worker>) {
@@ -28,7 +41,9 @@ impl Owner for App {
             before.as_deref(),
         ));
         let settings = &self.settings;
-        let is_described = before.is_some() && model.schema().is_some();
+        // Whoever asks for other code looks after its document.
+        let generation = self.generation();
+        let is_described = before.is_some() && model.schema().is_some() && generation == 0;
         if is_described && is_newer_than(&settings.model, &settings.schema_file) {
             tracing::warn!(
                 "The code of `{}` has changed since `{}` was made: inputs are still checked by that. Start the server \
@@ -41,9 +56,15 @@ impl Owner for App {
         self.pool.put(lane, Arc::clone(worker));
         *lock(&self.model) = Some(model);
         self.health.end_setup(lane);
+        if *self.renewal.borrow() == Renewal::Finishing {
+            // It has taken the place of one that was lost, and is about to make way itself.
+            return;
+        }
         self.slots.open(lane);
         if self.is_ready() {
+            self.settle(None);
             self.ready_signal.tell("READY");
+            self.control.tell(&Event::Ready { generation });
             tracing::info!("Setup complete, now accepting requests");
         }
     }
@@ -130,7 +151,7 @@ impl Owner for App {
     }
 
     fn given_up(&self, lane: Lane, cause: &GivenUp) {
-        match cause {
+        let reason = match cause {
             GivenUp::SetupFailed { reason, phase } => {
                 // Who started the server and waits for it is told, and tells the reason.
                 if self.ready_signal.is_awaited() {
@@ -139,12 +160,26 @@ impl Owner for App {
                     tracing::error!("{reason}");
                 }
                 self.health.fail_setup(lane, reason, *phase);
+                reason.clone()
             }
-            GivenUp::LostTooOften => self.health.give_up(lane),
-        }
+            GivenUp::LostTooOften => {
+                self.health.give_up(lane);
+                "The model's process died again and again".to_owned()
+            }
+            GivenUp::Withheld => {
+                let reason = lock(&self.withheld).clone().unwrap_or_default();
+                self.health.fail_setup(lane, &reason, Phase::SetupFailed);
+                reason
+            }
+        };
         if matches!(self.health.phase(), Phase::SetupFailed | Phase::Defunct) {
             self.slots.dismiss();
+            self.settle(Some(&reason));
             self.ready_signal.tell("SETUP_FAILED");
+            self.control.tell(&Event::Failed {
+                generation: self.generation(),
+                reason: &reason,
+            });
         }
     }
 }

@@ -14,7 +14,7 @@ use super::answer::{self, Refusal};
 use super::body;
 use super::envelope::Envelope;
 use super::events;
-use crate::app::App;
+use crate::app::{App, Waited};
 use crate::files::run_blocking;
 use crate::health::Phase;
 use crate::memory::Asked;
@@ -121,6 +121,8 @@ async fn accept(
     if let Some(existing) = in_flight(app, &target) {
         return join(app, &existing, watching);
     }
+    // Other code is on its way: it says what it takes, and answers.
+    let waited = app.settled().await;
     if watching == Some(Watching::AsDeclared) {
         check_streaming(app)?;
     }
@@ -135,7 +137,11 @@ async fn accept(
     if let Some(refusal) = not_ready(app) {
         return Err(refusal);
     }
-    let turn = app.slots.take_turn().ok_or_else(|| at_capacity(app))?;
+    let turn = match waited {
+        Waited::No => app.slots.take_turn(),
+        Waited::Yes => Some(app.slots.take_turn_after_waiting()),
+    };
+    let turn = turn.ok_or_else(|| at_capacity(app))?;
     let webhook = envelope
         .webhook
         .filter(|_| !envelope.events.is_empty())
@@ -200,7 +206,7 @@ fn join(
 
 /// Why a large body is not even read: nothing could come of it.
 fn objection(app: &App, target: &Target) -> Option<Refusal> {
-    if in_flight(app, target).is_some() {
+    if in_flight(app, target).is_some() || app.is_renewing() {
         return None;
     }
     let refusal = not_ready(app);
@@ -396,19 +402,28 @@ fn not_acceptable(message: &str) -> Refusal {
 
 /// Why no prediction is taken now, and what to do.
 fn not_ready(app: &App) -> Option<Refusal> {
-    let message = match app.health.phase() {
-        Phase::Ready => return None,
-        Phase::Starting => {
-            "Setup has not finished yet. Wait until it has finished, or GET /health-check for status."
+    let phase = app.health.phase();
+    if phase == Phase::Ready {
+        return None;
+    }
+    let failure = app.failure();
+    let message = match (phase, failure) {
+        (Phase::SetupFailed | Phase::Defunct, Some(failure))
+            if app.reloads() =>
+        {
+            format!("{}. It is tried again when the code is changed.", failure.trim_end_matches(['.', '\n']))
         }
-        Phase::SetupFailed => {
-            "Setup failed, and is not tried again. GET /health-check has its log; mend the cause and restart the server."
+        (Phase::SetupFailed, _) => {
+            "Setup failed, and is not tried again. GET /health-check has its log; mend the cause and restart the server.".to_owned()
         }
-        Phase::Defunct => {
-            "The model's process died again and again, and is not started any more. The server's log says why; mend the cause and restart the server."
+        (Phase::Defunct, _) => {
+            "The model's process died again and again, and is not started any more. The server's log says why; mend the cause and restart the server.".to_owned()
+        }
+        (Phase::Starting | Phase::Ready, _) => {
+            "Setup has not finished yet. Wait until it has finished, or GET /health-check for status.".to_owned()
         }
     };
-    let answer = answer::failed(StatusCode::SERVICE_UNAVAILABLE, message);
+    let answer = answer::failed(StatusCode::SERVICE_UNAVAILABLE, &message);
     Some(Refusal::from(answer))
 }
 

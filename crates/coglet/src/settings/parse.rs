@@ -64,10 +64,24 @@ pub(super) fn memory(lookup: Lookup<'_>, variable: &'static str) -> Result<Optio
     Ok(size.map(|size| usize::try_from(size).unwrap_or(usize::MAX)))
 }
 
+/// One of these words.
+pub(super) fn one_of<T: Copy>(
+    lookup: Lookup<'_>,
+    variable: &'static str,
+    words: [(&str, T); 2],
+) -> Result<Option<T>, Error> {
+    let [(first, _), (second, _)] = words;
+    let expected = format!("`{first}` or `{second}`");
+    value(lookup, variable, &expected, |text| {
+        let found = words.iter().find(|(word, _)| *word == text);
+        found.map(|(_, meaning)| *meaning)
+    })
+}
+
 fn value<T>(
     lookup: Lookup<'_>,
     variable: &'static str,
-    expected: &'static str,
+    expected: &str,
     parse: impl Fn(&str) -> Option<T>,
 ) -> Result<Option<T>, Error> {
     let Some(text) = non_empty(lookup, variable) else {
@@ -78,7 +92,7 @@ fn value<T>(
         None => Err(Error::InvalidVariable {
             variable,
             value: text,
-            expected,
+            expected: expected.to_owned(),
         }),
     }
 }
@@ -113,5 +127,15 @@ mod tests {
         assert_eq!(error.to_string(), "`maybe` in `COG_X` is not `1` or `0`");
         assert!(switch(&|_| Some("Yes".into()), "COG_X").unwrap());
         assert!(!switch(&|_| Some(String::new()), "COG_X").unwrap());
+        let words = [("some", 1), ("all", 2)];
+        let error = one_of(&|_| Some("none".into()), "COG_X", words).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`none` in `COG_X` is not `some` or `all`"
+        );
+        assert_eq!(
+            one_of(&|_| Some("all".into()), "COG_X", words).unwrap(),
+            Some(2)
+        );
     }
 }

@@ -21,4 +21,4 @@ mod supervise;
 pub(crate) use handle::Worker;
 pub(crate) use owner::{GivenUp, Owner};
 pub(crate) use pool::Pool;
-pub(crate) use supervise::{Stop, Supervisor};
+pub(crate) use supervise::{Stop, Supervisor, Wish};

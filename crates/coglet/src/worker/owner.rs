@@ -12,6 +12,9 @@ use crate::temp::TempFile;
 
 /// Is told what happens to the worker of each lane, and what it says.
 pub(crate) trait Owner: Send + Sync + 'static {
+    /// A process is started, which will read the model's code.
+    fn starting(&self, lane: Lane);
+
     /// A line for the record of the setup that is under way.
     fn setup_log(&self, lane: Lane, source: &str, text: &str);
 
@@ -55,6 +58,11 @@ pub(crate) trait Owner: Send + Sync + 'static {
 /// Why no worker is started any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum GivenUp {
-    SetupFailed { reason: String, phase: Phase },
+    SetupFailed {
+        reason: String,
+        phase: Phase,
+    },
     LostTooOften,
+    /// It was asked for.
+    Withheld,
 }

@@ -20,7 +20,7 @@ use super::exit::{self, OutOfMemoryKills};
 use super::last_words::LastWords;
 use super::pipes::{self, Incoming};
 use super::spawn::{Place, Spawned, spawn};
-use super::{Owner, Stop, Worker};
+use super::{Owner, Stop, Wish, Worker};
 use crate::Settings;
 use crate::logging::user_lines;
 use crate::process::{Reaper, signal_group};
@@ -30,6 +30,8 @@ use crate::slots::Lane;
 
 /// What a worker may take to end by itself after it was asked to.
 const EXIT_LIMIT: Duration = Duration::from_secs(10);
+/// The same for one that makes way for other code: its author waits.
+const MAKE_WAY_LIMIT: Duration = Duration::from_secs(2);
 /// After SIGTERM, or once it has said that it is about to exit.
 const TERMINATE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -102,6 +104,7 @@ impl Session {
         reaper: &Reaper,
         directories: Directories,
     ) -> io::Result<Self> {
+        owner.starting(lane);
         owner.setup_log(lane, "coglet", "Spawning worker subprocess");
         let Spawned {
             pid,
@@ -144,7 +147,7 @@ impl Session {
     }
 
     /// Serves the process until it is gone.
-    pub(super) async fn run(mut self, stop: &mut watch::Receiver<Stop>) -> End {
+    pub(super) async fn run(mut self, for_wish: Wish, wish: &mut watch::Receiver<Wish>) -> End {
         let mut exited = self.exited.take().expect("a session runs once");
         let worker = Arc::clone(&self.worker);
         let status = loop {
@@ -154,7 +157,13 @@ impl Session {
                 () = self.stdout.readable() => self.on_captured(Source::Stdout).await,
                 () = self.stderr.readable() => self.on_captured(Source::Stderr).await,
                 () = passed(self.deadline) => self.on_overdue(),
-                Ok(()) = stop.changed() => self.on_stop(*stop.borrow_and_update()),
+                Ok(()) = wish.changed() => {
+                    let now = *wish.borrow_and_update();
+                    match now.stop {
+                        Stop::No if now.generation != for_wish.generation => self.make_way(),
+                        stop => self.on_stop(stop),
+                    }
+                }
                 () = worker.flush() => {}
             }
             // One that says something without end must not keep everybody else waiting.
@@ -350,6 +359,19 @@ impl Session {
                 self.stage = Stage::Stopping;
             }
         }
+    }
+
+    /// Ends for a worker with other code. Nothing runs in it that is to end by itself.
+    fn make_way(&mut self) {
+        match self.stage {
+            Stage::Ready => {
+                self.worker.send(&ToWorker::Shutdown {});
+                self.limit(MAKE_WAY_LIMIT, Overdue::Exit);
+            }
+            Stage::SettingUp => self.terminate(),
+            Stage::Stopping => return,
+        }
+        self.stage = Stage::Stopping;
     }
 
     fn terminate(&mut self) {

@@ -79,6 +79,7 @@ fn start(
         .env(env::WORKER_INDEX, place.lane.0.to_string())
         .env_remove(env::READY_FD)
         .env_remove(env::LISTEN_FD)
+        .env_remove(env::CONTROL)
         // It opens the server's doors, which no model has to.
         .env_remove(env::AUTH_TOKEN)
         .stdin(Stdio::null())

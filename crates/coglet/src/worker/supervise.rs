@@ -29,13 +29,40 @@ pub(crate) enum Stop {
     Now,
 }
 
+/// What the server wants of all its workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wish {
+    pub(crate) stop: Stop,
+    /// Which reading of the model's code is to be served. A worker of another one makes way.
+    pub(crate) generation: u64,
+    /// Whether there are to be workers.
+    pub(crate) serves: bool,
+}
+
+impl Default for Wish {
+    fn default() -> Self {
+        Self {
+            stop: Stop::No,
+            generation: 0,
+            serves: true,
+        }
+    }
+}
+
+impl Wish {
+    /// Whether a worker that was started for `other` is of no use any more.
+    fn is_another_than(self, other: Self) -> bool {
+        self.stop != Stop::No || self.generation != other.generation
+    }
+}
+
 /// Keeps the worker of a lane running.
 pub(crate) struct Supervisor {
     owner: Arc<dyn Owner>,
     settings: Arc<Settings>,
     lane: Lane,
     reaper: Reaper,
-    stop: watch::Receiver<Stop>,
+    wish: watch::Receiver<Wish>,
 }
 
 /// What to do after a worker has ended.
@@ -58,14 +85,14 @@ impl Supervisor {
         settings: Arc<Settings>,
         lane: Lane,
         reaper: Reaper,
-        stop: watch::Receiver<Stop>,
+        wish: watch::Receiver<Wish>,
     ) -> Self {
         Self {
             owner,
             settings,
             lane,
             reaper,
-            stop,
+            wish,
         }
     }
 
@@ -73,28 +100,54 @@ impl Supervisor {
     pub(crate) async fn run(mut self) {
         let mut record = Record::default();
         loop {
-            let end = self.run_worker().await;
-            if *self.stop.borrow() != Stop::No || matches!(end, End::Stopped) {
+            let wish = *self.wish.borrow_and_update();
+            if wish.stop != Stop::No {
                 return;
             }
-            match record.next(&end, self.owner.others_serve(self.lane)) {
-                Next::Rest(phase) => return self.rest(&end, phase).await,
-                Next::Restart { pause } => {
-                    if let End::SetupFailed { reason } = &end {
-                        tracing::error!("{reason}");
-                    }
-                    tracing::warn!("Starting a new worker in {} ms", pause.as_millis());
-                    self.owner.restarting(self.lane, end.reason());
-                    tokio::select! {
-                        () = tokio::time::sleep(pause) => {}
-                        _ = self.stop.wait_for(|stop| *stop != Stop::No) => return,
-                    }
+            if wish.serves {
+                self.serve(wish, &mut record).await;
+            } else {
+                self.owner.given_up(self.lane, &GivenUp::Withheld);
+                self.another_wish(wish).await;
+            }
+            if self.wish.borrow().generation != wish.generation {
+                // What became of other code says nothing about this one.
+                record = Record::default();
+            }
+        }
+    }
+
+    /// Runs a worker to its end, and waits until it is time for another one.
+    async fn serve(&mut self, wish: Wish, record: &mut Record) {
+        let end = self.run_worker(wish).await;
+        if self.wish.borrow().is_another_than(wish) {
+            return;
+        }
+        match record.next(&end, self.owner.others_serve(self.lane)) {
+            Next::Rest(phase) => {
+                self.rest(&end, phase);
+                self.another_wish(wish).await;
+            }
+            Next::Restart { pause } => {
+                if let End::SetupFailed { reason } = &end {
+                    tracing::error!("{reason}");
+                }
+                tracing::warn!("Starting a new worker in {} ms", pause.as_millis());
+                self.owner.restarting(self.lane, end.reason());
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = self.another_wish(wish) => {}
                 }
             }
         }
     }
 
-    async fn run_worker(&mut self) -> End {
+    async fn another_wish(&mut self, wish: Wish) {
+        // An error means that the server itself has gone.
+        let _ = self.wish.wait_for(|now| now.is_another_than(wish)).await;
+    }
+
+    async fn run_worker(&mut self, wish: Wish) -> End {
         let failed = |error| End::SetupFailed {
             reason: format!("Setup failed: could not start `python`: {error}"),
         };
@@ -110,7 +163,7 @@ impl Supervisor {
         let owner = Arc::clone(&self.owner);
         let end = match Session::start(owner, &self.settings, self.lane, &self.reaper, directories)
         {
-            Ok(session) => session.run(&mut self.stop).await,
+            Ok(session) => session.run(wish, &mut self.wish).await,
             Err(error) => failed(error),
         };
         // Those that left the worker's process group. A new worker's setup will start its own.
@@ -122,8 +175,8 @@ impl Supervisor {
         end
     }
 
-    /// Nothing more will be tried: the server answers requests and waits for its end.
-    async fn rest(&mut self, end: &End, phase: Phase) {
+    /// Nothing more will be tried: the server answers requests and waits for its end, or for other code.
+    fn rest(&self, end: &End, phase: Phase) {
         let cause = match end {
             End::SetupFailed { reason } => GivenUp::SetupFailed {
                 reason: reason.clone(),
@@ -135,8 +188,6 @@ impl Supervisor {
             tracing::error!("The worker was lost {MAX_LOSSES} times in a row: giving up");
         }
         self.owner.given_up(self.lane, &cause);
-        // An error means that the server itself has gone.
-        let _ = self.stop.wait_for(|stop| *stop != Stop::No).await;
     }
 }
 

@@ -32,6 +32,7 @@ mod private_urls;
 mod probes;
 mod queue;
 mod receiver;
+mod reload;
 mod requests;
 mod scratch;
 mod secrets;

@@ -1,12 +1,12 @@
 //! Starting the server for one test: its own directory, port, and process.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, PipeReader, Read};
+use std::io::{BufRead, BufReader, PipeReader, Read, Write};
 use std::net::TcpListener;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -30,6 +30,8 @@ pub(crate) struct Model {
     may_trace: bool,
     /// A socket for the server, which listens already.
     socket: Option<TcpListener>,
+    /// We tell it what to do, and are told what happens.
+    is_controlled: bool,
 }
 
 /// A running server. Killed when dropped; then nothing of it may be left.
@@ -40,6 +42,8 @@ pub(crate) struct Server {
     log: Arc<Log>,
     ready: Option<PipeReader>,
     mark: String,
+    commands: Option<ChildStdin>,
+    events: Option<Arc<Log>>,
 }
 
 #[derive(Default)]
@@ -61,6 +65,7 @@ impl Model {
             arguments: Vec::new(),
             may_trace: true,
             socket: None,
+            is_controlled: false,
         }
     }
 
@@ -127,6 +132,12 @@ impl Model {
         self
     }
 
+    /// Keeps a line to the server, over which it can be told to read its code anew.
+    pub(crate) fn controlled(mut self) -> Self {
+        self.is_controlled = true;
+        self.env("COG_CONTROL", "reload")
+    }
+
     pub(crate) fn reference(self, reference: &str) -> Self {
         self.env("COG_PREDICT_TYPE_STUB", reference)
     }
@@ -183,6 +194,9 @@ impl Model {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
+        if self.is_controlled {
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        }
         let socket = self.socket.as_ref().map(AsRawFd::as_raw_fd);
         if let Some(socket) = socket {
             command.env("COG_LISTEN_FD", socket.to_string());
@@ -211,9 +225,13 @@ impl Model {
         let port = serde_json::from_str::<Value>(&line).unwrap()["port"]
             .as_u64()
             .unwrap();
+        let commands = child.stdin.take();
+        let events = child.stdout.take().map(Log::follow);
         Server {
             port: port.try_into().unwrap(),
             directory,
+            commands,
+            events,
             child,
             log,
             ready: Some(ready),
@@ -321,6 +339,22 @@ impl Server {
 
     pub(crate) fn until_logged(&self, text: &str) -> String {
         self.log.wait_for(text)
+    }
+
+    /// Tells it what to do.
+    pub(crate) fn command(&self, command: &Value) {
+        let mut commands = self.commands.as_ref().expect("it is controlled");
+        writeln!(commands, "{command}").unwrap();
+    }
+
+    /// Waits until it has told this.
+    pub(crate) fn until_told(&self, event: &str) -> Value {
+        let events = self.events.as_ref().expect("it is controlled");
+        serde_json::from_str(&events.wait_for(event)).unwrap()
+    }
+
+    pub(crate) fn write(&self, name: &str, content: &str) {
+        fs_err::write(self.directory.path().join(name), content).unwrap();
     }
 
     pub(crate) fn log_text(&self) -> String {
