@@ -42,6 +42,15 @@ class Runner(BaseRunner):
             print("looking for the weights", flush=True)
             open("in-setup", "w").close()
             wait_for("never")
+        if os.environ.get("SETUP") == "long":
+            print("loading", flush=True)
+            os.system("echo from a program")
+            wait_for("loaded")
+            print("loaded", file=sys.stderr, flush=True)
+            wait_for("go")
+        if os.environ.get("SETUP") == "broken":
+            print("loading", flush=True)
+            raise RuntimeError("no weights")
 
     def run(self, what: str) -> Iterator[Any]:
         if what == "steps":
@@ -222,6 +231,63 @@ def test_in_one_file_logs_do_not_run_into_the_list(tmp_path: Path) -> None:
     status, said, _ = Run(model, "steps", stderr=subprocess.STDOUT).ends()
     assert status == 0
     assert "between" in said.splitlines(), said
+
+
+@ENGINES
+def test_a_long_setup_is_seen_to_go_on(tmp_path: Path, engine: str) -> None:
+    model = project(tmp_path / "project")
+    run = Run(model, "nothing", "-e", "SETUP=long", engine=engine)
+    run.stderr.until("\nloading\n")
+    run.stderr.until("from a program\n")
+    # When nothing is said, that is said.
+    run.stderr.until("Running setup() (")
+    (model.directory / "loaded").touch()
+    run.stderr.until("\nloaded\n")
+    (model.directory / "go").touch()
+    status, stdout, stderr = run.ends()
+    assert (status, stdout) == (0, "[]\n"), stderr
+    assert stderr.count("loading\n") == 1, "each line once"
+
+
+@ENGINES
+def test_what_a_broken_setup_has_said_is_told_once(tmp_path: Path, engine: str) -> None:
+    model = project(tmp_path / "project")
+    done = model.cog("run", "-i", "what=nothing", "-e", "SETUP=broken", COG_ENGINE=engine)
+    assert done.status == 1
+    lines = done.stderr.splitlines()
+    assert lines.count("loading") == 1, done
+    assert sum("Traceback" in line for line in lines) == 1, done
+    assert "Model setup failed: RuntimeError: no weights" in done.stderr
+    quiet = model.cog("run", "-i", "what=nothing", "-e", "SETUP=broken", "--progress", "quiet", COG_ENGINE=engine)
+    assert quiet.stderr.count("loading") == 1, "with the failure"
+
+
+def test_a_terminal_shows_how_long_setup_takes(tmp_path: Path) -> None:
+    model = project(tmp_path / "project")
+    outer, inner = pty.openpty()
+    child = subprocess.Popen(
+        [COG, "run", "-i", "what=nothing", "-e", "SETUP=long"],
+        cwd=model.directory,
+        env={name: value for name, value in model.environment().items() if name != "NO_COLOR"} | {"TERM": "xterm"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=inner,
+    )
+    os.close(inner)
+    said = b""
+    while not re.search(rb"Running setup\(\) +[12]s", said):
+        said += os.read(outer, 1 << 16)
+    assert b"loading\r\n" in said
+    for name in ["loaded", "go"]:
+        (model.directory / name).touch()
+    try:
+        while piece := os.read(outer, 1 << 16):
+            said += piece
+    except OSError:
+        # The other side is closed.
+        pass
+    assert child.wait(PATIENCE_SECONDS) == 0, said
+    assert b"loaded\r\n" in said, said
 
 
 def test_a_setup_that_takes_too_long_is_told_with_what_it_printed(tmp_path: Path) -> None:

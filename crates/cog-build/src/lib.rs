@@ -40,6 +40,7 @@ mod sdk_source;
 mod secret_files;
 mod secrets;
 mod separated;
+mod snapshot;
 mod step_output;
 mod steps;
 mod variables;
@@ -72,6 +73,7 @@ pub use sdk_source::{COG_SDK_WHEEL, COGLET_WHEEL, PackageSource, Pin, SdkSourceE
 pub use secret_files::remove_stale_secrets;
 pub use secrets::{Secret, SecretError, SecretValue};
 pub use separated::{SeparatedPath, SourceLayers, separate, separated_paths};
+pub use snapshot::{Changes, Snapshot, leave_schema};
 pub use step_output::StepOutput;
 pub use steps::runtime::COG_COGLET_BINARY;
 pub use steps::system_packages::MissingPackage;

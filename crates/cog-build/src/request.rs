@@ -116,8 +116,7 @@ impl<'a> BuildRequest<'a> {
 
     /// The project with every default decided.
     pub(crate) fn complete(&self) -> Result<Completed> {
-        let (lines, _) = self.requirement_lines()?;
-        let completed = cog_config::complete(self.config, &lines, &self.options)?;
+        let completed = self.completed()?;
         let warn = |message: &str| self.reporter.report(Event::Warning { message });
         for warning in &completed.warnings {
             if self.base == BaseChoice::Default || !warning.is_about_the_base() {
@@ -125,6 +124,12 @@ impl<'a> BuildRequest<'a> {
             }
         }
         Ok(completed)
+    }
+
+    /// The same, of which nothing is told.
+    pub(crate) fn completed(&self) -> Result<Completed> {
+        let (lines, _) = self.requirement_lines()?;
+        Ok(cog_config::complete(self.config, &lines, &self.options)?)
     }
 }
 

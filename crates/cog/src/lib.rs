@@ -20,6 +20,7 @@ mod prompt;
 mod push_id;
 mod reporter;
 mod runtime;
+mod serving;
 mod session;
 mod silence;
 mod sizes;

@@ -170,6 +170,18 @@ impl Printer {
         }
     }
 
+    /// Work of unknown length, until the value is dropped: a line with the time where there are bars, and where there are
+    /// none, one whenever nothing else was said for a while.
+    pub(crate) fn under_way(&self, title: &str) -> UnderWay {
+        let bar = (self.progress() == Progress::Bars).then(|| self.spinner(title));
+        self.begins(title);
+        UnderWay {
+            printer: self.clone(),
+            title: title.to_owned(),
+            bar,
+        }
+    }
+
     pub(crate) fn goes_on(&self, what: &str) {
         self.silence.goes_on(what);
     }
@@ -252,6 +264,22 @@ impl Printer {
             let _ = writeln!(io::stderr().lock(), "{begin}{line}");
         });
         self.silence.spoken();
+    }
+}
+
+/// Work that goes on as long as this lives.
+pub(crate) struct UnderWay {
+    printer: Printer,
+    title: String,
+    bar: Option<ProgressBar>,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        self.printer.ends(&self.title);
     }
 }
 

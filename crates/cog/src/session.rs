@@ -96,6 +96,18 @@ impl<'a> Session<'a> {
         })
     }
 
+    /// The project with what its source says, of which nothing is told but what is wrong.
+    pub(crate) fn read_quietly(&self, args: &ProjectArgs) -> anyhow::Result<Project> {
+        let file = cog_config::find(&self.directory, &args.file)?;
+        let config = cog_config::load(&file)?.config;
+        let interface = Interface::read(&file.directory, &config, &SchemaSource::Generate)?;
+        Ok(Project {
+            file,
+            config,
+            interface,
+        })
+    }
+
     /// The same with what the model's source says; what is odd about it is told.
     pub(crate) fn with_model(
         &self,

@@ -9,6 +9,7 @@
 //! environments/, projects/, packages/, debian/, uv/
 //!                           what other crates download, install and make (see `usage`)
 //! locks/, leases/           advisory locks; what is in use
+//! serving/                  servers of projects that run now (looked after by the command line)
 //! tmp/, partial/            scratch space, unfinished downloads
 //! ```
 //!

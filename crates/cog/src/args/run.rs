@@ -51,6 +51,10 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) use_replicate_token: bool,
 
+    /// Start a server of its own, whether or not a `cog serve` of the project runs
+    #[arg(long)]
+    pub(crate) fresh: bool,
+
     /// Seconds that setup may take
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub(crate) setup_timeout: u64,
@@ -102,6 +106,10 @@ pub(crate) struct ServeArgs {
     /// Port of that page; 0 is any that is free
     #[arg(long, value_name = "PORT", default_value_t = 9000)]
     pub(crate) playground_port: u16,
+
+    /// Serve what is saved: changed code restarts the model, a changed environment is made anew
+    #[arg(short, long)]
+    pub(crate) watch: bool,
 }
 
 #[derive(Debug, Args)]

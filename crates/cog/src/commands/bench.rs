@@ -17,7 +17,7 @@ use crate::inputs::{self, Given};
 use crate::interrupts::Interrupts;
 use crate::load::{self, Answers, Limits, Load, Report, Target};
 use crate::outputs::pretty;
-use crate::runtime::{Launcher, block_on, environment};
+use crate::runtime::{Launcher, Request, block_on, environment};
 use crate::session::Session;
 
 const DEFAULT_DURATION: Duration = Duration::from_secs(10);
@@ -103,12 +103,14 @@ fn started(
         .printer
         .info("Starting the model and running setup()...");
     let mut interrupts = Interrupts::listen()?;
-    let mut server = launcher.start_server(&env)?;
+    let mut server = launcher.start_server(&Request::default(), &env)?;
     let url = predictions_url(&format!("http://{}", server.address))?;
     let target = target(args, client(args, &url)?, url.clone(), headers, inputs)?;
+    let limit = Duration::from_secs(args.setup_timeout);
+    let mut print = |line: &str| session.printer.foreign(line);
     let report = block_on(async {
         tokio::select! {
-            ready = server.await_ready(Duration::from_secs(args.setup_timeout)) => ready?,
+            ready = server.await_ready(limit, Some(&mut print)) => ready?,
             by = interrupts.next() => return Err(Interrupted(by).into()),
         }
         measured(session, args, &target, &url, &mut interrupts).await

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::args::{ImagesArgs, PruneArgs, RmiArgs, TagArgs};
 use crate::outputs::pretty;
+use crate::serving;
 use crate::session::Session;
 use crate::sizes::human_size;
 
@@ -96,6 +97,7 @@ pub(crate) fn rmi(session: &Session<'_>, args: &RmiArgs) -> anyhow::Result<()> {
 pub(crate) fn prune(session: &Session<'_>, args: &PruneArgs) -> anyhow::Result<()> {
     cog_build::remove_stale_secrets();
     let store = session.store()?;
+    serving::clear_away(store).context("could not clear away what servers have left")?;
     let options = if args.all {
         PruneOptions::everything()
     } else {

@@ -27,7 +27,7 @@ pub(crate) fn schema(session: &Session<'_>, args: &SchemaArgs) -> anyhow::Result
 }
 
 /// The document in the labels of image `name`.
-fn of_labels(name: &str, labels: &BTreeMap<String, String>) -> anyhow::Result<Value> {
+pub(super) fn of_labels(name: &str, labels: &BTreeMap<String, String>) -> anyhow::Result<Value> {
     let schema = Labels::of(labels).schema();
     schema.with_context(|| format!("image {name}"))
 }

@@ -1,5 +1,6 @@
 //! A workload that runs for one command: with which engine and in which place, and how its server is started.
 
+mod control;
 mod image;
 mod place;
 mod server;
@@ -23,11 +24,13 @@ use crate::printer::Printer;
 use crate::session::{Project, Session};
 use crate::terminal;
 
+use control::COG_CONTROL;
+pub(crate) use control::{Control, Events, Speech, Told};
 pub(crate) use image::Image;
 use place::Place;
 use server::{Kind, Readiness};
-pub(crate) use server::{STOP_GRACE, Server};
-pub(crate) use setup::{SETUP_FAILED, SetupFailed, setup_advice, setup_output};
+pub(crate) use server::{STOP_GRACE, Server, settled};
+pub(crate) use setup::{Printed, SETUP_FAILED, SetupFailed, setup_advice, setup_logs};
 pub(crate) use streams::Tail;
 use streams::{Overheard, Streams};
 
@@ -117,6 +120,11 @@ impl Launcher {
             Isolation::Daemon => HOST_ALIAS,
             Isolation::Container | Isolation::None => "127.0.0.1",
         }
+    }
+
+    /// Whether a port that its servers listen on is opened by somebody else than us.
+    pub(crate) fn opens_ports_itself(&self) -> bool {
+        self.engine.isolation() == Isolation::Daemon
     }
 
     /// The workload that runs a command here.
@@ -223,7 +231,11 @@ impl Launcher {
                 drop(listener);
                 let mut arguments = vec!["--host".to_owned(), address.ip().to_string()];
                 arguments.extend_from_slice(&request.arguments);
-                self.start(address, Vec::new(), &arguments, extra_env)
+                let request = Request {
+                    arguments,
+                    ..Request::default()
+                };
+                self.start(address, Vec::new(), &request, extra_env)
             }
         }
     }
@@ -245,8 +257,7 @@ impl Launcher {
             variable: COG_LISTEN_FD.into(),
             fd: listener.into(),
         };
-        let arguments = &request.arguments;
-        self.start(address, vec![socket], arguments, extra_env)
+        self.start(address, vec![socket], request, extra_env)
     }
 
     /// Starts a server with a network of its own, of which `outside` is the way to its port.
@@ -273,9 +284,10 @@ impl Launcher {
         };
         let mut command = self.place.server.clone();
         command.extend_from_slice(&request.arguments);
-        let env = server_env(PORT_INSIDE, extra_env);
-        let workload = self.workload(command, &env, server_streams(Vec::new())?, network);
-        let running = self.begin(workload)?;
+        let env = self.server_env(PORT_INSIDE, request, extra_env);
+        let streams = self.server_streams(Vec::new(), request)?;
+        let workload = self.workload(command, &env, streams, network);
+        let mut running = self.begin(workload)?;
         let published = running.published().first();
         let mut address = published.map_or(outside, |published| published.outside);
         if address.ip().is_unspecified() {
@@ -285,6 +297,7 @@ impl Launcher {
             });
         }
         Ok(Server {
+            control: Control::of(running.as_mut()),
             running,
             address,
             readiness: Readiness::Asked,
@@ -295,7 +308,7 @@ impl Launcher {
         &self,
         address: SocketAddr,
         mut passed_fds: Vec<PassedFd>,
-        arguments: &[String],
+        request: &Request,
         extra_env: &[(String, String)],
     ) -> anyhow::Result<Server> {
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
@@ -303,13 +316,15 @@ impl Launcher {
             variable: COG_READY_FD.into(),
             fd: write,
         });
-        let env = server_env(address.port(), extra_env);
+        let env = self.server_env(address.port(), request, extra_env);
         let mut command = self.place.server.clone();
-        command.extend_from_slice(arguments);
-        let streams = server_streams(passed_fds)?;
+        command.extend_from_slice(&request.arguments);
+        let streams = self.server_streams(passed_fds, request)?;
         let workload = self.workload(command, &env, streams, Network::default());
+        let mut running = self.begin(workload)?;
         Ok(Server {
-            running: self.begin(workload)?,
+            control: Control::of(running.as_mut()),
+            running,
             address,
             readiness: match self.place.kind {
                 Kind::Coglet => Readiness::Told(read),
@@ -319,33 +334,62 @@ impl Launcher {
     }
 }
 
+impl Launcher {
+    fn server_streams(
+        &self,
+        passed_fds: Vec<PassedFd>,
+        request: &Request,
+    ) -> std::io::Result<Streams> {
+        let (stdin, stdout) = match (self.place.kind, request.speech) {
+            (Kind::Coglet, Speech::Events) => (Stdio::null(), Stdio::piped()),
+            (Kind::Coglet, Speech::Commands) => (Stdio::piped(), Stdio::piped()),
+            // Whatever another server prints is no result of ours.
+            (Kind::Other, _) => {
+                let stderr = std::os::fd::AsFd::as_fd(&std::io::stderr()).try_clone_to_owned()?;
+                (Stdio::null(), Stdio::from(stderr))
+            }
+        };
+        Ok(Streams {
+            stdin,
+            stdout,
+            stderr: Stdio::inherit(),
+            passed_fds,
+        })
+    }
+
+    fn server_env(
+        &self,
+        port: u16,
+        request: &Request,
+        extra_env: &[(String, String)],
+    ) -> Vec<(String, String)> {
+        let mut env = vec![
+            ("PORT".to_owned(), port.to_string()),
+            ("LOG_FORMAT".into(), "console".into()),
+        ];
+        if self.place.kind == Kind::Coglet {
+            env.push((COG_CONTROL.into(), request.speech.word().into()));
+        }
+        let filter = std::env::var("RUST_LOG").ok();
+        env.extend(filter.map(|filter| ("RUST_LOG".to_owned(), filter)));
+        env.extend_from_slice(extra_env);
+        env
+    }
+
+    /// Replaces the model's document where the project cannot have it.
+    pub(crate) fn replace_schema(&self, schema: &str) -> std::io::Result<()> {
+        self.place.replace_schema(schema)
+    }
+}
+
 /// What a server is started with besides.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Request {
     pub(crate) arguments: Vec<String>,
     /// A name of this machine that the server knows it by, if it has a network of its own.
     pub(crate) host_alias: Option<String>,
-}
-
-fn server_streams(passed_fds: Vec<PassedFd>) -> std::io::Result<Streams> {
-    Ok(Streams {
-        stdin: Stdio::null(),
-        // Whatever the server prints is no result of ours.
-        stdout: Stdio::from(std::os::fd::AsFd::as_fd(&std::io::stderr()).try_clone_to_owned()?),
-        stderr: Stdio::inherit(),
-        passed_fds,
-    })
-}
-
-fn server_env(port: u16, extra_env: &[(String, String)]) -> Vec<(String, String)> {
-    let mut env = vec![
-        ("PORT".to_owned(), port.to_string()),
-        ("LOG_FORMAT".into(), "console".into()),
-    ];
-    let filter = std::env::var("RUST_LOG").ok();
-    env.extend(filter.map(|filter| ("RUST_LOG".to_owned(), filter)));
-    env.extend_from_slice(extra_env);
-    env
+    /// What is said between us and a server of ours.
+    pub(crate) speech: Speech,
 }
 
 /// A command that has ended.

@@ -25,6 +25,8 @@ const COG_SCHEMA_FILE: &str = "COG_SCHEMA_FILE";
 const NO_BYTECODE: (&str, &str) = ("PYTHONDONTWRITEBYTECODE", "1");
 /// Where a daemon's container gets the model's document if the project cannot have it.
 const SCHEMA_IN_DAEMON: &str = "/run/cog/openapi_schema.json";
+/// The same for others.
+const SCHEMA_BESIDE: &str = "openapi_schema.json";
 /// Names of images that a daemon is given to run them begin so. The names keep their layers there for the next time.
 const HANDED_OVER: &str = "cog-run/";
 
@@ -220,6 +222,15 @@ impl Place {
         Ok(Self { ca_bundle, ..place })
     }
 
+    /// Where the model's document is not in the project, it is replaced, in the file that a container sees.
+    pub(super) fn replace_schema(&self, schema: &str) -> std::io::Result<()> {
+        let file = self.scratch.path().join(SCHEMA_BESIDE);
+        if file.exists() {
+            fs_err::write(file, schema)?;
+        }
+        Ok(())
+    }
+
     fn of_config(
         root: Root,
         config: &ImageConfig,
@@ -323,7 +334,7 @@ fn schema_beside(
     let (Access::Layered, Some(schema)) = (access, schema) else {
         return Ok(None);
     };
-    let file = scratch.path().join("openapi_schema.json");
+    let file = scratch.path().join(SCHEMA_BESIDE);
     fs_err::write(&file, schema)?;
     Ok(Some(file))
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::bail;
@@ -12,7 +13,8 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::net::unix::pipe;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 
-use super::setup::{SETUP_FAILED, SetupFailed, SetupTimedOut, setup_logs};
+use super::control::{Control, Events, Told};
+use super::setup::{Printed, SETUP_FAILED, SetupFailed, SetupTimedOut, setup_logs};
 use crate::client;
 use crate::interrupts::Interrupts;
 
@@ -41,6 +43,7 @@ pub(crate) struct Server {
     pub(crate) running: Box<dyn Running>,
     pub(crate) address: SocketAddr,
     pub(crate) readiness: Readiness,
+    pub(crate) control: Control,
 }
 
 /// How it is known that setup has ended.
@@ -89,19 +92,39 @@ fn ticks() -> Interval {
 }
 
 impl Server {
-    /// Waits until setup has ended.
-    pub(crate) async fn await_ready(&mut self, limit: Duration) -> anyhow::Result<()> {
-        let status = match &self.readiness {
-            Readiness::Told(pipe) => timeout(limit, told(pipe)).await,
-            Readiness::ToldOrAsked(_) | Readiness::Asked => timeout(limit, self.asked()).await,
+    /// Waits until setup has ended. What it prints meanwhile is given to `show`, if somebody sees it.
+    pub(crate) async fn await_ready(
+        &mut self,
+        limit: Duration,
+        show: Option<&mut dyn FnMut(&str)>,
+    ) -> anyhow::Result<()> {
+        let mut setup = Listening {
+            events: self.control.take_events()?,
+            show,
+            was_heard: false,
+            has_ended: false,
+            printed: Printed::Nothing,
+        };
+        let status = {
+            let mut word = pin!(timeout(limit, self.word()));
+            loop {
+                tokio::select! {
+                    word = &mut word => break word,
+                    () = setup.listen() => {}
+                }
+            }
         };
         let Ok(status) = status else {
             let logs = setup_logs(self.address).await;
-            return Err(SetupTimedOut::new(&logs, limit).into());
+            return Err(SetupTimedOut::new(&logs, setup.printed, limit).into());
         };
+        setup.end().await;
         match status?.as_str() {
             READY => Ok(()),
-            SETUP_FAILED => Err(SetupFailed::new(&setup_logs(self.address).await).into()),
+            SETUP_FAILED => {
+                let logs = setup_logs(self.address).await;
+                Err(SetupFailed::new(&logs, setup.printed).into())
+            }
             "" => bail!(exited(self.running.stop(STOP_GRACE)?)),
             other => bail!("Container healthcheck returned unexpected status: {other}"),
         }
@@ -112,6 +135,13 @@ impl Server {
         Self {
             readiness: Readiness::Asked,
             ..self
+        }
+    }
+
+    async fn word(&mut self) -> io::Result<String> {
+        match &self.readiness {
+            Readiness::Told(pipe) => told(pipe).await,
+            Readiness::ToldOrAsked(_) | Readiness::Asked => self.asked().await,
         }
     }
 
@@ -182,6 +212,51 @@ impl Server {
     }
 }
 
+/// Hears what a server tells of setup.
+struct Listening<'a> {
+    events: Option<Events>,
+    show: Option<&'a mut dyn FnMut(&str)>,
+    was_heard: bool,
+    has_ended: bool,
+    printed: Printed,
+}
+
+impl Listening<'_> {
+    /// Takes what is told next; never resolves if nothing is.
+    async fn listen(&mut self) {
+        let Some(events) = &mut self.events else {
+            return std::future::pending().await;
+        };
+        let Some(told) = events.next().await else {
+            self.events = None;
+            return;
+        };
+        self.was_heard = true;
+        match told {
+            Told::SetupLog { text } => {
+                if let Some(show) = &mut self.show {
+                    show(&text);
+                    self.printed = Printed::Shown;
+                }
+            }
+            Told::Ready { .. } | Told::Failed { .. } => self.has_ended = true,
+            _ => {}
+        }
+    }
+
+    /// Setup has ended, and all that it has printed is on its way.
+    async fn end(&mut self) {
+        const PATIENCE: Duration = Duration::from_secs(1);
+        let rest = async {
+            while self.was_heard && !self.has_ended && self.events.is_some() {
+                self.listen().await;
+            }
+        };
+        // A server that was killed says no more.
+        let _ = timeout(PATIENCE, rest).await;
+    }
+}
+
 fn exited(exit: Exit) -> String {
     format!(
         "Container exited unexpectedly (status {})",
@@ -190,7 +265,7 @@ fn exited(exit: Exit) -> String {
 }
 
 /// The status of a server whose setup has ended; nothing before, or if it does not answer soon.
-async fn settled(address: SocketAddr) -> Option<String> {
+pub(crate) async fn settled(address: SocketAddr) -> Option<String> {
     let status = health(address).await?;
     (status != STARTING).then_some(status)
 }

@@ -12,18 +12,36 @@ use crate::client;
 /// What the server says when setup has failed.
 pub(crate) const SETUP_FAILED: &str = "SETUP_FAILED";
 
+/// What of a setup's lines was shown while it printed them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Printed {
+    Nothing,
+    Shown,
+}
+
 /// The model cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("Model setup failed{}{logs}", if logs.is_empty() { "" } else { ":\n" })]
+#[error("Model setup failed{}{told}", if told.is_empty() { "" } else { *separator })]
 pub(crate) struct SetupFailed {
-    /// What setup printed.
+    /// What setup printed, and why it failed, as far as that was not shown before.
+    told: String,
+    separator: &'static str,
     logs: String,
 }
 
 impl SetupFailed {
     /// From the logs as the server has them.
-    pub(super) fn new(logs: &str) -> Self {
-        Self { logs: told(logs) }
+    pub(crate) fn new(logs: &str, printed: Printed) -> Self {
+        let said = Said::of(logs);
+        let (told, separator) = match printed {
+            Printed::Shown => (said.reason(), ": "),
+            Printed::Nothing => (said.all(logs), ":\n"),
+        };
+        Self {
+            told,
+            separator,
+            logs: said.all(logs),
+        }
     }
 }
 
@@ -43,14 +61,17 @@ pub(crate) struct SetupTimedOut {
 
 impl SetupTimedOut {
     /// From the logs as the server has them.
-    pub(super) fn new(logs: &str, limit: Duration) -> Self {
-        let logs = told(logs);
+    pub(super) fn new(logs: &str, printed: Printed, limit: Duration) -> Self {
+        let logs = match printed {
+            Printed::Shown => String::new(),
+            Printed::Nothing => Said::of(logs).all(logs),
+        };
         Self { logs, limit }
     }
 }
 
 /// What setup printed; nothing if the server does not say, or not soon.
-pub(super) async fn setup_logs(address: SocketAddr) -> String {
+pub(crate) async fn setup_logs(address: SocketAddr) -> String {
     const PATIENCE: Duration = Duration::from_secs(2);
     let logs = async {
         let response = client::get(address, "/health-check").await.ok()?;
@@ -63,40 +84,8 @@ pub(super) async fn setup_logs(address: SocketAddr) -> String {
 
 /// What can be done about a setup that has failed.
 pub(crate) async fn setup_advice(address: SocketAddr) -> Option<String> {
-    SetupFailed::new(&setup_logs(address).await).hint()
+    SetupFailed::new(&setup_logs(address).await, Printed::Nothing).hint()
 }
-
-/// What the model printed in a setup that went well.
-pub(crate) async fn setup_output(address: SocketAddr) -> String {
-    printed(&setup_logs(address).await)
-}
-
-/// The lines of the logs that are the model's.
-fn printed(logs: &str) -> String {
-    let mut is_of_model = false;
-    let mut lines = Vec::new();
-    for line in logs.lines() {
-        let text = match line
-            .split_once("] ")
-            .filter(|(mark, _)| mark.starts_with(SERVER))
-        {
-            Some((mark, rest)) => {
-                is_of_model = mark.starts_with(MODEL);
-                rest
-            }
-            // Without a mark it is another line of the same.
-            None => line,
-        };
-        if is_of_model {
-            lines.push(text);
-        }
-    }
-    lines.join("\n")
-}
-
-/// How lines of the logs begin: the model's, and all.
-const MODEL: &str = "[coglet::setup";
-const SERVER: &str = "[coglet";
 
 /// Who has said a line of the logs.
 #[derive(Clone, Copy)]
@@ -107,66 +96,82 @@ enum Speaker {
     Server,
 }
 
-/// What the model printed, and why setup failed if that does not say it. The server's own lines are of no use to its
-/// author.
-fn told(logs: &str) -> String {
-    const REASON: &str = "Setup failed: ";
-    /// What the server says before an exception.
-    const WRAPPERS: [&str; 2] = ["setup failed: ", "failed to load predictor: "];
-    let (mut printed, mut reason) = (Vec::new(), Vec::new());
-    let mut said_by = Speaker::Server;
-    for line in logs.lines() {
-        let marked = line
-            .split_once("] ")
-            .filter(|(mark, _)| mark.starts_with(SERVER));
-        // Without a mark it is another line of the same.
-        let mut text = line;
-        if let Some((mark, rest)) = marked {
-            text = rest;
-            said_by = if mark.starts_with(MODEL) {
-                Speaker::Model
-            } else if let Some(why) = rest.strip_prefix(REASON) {
-                let mut wrapped = WRAPPERS
-                    .iter()
-                    .filter_map(|wrapper| why.strip_prefix(wrapper));
-                text = wrapped.next().unwrap_or(why);
-                reason.clear();
-                Speaker::Reason
-            } else {
-                Speaker::Server
-            };
+/// What the logs have, by who has said it. The server's own lines are of no use to the model's author.
+struct Said {
+    printed: String,
+    reason: String,
+}
+
+impl Said {
+    fn of(logs: &str) -> Self {
+        const MODEL: &str = "[coglet::setup";
+        const SERVER: &str = "[coglet";
+        const REASON: &str = "Setup failed: ";
+        /// What the server says before an exception.
+        const WRAPPERS: [&str; 2] = ["setup failed: ", "failed to load predictor: "];
+        let (mut printed, mut reason) = (Vec::new(), Vec::new());
+        let mut said_by = Speaker::Server;
+        for line in logs.lines() {
+            let marked = line
+                .split_once("] ")
+                .filter(|(mark, _)| mark.starts_with(SERVER));
+            // Without a mark it is another line of the same.
+            let mut text = line;
+            if let Some((mark, rest)) = marked {
+                text = rest;
+                said_by = if mark.starts_with(MODEL) {
+                    Speaker::Model
+                } else if let Some(why) = rest.strip_prefix(REASON) {
+                    let mut wrapped = WRAPPERS
+                        .iter()
+                        .filter_map(|wrapper| why.strip_prefix(wrapper));
+                    text = wrapped.next().unwrap_or(why);
+                    reason.clear();
+                    Speaker::Reason
+                } else {
+                    Speaker::Server
+                };
+            }
+            match said_by {
+                Speaker::Model => printed.push(text),
+                Speaker::Reason => reason.push(text),
+                Speaker::Server => {}
+            }
         }
-        match said_by {
-            Speaker::Model => printed.push(text),
-            Speaker::Reason => reason.push(text),
-            Speaker::Server => {}
+        Self {
+            printed: printed.join("\n"),
+            reason: reason.join("\n"),
         }
     }
-    let (printed, reason) = (printed.join("\n"), reason.join("\n"));
-    let lines = match (printed.contains(&reason), printed.is_empty()) {
-        (true, _) => printed,
-        (false, true) => reason,
-        (false, false) => format!("{printed}\n{reason}"),
-    };
-    // Other servers mark their lines otherwise.
-    if lines.is_empty() {
-        logs.to_owned()
-    } else {
-        lines
+
+    /// What the model printed, and why setup failed if that does not say it.
+    fn all(&self, logs: &str) -> String {
+        let Self { printed, reason } = self;
+        let lines = match (printed.contains(reason.as_str()), printed.is_empty()) {
+            (true, _) => printed.clone(),
+            (false, true) => reason.clone(),
+            (false, false) => format!("{printed}\n{reason}"),
+        };
+        // Other servers mark their lines otherwise.
+        if lines.is_empty() {
+            logs.to_owned()
+        } else {
+            lines
+        }
+    }
+
+    /// Why setup failed: in one line, if the rest was printed too.
+    fn reason(&self) -> String {
+        match self.reason.split_once('\n') {
+            Some((first, rest)) if self.printed.contains(rest.trim_end()) => first.to_owned(),
+            _ => self.reason.clone(),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_the_model_is_heard_of_a_setup_that_went_well() {
-        let logs = "[coglet] Spawning worker subprocess\n[coglet::setup] one\n two\n[coglet] Server ready\nx\n";
-        assert_eq!(printed(logs), "one\n two");
-        assert_eq!(printed("[coglet] Server ready\n"), "");
-        assert_eq!(printed(""), "");
-    }
 
     #[test]
     fn what_the_model_printed_is_told_and_no_reason_twice() {
@@ -191,7 +196,23 @@ mod tests {
             (String::new(), ""),
         ];
         for (logs, expected) in table {
-            assert_eq!(told(&logs), expected);
+            assert_eq!(Said::of(&logs).all(&logs), expected);
         }
+        let failed = |printed| {
+            let failed = SetupFailed::new(&format!("{start}{trace}"), printed);
+            failed.to_string()
+        };
+        assert_eq!(
+            failed(Printed::Nothing).lines().next(),
+            Some("Model setup failed:")
+        );
+        assert_eq!(
+            failed(Printed::Shown),
+            "Model setup failed: RuntimeError: no weights"
+        );
+        let limit = Duration::from_secs(2);
+        let timed_out = |printed| SetupTimedOut::new(trace, printed, limit).to_string();
+        assert!(timed_out(Printed::Nothing).contains("it printed:\nTraceback"));
+        assert!(timed_out(Printed::Shown).ends_with("(`--setup-timeout`)"));
     }
 }

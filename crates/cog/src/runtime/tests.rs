@@ -153,7 +153,7 @@ fn an_engine_that_runs_nothing_serves_all_the_same() {
     };
     let mut server = launcher.start_server(&Request::default(), &[]).unwrap();
     let response = block_on(async {
-        server.await_ready(PATIENCE).await?;
+        server.await_ready(PATIENCE, None).await?;
         let body = Bytes::from_static(br#"{"input":{}}"#);
         client::predict(server.address, body).await
     });

@@ -1,6 +1,7 @@
 //! The way of a prediction, or of a training, at its server: setup, the request, what is told of it, and the end that somebody may ask for.
 
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
@@ -12,17 +13,104 @@ use serde_json::value::RawValue;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::failure::refused;
+use super::neighbour::{Neighbour, refusal};
 use super::screen::{Screen, Taken};
 use crate::client::{self, Answer, Event, EventStream, Response};
 use crate::interrupts::Interrupts;
-use crate::runtime::{STOP_GRACE, Server, setup_output};
+use crate::printer::{Printer, Progress};
+use crate::runtime::{STOP_GRACE, Server};
 
 /// The prediction's id: its server runs no other.
-pub(super) const ID: &str = "run";
+const ID: &str = "run";
+/// How long to wait for a server that is busy with others, at first and at last.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How often the server of a training is asked what has been printed: it sends no events of trainings.
 const LOG_INTERVAL: Duration = Duration::from_millis(500);
 const SUCCEEDED: u16 = 200;
+const BUSY: u16 = 409;
+const UNAVAILABLE: u16 = 503;
 const UNPROCESSABLE: u16 = 422;
+
+/// The server that is asked.
+pub(super) enum Asked {
+    /// Started for this, and ended with it.
+    Own(Server),
+    /// Somebody else's.
+    Neighbour(Box<Neighbour>),
+}
+
+impl Asked {
+    pub(super) fn address(&self) -> SocketAddr {
+        match self {
+            Self::Own(server) => server.address,
+            Self::Neighbour(neighbour) => neighbour.address(),
+        }
+    }
+
+    /// What to call the prediction: others may have some there, too.
+    pub(super) fn prediction_id(&self) -> String {
+        match self {
+            Self::Own(_) => ID.to_owned(),
+            Self::Neighbour(_) => {
+                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+                let now = now.unwrap_or_default().as_nanos();
+                format!("{ID}-{}-{now:x}", std::process::id())
+            }
+        }
+    }
+
+    /// Waits until its setup has ended. What it prints meanwhile is shown, if it is ours, and so is that it goes on.
+    async fn await_ready(
+        &mut self,
+        limit: Duration,
+        printer: &Printer,
+        screen: &Screen,
+    ) -> anyhow::Result<()> {
+        let _setup = printer.under_way("Running setup()");
+        match self {
+            Self::Own(server) => {
+                // If nobody is there to see it, that is told with the prediction.
+                let mut show = |line: &str| drop(screen.log(&format!("{line}\n")));
+                let show: &mut dyn FnMut(&str) = &mut show;
+                let is_shown = printer.progress() != Progress::Quiet;
+                server.await_ready(limit, is_shown.then_some(show)).await
+            }
+            Self::Neighbour(neighbour) => neighbour.await_ready(limit).await,
+        }
+    }
+
+    /// Why there is no answer.
+    pub(super) fn explain(&mut self, error: anyhow::Error) -> anyhow::Error {
+        match self {
+            Self::Own(server) => server.explain(error),
+            Self::Neighbour(neighbour) => neighbour.explain(error),
+        }
+    }
+
+    pub(super) fn stop(self) -> anyhow::Result<()> {
+        match self {
+            Self::Own(server) => server.stop(),
+            Self::Neighbour(_) => Ok(()),
+        }
+    }
+
+    /// The same for somebody who may become impatient.
+    pub(super) async fn stop_or_end(self, interrupts: &mut Interrupts) -> anyhow::Result<()> {
+        match self {
+            Self::Own(server) => server.stop_or_end(interrupts).await,
+            Self::Neighbour(_) => Ok(()),
+        }
+    }
+}
+
+/// What is asked for.
+pub(super) struct Order {
+    pub(super) kind: Kind,
+    pub(super) id: String,
+    pub(super) request: Bytes,
+    pub(super) setup_limit: Duration,
+}
 
 /// How it ended.
 pub(super) enum Outcome {
@@ -50,32 +138,28 @@ pub(super) enum Failure {
 
 /// Waits for the server's setup, asks for the prediction and shows what is told of it.
 pub(super) async fn hold(
-    server: &mut Server,
-    setup_limit: Duration,
-    kind: Kind,
-    request: Bytes,
+    server: &mut Asked,
+    order: &Order,
+    printer: &Printer,
     screen: &Screen,
     interrupts: &mut Interrupts,
 ) -> Result<Outcome, Failure> {
     tokio::select! {
-        ready = server.await_ready(setup_limit) => ready.map_err(Failure::Refused)?,
+        ready = server.await_ready(order.setup_limit, printer, screen) => ready.map_err(Failure::Refused)?,
         by = interrupts.next() => {
             let patience = Patience::Left;
             return Ok(Outcome::Interrupted { by, patience });
         }
     }
-    if kind == Kind::Training {
-        // Of a training, what setup does is the beginning.
-        screen.log(&setup_output(server.address).await)?;
-    }
-    screen.notice(match kind {
+    screen.notice(match order.kind {
         Kind::Prediction => "Running prediction...",
         Kind::Training => "Running training...",
     })?;
+    let server = &*server;
     let mut answer = Box::pin(async {
-        match kind {
-            Kind::Prediction => ask(server, request, screen).await,
-            Kind::Training => ask_for_training(server, request, screen).await,
+        match order.kind {
+            Kind::Prediction => ask_in_turn(server, order, screen).await,
+            Kind::Training => ask_for_training(server, order, screen).await,
         }
     });
     let by = tokio::select! {
@@ -88,7 +172,10 @@ pub(super) async fn hold(
     ))?;
     let cleared_up = async {
         // What the model says meanwhile is shown, too. Without an answer, hanging up and the server's end have to do.
-        if client::cancel(server.address, ID).await.unwrap_or(false) {
+        if client::cancel(server.address(), &order.id)
+            .await
+            .unwrap_or(false)
+        {
             let _ = answer.await;
         }
     };
@@ -100,24 +187,43 @@ pub(super) async fn hold(
     Ok(Outcome::Interrupted { by, patience })
 }
 
-async fn ask(server: &Server, request: Bytes, screen: &Screen) -> Result<Value, Failure> {
-    let answer = client::predict(server.address, request).await;
-    let response = match answer.map_err(Failure::Lost)? {
-        Answer::Events(stream) => return follow(stream, screen).await,
-        Answer::Whole(response) => response,
-    };
-    let answer = checked(&response, "/predictions")?;
+/// Asks until it is our turn: a server that others use too may be busy with them.
+async fn ask_in_turn(server: &Asked, order: &Order, screen: &Screen) -> Result<Value, Failure> {
+    let mut pause = FIRST_PAUSE;
+    let mut is_told = false;
+    loop {
+        let answer = client::predict(server.address(), order.request.clone()).await;
+        match (server, answer.map_err(Failure::Lost)?) {
+            (_, Answer::Events(stream)) => return follow(stream, screen).await,
+            (Asked::Neighbour(_), Answer::Whole(response)) if response.status == BUSY => {
+                if !std::mem::replace(&mut is_told, true) {
+                    screen.notice("The server is busy: waiting for a turn...")?;
+                }
+            }
+            (Asked::Neighbour(_), Answer::Whole(response)) if response.status == UNAVAILABLE => {
+                let error = refusal(server.address(), &response.body).await;
+                return Err(Failure::Refused(error));
+            }
+            (_, Answer::Whole(response)) => return whole(&response, screen),
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+fn whole(response: &Response, screen: &Screen) -> Result<Value, Failure> {
+    let answer = checked(response, "/predictions")?;
     screen.log(text(&answer["logs"]))?;
     Ok(answer)
 }
 
 /// Asks for a training, and shows what it has printed meanwhile.
 async fn ask_for_training(
-    server: &Server,
-    request: Bytes,
+    server: &Asked,
+    order: &Order,
     screen: &Screen,
 ) -> Result<Value, Failure> {
-    let mut answer = Box::pin(client::train(server.address, request));
+    let mut answer = Box::pin(client::train(server.address(), order.request.clone()));
     let mut ticks = interval(LOG_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut shown = String::new();
@@ -129,7 +235,7 @@ async fn ask_for_training(
                 return Ok(answer);
             }
             _ = ticks.tick() => {
-                let logs = client::logs_of_training(server.address, ID).await;
+                let logs = client::logs_of_training(server.address(), &order.id).await;
                 show_rest(&logs.unwrap_or_default(), &mut shown, screen)?;
             }
         }

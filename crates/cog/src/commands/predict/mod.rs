@@ -2,6 +2,7 @@
 
 mod conversation;
 mod failure;
+mod neighbour;
 mod screen;
 
 use std::collections::BTreeMap;
@@ -28,8 +29,10 @@ use crate::session::Session;
 
 use super::Interrupted;
 use super::pull::refuse_registry;
-use conversation::{Failure, ID, Outcome, Patience};
+use conversation::{Asked, Failure, Outcome, Patience};
 pub(super) use failure::PredictionFailed;
+use neighbour::Beside;
+pub(super) use neighbour::engine_name;
 use screen::Screen;
 
 /// The largest body that the server takes, in bytes.
@@ -56,6 +59,7 @@ pub(crate) fn train(session: &Session<'_>, args: TrainArgs) -> anyhow::Result<()
         output: Some(args.output),
         env: args.env,
         use_replicate_token: false,
+        fresh: true,
         setup_timeout: TRAINING_SETUP_LIMIT,
     };
     ask(session, &args, Kind::Training)
@@ -89,7 +93,33 @@ fn ask_project(
     let project = session.with_model(project, &SchemaSource::Generate)?;
     let document = project.interface.schema.as_deref().unwrap_or_default();
     let document = serde_json::from_str(document).context("Failed to load model schema JSON")?;
-    let prediction = Prediction::new(session, args, kind, &document, project.directory())?;
+    let beside = if args.fresh || kind == Kind::Training {
+        Beside::Nobody
+    } else {
+        neighbour::find(session, &project, args).unwrap_or_else(|error| {
+            session.printer.debug(&format!("{error:#}"));
+            Beside::Nobody
+        })
+    };
+    let engine = match &beside {
+        Beside::Serves(neighbour) => neighbour.engine(),
+        Beside::DoesNot(_) | Beside::Nobody => args.flags.build.engine,
+    };
+    let prediction = Prediction::new(session, args, kind, &document, project.directory(), engine)?;
+    match beside {
+        Beside::Serves(neighbour) => {
+            session.printer.info(&format!(
+                "Asking the server of this project at {} (`--fresh` starts another one)",
+                neighbour.url()
+            ));
+            let interrupts = Interrupts::listen()?;
+            return prediction.ask(session, args, Asked::Neighbour(neighbour), interrupts);
+        }
+        Beside::DoesNot(why) => session
+            .printer
+            .info(&format!("Starting a server of its own: {why}")),
+        Beside::Nobody => {}
+    }
     let launcher = Launcher::of_project(session, &project, &args.flags)?;
     prediction.run(session, args, &launcher, env)
 }
@@ -109,7 +139,8 @@ fn ask_image(
         let launcher = Launcher::of_image(session, &image, &args.flags)?;
         return ask_unknown(session, args, kind, &launcher, env);
     };
-    let prediction = Prediction::new(session, args, kind, &document, session.directory())?;
+    let engine = args.flags.build.engine;
+    let prediction = Prediction::new(session, args, kind, &document, session.directory(), engine)?;
     let launcher = Launcher::of_image(session, &image, &args.flags)?;
     prediction.run(session, args, &launcher, env)
 }
@@ -140,7 +171,7 @@ fn ask_unknown(
     let limit = Duration::from_secs(args.setup_timeout);
     let stopped = block_on(async {
         tokio::select! {
-            ready = server.await_ready(limit) => ready.map(|()| None),
+            ready = server.await_ready(limit, None) => ready.map(|()| None),
             by = interrupts.next() => Ok(Some(by)),
         }
     })?;
@@ -154,9 +185,10 @@ fn ask_unknown(
     }
     let document =
         serde_json::from_slice(&answer.body).context("Failed to load model schema JSON")?;
-    let prediction = Prediction::new(session, args, kind, &document, session.directory())?;
-    let request = prediction.request()?;
-    prediction.run_on(session, args, request, server.that_is_ready(), interrupts)
+    let engine = args.flags.build.engine;
+    let prediction = Prediction::new(session, args, kind, &document, session.directory(), engine)?;
+    let server = Asked::Own(server.that_is_ready());
+    prediction.ask(session, args, server, interrupts)
 }
 
 /// Starts the model's server.
@@ -175,7 +207,7 @@ fn start(
     };
     let request = Request {
         arguments,
-        host_alias: None,
+        ..Request::default()
     };
     launcher.start_server(&request, env)
 }
@@ -240,12 +272,13 @@ impl Prediction {
         kind: Kind,
         document: &Value,
         writable: &Path,
+        engine: EngineArg,
     ) -> anyhow::Result<Self> {
         let given = Given {
             flags: &args.inputs,
             json: args.json.as_deref(),
         };
-        let files = inputs::Disk::of(args.flags.build.engine);
+        let files = inputs::Disk::of(engine);
         let inputs = inputs::resolve(&given, document, kind, &files)?;
         let mut context = Map::new();
         if args.use_replicate_token {
@@ -280,31 +313,37 @@ impl Prediction {
         launcher: &Launcher,
         env: &[(String, String)],
     ) -> anyhow::Result<()> {
-        let request = self.request()?;
         let interrupts = Interrupts::listen()?;
         let server = start(session, launcher, self.kind, env)?;
-        self.run_on(session, args, request, server, interrupts)
+        self.ask(session, args, Asked::Own(server), interrupts)
     }
 
-    fn run_on(
+    /// Has it made by this server, and shows what comes of it.
+    fn ask(
         &self,
         session: &Session<'_>,
         args: &RunArgs,
-        request: Bytes,
-        mut server: Server,
+        mut server: Asked,
         mut interrupts: Interrupts,
     ) -> anyhow::Result<()> {
+        let id = server.prediction_id();
+        let request = self.request(&id)?;
         let list = self
             .destination
             .growing(&self.output_schema, args.json.is_some());
         let screen = Screen::start(session.printer.clone(), list);
         let setup_limit = Duration::from_secs(args.setup_timeout);
+        let order = conversation::Order {
+            kind: self.kind,
+            id,
+            request,
+            setup_limit,
+        };
         let held = block_on(async {
             let held = conversation::hold(
                 &mut server,
-                setup_limit,
-                self.kind,
-                request,
+                &order,
+                session.printer,
                 &screen,
                 &mut interrupts,
             );
@@ -340,9 +379,9 @@ impl Prediction {
     }
 
     /// The request's body. Files are in it.
-    fn request(&self) -> anyhow::Result<Bytes> {
+    fn request(&self, id: &str) -> anyhow::Result<Bytes> {
         let body = serde_json::to_vec(
-            &json!({ "id": ID, "input": self.inputs, "context": self.context }),
+            &json!({ "id": id, "input": self.inputs, "context": self.context }),
         )?;
         if body.len() > MAX_REQUEST {
             let size = |value: &Value| value.as_str().map_or(0, str::len);
@@ -436,7 +475,7 @@ fn break_off(session: &Session<'_>, list: Option<&Growing>) -> anyhow::Result<()
 
 /// Ends the server of somebody who has stopped the prediction, and shows what was said.
 fn end(
-    server: Server,
+    server: Asked,
     screen: Screen,
     patience: Patience,
     interrupts: &mut Interrupts,

@@ -1,20 +1,30 @@
-//! `cog serve`: the project over HTTP, until it is stopped.
+//! `cog serve`: the project over HTTP, until it is stopped; with `--watch` as it is saved.
+//!
+//! [`attend`] looks after a server that runs; [`follow`] says what a change of the project means for it; [`watch`] notices
+//! changes, and [`stand_in`] answers while there is no server.
+
+mod attend;
+mod follow;
+mod stand_in;
+mod watch;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::pin::pin;
-use std::time::Duration;
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use cog_build::SchemaSource;
-use cog_engine::{Remote, Signal};
+use cog_build::{SchemaSource, Snapshot};
+use cog_errors::Colour;
 
 use crate::args::ServeArgs;
 use crate::interrupts::Interrupts;
 use crate::playground::{self, Playground, Settings};
-use crate::runtime::{HOST_ALIAS, Launcher, Request, SETUP_FAILED, Server, block_on, setup_advice};
-use crate::session::Session;
+use crate::runtime::{HOST_ALIAS, Launcher, Request, Server, Speech, block_on};
+use crate::serving::{Announcement, Launch, Record, State};
+use crate::session::{Project, Session};
 
-const STOP_GRACE: Duration = Duration::from_secs(30);
+use super::predict::engine_name;
+use attend::Ended;
+use watch::{Watched, Watcher};
 
 pub(crate) fn serve(session: &Session<'_>, args: &ServeArgs) -> anyhow::Result<()> {
     let project = session.project(&args.flags.build.project)?;
@@ -23,33 +33,258 @@ pub(crate) fn serve(session: &Session<'_>, args: &ServeArgs) -> anyhow::Result<(
     if args.playground {
         stay_apart(model, playground_address(args))?;
     }
-    let listener = listen(model)?;
-    let model = listener.local_addr()?;
-    let page = args.playground.then(|| playground_listener(model, args));
+    let door = Door::open(model)?;
+    let page = args
+        .playground
+        .then(|| playground_listener(door.address, args));
     let page = page.transpose()?;
-    let project = session
+    let mut project = session
         .with_model(project, &SchemaSource::Generate)
         .context("image build failed")?;
-    let launcher = Launcher::of_project(session, &project, &args.flags)?;
-    let request = request(args);
-    let _playground = page
-        .map(|page| {
+    let mut service = Service {
+        session,
+        args,
+        door,
+        page,
+        playground: None,
+        announcement: announcement(session, &project),
+        record: None,
+    };
+    let mut started = service.start(&project)?;
+    let mut interrupts = Interrupts::listen()?;
+    loop {
+        match attend::attend(&mut service, project, started, &mut interrupts)? {
+            Ended::Stopped => return Ok(()),
+            Ended::Failed(exit) => bail!(
+                "Container exited unexpectedly (status {})",
+                exit.shell_code()
+            ),
+            Ended::ForAnother(next) => project = *next,
+        }
+        started = loop {
+            session
+                .printer
+                .info("The project needs another environment: making it...");
+            // A build cannot be asked to stop; what it leaves behind is of use to the next one.
+            match interrupts.unheeded_during(|| service.start(&project)) {
+                Ok(started) => break started,
+                Err(error) => match service.until_mended(&project, &error, &mut interrupts)? {
+                    Some(next) => project = next,
+                    None => return Ok(()),
+                },
+            }
+        };
+    }
+}
+
+/// `cog serve` under way.
+struct Service<'a> {
+    session: &'a Session<'a>,
+    args: &'a ServeArgs,
+    door: Door,
+    /// Where the page is going to be, until it is.
+    page: Option<TcpListener>,
+    playground: Option<Playground>,
+    announcement: Option<Announcement>,
+    /// What was announced last.
+    record: Option<Record>,
+}
+
+/// A server that was started, and what it was started with.
+struct Started {
+    launcher: Launcher,
+    server: Server,
+    /// Nothing where that cannot be said.
+    snapshot: Option<Snapshot>,
+}
+
+impl Service<'_> {
+    /// Makes the environment and starts the server in it.
+    fn start(&mut self, project: &Project) -> anyhow::Result<Started> {
+        let (session, args) = (self.session, self.args);
+        let mut snapshot = match self.snapshot(project) {
+            Ok(snapshot) => Some(snapshot),
+            // Without it nothing can be followed.
+            Err(error) if args.watch => return Err(error),
+            Err(error) => {
+                session.printer.debug(&format!("{error:#}"));
+                None
+            }
+        };
+        if let (Some(_), Some(snapshot)) = (&self.record, &snapshot) {
+            self.announce(State::Loading, snapshot);
+        }
+        let launcher = Launcher::of_project(session, project, &args.flags)?;
+        if let Some(snapshot) = &mut snapshot {
+            session.with_request(project, None, &args.flags.build, |request| {
+                snapshot.take_lock(&request);
+                Ok(())
+            })?;
+        }
+        if let Some(page) = self.page.take() {
             let settings = Settings {
-                target: format!("http://{}", playground::reachable(model)),
+                target: format!("http://{}", playground::reachable(self.door.address)),
                 webhook_host: launcher.own_name().to_owned(),
             };
             let playground = Playground::start(page, &settings)?;
-            let url = playground.url();
-            session.printer.info(&format!("Playground at {url}"));
-            anyhow::Ok(playground)
+            session
+                .printer
+                .info(&format!("Playground at {}", playground.url()));
+            self.playground = Some(playground);
+        }
+        session.printer.info(&format!(
+            "Running the model server in the {} engine with the current directory mounted as a volume...",
+            launcher.engine_name()
+        ));
+        let listener = self.door.socket(&launcher)?;
+        let server = launcher.start_server_on(listener, &request(args), &[])?;
+        if let (None, Some(snapshot)) = (&self.record, &snapshot) {
+            let launch = Launch {
+                asked: engine_name(args.flags.build.engine).to_owned(),
+                engine: launcher.engine_name().to_owned(),
+                gpus: args.flags.gpus.gpus.clone(),
+                upload_url: args.upload_url.clone(),
+            };
+            let mut record = Record::new(server.address, launch, snapshot.clone());
+            record.watches = args.watch;
+            self.record = Some(record);
+        }
+        if let Some(snapshot) = &snapshot {
+            self.announce(State::Loading, snapshot);
+        }
+        Ok(Started {
+            launcher,
+            server,
+            snapshot,
         })
-        .transpose()?;
-    session.printer.info(&format!(
-        "Running the model server in the {} engine with the current directory mounted as a volume...",
-        launcher.engine_name()
-    ));
-    let server = launcher.start_server_on(listener, &request, &[])?;
-    attend(session, server)
+    }
+
+    fn snapshot(&self, project: &Project) -> anyhow::Result<Snapshot> {
+        let build = &self.args.flags.build;
+        self.session.with_request(project, None, build, |request| {
+            Ok(Snapshot::take(&request)?)
+        })
+    }
+
+    /// The project as it is now, of which nothing is told.
+    fn read(&self) -> anyhow::Result<(Project, Snapshot)> {
+        let project = self.session.read_quietly(&self.args.flags.build.project)?;
+        let snapshot = self.snapshot(&project)?;
+        Ok((project, snapshot))
+    }
+
+    /// Leaves word of what is served, for `cog run`.
+    fn announce(&mut self, state: State, snapshot: &Snapshot) {
+        let (Some(announcement), Some(record)) = (&self.announcement, &mut self.record) else {
+            return;
+        };
+        record.state = state;
+        record.snapshot = snapshot.clone();
+        if let Err(error) = announcement.tell(record) {
+            // Nobody finds the server then, who would have to find out that it serves something else.
+            self.session.printer.debug(&format!("{error:#}"));
+            self.announcement = None;
+        }
+    }
+
+    /// Nothing can be started, for this reason, which is told to whoever asks until the project has changed. Nothing if it
+    /// is stopped.
+    fn until_mended(
+        &mut self,
+        project: &Project,
+        error: &anyhow::Error,
+        interrupts: &mut Interrupts,
+    ) -> anyhow::Result<Option<Project>> {
+        let printer = self.session.printer;
+        let mut reason = format!("{error:#}");
+        printer.rendered_error(&super::render(error, Colour::Off));
+        printer.warning("It is tried again when the project is changed; Ctrl-C stops it");
+        let mut before = self.read().ok().map(|(_, snapshot)| snapshot);
+        let broken = before.clone().unwrap_or_default();
+        self.announce(State::Failed, &broken);
+        let directory = project.directory();
+        block_on(async {
+            let mut watcher = Watcher::of(directory);
+            loop {
+                let folders = before.clone().unwrap_or_default();
+                watch_all(&mut watcher, directory, &folders);
+                let listener = self.door.listener()?;
+                tokio::select! {
+                    ended = stand_in::answer(listener, &reason) => match ended? {},
+                    _ = interrupts.next() => return Ok(None),
+                    () = watcher.changed() => {}
+                }
+                match self.read() {
+                    Ok((project, now)) => {
+                        let is_same = before
+                            .as_ref()
+                            .is_some_and(|before| before.changes(&now).is_empty());
+                        if !is_same {
+                            return Ok(Some(project));
+                        }
+                    }
+                    Err(error) => {
+                        before = None;
+                        let other = format!("{error:#}");
+                        if other != reason {
+                            printer.rendered_error(&super::render(&error, Colour::Off));
+                            reason = other;
+                        }
+                    }
+                }
+            }
+        })
+    }
+}
+
+/// Watches the folders of a project; the project's own at least.
+fn watch_all(watcher: &mut Watcher, directory: &Path, snapshot: &Snapshot) -> Watched {
+    let own = [Path::new("")].into_iter();
+    watcher
+        .watch(directory, own.chain(snapshot.folders()))
+        .unwrap_or(Watched::AsBefore)
+}
+
+fn announcement(session: &Session<'_>, project: &Project) -> Option<Announcement> {
+    let announced = session
+        .store()
+        .and_then(|store| Ok(Announcement::of(store, project.directory())?));
+    announced
+        .inspect_err(|error| session.printer.debug(&format!("{error:#}")))
+        .ok()
+}
+
+/// Where clients come in. It stays open from one server to the next, where a server can have it from us.
+struct Door {
+    listener: Option<TcpListener>,
+    address: SocketAddr,
+}
+
+impl Door {
+    fn open(address: SocketAddr) -> anyhow::Result<Self> {
+        let listener = listen(address)?;
+        Ok(Self {
+            address: listener.local_addr()?,
+            listener: Some(listener),
+        })
+    }
+
+    /// For a server. One in a daemon's container opens the port itself.
+    fn socket(&mut self, launcher: &Launcher) -> anyhow::Result<TcpListener> {
+        let listener = self.listener()?;
+        if launcher.opens_ports_itself() {
+            self.listener = None;
+        }
+        Ok(listener)
+    }
+
+    fn listener(&mut self) -> anyhow::Result<TcpListener> {
+        let listener = match self.listener.take() {
+            Some(listener) => listener,
+            None => listen(self.address)?,
+        };
+        Ok(self.listener.insert(listener).try_clone()?)
+    }
 }
 
 /// What the server is started with. One with a network of its own finds what is on this machine under the name that is
@@ -63,6 +298,11 @@ fn request(args: &ServeArgs) -> Request {
     Request {
         arguments,
         host_alias: calls_back.then(|| HOST_ALIAS.to_owned()),
+        speech: if args.watch {
+            Speech::Commands
+        } else {
+            Speech::Events
+        },
     }
 }
 
@@ -88,102 +328,6 @@ fn stay_apart(model: SocketAddr, page: SocketAddr) -> anyhow::Result<()> {
         );
     }
     Ok(())
-}
-
-/// Serves until the server ends or is stopped.
-fn attend(session: &Session<'_>, server: Server) -> anyhow::Result<()> {
-    let Server {
-        mut running,
-        address,
-        readiness,
-        ..
-    } = server;
-    let remote = running.remote();
-    let (ended, mut has_ended) = tokio::sync::oneshot::channel();
-    let waiter = std::thread::spawn(move || {
-        let exit = running.wait();
-        let _ = ended.send(());
-        exit
-    });
-    let mut interrupts = Interrupts::listen()?;
-    let stopped = block_on(async {
-        let mut word = pin!(readiness.word(address));
-        let mut in_setup = true;
-        let mut stop = Stop::NotAsked;
-        loop {
-            tokio::select! {
-                _ = interrupts.next() => stop = stop.asked(session, remote.as_ref())?,
-                () = stop.time_is_up() => {
-                    remote.end();
-                    stop = Stop::Now;
-                }
-                word = &mut word, if in_setup => {
-                    in_setup = false;
-                    announce(session, &word.unwrap_or_default(), address).await;
-                }
-                _ = &mut has_ended => return Ok(stop),
-            }
-        }
-    })?;
-    let exit = waiter
-        .join()
-        .map_err(|_| anyhow::anyhow!("the thread that waits for the server ended"))??;
-    if matches!(stopped, Stop::NotAsked) && !exit.success() {
-        bail!(
-            "Container exited unexpectedly (status {})",
-            exit.shell_code()
-        );
-    }
-    Ok(())
-}
-
-async fn announce(session: &Session<'_>, word: &str, address: SocketAddr) {
-    let url = shown_url(address);
-    match word {
-        "READY" => session.printer.info(&format!("Serving at {url}")),
-        SETUP_FAILED => {
-            session.printer.warning(&format!(
-                "Model setup failed, as its log says; {url}/health-check has it too, Ctrl-C stops the server"
-            ));
-            if let Some(advice) = setup_advice(address).await {
-                session.printer.warning(&advice);
-            }
-        }
-        // It has ended, which is told elsewhere.
-        _ => {}
-    }
-}
-
-/// How far stopping has come.
-#[derive(Clone, Copy)]
-enum Stop {
-    NotAsked,
-    Until(tokio::time::Instant),
-    Now,
-}
-
-impl Stop {
-    /// The first signal asks the server to stop when its predictions are done, the second ends it.
-    fn asked(self, session: &Session<'_>, remote: &dyn Remote) -> anyhow::Result<Self> {
-        if let Self::NotAsked = self {
-            // The server ignores SIGTERM here, as its arguments say; SIGINT ends it in good order.
-            remote.signal(Signal::INT)?;
-            session.printer.info(&format!(
-                "Stopping: waiting up to {} s for predictions to end; stop again to end them",
-                STOP_GRACE.as_secs()
-            ));
-            return Ok(Self::Until(tokio::time::Instant::now() + STOP_GRACE));
-        }
-        remote.end();
-        Ok(Self::Now)
-    }
-
-    async fn time_is_up(self) {
-        match self {
-            Self::Until(time) => tokio::time::sleep_until(time).await,
-            Self::NotAsked | Self::Now => std::future::pending().await,
-        }
-    }
 }
 
 pub(super) fn address(host: &str, port: u16) -> anyhow::Result<SocketAddr> {
