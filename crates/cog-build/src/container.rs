@@ -1,4 +1,4 @@
-//! Runs a command in a container over layers of the store. All use of the engine is here.
+//! Runs a command in a container over layers of the store: one of ours, or a daemon's. All use of the engine is here.
 
 mod network;
 
@@ -12,6 +12,7 @@ use cog_image::{Layer, Scratch};
 
 pub(crate) use self::mount::Mount;
 pub(crate) use self::network::HOST_BUNDLE;
+use crate::docker::DockerBuilder;
 use crate::error::{BuildError, CommandOutput, Result};
 use crate::executor::Executor;
 use crate::reporter::{Event, Silent};
@@ -40,6 +41,18 @@ mod mount {
         pub(crate) source: PathBuf,
         pub(crate) target: String,
         pub(super) access: Access,
+        kind: Kind,
+    }
+
+    /// What counts where a daemon runs the container, which gets copies.
+    #[derive(Debug, Clone)]
+    enum Kind {
+        /// Nothing.
+        Plain,
+        /// Nothing of it is kept.
+        Secret,
+        /// Of a folder, these files are used, by their paths in it.
+        Files(Vec<PathBuf>),
     }
 
     impl Mount {
@@ -48,14 +61,46 @@ mod mount {
                 source: source.into(),
                 target: target.into(),
                 access: Access::ReadOnly,
+                kind: Kind::Plain,
             }
         }
 
         pub(crate) fn writable(source: impl Into<PathBuf>, target: impl Into<String>) -> Self {
             Self {
-                source: source.into(),
-                target: target.into(),
                 access: Access::ReadWrite,
+                ..Self::read_only(source, target)
+            }
+        }
+
+        /// A file that nobody keeps.
+        pub(crate) fn secret(source: impl Into<PathBuf>, target: impl Into<String>) -> Self {
+            Self {
+                kind: Kind::Secret,
+                ..Self::read_only(source, target)
+            }
+        }
+
+        /// The same folder where only these files of it are used.
+        pub(crate) fn with_files(self, files: Vec<PathBuf>) -> Self {
+            Self {
+                kind: Kind::Files(files),
+                ..self
+            }
+        }
+
+        pub(crate) fn is_secret(&self) -> bool {
+            matches!(self.kind, Kind::Secret)
+        }
+
+        pub(crate) fn is_writable(&self) -> bool {
+            self.access == Access::ReadWrite
+        }
+
+        /// The files that are used, if not all of the folder is.
+        pub(crate) fn files(&self) -> Option<&[PathBuf]> {
+            match &self.kind {
+                Kind::Files(files) => Some(files),
+                Kind::Plain | Kind::Secret => None,
             }
         }
     }
@@ -68,12 +113,24 @@ pub(crate) struct InPlace<'a> {
     engine: &'a dyn Engine,
 }
 
+/// What runs containers for steps.
+#[derive(Clone, Copy)]
+pub(crate) enum Containers<'a> {
+    /// This machine's kernel: containers of our own.
+    Own(&'a dyn Engine),
+    /// A daemon.
+    Docker(&'a DockerBuilder),
+}
+
 impl<'a> InPlace<'a> {
     pub(crate) fn new(executor: &'a Executor<'a>) -> Result<Self> {
-        let engine = executor.engine.ok_or_else(|| BuildError::NeedsContainer {
-            step: "the Debian base".to_owned(),
-        })?;
-        Ok(Self { executor, engine })
+        match executor.containers {
+            Some(Containers::Own(engine)) => Ok(Self { executor, engine }),
+            // A tree that is not a layer yet is nothing that a daemon can be given.
+            Some(Containers::Docker(_)) | None => Err(BuildError::NeedsContainer {
+                step: "the Debian base".to_owned(),
+            }),
+        }
     }
 
     fn execute(&self, root: &Path, command: &[&str], env: &[(&str, &str)]) -> Result<()> {
@@ -154,14 +211,14 @@ impl Executor<'_> {
         Ok(upper)
     }
 
-    /// The same with what is in `upper` from another job over the same layers.
+    /// The same with what is in `upper` from another job over the same layers, which a daemon does not take.
     pub(crate) fn run_container_in(
         &self,
         upper: &Upper,
         layers: &[Layer],
         job: &Job,
     ) -> Result<()> {
-        let engine = self.engine.ok_or_else(|| BuildError::NeedsContainer {
+        let containers = self.containers.ok_or_else(|| BuildError::NeedsContainer {
             step: job.title.clone(),
         })?;
         let root = self.store.rootfs(layers)?;
@@ -174,7 +231,51 @@ impl Executor<'_> {
             mounts,
             ..job.clone()
         };
-        self.execute(engine, root.layers().to_vec(), upper.path.clone(), job)
+        match containers {
+            Containers::Own(engine) => {
+                self.execute(engine, root.layers().to_vec(), upper.path.clone(), job)
+            }
+            Containers::Docker(docker) => {
+                let ended = docker.run(self, layers, &[&job], &[upper])?;
+                ended.into_iter().collect()
+            }
+        }
+    }
+
+    /// Has a daemon run `jobs` one after the other over `layers`, in one build: what each changed, up to the first that
+    /// failed.
+    pub(crate) fn run_in_daemon(
+        &self,
+        docker: &DockerBuilder,
+        layers: &[Layer],
+        jobs: Vec<Job>,
+    ) -> Result<Vec<Result<Upper>>> {
+        let root = self.store.rootfs(layers)?;
+        let scratch = self.store.scratch()?;
+        let mut connected = Vec::new();
+        for mut job in jobs {
+            job.environment = with_defaults(&job.environment);
+            network::add(&root, scratch.path(), &mut job.mounts, &mut job.environment)?;
+            connected.push(job);
+        }
+        let jobs: Vec<&Job> = connected.iter().collect();
+        let made: Result<Vec<Upper>> = jobs.iter().map(|_| self.upper()).collect();
+        let made = made?;
+        let uppers: Vec<&Upper> = made.iter().collect();
+        let ended = docker.run(self, layers, &jobs, &uppers)?;
+        Ok(ended
+            .into_iter()
+            .zip(made)
+            .map(|(ended, upper)| ended.map(|()| upper))
+            .collect())
+    }
+
+    /// The daemon that runs containers, if one does. Its containers do not go on where others have left an upper folder.
+    pub(crate) fn daemon(&self) -> Option<&DockerBuilder> {
+        match self.containers {
+            Some(Containers::Docker(docker)) => Some(docker),
+            Some(Containers::Own(_)) | None => None,
+        }
     }
 
     /// Runs `job` with its environment as it is; what it changes goes to `upper`.

@@ -9,7 +9,7 @@ use cog_python::freeze::{self, Freeze};
 use cog_python::requirements::normalise;
 
 use crate::backend::{Backend as _, Native};
-use crate::base::LockedBase;
+use crate::docker::OwnImage;
 use crate::error::Result;
 use crate::executor::Executor;
 use crate::implied::Sources;
@@ -39,15 +39,16 @@ pub struct Environment {
     pub pip_freeze: String,
     /// The model's interface, if it was asked for.
     pub schema: Option<String>,
+}
+
+/// The same with what it was made from.
+pub(crate) struct LockedEnvironment {
+    pub(crate) environment: Environment,
     pub(crate) lock: Lock,
 }
 
-impl Environment {
-    pub(crate) fn base(&self) -> &LockedBase {
-        &self.lock.base
-    }
-}
-
+/// Where a project is in its image.
+pub(crate) const WORKING_DIR: &str = "/src";
 /// Name of the schema in the project's folder `.cog`.
 const SCHEMA_FILE: &str = "openapi_schema.json";
 
@@ -57,7 +58,12 @@ pub fn prepare(request: &BuildRequest<'_>) -> Result<Environment> {
     let (_lock, model) = open_project(request)?;
     let _lease = request.store.lease()?;
     let executor = request.executor();
-    let mut environment = make(request, &request.complete()?, &executor)?;
+    let mut environment = match (request.docker, request.dockerfile) {
+        (Some(docker), Some(dockerfile)) => {
+            OwnImage::build(request, &executor, docker, dockerfile)?.environment()
+        }
+        _ => make(request, &request.complete()?, &executor)?.environment,
+    };
     request.model_variables(&model).add(&mut environment.env);
     environment.schema = model.schema;
     Ok(environment)
@@ -116,7 +122,7 @@ pub(crate) fn make(
     request: &BuildRequest<'_>,
     completed: &Completed,
     executor: &Executor<'_>,
-) -> Result<Environment> {
+) -> Result<LockedEnvironment> {
     let Planned { native, lock, plan } = plan(request, completed, executor)?;
     let outputs = native.execute(&plan)?;
     let runtime = runtime::installed();
@@ -127,13 +133,13 @@ pub(crate) fn make(
     let below = below.filter(|one| !hidden.contains(&normalise(&one.name)));
     let pip_freeze = freeze::text(own.iter().copied().chain(below));
     let above = outputs.iter().flat_map(|output| &output.layers);
-    Ok(Environment {
+    let environment = Environment {
         layers: plan.base.layers.iter().chain(above).cloned().collect(),
         env: plan.environment,
-        working_dir: "/src".to_owned(),
+        working_dir: WORKING_DIR.to_owned(),
         command: vec!["coglet".to_owned()],
         pip_freeze,
         schema: None,
-        lock,
-    })
+    };
+    Ok(LockedEnvironment { environment, lock })
 }

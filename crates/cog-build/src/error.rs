@@ -7,6 +7,7 @@ use cog_errors::Hint;
 use crate::certificate::CertificateError;
 use crate::command::CommandError;
 use crate::context::ContextError;
+use crate::docker::DaemonError;
 use crate::lock_file::LockFileError;
 use crate::missing;
 use crate::sdk_source::SdkSourceError;
@@ -36,6 +37,9 @@ pub enum BuildError {
     /// A container could not be run.
     #[error(transparent)]
     Engine(#[from] cog_engine::EngineError),
+    /// A daemon could not build, or could not be given what it takes.
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
     /// The Debian base could not be assembled.
     #[error(transparent)]
     Debian(#[from] DebianError),
@@ -301,6 +305,7 @@ impl Hint for BuildError {
         let hint = match self {
             Self::Config(error) => return error.hint(),
             Self::Context(error) => return error.hint(),
+            Self::Daemon(error) => return error.hint(),
             Self::SdkSource(error) => return error.hint(),
             Self::Image(error) => return error.hint(),
             Self::Uv(error) => {
@@ -355,7 +360,8 @@ impl Hint for BuildError {
             }
             Self::NoModel => "add `run: \"run.py:Runner\"` to cog.yaml",
             Self::NeedsContainer { .. } => {
-                "allow user namespaces, or run as root; `cog run --engine host` needs no container"
+                "allow user namespaces, run as root, or start Docker or Podman, which builds then; `cog run --engine host` \
+                 needs no container"
             }
             Self::NoSystemPackages { missing, .. } => return Some(instead(missing)),
             Self::CommandFailed { lines, .. } => {

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::Instant;
 
-use cog_engine::Engine;
 use cog_image::{Compression, LayerOptions, Modes, StepKey, StepRecord, Store, trust};
 
 use cog_python::uv::{Progress, Uv};
 
+use crate::container::Containers;
 use crate::error::Result;
 use crate::plan::{Bytecode, LayerSettings, PlanSettings, Symbols, key};
 use crate::reporter::{Event, Outcome, Reporter};
@@ -26,7 +26,7 @@ pub enum Cache {
 pub(crate) struct Executor<'a> {
     pub(crate) project_dir: &'a Path,
     pub(crate) store: &'a Store,
-    pub(crate) engine: Option<&'a dyn Engine>,
+    pub(crate) containers: Option<Containers<'a>>,
     pub(crate) reporter: &'a dyn Reporter,
     pub(crate) cache: Cache,
     pub(crate) symbols: Symbols,
@@ -44,7 +44,7 @@ impl Executor<'_> {
                 timestamp: self.timestamp,
                 compression: self.compression,
             },
-            bytecode: match self.engine {
+            bytecode: match self.containers {
                 Some(_) => Bytecode::Compiled,
                 None => Bytecode::Absent,
             },
@@ -211,6 +211,10 @@ impl Executor<'_> {
         self.reporter.report(Event::Warning { message });
     }
 
+    pub(crate) fn detail(&self, message: &str) {
+        self.reporter.report(Event::Detail { message });
+    }
+
     pub(crate) fn notice(&self, message: &str) {
         self.reporter.report(Event::Notice { message });
     }
@@ -242,7 +246,7 @@ mod tests {
         let executor = Executor {
             project_dir: folder.path(),
             store: &store,
-            engine: None,
+            containers: None,
             reporter: &warnings,
             cache: Cache::Use,
             symbols: Symbols::Kept,

@@ -5,10 +5,12 @@ use cog_image::{ImageConfig, ImageRef, Layer, StoredImage};
 
 use crate::attest::{self, Attestations, Recipe};
 use crate::context;
-use crate::environment::{self, Environment};
+use crate::environment::{self, Environment, LockedEnvironment};
 use crate::error::{BuildError, Result};
 use crate::git::{self, Checkout};
+use crate::lock::Lock;
 use crate::model::Model;
+use crate::own_image;
 use crate::plan;
 use crate::request::BuildRequest;
 use crate::sdk::VERSION;
@@ -34,6 +36,9 @@ pub fn build(request: &BuildRequest<'_>, name: &str) -> Result<BuiltImage> {
     if !request.has_model() {
         return Err(BuildError::NoModel);
     }
+    if let (Some(docker), Some(dockerfile)) = (request.docker, request.dockerfile) {
+        return own_image::build(request, name, docker, dockerfile);
+    }
     // Needed last, but a mistake in it should not cost a build.
     let ignore = context::ignore_for(request.project_dir, request.config)?;
     let _lease = request.store.lease()?;
@@ -46,7 +51,10 @@ pub fn build(request: &BuildRequest<'_>, name: &str) -> Result<BuiltImage> {
         let environment = environment::make(request, &completed, &executor);
         (checkout.join().unwrap_or_default(), environment)
     });
-    let mut environment = environment?;
+    let LockedEnvironment {
+        mut environment,
+        lock,
+    } = environment?;
     request.model_variables(&model).add(&mut environment.env);
     let source = Source {
         ignore: &ignore,
@@ -56,7 +64,13 @@ pub fn build(request: &BuildRequest<'_>, name: &str) -> Result<BuiltImage> {
         limit: plan::source_limit(environment.layers.len()),
     };
     let source = executor.timed("source", || source::run(&executor, &source))?;
-    let config = image_config(request, &completed, &environment, &model, &checkout);
+    let config = image_config(
+        request,
+        &completed,
+        (&environment, &lock),
+        &model,
+        &checkout,
+    );
     let mut layers: Vec<Layer> = environment.layers.iter().cloned().chain(source).collect();
     if let Some(compression) = request.compression {
         let convert = || Ok(request.store.recompress(&layers, compression)?);
@@ -67,7 +81,7 @@ pub fn build(request: &BuildRequest<'_>, name: &str) -> Result<BuiltImage> {
         let recipe = Recipe {
             config: request.final_config(&completed, &model),
             revision: checkout.revision,
-            lock: environment.lock,
+            lock,
         };
         executor.timed("bill of materials", || {
             attest::attach(request.store, &image, request.attestations, &recipe)
@@ -79,18 +93,19 @@ pub fn build(request: &BuildRequest<'_>, name: &str) -> Result<BuiltImage> {
     })
 }
 
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
 fn image_config(
     request: &BuildRequest<'_>,
     completed: &Completed,
-    environment: &Environment,
+    (environment, lock): (&Environment, &Lock),
     model: &Model,
     checkout: &Checkout,
 ) -> ImageConfig {
-    let mut config = environment.base().image_config();
+    let base = &lock.base;
+    let mut config = base.image_config();
     config.env.clone_from(&environment.env);
     config.cmd = Some(environment.command.clone());
     config.entrypoint = None;
@@ -100,7 +115,6 @@ fn image_config(
         config.user = Some(user.clone());
     }
     config.created = request.timestamp.or(checkout.date).unwrap_or(0);
-    let base = environment.base();
     let labels = ImageLabels {
         version: VERSION.to_owned(),
         config: request.final_config(completed, model),

@@ -10,6 +10,8 @@ use cog_image::{Compression, Store};
 
 use crate::attest::Attestations;
 use crate::base::BaseChoice;
+use crate::container::Containers;
+use crate::docker::DockerBuilder;
 use crate::error::{BuildError, Result};
 use crate::executor::{Cache, Executor};
 use crate::implied::ImpliedPolicy;
@@ -35,6 +37,10 @@ pub struct BuildRequest<'a> {
     pub store: &'a Store,
     /// What runs containers, if anything can.
     pub engine: Option<&'a dyn Engine>,
+    /// A daemon that runs containers for the build in place of the engine.
+    pub docker: Option<&'a DockerBuilder>,
+    /// The user's own Dockerfile, which the daemon builds in place of all that the configuration says of the image.
+    pub dockerfile: Option<&'a Path>,
     /// Which base to build on.
     pub base: BaseChoice,
     /// What decides among the bases of [`BaseChoice::Default`].
@@ -89,9 +95,13 @@ impl<'a> BuildRequest<'a> {
         Executor {
             project_dir: self.project_dir,
             store: self.store,
-            engine: self
-                .engine
-                .filter(|engine| engine.isolation() == Isolation::Container),
+            containers: match (self.docker, self.engine) {
+                (Some(docker), _) => Some(Containers::Docker(docker)),
+                (None, Some(engine)) if engine.isolation() == Isolation::Container => {
+                    Some(Containers::Own(engine))
+                }
+                _ => None,
+            },
             reporter: self.reporter,
             cache: self.cache,
             symbols: self.symbols,
@@ -106,6 +116,10 @@ impl<'a> BuildRequest<'a> {
         if !self.config.weights.is_empty() {
             return Err(BuildError::Weights);
         }
+        if self.dockerfile.is_some() {
+            // It installs the SDK itself.
+            return Ok(());
+        }
         let build = self.config.build.as_ref();
         let version = build.and_then(|build| build.sdk_version.as_deref());
         let variable = |name: &str| std::env::var(name).ok();
@@ -119,7 +133,8 @@ impl<'a> BuildRequest<'a> {
         let completed = self.completed()?;
         let warn = |message: &str| self.reporter.report(Event::Warning { message });
         for warning in &completed.warnings {
-            if self.base == BaseChoice::Default || !warning.is_about_the_base() {
+            let has_base = self.base == BaseChoice::Default && self.dockerfile.is_none();
+            if has_base || !warning.is_about_the_base() {
                 warn(&warning.to_string());
             }
         }
@@ -219,9 +234,21 @@ impl BuildRequest<'_> {
         let commands = self.config.commands();
         let mounts = commands.iter().flat_map(|one| &one.mounts);
         let mounted: HashSet<&str> = mounts.map(|mount| mount.id.as_str()).collect();
+        self.read_secrets(|id| mounted.contains(id))
+    }
+
+    /// All values, for commands that only the daemon knows.
+    pub(crate) fn all_secret_values(&self) -> Result<BTreeMap<String, SecretValue>> {
+        self.read_secrets(|_| true)
+    }
+
+    fn read_secrets(
+        &self,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Result<BTreeMap<String, SecretValue>> {
         self.secrets
             .iter()
-            .filter(|secret| mounted.contains(secret.id.as_str()))
+            .filter(|secret| is_wanted(&secret.id))
             .map(|secret| {
                 let value = secret.read(self.project_dir, |name| std::env::var_os(name))?;
                 Ok((secret.id.clone(), value))

@@ -49,9 +49,8 @@ impl SecretFiles {
         let Some(folder) = &self.folder else {
             return Vec::new();
         };
-        let mount = |(number, target): (usize, &String)| {
-            Mount::read_only(folder.file(number), target.clone())
-        };
+        let mount =
+            |(number, target): (usize, &String)| Mount::secret(folder.file(number), target.clone());
         self.targets.iter().enumerate().map(mount).collect()
     }
 }

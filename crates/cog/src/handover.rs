@@ -1,16 +1,13 @@
-//! Hands images of the store to a container daemon: it pulls what it lacks from a registry of this process, or, where it
-//! cannot reach that, gets an archive.
+//! Hands images of the store to a container daemon, and shows how far that is.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use bytes::Bytes;
+use cog_build::{HandedOver, Observers};
 use cog_engine::docker::{Daemon, Wanted};
-use cog_image::serve::{Content, SentObserver, Served, Zstd};
+use cog_image::serve::{Content, SentObserver, Zstd};
 use cog_image::{Store, StoredImage};
-use tokio::sync::mpsc::{Sender, channel};
 
 use crate::args::LoadArg;
 use crate::printer::{Printer, Progress};
@@ -21,25 +18,6 @@ use crate::sizes::human_size;
 const AUTO_PATIENCE: Duration = Duration::from_secs(1);
 /// The same for one that somebody has asked for.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Pieces of an archive that wait for the daemon.
-const PIECES: usize = 4;
-
-/// An image that a daemon has now.
-pub(crate) struct HandedOver {
-    /// What the daemon calls it.
-    pub(crate) id: String,
-    /// Bytes that it took.
-    sent: u64,
-}
-
-/// The form in which the daemon takes layers.
-fn layers_for(daemon: &Daemon) -> Zstd {
-    if daemon.understands_zstd() {
-        Zstd::Understood
-    } else {
-        Zstd::Refused
-    }
-}
 
 /// Gives a built image to the daemon that the flag asks for. What nobody has asked for does not fail the build.
 pub(crate) fn load(
@@ -53,6 +31,10 @@ pub(crate) fn load(
         LoadArg::Docker => Wanted::Docker,
         LoadArg::Podman => Wanted::Podman,
     };
+    if let (LoadArg::Auto, Some(daemon)) = (load, session.built_by()) {
+        // Who had it built there, expects it there.
+        return give(session, daemon, image);
+    }
     if load != LoadArg::Auto {
         return give(session, &Daemon::find(wanted, PATIENCE)?, image);
     }
@@ -106,111 +88,20 @@ pub(crate) fn hand_over(
     name: &str,
     content: impl FnOnce(Zstd) -> cog_image::Result<Content>,
 ) -> anyhow::Result<HandedOver> {
-    let (repository, tag) = name
+    let name = name
         .rsplit_once(':')
         .filter(|(_, tag)| !tag.contains(['/', '@']) && !name.contains('@'))
         .with_context(|| format!("{} needs a name with a tag, not `{name}`", daemon.title()))?;
     // To say how large layers are, they may have to be read.
     let told = Told::begin(printer, daemon);
-    let content = content(layers_for(daemon))?;
-    for id in content.ids() {
-        if let Some(image) = daemon.image(&id.to_string())? {
-            daemon.tag(&image.id, repository, tag)?;
-            return Ok(HandedOver {
-                id: image.id,
-                sent: 0,
-            });
-        }
-    }
-    let served = Served::start(store, content.clone(), told.observer())?;
-    let reference = served.reference();
-    if let Err(error) = daemon.pull(&reference) {
-        if let Some(failure) = served.failure() {
-            return Err(failure.into());
-        }
-        if served.was_read() {
-            return Err(error.into());
-        }
-        printer.debug(&format!("{error}; an archive is sent instead"));
-        let sent = send_archive(store, daemon, content, name, told.observer())?;
-        let image = daemon.image(name)?;
-        let id = image.with_context(|| format!("{} has lost {name}", daemon.title()))?;
-        return Ok(HandedOver { id: id.id, sent });
-    }
-    let pulled = daemon.image(&reference)?;
-    let pulled = pulled.with_context(|| format!("{} has lost the image", daemon.title()))?;
-    let named = daemon.tag(&pulled.id, repository, tag);
-    // The name of the place that it came from means nothing any more.
-    let forgotten = daemon.untag(&reference);
-    named?;
-    forgotten?;
-    Ok(HandedOver {
-        id: pulled.id,
-        sent: served.sent(),
-    })
-}
-
-/// For a daemon that cannot pull from us, such as one in a virtual machine. Returns the number of bytes.
-fn send_archive(
-    store: &Store,
-    daemon: &Daemon,
-    content: Content,
-    name: &str,
-    observer: SentObserver,
-) -> anyhow::Result<u64> {
-    let (sender, pieces) = channel(PIECES);
-    let (store, name) = (store.clone(), name.to_owned());
-    let writer = std::thread::spawn(move || {
-        let mut archive = Archive {
-            sender,
-            sent: 0,
-            observer,
-        };
-        let written = content.write_archive(&store, &name, &mut archive);
-        if written.is_err() {
-            // Half an archive must not look whole.
-            let broken = io::Error::other("the archive could not be written to its end");
-            let _ = archive.sender.blocking_send(Err(broken));
-        }
-        written.map(|()| archive.sent)
-    });
-    let loaded = daemon.load(pieces);
-    let written = writer
-        .join()
-        .map_err(|_| anyhow::anyhow!("the thread that writes the archive ended"))?;
-    match (written, loaded) {
-        (Ok(sent), Ok(())) => Ok(sent),
-        // The daemon hung up: it says why.
-        (Err(cog_image::Error::Io(error)), Err(refused))
-            if error.kind() == io::ErrorKind::BrokenPipe =>
-        {
-            Err(refused.into())
-        }
-        (Err(error), _) => Err(error.into()),
-        (Ok(_), Err(refused)) => Err(refused.into()),
-    }
-}
-
-/// Takes the archive's bytes to the daemon.
-struct Archive {
-    sender: Sender<io::Result<Bytes>>,
-    sent: u64,
-    observer: SentObserver,
-}
-
-impl io::Write for Archive {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let piece = Bytes::copy_from_slice(bytes);
-        let sent = self.sender.blocking_send(Ok(piece));
-        sent.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
-        self.sent += bytes.len() as u64;
-        (self.observer)(self.sent);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    let content = content(cog_build::layers_for(daemon))?;
+    let observers = Observers {
+        sent: told.observer(),
+        detail: &|detail| printer.debug(detail),
+    };
+    Ok(cog_build::hand_over(
+        store, daemon, name, content, &observers,
+    )?)
 }
 
 /// What is shown meanwhile.

@@ -4,6 +4,7 @@
 //! Start reading at [`main`].
 
 mod args;
+mod backend;
 mod client;
 mod commands;
 mod doctor;

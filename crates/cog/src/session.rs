@@ -6,17 +6,19 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::ValueEnum as _;
 use cog_build::{
-    Attestations, BaseChoice, BuildRequest, COG_COGLET_BINARY, Cache, ImpliedPolicy, Interface,
-    LockPolicy, SchemaSource, SourceLayers, Symbols, TorchIndex,
+    Attestations, BaseChoice, BuildRequest, COG_COGLET_BINARY, Cache, DockerBuilder, ImpliedPolicy,
+    Interface, LockPolicy, SchemaSource, SourceLayers, Symbols, TorchIndex,
 };
 use cog_config::{CogBase, Config, CudaBase, Options, ProjectFile};
-use cog_engine::{Choice, Embedded, Engine, Isolation, KernelProbe, Probe as _, Selection};
+use cog_engine::docker::Daemon;
+use cog_engine::{Choice, Engine, KernelProbe, Selection};
 use cog_image::{Store, StoreOptions};
 use jiff::Timestamp;
 
 use crate::args::{
     BaseFlags, BuildFlags, EngineArg, GlobalArgs, ProgressArg, ProjectArgs, TorchIndexArg,
 };
+use crate::backend;
 use crate::model_reference::{ModelReference, ModelReferenceError};
 use crate::printer::{Printer, Progress};
 use crate::reporter::{Steps, transfers};
@@ -33,6 +35,8 @@ pub(crate) struct Session<'a> {
     directory: PathBuf,
     registry: Option<String>,
     store: OnceCell<Store>,
+    /// Lives until the end: what it has lent to a daemon is of use until then.
+    docker: OnceCell<DockerBuilder>,
 }
 
 /// A project's checked configuration, and what its source says where that was read.
@@ -57,6 +61,7 @@ impl<'a> Session<'a> {
             directory,
             registry: global.registry.clone(),
             store: OnceCell::new(),
+            docker: OnceCell::new(),
         })
     }
 
@@ -142,9 +147,6 @@ impl<'a> Session<'a> {
     /// The engine that the flags ask for; the first progress line names it.
     pub(crate) fn engine(&self, flags: &BuildFlags) -> anyhow::Result<Box<dyn Engine>> {
         self.apply_progress(flags.progress);
-        if flags.bases.dockerfile.is_some() {
-            bail!("`--dockerfile` is not supported: images are made from cog.yaml alone");
-        }
         let choice = match flags.engine {
             EngineArg::Auto => Choice::Auto,
             EngineArg::Docker => Choice::Docker,
@@ -158,6 +160,34 @@ impl<'a> Session<'a> {
         self.printer
             .info(&format!("Using the {} engine", engine.name()));
         Ok(engine)
+    }
+
+    /// The daemon that builds, if one does; the line after the engine's names it. `engine` is what runs things.
+    pub(crate) fn docker(
+        &self,
+        engine: &dyn Engine,
+        flags: &BuildFlags,
+    ) -> anyhow::Result<Option<&DockerBuilder>> {
+        if let Some(docker) = self.docker.get() {
+            return Ok(Some(docker));
+        }
+        let Some((daemon, why)) = backend::daemon(engine, flags)? else {
+            return Ok(None);
+        };
+        let docker = DockerBuilder::new(daemon)?;
+        let daemon = docker.daemon();
+        self.printer.info(&format!(
+            "Building with the docker backend: {} {} at {}{why}",
+            daemon.title(),
+            daemon.version(),
+            daemon.place()
+        ));
+        Ok(Some(self.docker.get_or_init(|| docker)))
+    }
+
+    /// The daemon that has built, if one has.
+    pub(crate) fn built_by(&self) -> Option<&Daemon> {
+        self.docker.get().map(DockerBuilder::daemon)
     }
 
     /// Gives `work` the request for a project as the flags have it; commands change what is theirs. Without an engine,
@@ -175,7 +205,12 @@ impl<'a> Session<'a> {
             None => BaseChoice::Default,
             Some(base) => base.parse().unwrap_or_default(),
         };
-        let engine = engine.map(builder);
+        let docker = match engine {
+            Some(engine) => self.docker(engine, flags)?,
+            None => None,
+        };
+        let dockerfile = flags.bases.dockerfile.as_deref();
+        let engine = engine.map(backend::native);
         let reporter = Steps::new(self.printer);
         let server = std::env::var_os(COG_COGLET_BINARY).filter(|path| !path.is_empty());
         let server = server.map(PathBuf::from);
@@ -185,6 +220,8 @@ impl<'a> Session<'a> {
             config: &project.config,
             store: self.store()?,
             engine,
+            docker,
+            dockerfile,
             base,
             options: self.options(&flags.bases),
             torch_index: match flags.torch_index {
@@ -248,15 +285,6 @@ impl<'a> Session<'a> {
             ProgressArg::Plain => self.printer.set_progress(Progress::Lines),
             ProgressArg::Quiet => self.printer.set_progress(Progress::Quiet),
         }
-    }
-}
-
-/// What does a build's steps: containers of our own, also for those who run theirs in a daemon.
-fn builder(engine: &dyn Engine) -> &dyn Engine {
-    static EMBEDDED: Embedded = Embedded;
-    match engine.isolation() {
-        Isolation::Daemon if KernelProbe.containers().is_ok() => &EMBEDDED,
-        _ => engine,
     }
 }
 

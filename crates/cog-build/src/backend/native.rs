@@ -1,5 +1,6 @@
 //! Our own builder: layers from files, and from containers over the layers below.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -7,9 +8,10 @@ use cog_image::{Layer, StepKey};
 
 use super::Backend;
 use crate::base::is_musl;
+use crate::docker::DockerBuilder;
 use crate::error::{BuildError, Result};
 use crate::executor::Executor;
-use crate::plan::{BuildPlan, BuildTools, Step};
+use crate::plan::{BuildPlan, BuildTools, RunStep, Step};
 use crate::request::BuildRequest;
 use crate::secrets::SecretValue;
 use crate::step_output::StepOutput;
@@ -44,13 +46,14 @@ impl Backend for Native<'_> {
             plan,
             layers: plan.base.layers.clone(),
             looked_at_base: false,
+            ahead: RefCell::default(),
         };
         let steps: Vec<_> = plan.steps.iter().zip(plan.keys()).collect();
         for (step, key) in &steps {
             self.check(step, key)?;
         }
-        let steps = steps.into_iter();
-        steps.map(|(step, key)| done.step(step, &key)).collect()
+        let numbered = 0..steps.len();
+        numbered.map(|number| done.step(&steps, number)).collect()
     }
 }
 
@@ -73,10 +76,14 @@ struct Done<'a> {
     /// The base's, then those of the steps so far.
     layers: Vec<Layer>,
     looked_at_base: bool,
+    /// What a daemon has done together with an earlier step, by the steps' keys.
+    ahead: RefCell<BTreeMap<String, Result<StepOutput>>>,
 }
 
 impl Done<'_> {
-    fn step(&mut self, step: &Step, key: &StepKey) -> Result<StepOutput> {
+    /// Does the step `number` of `steps`.
+    fn step(&mut self, steps: &[(&Step, StepKey)], number: usize) -> Result<StepOutput> {
+        let (step, key) = &steps[number];
         let executor = self.native.executor;
         let mut looked_at_base = self.looked_at_base;
         let output = executor.step(&step.title(), key, || {
@@ -84,14 +91,15 @@ impl Done<'_> {
                 self.check_base()?;
                 looked_at_base = true;
             }
-            self.work(step)
+            self.work(step, &steps[number..])
         })?;
         self.looked_at_base = looked_at_base;
         self.layers.extend(output.layers.iter().cloned());
         Ok(output)
     }
 
-    fn work(&self, step: &Step) -> Result<StepOutput> {
+    /// Does `step`, the first of `rest`.
+    fn work(&self, step: &Step, rest: &[(&Step, StepKey)]) -> Result<StepOutput> {
         let executor = self.native.executor;
         let base = &self.plan.base;
         match step {
@@ -108,8 +116,13 @@ impl Done<'_> {
             }
             Step::Command(run) => {
                 self.needs_container(step)?;
-                let below = self.with_tools(&run.tools)?;
-                command::run(executor, run, &self.native.secrets, &below)
+                match executor.daemon() {
+                    None => {
+                        let below = self.with_tools(&run.tools)?;
+                        command::run(executor, run, &self.native.secrets, &below)
+                    }
+                    Some(docker) => self.commands(docker, run, rest),
+                }
             }
             Step::Runtime {
                 interpreter,
@@ -122,10 +135,46 @@ impl Done<'_> {
         }
     }
 
+    /// Has `docker` do the command `run`, the first of `rest`, together with those that come right after it.
+    fn commands(
+        &self,
+        docker: &DockerBuilder,
+        run: &RunStep,
+        rest: &[(&Step, StepKey)],
+    ) -> Result<StepOutput> {
+        let executor = self.native.executor;
+        let mut ahead = self.ahead.borrow_mut();
+        let mine = rest.first().map(|(_, key)| key.to_string());
+        if let Some(done) = mine.as_ref().and_then(|key| ahead.remove(key)) {
+            return done;
+        }
+        let (mut steps, mut keys) = (Vec::new(), Vec::new());
+        for (step, key) in rest {
+            match step {
+                Step::Command(run) if executor.recorded(key)?.is_none() => {
+                    steps.push(run);
+                    keys.push(key.to_string());
+                }
+                _ => break,
+            }
+        }
+        let below = self.with_tools(&run.tools)?;
+        let outputs =
+            command::run_in_daemon(executor, docker, &steps, &self.native.secrets, &below)?;
+        let mut outputs = outputs.into_iter();
+        let first = outputs.next();
+        ahead.extend(keys.into_iter().skip(1).zip(outputs));
+        first.unwrap_or_else(|| {
+            Err(BuildError::NeedsContainer {
+                step: run.command.command.clone(),
+            })
+        })
+    }
+
     /// Refuses a base in which nothing would run, as soon as its layers are needed: steps that run something are.
     fn check_base(&self) -> Result<()> {
         let base = &self.plan.base;
-        if base.debian.is_some() || self.native.executor.engine.is_none() {
+        if base.debian.is_some() || self.native.executor.containers.is_none() {
             return Ok(());
         }
         let root = self.native.executor.store.rootfs(&base.layers)?;
@@ -142,7 +191,7 @@ impl Done<'_> {
     }
 
     fn needs_container(&self, step: &Step) -> Result<()> {
-        match self.native.executor.engine {
+        match self.native.executor.containers {
             Some(_) => Ok(()),
             None => Err(BuildError::NeedsContainer { step: step.title() }),
         }

@@ -39,7 +39,7 @@ pub(crate) fn beneath(
 
 /// The layer with `tools` for containers over `base`, made once for all projects; none if there are no tools.
 fn layer(executor: &Executor<'_>, tools: &BuildTools, base: &LockedBase) -> Result<Option<Layer>> {
-    if tools.packages.is_empty() || executor.engine.is_none() {
+    if tools.packages.is_empty() || executor.containers.is_none() {
         return Ok(None);
     }
     // They are no part of the image: a build that ignores the cache takes them from there all the same.

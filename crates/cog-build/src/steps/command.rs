@@ -7,7 +7,8 @@ use cog_debian::APT_SOURCES_PATH;
 use cog_image::{Layer, Scratch, trust};
 
 use crate::command::{Command, SecretMount};
-use crate::container::{HOST_BUNDLE, Job, Mount};
+use crate::container::{HOST_BUNDLE, Job, Mount, Upper};
+use crate::docker::DockerBuilder;
 use crate::error::{BuildError, CommandOutput, Result};
 use crate::executor::Executor;
 use crate::plan::RunStep;
@@ -29,20 +30,68 @@ pub(crate) fn run(
     secrets: &BTreeMap<String, SecretValue>,
     below: &[Layer],
 ) -> Result<StepOutput> {
+    let prepared = Prepared::new(executor, step, secrets)?;
+    let upper = executor.run_container(below, &prepared.job)?;
+    layer(executor, step, &upper)
+}
+
+/// The layers that the commands of `steps` make, each on top of the one before and the first on the layers `below`, up
+/// to the first that fails: a daemon does them all in one build.
+pub(crate) fn run_in_daemon(
+    executor: &Executor<'_>,
+    docker: &DockerBuilder,
+    steps: &[&RunStep],
+    secrets: &BTreeMap<String, SecretValue>,
+    below: &[Layer],
+) -> Result<Vec<Result<StepOutput>>> {
+    let prepared = steps
+        .iter()
+        .map(|step| Prepared::new(executor, step, secrets));
+    let prepared: Vec<Prepared> = prepared.collect::<Result<_>>()?;
+    let jobs = prepared.iter().map(|prepared| prepared.job.clone());
+    let uppers = executor.run_in_daemon(docker, below, jobs.collect())?;
+    let outputs = steps.iter().zip(uppers);
+    Ok(outputs
+        .map(|(step, upper)| layer(executor, step, &upper?))
+        .collect())
+}
+
+/// A command that is ready to be run, with what it mounts.
+struct Prepared {
+    job: Job,
+    _secrets: SecretFiles,
+    _apt: AptFiles,
+}
+
+impl Prepared {
+    fn new(
+        executor: &Executor<'_>,
+        step: &RunStep,
+        secrets: &BTreeMap<String, SecretValue>,
+    ) -> Result<Self> {
+        let command = &step.command;
+        let secrets = SecretFiles::write(&mounted(command, secrets)?)?;
+        let apt = AptFiles::write(executor, step)?;
+        let job = Job {
+            title: command.command.clone(),
+            arguments: ["/bin/sh", "-c", &command.command]
+                .map(str::to_owned)
+                .to_vec(),
+            environment: AptFiles::environment(step),
+            working_dir: WORKING_DIR.to_owned(),
+            mounts: secrets.mounts().into_iter().chain(apt.mounts()).collect(),
+            output: CommandOutput::Reported,
+        };
+        Ok(Self {
+            job,
+            _secrets: secrets,
+            _apt: apt,
+        })
+    }
+}
+
+fn layer(executor: &Executor<'_>, step: &RunStep, upper: &Upper) -> Result<StepOutput> {
     let command = &step.command;
-    let secrets = SecretFiles::write(&mounted(command, secrets)?)?;
-    let apt = AptFiles::write(executor, step)?;
-    let job = Job {
-        title: command.command.clone(),
-        arguments: ["/bin/sh", "-c", &command.command]
-            .map(str::to_owned)
-            .to_vec(),
-        environment: AptFiles::environment(step),
-        working_dir: WORKING_DIR.to_owned(),
-        mounts: secrets.mounts().into_iter().chain(apt.mounts()).collect(),
-        output: CommandOutput::Reported,
-    };
-    let upper = executor.run_container(below, &job)?;
     let mut options = executor.command_layer_options(format!("run: {}", command.command));
     options.exclude = LEFT_OVERS.iter().map(PathBuf::from).collect();
     let layer = executor

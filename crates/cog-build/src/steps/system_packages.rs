@@ -66,10 +66,7 @@ pub(crate) fn install(
     step: &SystemPackages,
     below: &[Layer],
 ) -> Result<Installed> {
-    let mut apt = Apt::new(executor, step, below)?;
-    let upper = executor.upper()?;
-    let files = apt.choose(&upper)?;
-    apt.install(&upper, &files)?;
+    let (upper, files) = Apt::new(executor, step, below)?.work()?;
     cog_debian::clean_layer(upper.path())?;
     let mut packages = match &step.versions {
         Versions::Exactly(packages) => packages.clone(),

@@ -84,6 +84,8 @@ impl Project {
             config: &self.config,
             store,
             engine,
+            docker: None,
+            dockerfile: None,
             base: BaseChoice::Debian,
             options: cog_config::Options::default(),
             torch_index: cog_build::TorchIndex::ByCuda,

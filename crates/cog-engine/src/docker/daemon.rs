@@ -11,9 +11,10 @@ use bollard::{API_DEFAULT_VERSION, Docker as Client};
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt as _, stream};
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc::Receiver;
+use tokio::sync::mpsc::{Receiver, Sender};
 
 use super::address::{Address, Surroundings, Wanted};
+use super::build::BUILDKIT_SINCE;
 use super::error::{DockerError, reason};
 use super::libpod;
 
@@ -153,6 +154,25 @@ impl Daemon {
         }
     }
 
+    /// Whether it builds with BuildKit, or as Podman does.
+    pub(super) fn has_buildkit(&self) -> bool {
+        match self.kind {
+            DaemonKind::Docker => {
+                numbers(&self.version).is_none_or(|numbers| numbers >= BUILDKIT_SINCE)
+            }
+            DaemonKind::Podman => true,
+        }
+    }
+
+    /// Its version, as it says it.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    pub(super) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
     /// The image called `name`, which may also be its id; `None` if it has none.
     pub fn image(&self, name: &str) -> Result<Option<DaemonImage>, DockerError> {
         let found = self.runtime.block_on(self.client.inspect_image(name));
@@ -195,6 +215,35 @@ impl Daemon {
         let steps = self.client.import_image_stream(options, pieces, None);
         self.to_the_end(steps)
             .map_err(|error| self.failed("load the image", &error))
+    }
+
+    /// Writes the image `name` as a Docker archive, piece by piece. Whoever reads may hang up.
+    pub fn save(
+        &self,
+        name: &str,
+        pieces: &Sender<std::io::Result<Bytes>>,
+    ) -> Result<(), DockerError> {
+        let archive = self.client.export_image(name);
+        let written = archive.try_for_each(|piece| async {
+            let sent = pieces.send(Ok(piece)).await;
+            sent.map_err(|_| ApiError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe)))
+        });
+        self.runtime
+            .block_on(written)
+            .map_err(|error| self.failed(format!("hand out the image {name}"), &error))
+    }
+
+    /// Removes the image `name`, with what only it has. One that is not there is no matter.
+    pub fn remove(&self, name: &str) -> Result<(), DockerError> {
+        let options = RemoveImageOptionsBuilder::new().force(true).build();
+        let removed = self.client.remove_image(name, Some(options), None);
+        match self.runtime.block_on(removed) {
+            Ok(_)
+            | Err(ApiError::DockerResponseServerError {
+                status_code: 404, ..
+            }) => Ok(()),
+            Err(error) => Err(self.failed(format!("remove the image {name}"), &error)),
+        }
     }
 
     fn to_the_end<T>(
@@ -257,6 +306,12 @@ fn major(version: &str) -> Option<u32> {
     version.split(['.', '-']).next()?.parse().ok()
 }
 
+/// The first two numbers of a version.
+fn numbers(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.split(['.', '-']).map(|part| part.parse().ok());
+    Some((parts.next()??, parts.next()??))
+}
+
 impl From<bollard::models::ImageInspect> for DaemonImage {
     fn from(found: bollard::models::ImageInspect) -> Self {
         let config = found.config.unwrap_or_default();
@@ -290,5 +345,8 @@ mod tests {
         assert_eq!(major("20.10.24+dfsg1"), Some(20));
         assert_eq!(major("29.0.1"), Some(29));
         assert_eq!(major("dev"), None);
+        assert_eq!(numbers("20.10.24+dfsg1"), Some((20, 10)));
+        assert_eq!(numbers("dev"), None);
+        assert!(numbers("19.03.15") < Some(BUILDKIT_SINCE));
     }
 }

@@ -50,6 +50,14 @@ pub enum DockerError {
         /// Its answer.
         reason: String,
     },
+    /// The daemon is too old for builds.
+    #[error("Docker {version} cannot build images for cog: it takes BuildKit of Docker {}.{} or newer", needed.0, needed.1)]
+    NoBuildKit {
+        /// The daemon's version.
+        version: String,
+        /// The first one that can.
+        needed: (u32, u32),
+    },
     /// The operating system refused something.
     #[error("could not {action}")]
     System {
@@ -68,6 +76,9 @@ impl Hint for DockerError {
                 "start Docker or Podman, or say with `DOCKER_HOST` where it is; `--engine embedded` needs neither"
                     .into(),
             ),
+            Self::NoBuildKit { .. } => {
+                Some("update Docker, or build with `--backend native`, which needs no daemon".into())
+            }
             Self::NoContext { .. } => Some("`docker context ls` lists those that there are".into()),
             _ => None,
         }

@@ -7,10 +7,9 @@ use hyper::Request;
 use hyper::header::HOST;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
 
 use super::address::Address;
+use super::connection::{Connection, HOST_NAME, connect};
 
 /// The oldest that has what is needed; every later Podman has it, too.
 const VERSION: &str = "v4.0.0";
@@ -28,31 +27,18 @@ struct Line {
 pub(super) async fn pull(address: &Address, reference: &str) -> Result<(), String> {
     let path =
         format!("/{VERSION}/libpod/images/pull?reference={reference}&tlsVerify=false&quiet=true");
-    let answer = match address {
-        Address::Socket(path_of_socket) => {
-            let stream = UnixStream::connect(path_of_socket).await;
-            ask(stream.map_err(|error| error.to_string())?, &path).await?
-        }
-        Address::Tcp(authority) => {
-            let stream = TcpStream::connect(authority).await;
-            ask(stream.map_err(|error| error.to_string())?, &path).await?
-        }
-        Address::Tls(..) => return Err("not over TLS".to_owned()),
-    };
+    let answer = ask(connect(address).await?, &path).await?;
     failure(&answer).map_or(Ok(()), Err)
 }
 
 /// The answer to a `POST` without a body.
-async fn ask(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    path: &str,
-) -> Result<Bytes, String> {
+async fn ask(stream: Box<dyn Connection>, path: &str) -> Result<Bytes, String> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| error.to_string())?;
     let connection = tokio::spawn(connection);
     let request = Request::post(path)
-        .header(HOST, "podman")
+        .header(HOST, HOST_NAME)
         .body(Empty::<Bytes>::new())
         .map_err(|error| error.to_string())?;
     let answer = sender.send_request(request).await;

@@ -1,6 +1,7 @@
 //! Docker's and Podman's daemons: where they are, what images they have, and workloads in containers of theirs.
 //!
-//! [`Daemon::find`] gives a daemon that answers, [`Docker`] is the engine that uses it. A workload's root is an image that
+//! [`Daemon::find`] gives a daemon that answers, [`Docker`] is the engine that uses it, [`Daemon::build`] has it build an
+//! image. A workload's root is an image that
 //! the daemon has ([`crate::Root::Image`]): who makes and hands over images is not decided here.
 //!
 //! As with the other engines, a process of ours looks after each workload (`supervise`): it makes the container, passes
@@ -8,6 +9,8 @@
 //! way that ends.
 
 mod address;
+mod build;
+mod connection;
 mod container;
 mod contexts;
 mod daemon;
@@ -16,7 +19,9 @@ mod events;
 mod libpod;
 mod output;
 mod request;
+mod session;
 mod spec;
+mod trace;
 
 use crate::helper::{self, DOCKER_ARGUMENT, Streams};
 use crate::workload::{Process, Root, Workload};
@@ -26,9 +31,11 @@ pub use address::{
     CONTAINER_HOST, DOCKER_CERT_PATH, DOCKER_CONFIG, DOCKER_CONTEXT, DOCKER_HOST,
     DOCKER_TLS_VERIFY, Wanted,
 };
+pub use build::{BuildEvent, BuildOrder, EarlierLayers};
 pub(crate) use container::supervise;
 pub use daemon::{Daemon, DaemonImage, DaemonKind};
 pub use error::DockerError;
+pub use session::Credentials;
 use spec::Spec;
 
 /// Runs workloads in containers of a daemon.

@@ -1,6 +1,7 @@
 //! Images for other tools, and theirs for us: OCI layouts and Docker archives.
 //!
-//! [`export`] writes, [`import()`] reads, both verify every digest on the way. Registries are elsewhere
+//! [`export`] writes, [`import()`] reads, both verify every digest on the way; [`SavedImage`] is what a daemon hands out.
+//! Registries are elsewhere
 //! ([`crate::registry`]).
 
 mod convert;
@@ -8,6 +9,7 @@ mod docker;
 mod import;
 mod oci;
 mod output;
+mod saved;
 mod source;
 
 use std::path::Path;
@@ -20,6 +22,7 @@ pub(crate) use convert::copy_plain;
 pub(crate) use docker::{ArchiveImage, write_archive_to};
 pub use import::import;
 pub(crate) use oci::manifest_bytes;
+pub use saved::SavedImage;
 pub(crate) use source::LayoutSource;
 
 /// What [`export`] writes.

@@ -17,6 +17,9 @@ pub use write::CredentialsError;
 /// What Docker calls its own registry in these files.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 
+/// Where its content is.
+const DOCKER_HUB_HOST: &str = "registry-1.docker.io";
+
 /// Proof of identity for a registry. Its text form shows no secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credentials {
@@ -102,6 +105,19 @@ impl Keychain {
                 .flatten()
                 .collect(),
         )
+    }
+
+    /// Name and password for the host of a registry, as a builder asks for them: a token is a password without a name. What
+    /// cannot be read is not there.
+    pub fn name_and_password(&self, host: &str) -> Option<(String, String)> {
+        let registry = match host {
+            DOCKER_HUB_HOST => "docker.io",
+            other => other,
+        };
+        Some(match self.credentials(registry).ok()?? {
+            Credentials::Basic { username, password } => (username, password),
+            Credentials::Identity(token) => (String::new(), token),
+        })
     }
 
     /// Credentials for `registry`. May run a helper program. The error says, in words, why credentials

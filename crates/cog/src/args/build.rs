@@ -19,6 +19,16 @@ pub(crate) enum EngineArg {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BackendArg {
+    /// Native where this machine can run containers of ours, else Docker or Podman if one answers
+    Auto,
+    /// BuildKit in Docker's daemon, or Podman
+    Docker,
+    /// Containers of our own
+    Native,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LoadArg {
     /// Docker, else Podman, if one answers on this machine
     Auto,
@@ -119,9 +129,13 @@ pub(crate) struct BuildFlags {
     #[command(flatten)]
     pub(crate) project: ProjectArgs,
 
-    /// What builds and runs containers
+    /// What runs models and commands
     #[arg(long, value_enum, env = "COG_ENGINE", default_value = "auto")]
     pub(crate) engine: EngineArg,
+
+    /// What does the steps of a build that run something
+    #[arg(long, value_enum, env = "COG_BACKEND", default_value = "auto")]
+    pub(crate) backend: BackendArg,
 
     /// Base image: a reference, or `debian` to assemble one from the Debian archive
     #[arg(long, value_name = "REFERENCE", env = "COG_BASE")]

@@ -21,8 +21,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use base_image::{BaseImageCommand, MatrixArgs};
 pub(crate) use bench::BenchArgs;
 pub(crate) use build::{
-    BaseFlags, BuildArgs, BuildFlags, CompressionArg, EngineArg, FinishFlags, ImageFlags, LoadArg,
-    ProgressArg, RecipeFlags, TorchIndexArg,
+    BackendArg, BaseFlags, BuildArgs, BuildFlags, CompressionArg, EngineArg, FinishFlags,
+    ImageFlags, LoadArg, ProgressArg, RecipeFlags, TorchIndexArg,
 };
 pub(crate) use debug::DebugArgs;
 pub(crate) use doctor::DoctorArgs;

@@ -67,6 +67,25 @@ fn check_platform(wanted: Option<&str>) -> anyhow::Result<()> {
     }
 }
 
+/// Refuses what is said of layers, packages and locks that are not ours to make.
+fn check_dockerfile(flags: &BuildFlags, image: &ImageFlags) -> anyhow::Result<()> {
+    let finish = &image.finish;
+    let others = [
+        (flags.locked, "--locked"),
+        (finish.separate_weights, "--separate-weights"),
+        (finish.sbom, "--sbom"),
+        (finish.provenance, "--provenance"),
+        (image.recipe.strip, "--strip"),
+        (image.recipe.precompile, "--precompile"),
+    ];
+    match others.into_iter().find(|(is_given, _)| *is_given) {
+        Some((_, flag)) if flags.bases.dockerfile.is_some() => bail!(
+            "`{flag}` and `--dockerfile` do not go together: with a Dockerfile of your own, that decides"
+        ),
+        _ => Ok(()),
+    }
+}
+
 /// An image to be made.
 pub(super) struct Order<'a> {
     pub(super) flags: &'a BuildFlags,
@@ -94,6 +113,7 @@ impl Order<'_> {
     ) -> anyhow::Result<BuiltImage> {
         let (flags, image, name) = (self.flags, self.image, self.name);
         check_platform(image.finish.platform.as_deref())?;
+        check_dockerfile(flags, image)?;
         let engine = session.engine(flags)?;
         session.printer.info(&format!(
             "Building Docker image from environment in {} as {name}...",

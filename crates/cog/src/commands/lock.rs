@@ -1,6 +1,6 @@
 //! `cog lock`: what images of the project are made of, as a file beside cog.yaml.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use cog_build::{LockOutcome, Upgrade, check_lock, lock_project};
 
 use crate::args::LockArgs;
@@ -8,6 +8,11 @@ use crate::session::Session;
 
 pub(crate) fn lock(session: &Session<'_>, args: &LockArgs) -> anyhow::Result<()> {
     args.flags.bases.check()?;
+    if args.flags.bases.dockerfile.is_some() {
+        bail!(
+            "`cog lock` has nothing to say of an image of one's own Dockerfile: leave `--dockerfile` out"
+        );
+    }
     let project = session.project(&args.flags.project)?;
     if args.check || args.flags.locked {
         return session.with_request(&project, None, &args.flags, |request| {

@@ -119,8 +119,8 @@ impl Place {
             env,
             working_dir: environment.working_dir,
             mounts,
+            kind: kind(&environment.command),
             server: environment.command,
-            kind: Kind::Coglet,
             ca_bundle: None,
             scratch,
             _in_use: InUse::Nothing,
@@ -128,6 +128,11 @@ impl Place {
     }
 
     fn on_host(request: &BuildRequest<'_>, project: Mount) -> anyhow::Result<Self> {
+        if request.dockerfile.is_some() {
+            bail!(
+                "the host engine cannot run what `--dockerfile` builds; use `--engine embedded` or `--engine docker`"
+            );
+        }
         let host = cog_build::host_environment(request)?;
         let lease = request
             .store
@@ -171,8 +176,8 @@ impl Place {
             env: without_bytecode(environment.env),
             working_dir: environment.working_dir,
             mounts,
+            kind: kind(&environment.command),
             server: environment.command,
-            kind: Kind::Coglet,
             ca_bundle: ca_bundle(&root, &scratch)?,
             scratch,
             _in_use: InUse::Layers(root),

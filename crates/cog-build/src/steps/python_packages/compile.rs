@@ -60,7 +60,7 @@ pub(crate) fn compile(executor: &Executor<'_>, job: &CompileJob<'_>) -> Result<C
             executor,
             job.interpreter,
             &packages,
-            vec![Mount::read_only(job.root, INPUT)],
+            vec![Mount::read_only(job.root, INPUT).with_files(sources(&packages))],
             job.base,
         )?,
     };
@@ -170,6 +170,13 @@ fn run(
         folder: output,
         _scratch: scratch,
     }))
+}
+
+/// What is compiled, by paths below the root: of what else packages have there may be much.
+fn sources(packages: &[Vec<Module>]) -> Vec<PathBuf> {
+    let sources = packages.iter().flatten().map(|module| &module.source);
+    let below = sources.filter_map(|source| Path::new(source).strip_prefix(INPUT).ok());
+    below.map(Path::to_owned).collect()
 }
 
 fn modules(files: &[File], job: &CompileJob<'_>) -> Vec<Module> {

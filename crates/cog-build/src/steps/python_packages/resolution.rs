@@ -50,7 +50,7 @@ pub(crate) fn lock_for_image(
             ..staging.wanted(requirements)
         };
         match uv.resolve(&wanted, &target, Builds::Never) {
-            Err(UvError::NeedsBuild(_)) if executor.engine.is_some() => {
+            Err(UvError::NeedsBuild(_)) if executor.containers.is_some() => {
                 let interpreter = &base.interpreter.path;
                 let resolution = in_container::resolve(
                     executor,

@@ -91,7 +91,7 @@ impl Project {
         let executor = Executor {
             project_dir: &project_dir,
             store: &self.store,
-            engine: None,
+            containers: None,
             reporter: &self.notices,
             cache: self.cache,
             symbols: Symbols::Kept,

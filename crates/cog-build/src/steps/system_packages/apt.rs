@@ -1,5 +1,5 @@
 //! Installs packages with `apt`, in two containers over one upper folder: the first finds out which package files are
-//! needed, the second installs.
+//! needed, the second installs. A daemon's containers do not follow one another that way: there, one does both.
 //!
 //! What is in a container may lie: a base is foreign, and a project's variables reach `apt` too. So no container sees
 //! the cache of downloads. It gets a copy of the files that it names by checksum, and what it downloaded itself goes
@@ -104,18 +104,30 @@ impl<'a> Apt<'a> {
         })
     }
 
-    /// The package files that `apt` wants to install. What the archive no longer has is taken from the cache, if all of it
-    /// is there.
-    pub(super) fn choose(&mut self, upper: &Upper) -> Result<Vec<PackageFile>> {
-        match self.choose_once(upper) {
+    /// Installs the packages: what changed, and which files were wanted. What the archive no longer has is taken from the
+    /// cache, if all of it is there.
+    pub(super) fn work(mut self) -> Result<(Upper, Vec<PackageFile>)> {
+        match self.work_once() {
             Err(BuildError::PackagesMoved { gone }) => {
                 if !self.keep(&gone)? {
                     return Err(BuildError::PackagesMoved { gone });
                 }
-                self.choose_once(upper)
+                self.work_once()
             }
             other => other,
         }
+    }
+
+    fn work_once(&self) -> Result<(Upper, Vec<PackageFile>)> {
+        let upper = self.executor.upper()?;
+        let files = if self.executor.daemon().is_some() {
+            self.choose_and_install(&upper)?
+        } else {
+            let files = self.choose(&upper)?;
+            self.install(&upper, &files)?;
+            files
+        };
+        Ok((upper, files))
     }
 
     /// Puts the packages where `apt` finds them beside those of the archive. Says whether the cache has them all.
@@ -140,8 +152,25 @@ impl<'a> Apt<'a> {
         Ok(true)
     }
 
-    fn choose_once(&self, upper: &Upper) -> Result<Vec<PackageFile>> {
-        match self.run(upper, CHOOSE) {
+    /// The package files that `apt` wants to install.
+    fn choose(&self, upper: &Upper) -> Result<Vec<PackageFile>> {
+        self.chosen(self.run(upper, CHOOSE))
+    }
+
+    /// The package files that were installed. They are in the cache now.
+    fn choose_and_install(&self, upper: &Upper) -> Result<Vec<PackageFile>> {
+        let script = format!("(\n{CHOOSE})\n{INSTALL}");
+        let files = self.chosen(self.run(upper, &script))?;
+        let archives = self.shared().join("archives");
+        for file in &files {
+            self.downloads.keep(file, &archives)?;
+        }
+        Ok(files)
+    }
+
+    /// What [`CHOOSE`] has left, after it ended so.
+    fn chosen(&self, ended: Result<()>) -> Result<Vec<PackageFile>> {
+        match ended {
             Ok(()) => {
                 let note = self.note("files")?;
                 let files: Vec<_> = note.lines().filter_map(PackageFile::from_apt).collect();
@@ -159,7 +188,7 @@ impl<'a> Apt<'a> {
     }
 
     /// Installs the packages, whose files are taken from the cache or go there.
-    pub(super) fn install(&self, upper: &Upper, files: &[PackageFile]) -> Result<()> {
+    fn install(&self, upper: &Upper, files: &[PackageFile]) -> Result<()> {
         let archives = self.shared().join("archives");
         let mut fetched = Vec::new();
         for file in files {

@@ -1,0 +1,173 @@
+//! Hands images of the store to a container daemon: it pulls what it lacks from a registry of this process, or, where it
+//! cannot reach that, gets an archive.
+
+use std::io;
+
+use bytes::Bytes;
+use cog_engine::docker::Daemon;
+use cog_image::Store;
+use cog_image::serve::{Content, SentObserver, Served, Zstd};
+use tokio::sync::mpsc::{Sender, channel};
+
+use super::error::DaemonError;
+
+/// Pieces of an archive that wait for the daemon.
+const PIECES: usize = 4;
+
+/// An image that a daemon has now.
+#[derive(Debug, Clone)]
+pub struct HandedOver {
+    /// What the daemon calls it.
+    pub id: String,
+    /// Bytes that it took.
+    pub sent: u64,
+}
+
+/// Who is told how far it is.
+pub struct Observers<'a> {
+    /// Of bytes that were sent so far.
+    pub sent: SentObserver,
+    /// Of what is of interest to those who look for a mistake.
+    pub detail: &'a dyn Fn(&str),
+}
+
+/// The form in which `daemon` takes layers.
+pub fn layers_for(daemon: &Daemon) -> Zstd {
+    if daemon.understands_zstd() {
+        Zstd::Understood
+    } else {
+        Zstd::Refused
+    }
+}
+
+/// Gives the daemon `content` under the name `repository:tag`. What it has already is only named.
+pub fn hand_over(
+    store: &Store,
+    daemon: &Daemon,
+    (repository, tag): (&str, &str),
+    content: Content,
+    observers: &Observers<'_>,
+) -> Result<HandedOver, DaemonError> {
+    for id in content.ids() {
+        if let Some(image) = daemon.image(&id.to_string())? {
+            daemon.tag(&image.id, repository, tag)?;
+            return Ok(HandedOver {
+                id: image.id,
+                sent: 0,
+            });
+        }
+    }
+    let name = format!("{repository}:{tag}");
+    let served = Served::start(store, content.clone(), observers.sent.clone())?;
+    let reference = served.reference();
+    if let Err(error) = daemon.pull(&reference) {
+        if let Some(failure) = served.failure() {
+            return Err(failure.into());
+        }
+        if served.was_read() {
+            return Err(error.into());
+        }
+        (observers.detail)(&format!("{error}; an archive is sent instead"));
+        let sent = send_archive(store, daemon, content, &name, observers.sent.clone())?;
+        return Ok(HandedOver {
+            id: here(daemon, &name, &name)?,
+            sent,
+        });
+    }
+    let id = here(daemon, &reference, &name)?;
+    let named = daemon.tag(&id, repository, tag);
+    // The name of the place that it came from means nothing any more.
+    let forgotten = daemon.untag(&reference);
+    named?;
+    forgotten?;
+    Ok(HandedOver {
+        id,
+        sent: served.sent(),
+    })
+}
+
+/// The id of an image that the daemon has just got as `reference`.
+fn here(daemon: &Daemon, reference: &str, name: &str) -> Result<String, DaemonError> {
+    let found = daemon.image(reference)?;
+    found
+        .map(|image| image.id)
+        .ok_or_else(|| DaemonError::Lost {
+            daemon: daemon.title(),
+            name: name.to_owned(),
+        })
+}
+
+/// For a daemon that cannot pull from us, such as one in a virtual machine. Returns the number of bytes.
+fn send_archive(
+    store: &Store,
+    daemon: &Daemon,
+    content: Content,
+    name: &str,
+    observer: SentObserver,
+) -> Result<u64, DaemonError> {
+    let (sender, pieces) = channel(PIECES);
+    let (store, name) = (store.clone(), name.to_owned());
+    let writer = std::thread::spawn(move || {
+        let mut archive = Pieces::new(sender);
+        archive.observer = Some(observer);
+        let written = content.write_archive(&store, &name, &mut archive);
+        if written.is_err() {
+            // Half an archive must not look whole.
+            let broken = io::Error::other("the archive could not be written to its end");
+            let _ = archive.sender.blocking_send(Err(broken));
+        }
+        written.map(|()| archive.sent)
+    });
+    let loaded = daemon.load(pieces);
+    let written = writer
+        .join()
+        .map_err(|_| io::Error::other("the thread that writes the archive ended"))?;
+    match (written, loaded) {
+        (Ok(sent), Ok(())) => Ok(sent),
+        // The daemon hung up: it says why.
+        (Err(cog_image::Error::Io(error)), Err(refused)) if is_hang_up(&error) => {
+            Err(refused.into())
+        }
+        (Err(error), _) => Err(error.into()),
+        (Ok(_), Err(refused)) => Err(refused.into()),
+    }
+}
+
+/// Whether whoever read has gone.
+pub(super) fn is_hang_up(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+}
+
+/// Takes what is written to a daemon.
+pub(super) struct Pieces {
+    sender: Sender<io::Result<Bytes>>,
+    sent: u64,
+    observer: Option<SentObserver>,
+}
+
+impl Pieces {
+    pub(super) fn new(sender: Sender<io::Result<Bytes>>) -> Self {
+        Self {
+            sender,
+            sent: 0,
+            observer: None,
+        }
+    }
+}
+
+impl io::Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let piece = Bytes::copy_from_slice(bytes);
+        let sent = self.sender.blocking_send(Ok(piece));
+        sent.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+        self.sent += bytes.len() as u64;
+        if let Some(observer) = &self.observer {
+            observer(self.sent);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
