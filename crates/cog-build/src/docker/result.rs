@@ -4,6 +4,7 @@
 //! The folder was made by foreign code, which has ended: links in it are not followed.
 
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use cog_files::Folder;
@@ -14,7 +15,10 @@ use crate::container::Job;
 use crate::error::Result;
 
 /// What daemons mount into every container.
-const THEIRS: [&str; 7] = [
+const THEIRS: [&str; 10] = [
+    "/proc",
+    "/sys",
+    "/dev",
     "/etc/hosts",
     "/etc/hostname",
     "/etc/resolv.conf",
@@ -53,30 +57,45 @@ fn replace(folder: &Path, by: Option<PathBuf>) -> io::Result<()> {
     }
 }
 
-/// Removes what is at `target` if it is empty and not in `below`, and then the folders above it.
+/// Removes what is at `target` if it is an empty file or folder that only was there to be mounted on, and then the folders
+/// above it that are in `upper` for that reason alone.
 fn tidy(upper: &Path, target: &str, below: &Rootfs) -> io::Result<()> {
     let mut target = Path::new(target.trim_start_matches('/'));
-    loop {
-        let known = target.as_os_str().is_empty() || below.find(target).is_some();
-        if let (false, Some(path)) = (known, find(upper, target)) {
+    while !target.as_os_str().is_empty() {
+        if let Some(path) = find(upper, target) {
+            let known = below.find(target);
             let metadata = fs_err::symlink_metadata(&path)?;
-            if metadata.is_dir() {
-                match fs_err::remove_dir(&path) {
-                    Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => return Ok(()),
-                    removed => removed?,
-                }
-            } else if metadata.is_file() && metadata.len() == 0 {
-                fs_err::remove_file(&path)?;
-            } else {
+            let is_idle = match &known {
+                Some(known) => metadata.is_dir() && is_unchanged(&path, known)?,
+                None => metadata.is_dir() || metadata.is_file() && metadata.len() == 0,
+            };
+            if !is_idle || !remove(&path, &metadata)? {
                 return Ok(());
             }
-        } else if known {
-            return Ok(());
         }
-        match target.parent() {
-            Some(parent) => target = parent,
-            None => return Ok(()),
-        }
+        target = target.parent().unwrap_or(Path::new(""));
+    }
+    Ok(())
+}
+
+/// Whether the folder says nothing of the one below it.
+fn is_unchanged(folder: &Path, below: &Path) -> io::Result<bool> {
+    let mode =
+        |path: &Path| Ok::<_, io::Error>(fs_err::symlink_metadata(path)?.permissions().mode());
+    // One that hides what is below has an attribute.
+    let mut names = [0; 1];
+    let has_attributes = rustix::fs::llistxattr(folder, &mut names[..]) != Ok(0);
+    Ok(!has_attributes && mode(folder)? == mode(below)?)
+}
+
+/// Removes a file, or a folder unless there is something in it; whether it is gone.
+fn remove(path: &Path, metadata: &std::fs::Metadata) -> io::Result<bool> {
+    if !metadata.is_dir() {
+        return fs_err::remove_file(path).map(|()| true);
+    }
+    match fs_err::remove_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
+        removed => removed.map(|()| true),
     }
 }
 
@@ -154,6 +173,12 @@ mod tests {
         }
 
         fn settle(&self) -> Option<i32> {
+            for known in ["tmp", "etc"].map(|name| self.upper().join(name)) {
+                if known.is_dir() {
+                    let permissions = std::fs::Permissions::from_mode(0o755);
+                    fs_err::set_permissions(known, permissions).expect("it is ours");
+                }
+            }
             settle(&self.upper(), &self.job, &self.below).expect("it is tidied")
         }
 
@@ -187,7 +212,7 @@ mod tests {
         here.write("etc/resolv.conf", "");
         here.write("usr/made", "made");
         assert_eq!(here.settle(), Some(7));
-        assert_eq!(here.left(), ["etc", "tmp", "usr", "usr/made"]);
+        assert_eq!(here.left(), ["usr", "usr/made"]);
         let note = here.folder.path().join("shared/deep/note");
         assert_eq!(fs_err::read_to_string(note).expect("it is there"), "said");
     }
@@ -202,6 +227,21 @@ mod tests {
             here.left(),
             ["etc", "etc/hosts", "opt", "opt/in", "opt/in/here"]
         );
+    }
+
+    #[test]
+    fn a_folder_that_was_changed_stays() {
+        let here = Here::new();
+        here.write("tmp/.cog-status", "0");
+        fs_err::create_dir(here.upper().join("dev")).expect("made");
+        assert_eq!(here.settle(), Some(0));
+        assert_eq!(here.left(), Vec::<String>::new());
+        fs_err::create_dir(here.upper().join("tmp")).expect("made");
+        let closed = std::fs::Permissions::from_mode(0o700);
+        fs_err::set_permissions(here.upper().join("tmp"), closed).expect("it is ours");
+        let settled = settle(&here.upper(), &here.job, &here.below);
+        assert_eq!(settled.expect("it is tidied"), None);
+        assert_eq!(here.left(), ["tmp"]);
     }
 
     #[test]
