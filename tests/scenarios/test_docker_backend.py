@@ -79,7 +79,7 @@ def add(files: dict[str, tuple[str, int, str]], layer: tarfile.TarFile, entry: t
     elif name.startswith(".wh."):
         remove(files, f"{folder}/{name.removeprefix('.wh.')}".lstrip("/"))
     elif entry.isdir():
-        files[path] = ("folder", entry.mode, "")
+        files[path] = ("folder", entry.mode & 0o7777, "")
     elif entry.issym():
         files[path] = ("link", 0, entry.linkname)
     elif entry.islnk():
@@ -87,7 +87,7 @@ def add(files: dict[str, tuple[str, int, str]], layer: tarfile.TarFile, entry: t
     else:
         content = layer.extractfile(entry)
         assert content is not None, path
-        files[path] = ("file", entry.mode, hashlib.sha256(content.read()).hexdigest())
+        files[path] = ("file", entry.mode & 0o7777, hashlib.sha256(content.read()).hexdigest())
 
 
 def remove(files: dict[str, tuple[str, int, str]], path: str, *, keep: bool = False) -> None:
@@ -149,7 +149,8 @@ def test_what_a_daemon_has_built_is_an_image_like_any_other(tmp_path: Path, dock
     environment = {"COG_BACKEND": "docker", "DOCKER_HOST": docker.host, "COG_LOAD": "auto"}
     project.cog("build", "-t", "hello:backend", **environment).works()
     assert project.cog("run", "hello:backend", "-i", "text=image").works().stdout == "hello image\n"
-    assert "run.cog.version" in project.cog("inspect", "hello:backend", "--json").works().stdout
+    inspected = json.loads(project.cog("inspect", "hello:backend", "--json").works().stdout)
+    assert [layer["created_by"] for layer in inspected["layers"]][-3].startswith("run: echo"), inspected
     assert project.cog("run", "-i", "text=project", **environment).works().stdout == "hello project\n"
     # Nothing that runs has changed: nobody is asked to build.
     (project.directory / "run.py").write_text((project.directory / "run.py").read_text() + "\n# Changed.\n")
@@ -218,7 +219,6 @@ def test_a_dockerfile_of_ones_own_is_built_and_labelled(tmp_path: Path, docker: 
     assert docker.has("hello:own")
     run = project.cog("run", "hello:own", "-i", "text=own").works()
     assert run.stdout == "hello own\n"
-    assert project.cog("run", *flags[:2], "-i", "text=run", **environment).status == 1
     project.write(Mine=dockerfile.replace("RUN --mount", "#"))
     assert project.cog("run", *flags[:2], "-i", "text=run", **environment).works().stdout == "hello run\n"
     project.write(Mine="FROM own-base:1\nRUN exit 5\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from support import hello
@@ -108,3 +110,35 @@ def test_a_command_runs_in_podman(tmp_path: Path, podman: Podman) -> None:
         pytest.skip(f"podman cannot run containers here: {done.stderr[-300:]}")
     assert (done.status, done.stdout) == (7, "/src\n"), done
     assert podman("ps", "--all", "--quiet") == ""
+
+
+def test_podman_builds(tmp_path: Path, podman: Podman) -> None:
+    project = hello(tmp_path / "project")
+    commands = f"""\
+build:
+  run:
+    - echo {uuid4()} > /made && rm /usr/share/common-licenses/GPL-1
+    - command: test "$(cat /root/.token)" = s3cret && cp /made /again
+      mounts:
+        - type: secret
+          id: token
+          target: /root/.token
+"""
+    config = project.directory / "cog.yaml"
+    config.write_text(config.read_text().replace("build:\n", commands))
+    (project.directory / "token").write_text("s3cret")
+    flags = ("--secret", "id=token,src=token", "--no-cache")
+    environment = {"COG_BACKEND": "docker", "DOCKER_HOST": podman.host, "COG_LOAD": "auto"}
+    done = project.cog("build", "-t", "hello:by-podman", *flags, **environment)
+    if "operation not permitted" in done.stderr.lower():
+        pytest.skip(f"podman cannot run containers here: {done.stderr[-300:]}")
+    assert "Building with the docker backend: Podman" in done.works().stderr
+    project.cog("build", "-t", "hello:by-us", *flags, COG_BACKEND="native").works()
+
+    def layers(name: str) -> list[str]:
+        inspected = json.loads(project.cog("inspect", name, "--json").works().stdout)
+        return [layer["diff_id"] for layer in inspected["layers"]]
+
+    assert layers("hello:by-podman") == layers("hello:by-us")
+    names = podman("images", "--format", "{{.Repository}}:{{.Tag}}").split()
+    assert not [name for name in names if "cog-build/" in name], names

@@ -128,7 +128,7 @@ impl Daemon {
         let pieces = stream::poll_fn(move |state| context.poll_recv(state));
         let body = StreamBody::new(pieces.map_ok(Frame::data)).boxed_unsync();
         let (answer, connection) = self.post(&path, body).await?;
-        let ended = read_answer(answer, told).await;
+        let ended = read_answer(answer, self.kind(), told).await;
         // It may hold what is left of the context, for which whoever writes that waits.
         connection.abort();
         let _ = connection.await;
@@ -244,6 +244,7 @@ const TRACE: &str = "moby.buildkit.trace";
 /// Reads the answer to its end. The error is the daemon's.
 async fn read_answer(
     answer: Response<Incoming>,
+    kind: DaemonKind,
     told: &mut dyn FnMut(BuildEvent<'_>),
 ) -> Result<(), String> {
     let status = answer.status();
@@ -271,7 +272,8 @@ async fn read_answer(
                 failure.get_or_insert(line.error);
             } else if line.id == TRACE {
                 tell_trace(&line.aux, &mut printed, told);
-            } else {
+            } else if kind == DaemonKind::Podman {
+                // What Docker says there, after BuildKit has ended, are names that only we have a use for.
                 let _ = printed.push(line.stream.as_bytes(), |text| tell_line(text, told));
             }
         })?;

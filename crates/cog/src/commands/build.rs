@@ -115,6 +115,7 @@ impl Order<'_> {
         check_platform(image.finish.platform.as_deref())?;
         check_dockerfile(flags, image)?;
         let engine = session.engine(flags)?;
+        session.docker(engine.as_ref(), flags)?;
         session.printer.info(&format!(
             "Building Docker image from environment in {} as {name}...",
             project.file.file_name

@@ -20,6 +20,7 @@ pub(crate) fn lock(session: &Session<'_>, args: &LockArgs) -> anyhow::Result<()>
         });
     }
     let engine = session.engine(&args.flags)?;
+    session.docker(engine.as_ref(), &args.flags)?;
     let upgrade = match &args.upgrade {
         None => Upgrade::Nothing,
         Some(names) if names.is_empty() => Upgrade::Everything,

@@ -61,6 +61,7 @@ impl Launcher {
         flags: &StartFlags,
     ) -> anyhow::Result<Self> {
         let engine = session.engine(&flags.build)?;
+        session.docker(engine.as_ref(), &flags.build)?;
         let wanted = Wanted::by_project(project);
         let gpus = gpus::find(session, &flags.gpus, engine.as_ref(), wanted)?;
         session.printer.info(&format!(
