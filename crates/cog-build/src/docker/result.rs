@@ -4,7 +4,7 @@
 //! The folder was made by foreign code, which has ended: links in it are not followed.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use cog_files::Folder;
@@ -57,8 +57,9 @@ fn replace(folder: &Path, by: Option<PathBuf>) -> io::Result<()> {
     }
 }
 
-/// Removes what is at `target` if it is an empty file or folder that only was there to be mounted on, and then the folders
-/// above it that are in `upper` for that reason alone.
+/// Removes what is at `target` if it is an empty file or folder that only was there to be mounted on, or a deletion: what
+/// something is mounted on cannot be deleted by a command, and Podman does so afterwards. Then it removes the folders above
+/// that are in `upper` for that reason alone.
 fn tidy(upper: &Path, target: &str, below: &Rootfs) -> io::Result<()> {
     let mut target = Path::new(target.trim_start_matches('/'));
     while !target.as_os_str().is_empty() {
@@ -66,8 +67,11 @@ fn tidy(upper: &Path, target: &str, below: &Rootfs) -> io::Result<()> {
             let known = below.find(target);
             let metadata = fs_err::symlink_metadata(&path)?;
             let is_idle = match &known {
-                Some(known) => metadata.is_dir() && is_unchanged(&path, known)?,
-                None => metadata.is_dir() || metadata.is_file() && metadata.len() == 0,
+                Some(known) if metadata.is_dir() => is_unchanged(&path, known)?,
+                _ => {
+                    let kind = metadata.file_type();
+                    kind.is_dir() || kind.is_char_device() || kind.is_file() && metadata.len() == 0
+                }
             };
             if !is_idle || !remove(&path, &metadata)? {
                 return Ok(());
@@ -218,15 +222,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_empty_or_was_there_before_stays() {
+    fn what_is_not_empty_stays() {
         let here = Here::new();
         here.write("opt/in/here", "the job's own");
-        here.write("etc/hosts", "");
         assert_eq!(here.settle(), None);
-        assert_eq!(
-            here.left(),
-            ["etc", "etc/hosts", "opt", "opt/in", "opt/in/here"]
-        );
+        assert_eq!(here.left(), ["opt", "opt/in", "opt/in/here"]);
+    }
+
+    #[test]
+    fn what_was_mounted_on_is_not_deleted() {
+        let here = Here::new();
+        fs_err::create_dir(here.upper().join("etc")).expect("made");
+        let kind = rustix::fs::FileType::CharacterDevice;
+        let mode = rustix::fs::Mode::empty();
+        for deleted in ["etc/hosts", "etc/passwd"] {
+            let path = here.upper().join(deleted);
+            rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, 0).expect("anybody may");
+        }
+        assert_eq!(here.settle(), None);
+        assert_eq!(here.left(), ["etc", "etc/passwd"]);
     }
 
     #[test]
