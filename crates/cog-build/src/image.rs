@@ -131,3 +131,6 @@ fn image_config(
     config.labels.extend(labels.to_map());
     config
 }
+
+#[cfg(test)]
+mod tests;

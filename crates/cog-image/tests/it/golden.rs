@@ -1,9 +1,14 @@
 //! Digests that must never change by accident: everybody who has an image built would see all of its
 //! layers change. If a library update changes only the compressed bytes, `diff_id` stays.
 
-use cog_image::{Compression, Entry, EntryKind, LayerOptions};
+use std::fmt::Write as _;
 
-use crate::support::{file, listing, options, test_store};
+use cog_image::{
+    Artifact, Compression, Descriptor, Entry, EntryKind, ImageConfig, Index, Layer, LayerOptions,
+    Modes, Owner, Platform, Store, StoredImage,
+};
+
+use crate::support::{file, listing, options, test_store, tree};
 
 const DIFF_ID: &str = "sha256:10001f646ce68ba08c40a21bd09cec35b1e60e33a6a8afd3815b077bf523a4ab";
 const ZSTD: &str = "sha256:1d1ff1d7b3c21ee87c72f43aa18bb04abfed77e1587b862277089c7e4141cad5";
@@ -101,4 +106,171 @@ fn digests_are_golden() {
     let text = |digest| fs_err::read_to_string(store.blob_path(digest)).unwrap();
     let documents = text(&image.manifest.digest) + "\n" + &text(&image.config_blob.digest);
     assert_eq!(image.manifest.digest.to_string(), MANIFEST, "{documents}");
+}
+
+/// A base, packages, a server and source as builds make them, from nothing but what is written here.
+fn model_layers(store: &Store) -> Vec<Layer> {
+    let with = |created_by: &str, owner, modes| LayerOptions {
+        created_by: created_by.into(),
+        timestamp: 1_700_000_000,
+        owner,
+        modes,
+        ..LayerOptions::default()
+    };
+    let (_scratch, base) = tree(
+        store,
+        &[
+            ("etc/os-release", "ID=debian\n"),
+            ("usr/bin/su", "su"),
+            ("usr/lib/libm.so", "library"),
+            ("var/tmp/empty", ""),
+        ],
+    );
+    let chmod = |path: &str, mode: u32| {
+        use std::os::unix::fs::PermissionsExt as _;
+        let permissions = std::fs::Permissions::from_mode(mode);
+        fs_err::set_permissions(base.join(path), permissions).unwrap();
+    };
+    // The umask has no say: each has what it is given here.
+    for path in ["etc", "usr", "usr/bin", "usr/lib", "var"] {
+        chmod(path, 0o755);
+    }
+    for path in ["etc/os-release", "usr/lib/libm.so", "var/tmp/empty"] {
+        chmod(path, 0o644);
+    }
+    chmod("var/tmp", 0o1777);
+    chmod("usr/bin/su", 0o4755);
+    fs_err::hard_link(base.join("usr/bin/su"), base.join("usr/bin/also-su")).unwrap();
+    std::os::unix::fs::symlink("usr/lib", base.join("lib")).unwrap();
+    let package = "opt/venv/lib/python3.11/site-packages/größer";
+    let long = format!("{package}/{}/module.py", "deeply".repeat(20));
+    let program = Entry {
+        mode: 0o755,
+        ..file("usr/local/bin/coglet", b"\x7fELF server".as_slice())
+    };
+    let layers = [
+        (
+            vec![
+                file(&format!("{package}/__init__.py"), "x = 1\n"),
+                file(&long, ""),
+            ],
+            with("cog: Python packages", Owner::Root, Modes::Normalise),
+        ),
+        (
+            vec![program],
+            with("cog: server", Owner::Root, Modes::Normalise),
+        ),
+        (
+            vec![
+                file("src/run.py", "class Runner: ...\n"),
+                file("src/cog.yaml", "run: run.py:Runner\n"),
+                file("src/weights/0", vec![7; 5000]),
+            ],
+            with(
+                "cog: source",
+                Owner::Ids { uid: 1000, gid: 50 },
+                Modes::Normalise,
+            ),
+        ),
+    ];
+    let base = store.add_layer_from_dir(&base, &with("base", Owner::Root, Modes::Keep));
+    let above = layers
+        .into_iter()
+        .map(|(entries, options)| store.add_layer_from_entries(entries, &options));
+    [base]
+        .into_iter()
+        .chain(above)
+        .collect::<Result<_, _>>()
+        .unwrap()
+}
+
+fn model_config() -> ImageConfig {
+    let mut config = ImageConfig {
+        created: 1_700_000_000,
+        ..ImageConfig::default()
+    };
+    config.set_env("PATH", "/opt/venv/bin:/usr/bin");
+    config.set_env("COG_PREDICT_TYPE_STUB", "run.py:Runner");
+    config.cmd = Some(vec!["coglet".into()]);
+    config.working_dir = Some("/src".into());
+    config.user = Some("1000:50".into());
+    config.stop_signal = Some("SIGTERM".into());
+    config.exposed_ports.insert("5000/tcp".into());
+    config.volumes.insert("/data".into());
+    for (label, value) in [
+        ("run.cog.version", "1"),
+        ("run.cog.config", r#"{"build":{"python_version":"3.11"}}"#),
+        ("org.opencontainers.image.revision", "0".repeat(40).as_str()),
+    ] {
+        config.labels.insert(label.into(), value.into());
+    }
+    config
+}
+
+/// All that makes the digest of an image, so that a difference shows as a line.
+fn described(store: &Store, image: &StoredImage) -> String {
+    let mut text = String::new();
+    for (what, blob) in [
+        ("manifest", &image.manifest),
+        ("config", &image.config_blob),
+    ] {
+        let _ = writeln!(text, "{what} {}\n{}", blob.digest, document(store, blob));
+    }
+    for layer in &image.layers {
+        let (by, blob) = (&layer.created_by, &layer.blob);
+        let _ = writeln!(text, "layer {by}\n  diff id {}", layer.diff_id);
+        let _ = writeln!(text, "  blob    {} {}", blob.digest, blob.media_type);
+        for line in listing(store, layer) {
+            let _ = writeln!(text, "  {line}");
+        }
+    }
+    text
+}
+
+/// The bytes of the document, on a line for each field.
+fn document(store: &Store, blob: &Descriptor) -> String {
+    let text = fs_err::read_to_string(store.blob_path(&blob.digest)).unwrap();
+    format!("  {}", text.replace(",\"", ",\n  \""))
+}
+
+#[test]
+fn images_are_golden() {
+    let store = test_store();
+    let layers = model_layers(&store);
+    let image = store.put_image("model", &model_config(), &layers).unwrap();
+    insta::assert_snapshot!("image", described(&store, &image));
+
+    let gzip = store.recompress(&layers, Compression::Gzip).unwrap();
+    let image = store.put_image("model", &model_config(), &gzip).unwrap();
+    insta::assert_snapshot!("image-gzip", described(&store, &image));
+}
+
+#[test]
+fn what_is_said_about_an_image_is_golden() {
+    let store = test_store();
+    let layers = model_layers(&store);
+    let image = store.put_image("model", &model_config(), &layers).unwrap();
+    let blob = store.add_blob("application/spdx+json", &b"{}"[..]).unwrap();
+    let artifact = Artifact {
+        artifact_type: "application/spdx+json".into(),
+        config: None,
+        blobs: vec![blob],
+        subject: Some(image.manifest.clone()),
+        annotations: [("key".to_owned(), "value".to_owned())].into(),
+    };
+    let said = store.put_artifact(None, &artifact).unwrap();
+    let index = Index {
+        manifests: vec![Descriptor {
+            platform: Some(Platform::linux_amd64()),
+            ..image.manifest
+        }],
+        ..Index::default()
+    };
+    let text = format!(
+        "{}\n{}\n{}",
+        said.manifest.digest,
+        document(&store, &said.manifest),
+        serde_json::to_string_pretty(&index).unwrap()
+    );
+    insta::assert_snapshot!("referrer-and-index", text);
 }
