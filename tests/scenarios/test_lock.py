@@ -277,6 +277,13 @@ def test_debian_packages_are_locked(tmp_path: Path) -> None:
         "`cog lock --upgrade base` takes the packages that there are now",
         "https://snapshot.debian.org/archive/debian/20",
     )
+    # The file is there, and it is another one than the lock says.
+    other = re.sub(r'(name = "adduser", .*sha256 = ")[0-9a-f]{4}', r"\g<1>0000", lock)
+    model.write(cog__lock=other)
+    done = model.cog("build", "--locked").fails_with(
+        "a package of the base is not the one that cog.lock names", "if cog.lock was edited or merged"
+    )
+    assert "no longer has" not in done.stderr
 
 
 @pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="makes a package, which takes dpkg-deb")

@@ -232,7 +232,9 @@ fn build(folder: &Path, threads: usize) -> String {
     };
     let source = source::run(&request.executor(), &source).expect("the layers are made");
     let completed = request.complete().expect("it is complete");
-    let config = image_config(&request, &completed, &environment, &model, &checkout);
+    let mut config = image_config(&request, &completed, &environment, &model, &checkout);
+    // It is that of this machine.
+    config.architecture = "amd64".into();
     let layers: Vec<Layer> = environment.layers.iter().cloned().chain(source).collect();
     let image = store.put_image("model", &config, &layers);
     described(&store, &image.expect("it is stored"))

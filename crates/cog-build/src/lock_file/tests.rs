@@ -264,6 +264,16 @@ fn mistakes_are_told_with_their_line() {
         "cog.lock has format 2, and this cog knows format 1 only",
     );
     check_refused("[project]", "<<<<<<< HEAD\n[project]", "LINE: ");
+    let sha256 = format!("hashes = [\"{}\"]", hash("01"));
+    let nothing = "there is no hash in the list, so anything would be taken";
+    check_refused(&sha256, "hashes = []", &format!("LINE: {nothing}"));
+    let md5 = format!("hashes = [\"md5:{}\"]", "01".repeat(16));
+    check_refused(&sha256, &md5, "LINE: \"md5:");
+    check_refused(
+        "size = 190",
+        "size = 0",
+        "LINE: 0 is not the size of a package",
+    );
     let digest = Digest::of(b"x").to_string();
     check_refused(&digest, "sha256:0", "LINE: ");
 }

@@ -37,7 +37,7 @@ fn digests(store: &Path, threads: usize) -> Vec<String> {
 }
 
 #[test]
-fn digests_depend_on_neither_user_nor_threads() {
+fn digests_depend_on_neither_user_nor_threads_nor_paths() {
     if let Some(store) = std::env::var_os(CHILD_STORE) {
         for line in digests(Path::new(&store), 2) {
             println!("digest: {line}");
@@ -67,6 +67,15 @@ fn digests_as_nobody() -> Vec<String> {
     fs_err::copy(std::env::current_exe().expect("known"), &program).expect("copied");
     fs_err::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("set");
     chown(folder.path(), Some(NOBODY), Some(NOBODY)).expect("changed");
+    // Long paths do not fit everywhere that a short one does, such as into the address of a socket.
+    let deep = folder
+        .path()
+        .join("long".repeat(30))
+        .join("and longer".repeat(8));
+    fs_err::create_dir_all(&deep).expect("created");
+    for part in deep.ancestors().take(2) {
+        chown(part, Some(NOBODY), Some(NOBODY)).expect("changed");
+    }
     // Their umask is another one, too.
     let output = Command::new("/bin/sh")
         .args(["-c", "umask 077 && exec \"$@\"", "sh", "setpriv"])
@@ -74,12 +83,12 @@ fn digests_as_nobody() -> Vec<String> {
         .arg(&program)
         .args([
             "--exact",
-            "users::digests_depend_on_neither_user_nor_threads",
+            "users::digests_depend_on_neither_user_nor_threads_nor_paths",
             "--nocapture",
         ])
-        .env(CHILD_STORE, folder.path().join("store"))
-        .env("HOME", folder.path())
-        .env("TMPDIR", folder.path())
+        .env(CHILD_STORE, deep.join("store"))
+        .env("HOME", &deep)
+        .env("TMPDIR", &deep)
         .env("TZ", "Asia/Tokyo")
         .env("LANG", "de_DE.UTF-8")
         .env(
@@ -87,7 +96,7 @@ fn digests_as_nobody() -> Vec<String> {
             "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         )
         .env_remove("XDG_CACHE_HOME")
-        .current_dir(folder.path())
+        .current_dir(&deep)
         .output()
         .expect("setpriv runs");
     let text = String::from_utf8_lossy(&output.stdout);

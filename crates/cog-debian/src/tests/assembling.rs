@@ -120,7 +120,21 @@ fn a_damaged_download_is_fetched_again_and_a_wrong_one_refused() {
     archive.change(&lock.packages[0].path, |content| content[100] ^= 1);
     let error = assembled(&archive, &lock).1.unwrap_err();
     assert!(matches!(error, DebianError::Corrupt { .. }), "{error}");
+    assert!(error.is_other_content());
     assert!(!cached.exists());
+}
+
+#[test]
+fn a_wrong_size_is_told() {
+    let archive = FakeArchive::new();
+    let right = lock(&archive);
+    for (change, expected) in [(-1, "is longer than"), (1, "bytes instead of")] {
+        let mut lock = right.clone();
+        lock.packages[0].size = lock.packages[0].size.saturating_add_signed(change);
+        let error = assembled(&archive, &lock).1.unwrap_err();
+        assert!(error.is_other_content(), "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
+    }
 }
 
 #[test]
