@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from typing import TYPE_CHECKING, Any
 
-from support import STORE, Project
+from support import STORE, Project, hello
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,3 +96,11 @@ def test_weights_are_separated_where_there_are_none(tmp_path: Path, base_in_regi
     assert "Weights unchanged" not in done.stderr
     _, history = layers(project, "r8.im/test/source-layers")
     assert history == ["cog: source"]
+
+
+def test_what_no_image_can_have_is_named_once(tmp_path: Path) -> None:
+    project = hello(tmp_path / "project")
+    os.mkfifo(project.directory / "pipe")
+    first, second = (project.cog("build", "-t", "scenario-special").works() for _ in range(2))
+    assert first.stderr.count("left out of the image, which has no pipes, sockets and devices: `pipe`") == 1, first
+    assert "left out" not in second.stderr, second
