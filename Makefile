@@ -97,6 +97,10 @@ playground: setup ## Build the page of `cog playground` into playground/dist
 docs: ## Write the generated pages of docs/
 	$(CARGO) run -q --locked -p xtask -- docs
 
+.PHONY: man
+man: ## Write the manual pages of all commands into dist/man
+	$(CARGO) run -q --locked -p xtask -- man dist/man
+
 .PHONY: bench
 bench: build setup ## Measure against docker, debootstrap and python, as ratios
 	$(VENV)/bin/python benches/run.py
