@@ -1,7 +1,8 @@
 /** Earlier predictions of this page, to look at again or to start from. */
 
 import type { Run } from "./run.ts";
-import { abridged } from "./json.ts";
+import { nameOf } from "./files.ts";
+import { abridged, type Json } from "./json.ts";
 import { clock, duration } from "./text.ts";
 import { Badge } from "./ui.tsx";
 
@@ -58,6 +59,10 @@ export function History(props: {
 }
 
 function summary(run: Run): string {
-  const inputs = Object.entries(run.options.input).map(([name, value]) => `${name}: ${JSON.stringify(abridged(value, 60))}`);
+  const shown = (value: Json) => {
+    const file = typeof value === "string" && value.startsWith("data:") ? (nameOf(value) ?? "a file") : undefined;
+    return file ?? JSON.stringify(abridged(value, 60));
+  };
+  const inputs = Object.entries(run.options.input).map(([name, value]) => `${name}: ${shown(value)}`);
   return inputs.join(", ").slice(0, 200) || "no inputs";
 }

@@ -182,6 +182,8 @@ def test_a_served_model_has_its_page_beside_it(tmp_path: Path, engine: str) -> N
         assert command.said.index("Playground at") < command.said.index("Serving at")
         config = ask(f"{page}/config")
         assert config["target"] == f"http://127.0.0.1:{model}"
+        # It listens on every interface, of which this is one.
+        assert ask(f"http://127.0.0.2:{page.rpartition(':')[2]}/config") == config
         target = {"X_Cog_Target": config["target"]}
         answer = ask(f"{page}/proxy/predictions", {"input": {"text": "page"}}, **target)
         assert answer["output"] == "hello page"

@@ -25,7 +25,7 @@ export interface Editor extends FieldProps {
 }
 
 export function fieldId(name: string): string {
-  return `field-${name}`;
+  return `field-${encodeURIComponent(name)}`;
 }
 
 export function FieldRow(props: FieldProps) {

@@ -1,3 +1,4 @@
+import { useMemo } from "preact/hooks";
 import { Block } from "../ui.tsx";
 import { abridged, type Json, pretty } from "../json.ts";
 
@@ -7,10 +8,14 @@ const TOKEN = /("(?:[^"\\]|\\.)*")(\s*:)?|\b(true|false|null)\b|-?\d+(?:\.\d+)?(
 
 /** A value as JSON: long texts are cut where it is shown, and whole where it is copied. */
 export function JsonView({ value, what }: { value: Json; what: string }) {
-  const text = pretty(abridged(value));
+  // Made once: the page is drawn anew with every key that is pressed in the form.
+  const shown = useMemo(() => {
+    const text = pretty(abridged(value));
+    return { text, content: text.length > MAX_COLOURED ? text : coloured(text) };
+  }, [value]);
   return (
-    <Block what={what} text={text} copied={() => pretty(value)}>
-      {text.length > MAX_COLOURED ? text : coloured(text)}
+    <Block what={what} text={shown.text} copied={() => pretty(value)}>
+      {shown.content}
     </Block>
   );
 }

@@ -9,9 +9,17 @@ import { CopyButton } from "../ui.tsx";
 import { JsonView } from "./json-view.tsx";
 import { FileView, Link } from "./media.tsx";
 
+/** Items of a list that is still coming, and characters of a text. */
+const MAX_GROWING = 200;
+const MAX_GROWING_TEXT = 100_000;
+const MAX_TEXT = 500_000;
+
 export function Output({ run, schema }: { run: Run; schema: Schema }) {
   const isFinal = run.output !== undefined && (run.ended || run.chunks.items.length === 0);
-  const value = isFinal ? run.output : run.chunks.items;
+  const joined = schema["x-cog-array-display"] === "concatenate";
+  // What grows is drawn many times a second.
+  const value = isFinal ? run.output : joined ? run.chunks.items : run.chunks.items.slice(-MAX_GROWING);
+  const hidden = isFinal || !Array.isArray(value) ? 0 : run.chunks.dropped + run.chunks.items.length - value.length;
   const isEmpty = value === undefined || (!isFinal && run.chunks.items.length === 0);
   return (
     <div class="output" aria-busy={!run.ended}>
@@ -21,7 +29,7 @@ export function Output({ run, schema }: { run: Run; schema: Schema }) {
         <Nothing run={run} />
       ) : (
         <>
-          {!isFinal && run.chunks.dropped > 0 ? <p class="dim">The first {run.chunks.dropped} items are not shown.</p> : null}
+          {hidden > 0 ? <p class="dim">The first {hidden.toLocaleString("en")} items are not shown.</p> : null}
           <Whole value={value ?? null} schema={schema} growing={!run.ended} />
         </>
       )}
@@ -120,12 +128,14 @@ function files(value: Json, path: string[]): { url: string; path: string }[] {
 }
 
 function Text({ text, growing }: { text: string; growing: boolean }) {
-  const shown = plain(text.length > 500_000 ? text.slice(-500_000) : text);
+  const most = growing ? MAX_GROWING_TEXT : MAX_TEXT;
+  const cut = text.length > most;
+  const shown = plain(cut ? text.slice(-most) : text);
   return (
     <div class="text-output">
       <CopyButton what="output" text={() => text} />
       <p>
-        {shown.length < text.length ? "… " : ""}
+        {cut ? "… " : ""}
         {shown}
         {growing ? <span class="cursor" aria-hidden="true" /> : null}
       </p>

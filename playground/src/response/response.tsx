@@ -1,6 +1,6 @@
 /** The right half of the page: a prediction, from several sides. */
 
-import { useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import type { Endpoint } from "../document.ts";
 import { isObject } from "../json.ts";
 import type { Run } from "../run.ts";
@@ -20,7 +20,7 @@ export function Response(props: { run: Run | undefined; endpoint: Endpoint; requ
   const tabs: Tab<View>[] = [
     { name: "output", label: "Output" },
     ...(run ? [{ name: "raw", label: "Raw" } as const] : []),
-    ...(logs ? [{ name: "logs", label: "Logs", note: String(lines(logs)) } as const] : []),
+    ...(logs ? [{ name: "logs", label: "Logs", note: lines(logs) } as const] : []),
     ...(run ? [{ name: "timeline", label: "Timeline" } as const, { name: "request", label: "Request" } as const] : []),
     { name: "code", label: "Code" },
   ];
@@ -57,7 +57,7 @@ function Summary({ run }: { run: Run }) {
 function Side({ run, view, endpoint }: { run: Run; view: View; endpoint: Endpoint }) {
   switch (view) {
     case "raw":
-      return <JsonView value={raw(run)} what="Prediction" />;
+      return <Raw run={run} />;
     case "logs":
       return <Logs run={run} />;
     case "timeline":
@@ -69,21 +69,28 @@ function Side({ run, view, endpoint }: { run: Run; view: View; endpoint: Endpoin
   }
 }
 
+function Raw({ run }: { run: Run }) {
+  // It changes while the prediction runs, and not after that.
+  const value = useMemo(() => raw(run), [run, run.took ?? performance.now()]);
+  return <JsonView value={value} what="Prediction" />;
+}
+
 function raw(run: Run) {
   const body = run.answer?.body;
   if (run.options.mode === "sync" && isObject(body)) return body;
   return {
     ...(run.id ? { id: run.id } : {}),
     status: run.status,
-    output: run.output ?? run.chunks.items,
+    output: run.output ?? run.chunks.items.slice(-1000),
     ...(run.error ? { error: run.error } : {}),
     logs: run.logs.text,
     metrics: run.metrics,
   };
 }
 
-function lines(text: string): number {
-  return text.trimEnd().split("\n").length;
+/** How many lines a text has, or that it has many: it may be looked at many times a second. */
+function lines(text: string): string {
+  return text.length > 200_000 ? "many" : String(text.trimEnd().split("\n").length);
 }
 
 function Logs({ run }: { run: Run }) {
