@@ -67,9 +67,7 @@ def run(model: Project, text: str, *flags: str, **env: str) -> Done:
 
 @ENGINES
 @pytest.mark.parametrize("flags", [(), ("--watch",)])
-def test_the_server_is_asked_and_answers_as_one_of_its_own(
-    tmp_path: Path, engine: str, flags: tuple[str, ...]
-) -> None:
+def test_the_server_is_asked_and_answers_as_one_of_its_own(tmp_path: Path, engine: str, flags: tuple[str, ...]) -> None:
     model = project(tmp_path / "project")
     (model.directory / "a.txt").write_text("content")
     with Serve(model, *flags, COG_ENGINE=engine).ready() as server:

@@ -85,11 +85,11 @@ fn the_code_is_read_anew() {
 #[test]
 fn requests_wait_for_the_new_code_and_none_is_refused() {
     let server = ready();
+    let before = server.connections();
     server.write("predict.py", &code("new", "wait_for('hold')"));
     reload(&server, 1, 1000);
     server.until_told("setting up new");
     assert_eq!(server.status(), "STARTING");
-    let before = server.connections();
     let waiting: Vec<_> = (0..8)
         .map(|number| server.begin(&format!("p{number}"), json!({"s": "a"})))
         .collect();
@@ -261,10 +261,10 @@ fn each_of_several_workers_gets_the_new_code() {
 #[test]
 fn a_server_is_stopped_in_the_middle_of_it() {
     let mut server = ready();
+    let before = server.connections();
     server.write("predict.py", &code("new", "wait_for('never')"));
     reload(&server, 1, 1000);
     server.until_told("setting up new");
-    let before = server.connections();
     let waiting = server.begin("p", json!({"s": "a"}));
     eventually("the connection", || server.connections() > before);
     server.signal(rustix::process::Signal::INT);
