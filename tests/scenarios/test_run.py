@@ -257,7 +257,8 @@ def test_what_a_broken_setup_has_said_is_told_once(tmp_path: Path, engine: str) 
     lines = done.stderr.splitlines()
     assert lines.count("loading") == 1, done
     assert sum("Traceback" in line for line in lines) == 1, done
-    assert "Model setup failed: RuntimeError: no weights" in done.stderr
+    assert done.stderr.count("RuntimeError: no weights") == 1, done
+    assert "Model setup failed" in done.stderr
     quiet = model.cog("run", "-i", "what=nothing", "-e", "SETUP=broken", "--progress", "quiet", COG_ENGINE=engine)
     assert quiet.stderr.count("loading") == 1, "with the failure"
 

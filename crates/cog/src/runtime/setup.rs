@@ -160,11 +160,13 @@ impl Said {
         }
     }
 
-    /// Why setup failed: in one line, if the rest was printed too.
+    /// Why setup failed, as far as that was not printed.
     fn reason(&self) -> String {
-        match self.reason.split_once('\n') {
-            Some((first, rest)) if self.printed.contains(rest.trim_end()) => first.to_owned(),
-            _ => self.reason.clone(),
+        let Self { printed, reason } = self;
+        match reason.split_once('\n') {
+            _ if printed.contains(reason.as_str()) => String::new(),
+            Some((first, rest)) if printed.contains(rest.trim_end()) => first.to_owned(),
+            _ => reason.clone(),
         }
     }
 }
@@ -206,9 +208,11 @@ mod tests {
             failed(Printed::Nothing).lines().next(),
             Some("Model setup failed:")
         );
+        assert_eq!(failed(Printed::Shown), "Model setup failed");
+        let crashed = "[coglet::setup] loading\n[coglet] Setup failed: worker crashed: signal 9";
         assert_eq!(
-            failed(Printed::Shown),
-            "Model setup failed: RuntimeError: no weights"
+            SetupFailed::new(crashed, Printed::Shown).to_string(),
+            "Model setup failed: worker crashed: signal 9"
         );
         let limit = Duration::from_secs(2);
         let timed_out = |printed| SetupTimedOut::new(trace, printed, limit).to_string();
