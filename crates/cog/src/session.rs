@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::ValueEnum as _;
 use cog_build::{
     Attestations, BaseChoice, BuildRequest, COG_COGLET_BINARY, Cache, DockerBuilder, ImpliedPolicy,

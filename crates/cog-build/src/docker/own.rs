@@ -135,7 +135,7 @@ impl<'a> Files<'a> {
         ignore: &Dockerignore,
     ) -> Result<Self> {
         let project_dir = request.project_dir;
-        let items = context::tree(project_dir, ignore)?;
+        let items = context::tree(project_dir, ignore)?.items;
         let whole = fs_err::canonicalize(dockerfile)?;
         let inside = whole.strip_prefix(fs_err::canonicalize(project_dir)?);
         let inside = inside.ok().and_then(Path::to_str);

@@ -119,7 +119,7 @@ impl SavedImage {
         };
         let file = fs_err::File::open(path)?;
         let limits = Limits::for_blob(file.metadata()?.len());
-        let unpacked = unpack(BufReader::new(file), into, expected.digest(), limits)?;
+        let (unpacked, _) = unpack(BufReader::new(file), into, expected.digest(), limits)?;
         check(expected, unpacked.diff_id)
     }
 
@@ -158,7 +158,8 @@ struct Parts(HashMap<Vec<u8>, Part>);
 
 impl Parts {
     fn read(scratch: &Scratch, archive: impl Read, known: &[Layer]) -> Result<Self> {
-        let mut reader = TarReader::new(BufReader::new(archive));
+        let mut archive = BufReader::new(archive);
+        let mut reader = TarReader::new(&mut archive);
         let mut parts = HashMap::new();
         while let Some(entry) = reader.next().map_err(unreadable)? {
             let name = entry.path.strip_prefix(b"./").unwrap_or(&entry.path);
@@ -186,7 +187,7 @@ impl Parts {
             }
         }
         // Whoever writes it is not to be hung up on.
-        io::copy(&mut reader.into_inner(), &mut io::sink())?;
+        io::copy(&mut archive, &mut io::sink())?;
         Ok(Self(parts))
     }
 

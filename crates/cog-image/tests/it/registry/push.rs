@@ -487,7 +487,7 @@ fn a_layer_that_the_registry_lost_meanwhile_is_no_misspelt_name() {
         let is_asked = |blob: &&Descriptor| request.path.ends_with(&blob.digest.to_string());
         let asked = blobs.iter().find(is_asked)?;
         let answer = Answer::status(200).with("Content-Length", asked.size.to_string());
-        (request.method == "HEAD").then(|| Fault::Answer(answer))
+        (request.method == "HEAD").then_some(Fault::Answer(answer))
     });
     let error = push(&store, &original, &hub, "a/b:1").unwrap_err();
     assert!(
