@@ -398,7 +398,7 @@ mod tests {
         let take = || {
             let mut snapshot = Snapshot::default();
             let items = tree(folder.path(), &ignore(folder.path()).expect("valid"));
-            let items = items.expect("readable");
+            let items = items.expect("readable").items;
             let environments = environments(&items);
             assert_eq!(environments, ["env/"]);
             for item in items {

@@ -180,6 +180,8 @@ fn build(folder: &Path, threads: usize) -> String {
         config: &config,
         store: &store,
         engine: None,
+        docker: None,
+        dockerfile: None,
         base: BaseChoice::Debian,
         options: Options::default(),
         torch_index: TorchIndex::ByCuda,
@@ -204,6 +206,7 @@ fn build(folder: &Path, threads: usize) -> String {
         concurrency: Some(2),
     };
     let below = layers_below(&store);
+    let lock = lock(&below[0]);
     let environment = Environment {
         env: vec![
             ("PATH".into(), "/opt/venv/bin:/usr/bin".into()),
@@ -213,7 +216,6 @@ fn build(folder: &Path, threads: usize) -> String {
         command: vec!["coglet".into()],
         pip_freeze: "six==1.16.0\n".into(),
         schema: None,
-        lock: lock(&below[0]),
         layers: below,
     };
     let checkout = Checkout {
@@ -232,7 +234,13 @@ fn build(folder: &Path, threads: usize) -> String {
     };
     let source = source::run(&request.executor(), &source).expect("the layers are made");
     let completed = request.complete().expect("it is complete");
-    let mut config = image_config(&request, &completed, &environment, &model, &checkout);
+    let mut config = image_config(
+        &request,
+        &completed,
+        (&environment, &lock),
+        &model,
+        &checkout,
+    );
     // It is that of this machine.
     config.architecture = "amd64".into();
     let layers: Vec<Layer> = environment.layers.iter().cloned().chain(source).collect();
