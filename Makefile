@@ -24,7 +24,7 @@ wheel: build ## Write a wheel with both programs and the SDK into dist/
 
 .PHONY: site
 site: setup ## Build the documentation's site into dist/site
-	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 
 .PHONY: test
 test: test-rust test-python test-playground test-scenarios conformance test-faults ## Run every test
@@ -86,7 +86,7 @@ lint: setup ## Check formatting, clippy, ruff, mypy, generated docs, the links o
 	$(VENV)/bin/ruff format --check python tests examples benches playground
 	cd python/cog && ../../$(VENV)/bin/mypy --strict src
 	$(CARGO) run -q --locked -p xtask -- docs --check
-	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 	scripts/npm run -s check
 
 .PHONY: playground
