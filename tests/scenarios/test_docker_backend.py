@@ -22,7 +22,7 @@ build:
   run:
     - mkdir -p /made/deep && echo "$GREETING" > /made/deep/one && ln -s one /made/deep/link
     - rm /usr/share/common-licenses/GPL-1 && rm -r /usr/share/keyrings && chmod 600 /made/deep/one
-    - command: cp /root/.token /tmp/token && test "$(cat /tmp/token)" = s3cret && rm /tmp/token && echo done > /made/two
+    - command: cp /root/.token /tmp/token && test "$(wc -c < /tmp/token)" = 6 && rm /tmp/token && echo done > /made/two
       mounts:
         - type: secret
           id: token
