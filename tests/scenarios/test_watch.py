@@ -176,6 +176,8 @@ def test_a_first_setup_that_fails_is_mended(tmp_path: Path) -> None:
 
 def test_requests_wait_while_the_model_is_restarted(tmp_path: Path) -> None:
     model = project(tmp_path / "project")
+    # For one that comes too late to wait for the model: it waits for the others.
+    save(model.directory / "cog.yaml", CONFIG + "environment:\n  - COG_QUEUE=8\n")
     with watched(model) as server:
         say(model, "good day", gate="hold")
         server.log.until("setting up good day")
