@@ -123,6 +123,7 @@ def test_a_worker_that_was_started_again_with_other_code_is_not_asked(tmp_path: 
     with Serve(model).ready() as server:
         save(model.directory / "run.py", crash.replace("yield text", "yield text.upper()", 1))
         server.ask(text="crash")
+        server.log.until("Starting a new worker")
         server.log.until("Setup complete, now accepting requests")
         assert server.output(text="a") == ["A", "no file"]
         save(model.directory / "run.py", crash)

@@ -79,6 +79,7 @@ pub(super) fn attend(
                 word = &mut word, if in_setup => {
                     in_setup = false;
                     let word = word.unwrap_or_default();
+                    follower.begun(&word);
                     announce(&printer, &word, address, follower.follows()).await;
                     Step::Stay
                 }

@@ -14,7 +14,7 @@ use cog_errors::Colour;
 use super::watch::{Watched, Watcher};
 use super::{Service, watch_all};
 use crate::commands::render;
-use crate::runtime::{Control, Launcher, Told, setup_advice};
+use crate::runtime::{Control, Launcher, SETUP_FAILED, Told, setup_advice};
 use crate::serving::State;
 use crate::session::Project;
 
@@ -121,6 +121,15 @@ impl<'s, 'a> Follower<'s, 'a> {
         }
     }
 
+    /// The first setup has ended. Before that is told to people: what they save then comes later.
+    pub(super) fn begun(&mut self, word: &str) {
+        match word {
+            "READY" if self.generation == 0 => self.settled(State::Serving),
+            SETUP_FAILED if self.generation == 0 => self.settled(State::Failed),
+            _ => {}
+        }
+    }
+
     /// Looks what has changed, and acts on it.
     pub(super) fn look(&mut self) -> anyhow::Result<Step> {
         let Some(served) = &self.served else {
@@ -168,8 +177,14 @@ impl<'s, 'a> Follower<'s, 'a> {
                     None => {}
                 }
             }
-            Told::Starting { .. } => self.compare(),
-            Told::Ready { generation } if generation == self.generation => {
+            Told::Starting { .. } => {
+                // It may have died and be started again.
+                self.loading_since.get_or_insert_with(Instant::now);
+                self.compare();
+            }
+            Told::Ready { generation }
+                if generation == self.generation && self.loading_since.is_some() =>
+            {
                 let took = self.loading_since.map(|since| since.elapsed());
                 if let (1.., Some(took)) = (generation, took) {
                     printer.success(&format!(
