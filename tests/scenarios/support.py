@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -83,8 +84,9 @@ class Project:
         return Done(done.returncode, done.stdout, done.stderr)
 
     def has_image(self, name: str) -> bool:
-        """Whether `cog images` works and lists the name."""
-        return name in self.cog("images").works().stdout
+        """Whether `cog images` works and lists the name, which may have a tag."""
+        images = json.loads(self.cog("images", "--json").works().stdout)
+        return any(image["name"] in (name, f"{name}:latest") for image in images)
 
 
 def hello(directory: Path, store: Path = STORE) -> Project:
