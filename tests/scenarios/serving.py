@@ -48,6 +48,15 @@ class Reading:
             self.place = end
             return said.decode(errors="replace")
 
+    def until_all(self, *texts: str) -> None:
+        """The same for several texts that come in any order: `cog` and the server write at the same time."""
+        start = end = self.place
+        for text in texts:
+            self.place = start
+            self.until(text)
+            end = max(end, self.place)
+        self.place = end
+
     def whole(self) -> str:
         with self.news:
             return self.said.decode(errors="replace")

@@ -144,8 +144,7 @@ def test_broken_code_is_told_and_mended(tmp_path: Path, engine: str) -> None:
     with watched(model, COG_ENGINE=engine) as server:
         say(model, "hello", gate="")
         save(model.directory / "word.py", "raise RuntimeError('no words')\n")
-        server.log.until("RuntimeError: no words")
-        server.log.until("The changed code could not be set up")
+        server.log.until_all("RuntimeError: no words", "The changed code could not be set up")
         status, answer = server.ask(text="a")
         assert status == 503
         assert "no words" in answer["error"], answer

@@ -260,8 +260,10 @@ impl Printer {
         self.bars.suspend(|| {
             let is_unfinished = self.unfinished.swap(false, Ordering::Relaxed);
             let begin = if is_unfinished { "\n" } else { "" };
-            // A terminal that went away must not end a build.
-            let _ = writeln!(io::stderr().lock(), "{begin}{line}");
+            // In one piece: what a model and its server write goes to the same place at the same time. A terminal that
+            // went away must not end a build.
+            let whole = format!("{begin}{line}\n");
+            let _ = io::stderr().lock().write_all(whole.as_bytes());
         });
         self.silence.spoken();
     }
