@@ -276,6 +276,16 @@ pub(crate) struct UnderWay {
     bar: Option<ProgressBar>,
 }
 
+impl UnderWay {
+    /// Says more of it.
+    pub(crate) fn goes_on(&self, what: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(what.to_owned());
+        }
+        self.printer.goes_on(what);
+    }
+}
+
 impl Drop for UnderWay {
     fn drop(&mut self) {
         if let Some(bar) = self.bar.take() {

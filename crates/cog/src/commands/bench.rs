@@ -154,19 +154,15 @@ async fn measured(
         },
     };
     session.printer.info(&format!("{TITLE} {url}..."));
-    let spinner = session.printer.spinner(TITLE);
-    session.printer.begins(TITLE);
+    let under_way = session.printer.under_way(TITLE);
     let stop = async {
         interrupts.next().await;
     };
     let measured = load::measure(target, load, limits, stop, |answered| {
-        let so_far = format!("{TITLE}: {answered} answers");
-        spinner.set_message(so_far.clone());
-        session.printer.goes_on(&so_far);
+        under_way.goes_on(&format!("{TITLE}: {answered} answers"));
     })
     .await;
-    session.printer.ends(TITLE);
-    spinner.finish_and_clear();
+    drop(under_way);
     Ok(Report::new(shown(url).as_str(), load, measured))
 }
 

@@ -3,22 +3,28 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, channel};
+
+/// Times that wait for a listener who is busy.
+const WAITING: usize = 1024;
 
 /// Sends the time of each request when it is due, evenly spaced; closes when there are no more. It ends when nobody
 /// listens.
 ///
-/// The channel holds what was due while the listener was busy, so that nothing is left out of the measurement.
+/// What cannot be taken at once is sent late, with the time when it was due: nothing is left out of the measurement.
 pub(super) fn start(
     rate: f64,
     begun: Instant,
     most: Option<u64>,
     until: Option<Instant>,
-) -> UnboundedReceiver<Instant> {
-    let (sender, receiver) = unbounded_channel();
+) -> Receiver<Instant> {
+    let (sender, receiver) = channel(WAITING);
     thread::spawn(move || {
         for number in 0..most.unwrap_or(u64::MAX) {
-            let when = begun + offset(number, rate);
+            // Beyond what a clock knows nothing is due.
+            let Some(when) = begun.checked_add(offset(number, rate)) else {
+                return;
+            };
             if until.is_some_and(|until| when >= until) {
                 return;
             }
@@ -26,7 +32,7 @@ pub(super) fn start(
             if !early.is_zero() {
                 thread::sleep(early);
             }
-            if sender.send(when).is_err() {
+            if sender.blocking_send(when).is_err() {
                 return;
             }
         }
@@ -57,6 +63,26 @@ mod tests {
         let times = times.collect::<Vec<_>>();
         assert_eq!(times, [0, 10, 20, 30, 40].map(Duration::from_millis));
         assert!(begun.elapsed() >= Duration::from_millis(40));
+    }
+
+    #[test]
+    fn a_rate_that_takes_for_ever_has_one() {
+        for rate in [1e-12, 1e-300, f64::MIN_POSITIVE] {
+            let begun = Instant::now();
+            let mut due = start(rate, begun, Some(2), Some(begun + Duration::from_secs(5)));
+            assert_eq!(std::iter::from_fn(|| due.blocking_recv()).count(), 1);
+        }
+    }
+
+    #[test]
+    fn who_is_late_gets_the_times_all_the_same() {
+        let begun = Instant::now();
+        let most = 4 * WAITING as u64;
+        let mut due = start(1e6, begun, Some(most), None);
+        thread::sleep(Duration::from_millis(50));
+        let times: Vec<_> = std::iter::from_fn(|| due.blocking_recv()).collect();
+        assert_eq!(times.len() as u64, most);
+        assert_eq!(times.last(), Some(&(begun + offset(most - 1, 1e6))));
     }
 
     #[test]

@@ -59,6 +59,7 @@ pub(crate) fn train(session: &Session<'_>, args: TrainArgs) -> anyhow::Result<()
         output: Some(args.output),
         env: args.env,
         use_replicate_token: false,
+        // A server that runs takes predictions.
         fresh: true,
         setup_timeout: TRAINING_SETUP_LIMIT,
     };
@@ -93,7 +94,7 @@ fn ask_project(
     let project = session.with_model(project, &SchemaSource::Generate)?;
     let document = project.interface.schema.as_deref().unwrap_or_default();
     let document = serde_json::from_str(document).context("Failed to load model schema JSON")?;
-    let beside = if args.fresh || kind == Kind::Training {
+    let beside = if args.fresh {
         Beside::Nobody
     } else {
         neighbour::find(session, &project, args).unwrap_or_else(|error| {
