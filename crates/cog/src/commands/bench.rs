@@ -15,13 +15,12 @@ use super::{Interrupted, schema};
 use crate::args::{BenchArgs, EngineArg};
 use crate::inputs::{self, Given};
 use crate::interrupts::Interrupts;
-use crate::load::{self, Answers, Limits, Load, Report, Target};
+use crate::load::{self, Answers, CONNECT_TIMEOUT, Limits, Load, Report, Target, Wire};
 use crate::outputs::pretty;
 use crate::runtime::{Launcher, Request, block_on, environment};
 use crate::session::Session;
 
 const DEFAULT_DURATION: Duration = Duration::from_secs(10);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a server may take for its document.
 const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(30);
 const PREDICTIONS: &str = "/predictions";
@@ -83,7 +82,7 @@ fn running(
     // The server may be anywhere, and gets files with the request.
     let files = inputs::Disk::of(EngineArg::Docker);
     let inputs = inputs_of(args, &document, &files)?;
-    let target = target(args, client, url.clone(), headers, &inputs)?;
+    let target = target(args, client, &url, headers, &inputs)?;
     let mut interrupts = Interrupts::listen()?;
     let report = block_on(measured(session, args, &target, &url, &mut interrupts))?;
     show(session, args, &report)
@@ -105,7 +104,7 @@ fn started(
     let mut interrupts = Interrupts::listen()?;
     let mut server = launcher.start_server(&Request::default(), &env)?;
     let url = predictions_url(&format!("http://{}", server.address))?;
-    let target = target(args, client(args, &url)?, url.clone(), headers, inputs)?;
+    let target = target(args, client(args, &url)?, &url, headers, inputs)?;
     let limit = Duration::from_secs(args.setup_timeout);
     let mut print = |line: &str| session.printer.foreign(line);
     let report = block_on(async {
@@ -183,7 +182,7 @@ fn show(session: &Session<'_>, args: &BenchArgs, report: &Report) -> anyhow::Res
 fn target(
     args: &BenchArgs,
     client: Client,
-    url: Url,
+    url: &Url,
     headers: HeaderMap,
     inputs: &Map<String, Value>,
 ) -> anyhow::Result<Target> {
@@ -193,7 +192,8 @@ fn target(
     } else {
         Answers::Whole
     };
-    Ok(Target::new(client, url, headers, body, answers))
+    let wire = Wire::new(client, url, Duration::from_secs_f64(args.timeout));
+    Ok(Target::new(wire, headers, body, answers))
 }
 
 fn client(args: &BenchArgs, url: &Url) -> anyhow::Result<Client> {
@@ -202,10 +202,7 @@ fn client(args: &BenchArgs, url: &Url) -> anyhow::Result<Client> {
         .timeout(Duration::from_secs_f64(args.timeout))
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("cog/", env!("CARGO_PKG_VERSION")));
-    let is_here = url
-        .host_str()
-        .is_some_and(|host| host == "localhost" || host.starts_with("127.") || host == "[::1]");
-    if is_here {
+    if load::is_here(url) {
         builder = builder.no_proxy();
     }
     builder.build().context("no HTTP client can be made")
