@@ -114,6 +114,10 @@ bench: build setup ## Measure against docker, debootstrap and python, as ratios
 bench-build: build setup ## Measure pushing, pulling and handing over beside docker (ARGS="--only push")
 	$(VENV)/bin/python benches/run.py --distribution --rounds 5 $(ARGS)
 
+.PHONY: bench-cli
+bench-cli: build setup ## Measure what a user of the command line waits for (ARGS="--only watch")
+	$(VENV)/bin/python benches/run.py --cli $(ARGS)
+
 .PHONY: bench-runtime
 bench-runtime: build setup ## Measure the server beside the published one
 	$(CARGO) build --release --locked -p bare-hop
