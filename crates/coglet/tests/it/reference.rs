@@ -27,7 +27,8 @@ fn every_route_takes_what_the_reference_says() {
                 let (name, value) = line.split_once(':')?;
                 name.eq_ignore_ascii_case("allow").then(|| value.trim())
             })
-            .unwrap_or_default();
+            .unwrap_or_default()
+            .to_ascii_uppercase();
         let allowed: BTreeSet<_> = allowed
             .split(',')
             .filter(|method| *method != "HEAD")
