@@ -22,8 +22,9 @@ pub(crate) struct StartFlags {
     pub(crate) gpus: GpuFlags,
 }
 
+/// Flags of what is asked of a model: a prediction or a training.
 #[derive(Debug, Args)]
-pub(crate) struct RunArgs {
+pub(crate) struct AskArgs {
     #[command(flatten)]
     pub(crate) flags: StartFlags,
 
@@ -35,6 +36,16 @@ pub(crate) struct RunArgs {
     #[arg(short, long = "input", value_name = "NAME=VALUE")]
     pub(crate) inputs: Vec<String>,
 
+    /// Environment variable for the model
+    #[arg(short, long = "env", value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
+
     /// All inputs as one JSON object, `@FILE`, or `-` for standard input
     #[arg(long, value_name = "JSON")]
     pub(crate) json: Option<String>,
@@ -42,10 +53,6 @@ pub(crate) struct RunArgs {
     /// Where the output is written; `-` is standard output, and in `DIR/` files have the names that the model gave
     #[arg(short, long, value_name = "PATH")]
     pub(crate) output: Option<String>,
-
-    /// Environment variable for the model
-    #[arg(short, long = "env", value_name = "NAME=VALUE")]
-    pub(crate) env: Vec<String>,
 
     /// Pass `REPLICATE_API_TOKEN` to the model as context
     #[arg(long)]
@@ -63,23 +70,11 @@ pub(crate) struct RunArgs {
 #[derive(Debug, Args)]
 pub(crate) struct TrainArgs {
     #[command(flatten)]
-    pub(crate) flags: StartFlags,
-
-    /// Image to train with; without it, the project
-    #[arg(value_name = "IMAGE")]
-    pub(crate) image: Option<String>,
-
-    /// Input, as `name=value`, or `name=@file` for a file
-    #[arg(short, long = "input", value_name = "NAME=VALUE")]
-    pub(crate) inputs: Vec<String>,
+    pub(crate) ask: AskArgs,
 
     /// Where the output is written
     #[arg(short, long, value_name = "PATH", default_value = "weights")]
     pub(crate) output: String,
-
-    /// Environment variable for the trainer
-    #[arg(short, long = "env", value_name = "NAME=VALUE")]
-    pub(crate) env: Vec<String>,
 }
 
 #[derive(Debug, Args)]
