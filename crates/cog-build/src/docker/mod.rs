@@ -31,7 +31,7 @@ use self::handover::Pieces;
 pub use self::handover::{HandedOver, Observers, hand_over, layers_for};
 pub(crate) use self::own::OwnImage;
 use self::recipe::{Way, way};
-use crate::base::architecture;
+use crate::architecture::Architecture;
 use crate::container::{Job, Upper};
 use crate::error::{BuildError, CommandOutput, Result};
 use crate::executor::Executor;
@@ -104,7 +104,8 @@ impl DockerBuilder {
     ) -> Result<Vec<Result<()>>> {
         let config = ImageConfig {
             working_dir: Some("/".to_owned()),
-            architecture: architecture().to_owned(),
+            // Whatever the programs in it are for: the kernel there runs them, or does not.
+            architecture: Architecture::host().name().to_owned(),
             ..ImageConfig::default()
         };
         let base = self.lend(executor, &config, layers)?;
