@@ -57,8 +57,14 @@ pub fn build(request: &BuildRequest<'_>, name: &str) -> Result<BuiltImage> {
         model,
         told: ToldOnce::new(request.reporter),
     };
-    let architectures = request.architectures.iter();
-    let images = architectures.map(|architecture| project.image(*architecture));
+    // Asking Git takes some milliseconds, in which the rest can be done.
+    let (checkout, environments) = std::thread::scope(|scope| {
+        let checkout = scope.spawn(|| git::checkout(request.project_dir, variable));
+        let environments = project.environments();
+        (checkout.join().unwrap_or_default(), environments)
+    });
+    let environments = environments?.into_iter();
+    let images = environments.map(|(executor, made)| project.image(&executor, made, &checkout));
     let images: Vec<StoredImage> = images.collect::<Result<_>>()?;
     named(request.store, name, images, project.model.schema)
 }
@@ -97,31 +103,41 @@ struct Project<'a> {
 }
 
 impl Project<'_> {
-    /// Makes the image for `architecture`, which has no name yet.
-    fn image(&self, architecture: Architecture) -> Result<StoredImage> {
+    /// What is below the source, for each platform. They come first, as the lock file, which is one of the project's files,
+    /// may get a part for each.
+    fn environments(&self) -> Result<Vec<(Executor<'_>, LockedEnvironment)>> {
+        let request = self.request;
+        let make = |architecture: &Architecture| {
+            let executor = Executor {
+                reporter: &self.told,
+                ..request.executor_for(*architecture)
+            };
+            if request.architectures.len() > 1 || !architecture.is_host() {
+                executor.notice(&format!("building for {architecture}"));
+            }
+            let made = environment::make(request, &self.completed, &executor)?;
+            Ok((executor, made))
+        };
+        request.architectures.iter().map(make).collect()
+    }
+
+    /// Makes the image on top of what is below its source. It has no name yet.
+    fn image(
+        &self,
+        executor: &Executor<'_>,
+        made: LockedEnvironment,
+        checkout: &Checkout,
+    ) -> Result<StoredImage> {
         let Self {
             request,
             completed,
             model,
             ..
         } = self;
-        let executor = Executor {
-            reporter: &self.told,
-            ..request.executor_for(architecture)
-        };
-        if request.architectures.len() > 1 || !architecture.is_host() {
-            executor.notice(&format!("building for {architecture}"));
-        }
-        // Asking Git takes some milliseconds, in which the rest can be done.
-        let (checkout, environment) = std::thread::scope(|scope| {
-            let checkout = scope.spawn(|| git::checkout(request.project_dir, variable));
-            let environment = environment::make(request, completed, &executor);
-            (checkout.join().unwrap_or_default(), environment)
-        });
         let LockedEnvironment {
             mut environment,
             lock,
-        } = environment?;
+        } = made;
         request.model_variables(model).add(&mut environment.env);
         let source = Source {
             ignore: &self.ignore,
@@ -130,7 +146,7 @@ impl Project<'_> {
             layers: request.source_layers,
             limit: plan::source_limit(environment.layers.len()),
         };
-        let source = executor.timed("source", || source::run(&executor, &source))?;
+        let source = executor.timed("source", || source::run(executor, &source))?;
         let config = image_config(request, completed, (&environment, &lock), model, &checkout);
         let mut layers: Vec<Layer> = environment.layers.iter().cloned().chain(source).collect();
         if let Some(compression) = request.compression {
@@ -141,7 +157,7 @@ impl Project<'_> {
         if request.attestations != Attestations::default() {
             let recipe = Recipe {
                 config: request.final_config(completed, model),
-                revision: checkout.revision,
+                revision: checkout.revision.clone(),
                 lock,
             };
             executor.timed("bill of materials", || {

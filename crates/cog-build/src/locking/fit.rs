@@ -49,7 +49,7 @@ impl Fit {
         let target = question.native.executor.architecture.to_string();
         let Some(platform) = file.platform(&target) else {
             found.push(Difference {
-                part: Part::Base,
+                part: Part::Platform,
                 text: format!("{name} has nothing for {target}"),
             });
             return Ok(Self {
