@@ -81,10 +81,10 @@ pub(crate) fn check(
             None
         }
         Ok(python) if python.source == PackageSource::SourceDistributions => {
-            let names = python.resolution.distributions.iter();
-            let names = names.filter(|one| !one.has_wheel());
-            let names: Vec<String> = names.map(|one| format!("`{}`", one.name)).collect();
-            needs.push(Need::SourceDistributions(names.join(", ")));
+            let pins = python.resolution.distributions.iter();
+            let built = pins.filter(|one| !one.has_wheel());
+            let built: Vec<String> = built.map(|one| format!("`{}`", one.name)).collect();
+            needs.push(Need::SourceDistributions(built.join(", ")));
             None
         }
         Ok(python) => Some(python),

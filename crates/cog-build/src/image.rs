@@ -147,7 +147,7 @@ impl Project<'_> {
             limit: plan::source_limit(environment.layers.len()),
         };
         let source = executor.timed("source", || source::run(executor, &source))?;
-        let config = image_config(request, completed, (&environment, &lock), model, &checkout);
+        let config = image_config(request, completed, (&environment, &lock), model, checkout);
         let mut layers: Vec<Layer> = environment.layers.iter().cloned().chain(source).collect();
         if let Some(compression) = request.compression {
             let convert = || Ok(request.store.recompress(&layers, compression)?);
