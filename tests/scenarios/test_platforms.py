@@ -11,6 +11,7 @@ import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
+from docker_daemon import NO_NETWORK, Daemon
 from docker_registry import docker_registry
 from package_index import add_wheel, serve
 from registry import MANIFEST, OFFICIAL, REPOSITORY, Content, Registry, put_image, put_layer
@@ -309,6 +310,15 @@ def test_all_that_has_to_run_is_refused_at_once(model: Model) -> None:
     on_debian.fails_with("the base from the Debian archive", "`build.run`: `echo first`", "--base REFERENCE")
 
 
+def test_a_daemon_that_runs_no_such_programs_is_told_of(model: Model) -> None:
+    if is_emulated():
+        pytest.skip("this machine runs programs of the other platform")
+    model.write(cog__yaml=CONFIG.replace("build:\n", "build:\n  run: [echo first]\n"))
+    with Daemon(*NO_NETWORK) as docker:
+        refused = model.run("build", "--platform", f"linux/{OTHER}", "--backend", "docker", DOCKER_HOST=docker.host)
+    refused.fails_with(f"Docker does not seem to run programs for linux/{OTHER}", "qemu-user-static")
+
+
 def test_a_package_without_a_wheel_for_the_platform_is_named(model: Model) -> None:
     model.require("native", "onlyhere")
     refused = model.run("build", "--platform", f"linux/{OTHER}")
@@ -325,6 +335,8 @@ def test_a_base_without_the_platform_is_refused(model: Model, registry: Registry
 
 
 def test_another_python_compiles_nothing(model: Model, registry: Registry) -> None:
+    if is_emulated():
+        pytest.skip("this machine runs the base's own Python")
     put_other(registry, "newer", "3.11.9")
     put_index(registry, PLATFORMS, "newer")
     layout = model.build("newer", f"linux/{OTHER}", "--no-cache")

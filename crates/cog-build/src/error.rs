@@ -103,6 +103,17 @@ pub enum BuildError {
         /// What it takes them for.
         needs: Vec<Need>,
     },
+    /// A daemon that runs no programs of the image's platform, as it seems.
+    #[error("{daemon} does not seem to run programs for {architecture}")]
+    NoInterpreter {
+        /// The daemon's name.
+        daemon: &'static str,
+        /// What the image is for.
+        architecture: Architecture,
+        /// What it said.
+        #[source]
+        source: Box<Self>,
+    },
     /// A base that is there for another platform alone.
     #[error("base image `{base}` is for {has}, not for {wanted}")]
     OtherPlatform {
@@ -424,6 +435,10 @@ impl Hint for BuildError {
                 "build it with `cargo build --release -p coglet`, or set `COG_COGLET_BINARY` to its path"
             }
             Self::NeedsPlatform { needs, .. } => return Some(Need::hints(needs)),
+            Self::NoInterpreter { .. } => {
+                "set up an interpreter for them in its kernel, as Debian's package `qemu-user-static` does, or build on such a \
+                 machine"
+            }
             Self::OtherPlatform { .. } => {
                 "name a base that has an image for the platform, or build for another one with `--platform`"
             }

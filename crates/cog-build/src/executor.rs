@@ -51,9 +51,10 @@ impl Executor<'_> {
                 timestamp: self.timestamp,
                 compression: self.compression,
             },
+            // Whether a daemon runs programs of another platform is not known, and nobody asked for these.
             bytecode: match self.containers {
-                Some(_) => Bytecode::Compiled,
-                None => Bytecode::Absent,
+                Some(_) if self.architecture.runs_here() => Bytecode::Compiled,
+                _ => Bytecode::Absent,
             },
             symbols: self.symbols,
         }

@@ -112,7 +112,18 @@ impl DockerBuilder {
         let dockerfile = recipe::dockerfile(&base, jobs)?;
         executor.detail(&format!("Dockerfile:\n{dockerfile}"));
         let name = self.temporary_name()?;
-        let said = self.build(executor, &name, &dockerfile, jobs)?;
+        let said = self.build(executor, &name, &dockerfile, jobs);
+        let said = said.map_err(|error| match error {
+            // A command that fails has said so itself: here, none could be run.
+            error @ BuildError::Daemon(_) if !executor.architecture.is_host() => {
+                BuildError::NoInterpreter {
+                    daemon: self.daemon.title(),
+                    architecture: executor.architecture,
+                    source: Box::new(error),
+                }
+            }
+            error => error,
+        })?;
         let saved = self.take(executor, &name, layers);
         // It has served its purpose; that of `base` is to keep its layers there for the next jobs.
         self.daemon.remove(&name).map_err(DaemonError::from)?;

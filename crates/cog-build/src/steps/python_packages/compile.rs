@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use cog_files::Folder;
 use cog_image::{Layer, Scratch};
 
+use crate::architecture::Architecture;
 use crate::base::LockedBase;
 use crate::container::{Job, Mount};
 use crate::error::{CommandOutput, Result};
@@ -62,6 +63,7 @@ pub(crate) fn compile(executor: &Executor<'_>, job: &CompileJob<'_>) -> Result<C
         (Bytecode::Compiled, None) => run(executor, interpreter, &packages, vec![mount()], layers)?,
         (Bytecode::Compiled, Some(_)) => {
             let here = Executor {
+                architecture: Architecture::host(),
                 containers: executor.here,
                 ..*executor
             };
