@@ -34,9 +34,15 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 def add_wheel(
-    root: Path, name: str, version: str, requires: tuple[str, ...] = (), extra: str = "", **modules: str
+    root: Path,
+    name: str,
+    version: str,
+    requires: tuple[str, ...] = (),
+    extra: str = "",
+    tag: str = "py3-none-any",
+    **modules: str,
 ) -> None:
-    """A wheel for any platform, and its page."""
+    """A wheel, for any platform if no tag says which, and its page."""
     folder = root / name.lower().replace("_", "-")
     folder.mkdir(parents=True, exist_ok=True)
     file_name = name.lower().replace("-", "_")
@@ -46,9 +52,9 @@ def add_wheel(
     info = f"{file_name}-{version}.dist-info"
     files = {f"{module}/__init__.py": text for module, text in modules.items()}
     files[f"{info}/METADATA"] = "\n".join(["Metadata-Version: 2.1", *metadata, ""])
-    files[f"{info}/WHEEL"] = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    files[f"{info}/WHEEL"] = f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n"
     files[f"{info}/RECORD"] = "".join(record(path, text) for path, text in files.items()) + f"{info}/RECORD,,\n"
-    with zipfile.ZipFile(folder / f"{file_name}-{version}-py3-none-any.whl", "w") as wheel:
+    with zipfile.ZipFile(folder / f"{file_name}-{version}-{tag}.whl", "w") as wheel:
         for path, text in files.items():
             wheel.writestr(path, text)
     links = (f'<a href="{one.name}">{one.name}</a>' for one in sorted(folder.glob("*.whl")))

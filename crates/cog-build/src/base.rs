@@ -1,6 +1,7 @@
 //! The base of an image: from a registry, or assembled from the Debian archive.
 
 mod candidates;
+mod compiler;
 mod debian;
 mod inside;
 mod pinned;
@@ -17,12 +18,14 @@ use cog_image::{ImageConfig, Layer, StepRecord};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use self::compiler::Compiler;
 pub use self::debian::DebianRelease;
 pub(crate) use self::inside::is_musl;
 pub(crate) use self::pinned::{Ground, Origin, PinnedBase, everywhere};
 pub use self::python_build::AddedPython;
+pub use self::registry::pull;
 use self::registry::{Brings, Found};
-pub use self::registry::{platform, pull};
+use crate::architecture::Architecture;
 use crate::error::{BuildError, Result};
 use crate::executor::Executor;
 use cog_python::installed::Installed;
@@ -62,6 +65,9 @@ impl FromStr for BaseChoice {
 pub struct LockedBase {
     /// As people write it.
     pub name: String,
+    /// What it is for.
+    #[serde(default = "Architecture::host")]
+    pub architecture: Architecture,
     /// Lowest first.
     pub layers: Vec<Layer>,
     /// Its Python.
@@ -87,6 +93,9 @@ pub struct LockedBase {
     /// Python packages that images see below their own: those of the prebuilt images, which projects count on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub installed: Vec<Installed>,
+    /// What compiles Python packages in its place; nothing where its own Python does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compiler: Option<Box<Compiler>>,
     /// What an image takes over besides.
     pub inherited: Inherited,
 }
@@ -123,12 +132,21 @@ impl LockedBase {
 
     /// Identifies the base by its content.
     pub fn id(&self) -> String {
-        let layers: Vec<String> = self
-            .layers
-            .iter()
-            .map(|layer| layer.diff_id.to_string())
-            .collect();
-        format!("{} {}", layers.join(" "), self.interpreter.path)
+        id(&self.layers, &self.interpreter)
+    }
+
+    /// The same for what compiles Python packages.
+    pub(crate) fn compiler_id(&self) -> String {
+        let (layers, interpreter) = self.compiling();
+        id(layers, interpreter)
+    }
+
+    /// The layers and the Python that compile Python packages for it.
+    pub(crate) fn compiling(&self) -> (&[Layer], &Interpreter) {
+        match &self.compiler {
+            Some(compiler) => (&compiler.layers, &compiler.interpreter),
+            None => (&self.layers, &self.interpreter),
+        }
     }
 
     /// Whether it is one of the prebuilt images that hold the packages which projects commonly use.
@@ -156,7 +174,7 @@ impl LockedBase {
             extra,
         } = self.inherited.clone();
         ImageConfig {
-            architecture: architecture().to_owned(),
+            architecture: self.architecture.name().to_owned(),
             user,
             stop_signal,
             labels,
@@ -166,6 +184,14 @@ impl LockedBase {
             ..ImageConfig::default()
         }
     }
+}
+
+fn id(layers: &[Layer], interpreter: &Interpreter) -> String {
+    let layers: Vec<String> = layers
+        .iter()
+        .map(|layer| layer.diff_id.to_string())
+        .collect();
+    format!("{} {}", layers.join(" "), interpreter.path)
 }
 
 /// The base for a completed project: what `choice` names, or the first of the project's candidates that there is.
@@ -249,31 +275,6 @@ fn is_prebuilt(name: &str) -> bool {
     let (folder, last) = name.rsplit_once('/').unwrap_or(("", name));
     let repository = last.split(':').next().unwrap_or(last);
     !folder.is_empty() && repository == "cog-base"
-}
-
-/// The image's CPU architecture by Go's name: the host's, since build steps run on it.
-pub(crate) fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "aarch64" => "arm64",
-        _ => "amd64",
-    }
-}
-
-/// GNU triplet of the image's platform.
-pub(crate) fn triplet() -> &'static str {
-    match architecture() {
-        "arm64" => "aarch64-linux-gnu",
-        _ => "x86_64-linux-gnu",
-    }
-}
-
-/// The platform of packages that run with the GNU C library `glibc`, such as `2_28`, and newer.
-fn python_platform(glibc: &str) -> String {
-    let machine = match architecture() {
-        "arm64" => "aarch64",
-        _ => "x86_64",
-    };
-    format!("{machine}-manylinux_{glibc}")
 }
 
 #[cfg(test)]

@@ -113,7 +113,12 @@ pub(crate) fn plan<'a>(
         requirements: &requirements,
         sources: &Sources::default(),
     })?;
-    let plan = BuildPlan::new(request.config, &lock, &implied, executor.plan_settings())?;
+    let plan = BuildPlan::new(
+        request.config,
+        &lock,
+        &implied,
+        executor.plan_settings_on(&lock.base),
+    )?;
     Ok(Planned { native, lock, plan })
 }
 

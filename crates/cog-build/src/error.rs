@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use cog_errors::Hint;
 
+use crate::architecture::Architecture;
 use crate::certificate::CertificateError;
 use crate::command::CommandError;
 use crate::context::ContextError;
 use crate::docker::DaemonError;
+use crate::foreign::Need;
 use crate::lock_file::LockFileError;
 use crate::missing;
 use crate::sdk_source::SdkSourceError;
@@ -74,6 +76,9 @@ pub enum BuildError {
     /// Managed weights are not there yet.
     #[error("`weights` is not supported yet: the files would be missing in the image")]
     Weights,
+    /// There is no platform to build for.
+    #[error("no platform is named that an image should be made for")]
+    NoPlatform,
     /// The project names no model.
     #[error("no predict or train reference found in cog.yaml")]
     NoModel,
@@ -85,6 +90,39 @@ pub enum BuildError {
     NeedsContainer {
         /// The step.
         step: String,
+    },
+    /// A build for another platform takes programs of it to run.
+    #[error(
+        "building for {architecture} takes programs of that platform to run, and nothing here, on {}, runs them:{}",
+        Architecture::host(),
+        Need::lines(.needs)
+    )]
+    NeedsPlatform {
+        /// What the image is for.
+        architecture: Architecture,
+        /// What it takes them for.
+        needs: Vec<Need>,
+    },
+    /// A daemon that runs no programs of the image's platform, as it seems.
+    #[error("{daemon} does not seem to run programs for {architecture}")]
+    NoInterpreter {
+        /// The daemon's name.
+        daemon: &'static str,
+        /// What the image is for.
+        architecture: Architecture,
+        /// What it said.
+        #[source]
+        source: Box<Self>,
+    },
+    /// A base that is there for another platform alone.
+    #[error("base image `{base}` is for {has}, not for {wanted}")]
+    OtherPlatform {
+        /// The base.
+        base: String,
+        /// What it is for.
+        has: String,
+        /// What it should be for.
+        wanted: Architecture,
     },
     /// A command in a container failed.
     #[error("`{command}` failed with {status}{}", unreported(*.output, .lines))]
@@ -241,6 +279,29 @@ pub enum BuildError {
         /// Where it was looked for.
         beside: PathBuf,
     },
+    /// The server's program for another platform is missing.
+    #[error(
+        "no `coglet` for {architecture}: neither does {variable} name one, nor is there `{}`",
+        path.display()
+    )]
+    NoServerFor {
+        /// What the image is for.
+        architecture: Architecture,
+        /// Where it was looked for.
+        path: PathBuf,
+        /// The variable that names another one.
+        variable: &'static str,
+    },
+    /// The server's program is for another platform.
+    #[error("`{}` is {is}, and the image is for {architecture}", path.display())]
+    WrongServer {
+        /// The program.
+        path: PathBuf,
+        /// What it is.
+        is: String,
+        /// What the image is for.
+        architecture: Architecture,
+    },
     /// The schema is no JSON, or contradicts itself.
     #[error(transparent)]
     InvalidSchema(cog_schema::DocumentError),
@@ -372,6 +433,21 @@ impl Hint for BuildError {
             }
             Self::NoServer { .. } => {
                 "build it with `cargo build --release -p coglet`, or set `COG_COGLET_BINARY` to its path"
+            }
+            Self::NeedsPlatform { needs, .. } => return Some(Need::hints(needs)),
+            Self::NoInterpreter { .. } => {
+                "set up an interpreter for them in its kernel, as Debian's package `qemu-user-static` does, or build on such a \
+                 machine"
+            }
+            Self::OtherPlatform { .. } => {
+                "name a base that has an image for the platform, or build for another one with `--platform`"
+            }
+            Self::NoServerFor { .. } => {
+                "take it from the release of this version for that platform, or build it there with `cargo build --release \
+                 -p coglet`"
+            }
+            Self::WrongServer { .. } => {
+                "take `coglet` from the release of this version for the image's platform"
             }
             Self::TorchIndex {
                 instead: Some(instead),

@@ -7,6 +7,8 @@ use cog_image::{Compression, LayerOptions, Modes, StepKey, StepRecord, Store, tr
 
 use cog_python::uv::{Progress, Uv};
 
+use crate::architecture::Architecture;
+use crate::base::LockedBase;
 use crate::container::Containers;
 use crate::error::Result;
 use crate::plan::{Bytecode, LayerSettings, PlanSettings, Symbols, key};
@@ -26,7 +28,12 @@ pub enum Cache {
 pub(crate) struct Executor<'a> {
     pub(crate) project_dir: &'a Path,
     pub(crate) store: &'a Store,
+    /// What the image is for.
+    pub(crate) architecture: Architecture,
+    /// What runs programs of the image.
     pub(crate) containers: Option<Containers<'a>>,
+    /// What runs programs for this machine.
+    pub(crate) here: Option<Containers<'a>>,
     pub(crate) reporter: &'a dyn Reporter,
     pub(crate) cache: Cache,
     pub(crate) symbols: Symbols,
@@ -44,11 +51,24 @@ impl Executor<'_> {
                 timestamp: self.timestamp,
                 compression: self.compression,
             },
+            // Whether a daemon runs programs of another platform is not known, and nobody asked for these.
             bytecode: match self.containers {
-                Some(_) => Bytecode::Compiled,
-                None => Bytecode::Absent,
+                Some(_) if self.architecture.runs_here() => Bytecode::Compiled,
+                _ => Bytecode::Absent,
             },
             symbols: self.symbols,
+        }
+    }
+
+    /// The same over `base`.
+    pub(crate) fn plan_settings_on(&self, base: &LockedBase) -> PlanSettings {
+        let settings = self.plan_settings();
+        match base.compiler {
+            Some(_) => PlanSettings {
+                bytecode: Bytecode::Compiled,
+                ..settings
+            },
+            None => settings,
         }
     }
 
@@ -246,7 +266,9 @@ mod tests {
         let executor = Executor {
             project_dir: folder.path(),
             store: &store,
+            architecture: Architecture::host(),
             containers: None,
+            here: None,
             reporter: &warnings,
             cache: Cache::Use,
             symbols: Symbols::Kept,

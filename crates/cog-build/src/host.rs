@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use cog_config::Config;
 
 use self::python::HostPython;
+use crate::architecture::Architecture;
 use crate::environment::open_project;
 use crate::error::Result;
 use crate::executor::Cache;
@@ -49,7 +50,7 @@ pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
     let mut env = request.config.variables();
     request.model_variables(&model).add(&mut env);
     let executor = request.executor();
-    let coglet = server_program(request.server)?;
+    let coglet = server_program(request.server, Architecture::host())?;
     if let Some(message) = not_applied(request.config) {
         executor.warn(&message);
     }

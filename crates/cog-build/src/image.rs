@@ -1,17 +1,21 @@
 //! From project to image: the environment, the source on top, and the image's configuration.
 
 use cog_config::{BaseLayer, Completed, ImageLabels};
-use cog_image::{ImageConfig, ImageRef, Layer, StoredImage};
+use cog_image::{ImageConfig, ImageRef, Layer, Platform, Store, StoredImage, StoredIndex};
 
+use crate::architecture::Architecture;
 use crate::attest::{self, Attestations, Recipe};
 use crate::context;
+use crate::dockerignore::Dockerignore;
 use crate::environment::{self, Environment, LockedEnvironment};
 use crate::error::{BuildError, Result};
+use crate::executor::Executor;
 use crate::git::{self, Checkout};
 use crate::lock::Lock;
 use crate::model::Model;
 use crate::own_image;
 use crate::plan;
+use crate::reporter::ToldOnce;
 use crate::request::BuildRequest;
 use crate::sdk::VERSION;
 use crate::steps::source::{self, Source};
@@ -19,16 +23,18 @@ use crate::steps::source::{self, Source};
 /// The port the server listens on.
 const PORT: &str = "5000/tcp";
 
-/// A finished image.
+/// A finished image, or images for several platforms.
 #[derive(Debug, Clone)]
 pub struct BuiltImage {
-    /// The image in the store.
+    /// The image in the store; of several the one for this machine, or else the first.
     pub image: StoredImage,
+    /// All of them, where there are several.
+    pub index: Option<StoredIndex>,
     /// The schema, if it has one.
     pub schema: Option<String>,
 }
 
-/// Builds the project of `request` into the image called `name`.
+/// Builds the project of `request` into the image called `name`, or into images for several platforms of this name.
 pub fn build(request: &BuildRequest<'_>, name: &str) -> Result<BuiltImage> {
     request.check()?;
     // A name that is none should not cost a build.
@@ -43,54 +49,123 @@ pub fn build(request: &BuildRequest<'_>, name: &str) -> Result<BuiltImage> {
     let ignore = context::ignore_for(request.project_dir, request.config)?;
     let _lease = request.store.lease()?;
     let (_lock, model) = environment::open_project(request)?;
-    let completed = request.complete()?;
-    let executor = request.executor();
-    // Asking Git takes some milliseconds, in which the rest can be done.
-    let (checkout, environment) = std::thread::scope(|scope| {
-        let checkout = scope.spawn(|| git::checkout(request.project_dir, variable));
-        let environment = environment::make(request, &completed, &executor);
-        (checkout.join().unwrap_or_default(), environment)
-    });
-    let LockedEnvironment {
-        mut environment,
-        lock,
-    } = environment?;
-    request.model_variables(&model).add(&mut environment.env);
-    let source = Source {
-        ignore: &ignore,
-        config_file_name: request.config_file_name,
-        schema: model.schema.as_deref(),
-        layers: request.source_layers,
-        limit: plan::source_limit(environment.layers.len()),
-    };
-    let source = executor.timed("source", || source::run(&executor, &source))?;
-    let config = image_config(
+    let project = Project {
         request,
-        &completed,
-        (&environment, &lock),
-        &model,
-        &checkout,
-    );
-    let mut layers: Vec<Layer> = environment.layers.iter().cloned().chain(source).collect();
-    if let Some(compression) = request.compression {
-        let convert = || Ok(request.store.recompress(&layers, compression)?);
-        layers = executor.timed("compressing layers", convert)?;
-    }
-    let image = request.store.put_image(name, &config, &layers)?;
-    if request.attestations != Attestations::default() {
-        let recipe = Recipe {
-            config: request.final_config(&completed, &model),
-            revision: checkout.revision,
-            lock,
-        };
-        executor.timed("bill of materials", || {
-            attest::attach(request.store, &image, request.attestations, &recipe)
-        })?;
-    }
+        name,
+        completed: request.complete()?,
+        ignore,
+        model,
+        told: ToldOnce::new(request.reporter),
+    };
+    // Asking Git takes some milliseconds, in which the rest can be done.
+    let (checkout, environments) = std::thread::scope(|scope| {
+        let checkout = scope.spawn(|| git::checkout(request.project_dir, variable));
+        let environments = project.environments();
+        (checkout.join().unwrap_or_default(), environments)
+    });
+    let environments = environments?.into_iter();
+    let images = environments.map(|(executor, made)| project.image(&executor, made, &checkout));
+    let images: Vec<StoredImage> = images.collect::<Result<_>>()?;
+    named(request.store, name, images, project.model.schema)
+}
+
+/// Gives `images` their name.
+fn named(
+    store: &Store,
+    name: &str,
+    images: Vec<StoredImage>,
+    schema: Option<String>,
+) -> Result<BuiltImage> {
+    let here = |image: &&StoredImage| image.platform() == Platform::host();
+    let shown = images.iter().find(here).or(images.first());
+    let image = shown.ok_or(BuildError::NoPlatform)?.clone();
+    let index = if images.len() == 1 {
+        store.name_image(&image)?;
+        None
+    } else {
+        Some(store.put_index(name, images)?)
+    };
     Ok(BuiltImage {
         image,
-        schema: model.schema,
+        index,
+        schema,
     })
+}
+
+/// A project that is being built.
+struct Project<'a> {
+    request: &'a BuildRequest<'a>,
+    name: &'a str,
+    completed: Completed,
+    ignore: Dockerignore,
+    model: Model,
+    told: ToldOnce<'a>,
+}
+
+impl Project<'_> {
+    /// What is below the source, for each platform. They come first, as the lock file, which is one of the project's files,
+    /// may get a part for each.
+    fn environments(&self) -> Result<Vec<(Executor<'_>, LockedEnvironment)>> {
+        let request = self.request;
+        let make = |architecture: &Architecture| {
+            let executor = Executor {
+                reporter: &self.told,
+                ..request.executor_for(*architecture)
+            };
+            if request.architectures.len() > 1 || !architecture.is_host() {
+                executor.notice(&format!("building for {architecture}"));
+            }
+            let made = environment::make(request, &self.completed, &executor)?;
+            Ok((executor, made))
+        };
+        request.architectures.iter().map(make).collect()
+    }
+
+    /// Makes the image on top of what is below its source. It has no name yet.
+    fn image(
+        &self,
+        executor: &Executor<'_>,
+        made: LockedEnvironment,
+        checkout: &Checkout,
+    ) -> Result<StoredImage> {
+        let Self {
+            request,
+            completed,
+            model,
+            ..
+        } = self;
+        let LockedEnvironment {
+            mut environment,
+            lock,
+        } = made;
+        request.model_variables(model).add(&mut environment.env);
+        let source = Source {
+            ignore: &self.ignore,
+            config_file_name: request.config_file_name,
+            schema: model.schema.as_deref(),
+            layers: request.source_layers,
+            limit: plan::source_limit(environment.layers.len()),
+        };
+        let source = executor.timed("source", || source::run(executor, &source))?;
+        let config = image_config(request, completed, (&environment, &lock), model, checkout);
+        let mut layers: Vec<Layer> = environment.layers.iter().cloned().chain(source).collect();
+        if let Some(compression) = request.compression {
+            let convert = || Ok(request.store.recompress(&layers, compression)?);
+            layers = executor.timed("compressing layers", convert)?;
+        }
+        let image = request.store.write_image(self.name, &config, &layers)?;
+        if request.attestations != Attestations::default() {
+            let recipe = Recipe {
+                config: request.final_config(completed, model),
+                revision: checkout.revision.clone(),
+                lock,
+            };
+            executor.timed("bill of materials", || {
+                attest::attach(request.store, &image, request.attestations, &recipe)
+            })?;
+        }
+        Ok(image)
+    }
 }
 
 pub(crate) fn variable(name: &str) -> Option<String> {

@@ -4,6 +4,7 @@
 //! depends on; [`steps`] has one module for each. Nothing here prints or knows the command line: what
 //! happens is told to a [`Reporter`].
 
+mod architecture;
 mod artifacts;
 mod attest;
 mod backend;
@@ -18,6 +19,7 @@ mod dockerignore;
 mod environment;
 mod error;
 mod executor;
+mod foreign;
 mod git;
 mod gpu;
 mod host;
@@ -47,11 +49,12 @@ mod step_output;
 mod steps;
 mod variables;
 
+pub use architecture::{Architecture, UnknownPlatform};
 pub use artifacts::check_requirements;
 pub use attest::{Attestations, sbom};
 pub use backend::Backend;
 pub use base::{
-    AddedPython, BaseChoice, COG_BASE, DebianRelease, Inherited, LockedBase, platform, pull,
+    AddedPython, BaseChoice, COG_BASE, Compiler, DebianRelease, Inherited, LockedBase, pull,
 };
 pub use certificate::{COG_CA_CERT, CertificateError, Certificates};
 pub use command::{Command, CommandError, SecretMount};
@@ -61,6 +64,7 @@ pub use dockerignore::{Dockerignore, DockerignoreError, FolderVerdict, PatternLi
 pub use environment::{Environment, prepare};
 pub use error::{BuildError, CommandOutput, MovedPackage, Result};
 pub use executor::Cache;
+pub use foreign::Need;
 pub use host::{HostEnvironment, host_environment};
 pub use image::{BuiltImage, build};
 pub use implied::ImpliedPolicy;
@@ -78,5 +82,5 @@ pub use secrets::{Secret, SecretError, SecretValue};
 pub use separated::{SeparatedPath, SourceLayers, separate, separated_paths};
 pub use snapshot::{Changes, Snapshot, leave_schema};
 pub use step_output::StepOutput;
-pub use steps::runtime::COG_COGLET_BINARY;
+pub use steps::runtime::{COG_COGLET_BINARY, COG_COGLET_BINARY_AMD64, COG_COGLET_BINARY_ARM64};
 pub use steps::system_packages::MissingPackage;

@@ -13,8 +13,9 @@ use cog_python::uv::Preference;
 
 pub(crate) use self::fit::Known;
 use self::fit::{Fit, preferences};
+use crate::architecture::Architecture;
 use crate::backend::{Backend as _, Native};
-use crate::base::{self, PinnedBase, architecture};
+use crate::base::{self, PinnedBase};
 use crate::environment::take_project;
 use crate::error::{BuildError, Result};
 use crate::executor::{Cache, Executor};
@@ -211,13 +212,8 @@ pub(crate) fn preferred(request: &BuildRequest<'_>, inputs: &Inputs) -> Result<V
         found.retain(|one| one.part == Part::Python);
         refuse(&name, &found)?;
     }
-    let platform = file.platform(&platform_name());
+    let platform = file.platform(&Architecture::host().to_string());
     Ok(platform.map_or_else(Vec::new, |platform| preferences(&platform.python)))
-}
-
-/// What a build is for, as lock files call it.
-fn platform_name() -> String {
-    format!("linux/{}", architecture())
 }
 
 fn refuse(name: &str, differences: &[Difference]) -> Result<()> {
@@ -348,7 +344,8 @@ fn file_of(
     };
     let is_prebuilt = lock.base.has_common_packages();
     let platform = PlatformLock {
-        name: platform_name(),
+        // As lock files call it.
+        name: question.native.executor.architecture.to_string(),
         implied: pins(implied.image.clone(), &lock.system.implied),
         named: pins(
             implied.named(request.config, is_prebuilt),

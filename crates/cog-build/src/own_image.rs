@@ -64,6 +64,7 @@ pub(crate) fn build(
     let image = request.store.put_image(name, &config, &layers)?;
     Ok(BuiltImage {
         image,
+        index: None,
         schema: model.schema,
     })
 }

@@ -13,7 +13,7 @@ use cog_python::resolution::Resolution;
 use cog_python::venv::Interpreter;
 use serde::{Deserialize, Serialize};
 
-use crate::base::{self, DebianRelease, LockedBase};
+use crate::base::{DebianRelease, LockedBase};
 use crate::certificate::{BUNDLE, Certificates};
 use crate::command::{Command, CommandError, SecretMount};
 use crate::lock::{Lock, LockedPython, LockedRuntime, LockedSystem, PackageSource, Versions};
@@ -279,10 +279,14 @@ impl BuildPlan {
 
     /// The key of each step.
     pub fn keys(&self) -> Vec<StepKey> {
-        let mut below = key("base", 1)
+        let below = key("base", 1)
             .field("base", self.base.id())
-            .field("layers", canonical(&self.layers))
-            .finish();
+            .field("layers", canonical(&self.layers));
+        let below = match self.base.compiler {
+            Some(_) => below.field("compiler", self.base.compiler_id()),
+            None => below,
+        };
+        let mut below = below.finish();
         let key = |step: &Step| {
             below = key("step", step.recipe())
                 .field("step", canonical(step))
@@ -316,7 +320,7 @@ impl<'a> Planner<'a> {
         let variables = Variables {
             user: &config.variables(),
             certificate_bundle: certificates.map(|_| BUNDLE),
-            triplet: base::triplet(),
+            triplet: &base.architecture.triplet(),
         };
         Self {
             certificates,
@@ -342,7 +346,7 @@ impl<'a> Planner<'a> {
             let environment = build_variables(
                 &self.plan.base.environment,
                 &Variables {
-                    triplet: base::triplet(),
+                    triplet: &self.plan.base.architecture.triplet(),
                     ..Variables::default()
                 },
             );

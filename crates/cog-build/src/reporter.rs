@@ -3,6 +3,8 @@
 //! The library never prints. A [`Reporter`] receives [`Event`]s, possibly from several threads
 //! at once; the command-line tool turns them into progress bars or plain lines.
 
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Receives what happens during a build.
@@ -85,10 +87,65 @@ pub enum Unit {
     Items,
 }
 
+/// Passes everything on, but each warning and notice once: builds for several platforms have much in common.
+pub(crate) struct ToldOnce<'a> {
+    inner: &'a dyn Reporter,
+    told: Mutex<HashSet<String>>,
+}
+
+impl<'a> ToldOnce<'a> {
+    pub(crate) fn new(inner: &'a dyn Reporter) -> Self {
+        Self {
+            inner,
+            told: Mutex::default(),
+        }
+    }
+}
+
+impl Reporter for ToldOnce<'_> {
+    fn report(&self, event: Event<'_>) {
+        if let Event::Warning { message } | Event::Notice { message } = event {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            if !told.insert(message.to_owned()) {
+                return;
+            }
+        }
+        self.inner.report(event);
+    }
+}
+
 /// A reporter that drops everything.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 
 impl Reporter for Silent {
     fn report(&self, _event: Event<'_>) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<String>>);
+
+    impl Reporter for Heard {
+        fn report(&self, event: Event<'_>) {
+            let mut heard = self.0.lock().expect("no panic");
+            heard.push(format!("{event:?}"));
+        }
+    }
+
+    #[test]
+    fn the_same_words_are_told_once() {
+        let heard = Heard::default();
+        let told = ToldOnce::new(&heard);
+        for message in ["a", "b", "a"] {
+            told.report(Event::Warning { message });
+            told.report(Event::Output { line: message });
+        }
+        let heard = heard.0.lock().expect("no panic");
+        let count = |word: &str| heard.iter().filter(|one| one.starts_with(word)).count();
+        assert_eq!((count("Warning"), count("Output")), (2, 3));
+    }
 }

@@ -8,6 +8,7 @@ use cog_engine::{Engine, Isolation};
 use cog_files::read_project_file;
 use cog_image::{Compression, Store};
 
+use crate::architecture::Architecture;
 use crate::attest::Attestations;
 use crate::base::BaseChoice;
 use crate::container::Containers;
@@ -53,6 +54,8 @@ pub struct BuildRequest<'a> {
     pub lock: LockPolicy,
     /// Whether results of earlier builds count.
     pub cache: Cache,
+    /// What images are made for. What is run of a project is for this machine, whatever is in here.
+    pub architectures: Vec<Architecture>,
     /// What `--secret` gave.
     pub secrets: Vec<Secret>,
     /// What the model's source says.
@@ -91,17 +94,30 @@ pub enum TorchIndex {
 }
 
 impl<'a> BuildRequest<'a> {
+    /// What works for this machine.
     pub(crate) fn executor(&self) -> Executor<'a> {
+        self.executor_for(Architecture::host())
+    }
+
+    /// What works for `architecture`.
+    pub(crate) fn executor_for(&self, architecture: Architecture) -> Executor<'a> {
+        let here = match (self.docker, self.engine) {
+            (Some(docker), _) => Some(Containers::Docker(docker)),
+            (None, Some(engine)) if engine.isolation() == Isolation::Container => {
+                Some(Containers::Own(engine))
+            }
+            _ => None,
+        };
         Executor {
             project_dir: self.project_dir,
             store: self.store,
-            containers: match (self.docker, self.engine) {
-                (Some(docker), _) => Some(Containers::Docker(docker)),
-                (None, Some(engine)) if engine.isolation() == Isolation::Container => {
-                    Some(Containers::Own(engine))
-                }
-                _ => None,
-            },
+            architecture,
+            containers: here.filter(|containers| match containers {
+                Containers::Own(_) => architecture.runs_here(),
+                // Its kernel may be another one: it is asked for what nothing else can do, and says if it cannot.
+                Containers::Docker(_) => true,
+            }),
+            here,
             reporter: self.reporter,
             cache: self.cache,
             symbols: self.symbols,

@@ -9,10 +9,11 @@ use cog_python::requirements::Requirements;
 use cog_python::uv::{Unreachable, UvError};
 
 use crate::backend::{Backend as _, Native};
-use crate::base::{self, LockedBase};
+use crate::base::{self, Ground, LockedBase};
 use crate::certificate::Certificates;
 use crate::error::{BuildError, Result};
 use crate::executor::Executor;
+use crate::foreign;
 use crate::gpu::{self, BaseCuda};
 use crate::implied::{self, Project, Sources};
 use crate::lock::{Lock, LockedPython, LockedSystem};
@@ -75,11 +76,17 @@ pub(crate) fn resolve(question: &Question<'_>, known: &Known) -> Result<(Lock, I
     } = *question;
     let executor = native.executor;
     let certificates = Certificates::of_environment()?;
-    let base = match &known.base {
-        Some(pinned) => base::resolve_pinned(executor, pinned, completed)?,
-        None => base::resolve(executor, &request.base, completed)?,
-    };
     let project = question.project();
+    let base = match &known.base {
+        Some(pinned) => base::resolve_pinned(executor, pinned, completed),
+        None => base::resolve(executor, &request.base, completed),
+    };
+    let base = base.map_err(|error| {
+        foreign::with_own_words(error, request.config, || {
+            let (packages, _) = project.on(Ground::default(), None, request.implied)?;
+            Ok(packages)
+        })
+    })?;
     let lock = |requirements: &Requirements| {
         let before = &known.preferred;
         python_packages::lock_for_image(executor, &base, requirements, before, || {
@@ -102,13 +109,16 @@ pub(crate) fn resolve(question: &Question<'_>, known: &Known) -> Result<(Lock, I
                 .and_then(|python| torch_build(&python.resolution));
             return Err(unreachable_torch(*source, instead));
         }
-        result => result?,
+        // What else takes programs of another platform is told with what is wrong here.
+        result if !executor.architecture.is_host() => result,
+        result => Ok(result?),
     };
-    tell_of_gpu(executor, completed, &base, &python)?;
-    let resolution = Some(&python.resolution);
+    let resolution = python.as_ref().ok().map(|python| &python.resolution);
     let (packages, found) = project.on(base.ground(), resolution, request.implied)?;
-    implied::tell(executor, &found, &packages.renamed);
     let named = packages.named(request.config, base.has_common_packages());
+    let python = foreign::check(executor, request.config, &packages, &named, python)?;
+    tell_of_gpu(executor, completed, &base, &python)?;
+    implied::tell(executor, &found, &packages.renamed);
     let lock = Lock {
         base,
         certificates,
@@ -173,7 +183,11 @@ fn tell_of_gpu(
     } else {
         BaseCuda::No
     };
-    let driver = GpuHost::of_this_machine().driver();
+    // Images for another platform are not run here.
+    let driver = executor.architecture.is_host();
+    let driver = driver
+        .then(|| GpuHost::of_this_machine().driver())
+        .flatten();
     for warning in gpu::warnings(completed, &python.resolution, has_cuda, driver.as_ref()) {
         executor.warn_once_in_project("the gpu", &warning)?;
     }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
+use crate::architecture::Architecture;
 use crate::context::{Item, ItemKind, ignore, tree};
 use crate::environment::open_project;
 use crate::error::Result;
@@ -220,7 +221,7 @@ fn environment(request: &BuildRequest<'_>) -> Result<String> {
         }
         ImpliedPolicy::Ignore => Vec::new(),
     };
-    let server = fs_err::metadata(server_program(request.server)?)?;
+    let server = fs_err::metadata(server_program(request.server, Architecture::host())?)?;
     let described = json!({
         "config": request.config,
         "completed": completed,

@@ -27,13 +27,13 @@ pub use config::ImageConfig;
 pub use digest::{DiffId, Digest};
 pub use error::{Disk, Error, Result};
 pub use layer::{Compression, Entry, EntryKind, Layer, LayerOptions, Modes, Owner};
-pub use layout::{ExportOptions, ExportTarget, ImportSource, export, import};
+pub use layout::{ExportOptions, ExportTarget, ImportSource, export, export_index, import};
 pub use manifest::{Descriptor, Index, Manifest, Platform};
 pub use reference::ImageRef;
 pub use store::{
     Artifact, ImageSummary, Kind, Lease, LockGuard, Names, Observer, PruneOptions, PruneReport,
     Removed, Rootfs, Scratch, StepKey, StepKeyBuilder, StepRecord, Store, StoreOptions,
-    StoredArtifact, StoredImage, Transfer, Usage,
+    StoredArtifact, StoredImage, StoredIndex, Transfer, Usage,
 };
 pub use time::rfc3339;
 pub use validate::{Problem, Report, validate, validate_layout};

@@ -105,6 +105,14 @@ impl Platform {
         Self::new("linux", "amd64")
     }
 
+    /// That of this machine.
+    pub fn host() -> Self {
+        match std::env::consts::ARCH {
+            "aarch64" => Self::new("linux", "arm64"),
+            _ => Self::linux_amd64(),
+        }
+    }
+
     pub(crate) fn matches(&self, wanted: &Self) -> bool {
         self.os == wanted.os && self.architecture == wanted.architecture
     }

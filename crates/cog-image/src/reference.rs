@@ -64,6 +64,13 @@ impl ImageRef {
         self
     }
 
+    /// The same reference by its tag alone.
+    #[must_use]
+    pub fn without_digest(mut self) -> Self {
+        self.digest = None;
+        self
+    }
+
     /// The registry that is meant by a name such as `localhost:5000`, which by Docker's rule is the tag `5000` of an image
     /// on `docker.io`; none if the name can be meant as it is.
     pub fn mistaken_registry(&self) -> Option<String> {

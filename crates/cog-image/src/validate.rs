@@ -16,7 +16,7 @@ use crate::layer::limits::Limits;
 use crate::layer::unpack::unpack;
 use crate::layer::{Layer, system};
 use crate::layout::{ImportSource, LayoutSource};
-use crate::manifest::{Descriptor, Manifest, is_manifest};
+use crate::manifest::{Descriptor, Index, Manifest, is_index, is_manifest};
 use crate::store::{SnapshotState, Store, copy_verified, read_verified};
 
 /// What [`validate`] found.
@@ -65,9 +65,15 @@ pub fn validate(store: &Store, name: &str) -> Result<Report> {
         source: Source::Store(store),
         report: Report::default(),
     };
-    validator.image(&entry)?;
-    for referrer in store.all_referrers(&entry.digest)? {
-        validator.image(&referrer)?;
+    if is_index(&entry.media_type) {
+        validator.index(&entry)?;
+    } else {
+        validator.image(&entry)?;
+    }
+    for manifest in store.manifests(&entry)? {
+        for referrer in store.all_referrers(&manifest.digest)? {
+            validator.image(&referrer)?;
+        }
     }
     Ok(validator.report)
 }
@@ -86,12 +92,12 @@ pub fn validate_layout(source: ImportSource, path: &Path) -> Result<Report> {
         source: Source::Layout(&layout),
         report: Report::default(),
     };
-    for entry in index
-        .manifests
-        .iter()
-        .filter(|entry| is_manifest(&entry.media_type))
-    {
-        validator.image(entry)?;
+    for entry in &index.manifests {
+        if is_manifest(&entry.media_type) {
+            validator.image(entry)?;
+        } else if is_index(&entry.media_type) {
+            validator.index(entry)?;
+        }
     }
     Ok(validator.report)
 }
@@ -107,6 +113,21 @@ struct Validator<'a> {
 }
 
 impl Validator<'_> {
+    /// Images for several platforms.
+    fn index(&mut self, entry: &Descriptor) -> Result<()> {
+        let subject = format!("index {}", entry.digest);
+        let bytes = self.document(entry);
+        let Some(bytes) = self.note(&subject, bytes)? else {
+            return Ok(());
+        };
+        let index = Index::parse(&bytes, "it");
+        let Some(index) = self.note(&subject, index)? else {
+            return Ok(());
+        };
+        let mut manifests = index.manifests.iter();
+        manifests.try_for_each(|manifest| self.image(manifest))
+    }
+
     fn image(&mut self, entry: &Descriptor) -> Result<()> {
         let subject = format!("manifest {}", entry.digest);
         let bytes = self.document(entry);

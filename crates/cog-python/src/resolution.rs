@@ -197,7 +197,8 @@ impl Pinned {
         text
     }
 
-    fn has_wheel(&self) -> bool {
+    /// Whether it can be installed without being built.
+    pub fn has_wheel(&self) -> bool {
         let is_wheel = |path: &str| {
             let path = path.split(['?', '#']).next().unwrap_or_default();
             path.to_ascii_lowercase().ends_with(".whl")

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use cog_build::{HandedOver, Observers};
 use cog_engine::docker::{Daemon, Wanted};
 use cog_image::serve::{Content, SentObserver, Zstd};
-use cog_image::{Store, StoredImage};
+use cog_image::{Platform, Store, StoredImage};
 
 use crate::args::LoadArg;
 use crate::printer::{Printer, Progress};
@@ -31,6 +31,13 @@ pub(crate) fn load(
         LoadArg::Docker => Wanted::Docker,
         LoadArg::Podman => Wanted::Podman,
     };
+    if load == LoadArg::Auto && image.platform() != Platform::host() {
+        session.printer.debug(&format!(
+            "not handed to a daemon: it is for {}, and `--load docker` does it all the same",
+            image.platform()
+        ));
+        return Ok(());
+    }
     if let (LoadArg::Auto, Some(daemon)) = (load, session.built_by()) {
         // Who had it built there, expects it there.
         return give(session, daemon, image);

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::ValueEnum as _;
 use cog_build::{
-    Attestations, BaseChoice, BuildRequest, COG_COGLET_BINARY, Cache, DockerBuilder, ImpliedPolicy,
-    Interface, LockPolicy, SchemaSource, SourceLayers, Symbols, TorchIndex,
+    Architecture, Attestations, BaseChoice, BuildRequest, COG_COGLET_BINARY, Cache, DockerBuilder,
+    ImpliedPolicy, Interface, LockPolicy, SchemaSource, SourceLayers, Symbols, TorchIndex,
 };
 use cog_config::{CogBase, Config, CudaBase, Options, ProjectFile};
 use cog_engine::docker::Daemon;
@@ -239,6 +239,7 @@ impl<'a> Session<'a> {
                 LockPolicy::Update
             },
             cache: Cache::Use,
+            architectures: vec![Architecture::host()],
             secrets: Vec::new(),
             interface: project.interface.clone(),
             server: server.as_deref(),

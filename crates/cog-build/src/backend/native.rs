@@ -31,7 +31,7 @@ impl<'a> Native<'a> {
     pub(crate) fn of(request: &BuildRequest<'_>, executor: &'a Executor<'a>) -> Result<Self> {
         Ok(Self {
             executor,
-            server: runtime::server_program(request.server)?,
+            server: runtime::server_program(request.server, executor.architecture)?,
             secrets: request.secret_values()?,
         })
     }
@@ -130,7 +130,7 @@ impl Done<'_> {
                 ..
             } => {
                 let server = &self.native.server;
-                runtime::run(executor, interpreter, *bytecode, server, &base.layers)
+                runtime::run(executor, interpreter, *bytecode, server, base)
             }
         }
     }

@@ -83,10 +83,16 @@ fn must_be_prebuilt(completed: &Completed) -> bool {
 /// Where it is remembered what the user was told about the project's base.
 fn topic(executor: &Executor<'_>, about: &str) -> StepKey {
     let project = executor.project_dir.as_os_str().as_encoded_bytes();
-    key("told of the base", 1)
+    let topic = key("told of the base", 1)
         .field("project", project)
-        .field("about", about)
-        .finish()
+        .field("about", about);
+    // What there is for one platform need not be there for another.
+    let topic = if executor.architecture.is_host() {
+        topic
+    } else {
+        topic.field("architecture", executor.architecture.name())
+    };
+    topic.finish()
 }
 
 /// Says what is used instead, once until something changes.

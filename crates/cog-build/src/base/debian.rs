@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::python_build;
-use super::{AddedPython, Inherited, LockedBase, python_platform};
+use super::{AddedPython, Inherited, LockedBase};
+use crate::architecture::Architecture;
 use crate::certificate::Certificates;
 use crate::container::InPlace;
 use crate::error::{BuildError, Result};
 use crate::executor::Executor;
+use crate::foreign;
 use crate::plan::{Bytecode, KeyBuilder, key};
 use crate::reporter::{Event, Unit};
-use cog_debian::{
-    Architecture, Archive, Lock, Mirror, Progress, Request, Suite, apt_sources, assemble, resolve,
-};
+use cog_debian::{Archive, Lock, Mirror, Progress, Request, Suite, apt_sources, assemble, resolve};
 use cog_python::uv::minor_version;
 use cog_python::venv::Interpreter;
 
@@ -55,6 +55,7 @@ impl DebianRelease {
 /// The base with the Python `version`: Debian's own where a release has it, else the newest release
 /// with a Python that uv brings.
 pub(super) fn base(executor: &Executor<'_>, version: &str) -> Result<LockedBase> {
+    foreign::refuse_debian(executor)?;
     let minor = minor_version(version);
     let suite = Suite::with_python(&minor);
     let key = with_options(executor, key("debian base", DESCRIPTION));
@@ -87,6 +88,7 @@ pub(super) fn pinned(
     version: &str,
     build: Option<&AddedPython>,
 ) -> Result<LockedBase> {
+    foreign::refuse_debian(executor)?;
     let base = with_request(executor, archive.suite, |request| {
         make(executor, request, archive)
     });
@@ -152,7 +154,8 @@ fn with_request<T>(
     suite: Suite,
     work: impl FnOnce(&Request<'_>) -> Result<T>,
 ) -> Result<T> {
-    let architecture = Architecture::host().ok_or(BuildError::UnsupportedMachine)?;
+    let architecture = executor.architecture.debian();
+    let architecture = architecture.ok_or(BuildError::UnsupportedMachine)?;
     let cache = executor.store.root().join("debian");
     let certificates = Certificates::of_environment()?;
     let certificates = certificates.map_or_else(Vec::new, |given| given.pem().into_bytes());
@@ -193,20 +196,21 @@ fn make(executor: &Executor<'_>, request: &Request<'_>, lock: &Lock) -> Result<L
             Ok(record)
         })?,
     };
-    Ok(describe(lock, record.layers))
+    Ok(describe(executor.architecture, lock, record.layers))
 }
 
 fn with_options(executor: &Executor<'_>, key: KeyBuilder) -> KeyBuilder {
-    key.field("architecture", super::architecture())
+    key.field("architecture", executor.architecture.name())
         .field("timestamp", executor.timestamp.to_string())
         .field("compression", format!("{:?}", executor.compression))
 }
 
-fn describe(lock: &Lock, layers: Vec<Layer>) -> LockedBase {
+fn describe(architecture: Architecture, lock: &Lock, layers: Vec<Layer>) -> LockedBase {
     let suite = lock.suite;
     let (major, minor) = suite.glibc();
     let glibc = format!("{major}_{}", minor.min(NEWEST_KNOWN_GLIBC));
     LockedBase {
+        architecture,
         layers,
         name: format!("debian:{}", suite.codename()),
         interpreter: Interpreter {
@@ -214,7 +218,7 @@ fn describe(lock: &Lock, layers: Vec<Layer>) -> LockedBase {
             minor: suite.python_version().to_owned(),
         },
         python_version: python_version(lock),
-        python_platform: python_platform(&glibc),
+        python_platform: architecture.python_platform(&glibc),
         // Without it, Python takes text for ASCII.
         environment: vec![("LANG".to_owned(), "C.UTF-8".to_owned())],
         debian: Some(DebianRelease {
@@ -225,6 +229,7 @@ fn describe(lock: &Lock, layers: Vec<Layer>) -> LockedBase {
         archive: Some(Box::new(lock.clone())),
         added_python: None,
         installed: Vec::new(),
+        compiler: None,
         inherited: Inherited::default(),
     }
 }

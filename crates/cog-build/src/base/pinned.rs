@@ -32,7 +32,7 @@ pub(crate) enum Origin {
 }
 
 /// What of a base decides about packages of the distribution, whether it has been fetched or not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Ground {
     /// Whether it is one of the prebuilt images, which hold the packages that projects commonly use.
     pub(crate) is_prebuilt: bool,
@@ -152,7 +152,7 @@ pub(super) fn remember(executor: &Executor<'_>, base: &LockedBase, version: &str
     };
     let key = match &base.archive {
         Some(archive) => debian::known_as(executor, archive, version, build),
-        None => registry::known_as(&base.name.parse()?, version, Some(build)),
+        None => registry::known_as(executor, &base.name.parse()?, version, Some(build)),
     };
     Ok(executor.store.record_step(&key, &base.to_record())?)
 }

@@ -48,13 +48,14 @@ pub(super) fn add(
         let scratch = executor.store.scratch()?;
         let downloads = scratch.path().join("downloads");
         fs_err::create_dir(&downloads)?;
-        let installed = uv.install_python(exact, &downloads).map_err(|source| {
-            BuildError::NoBaseWithPython {
+        let machine = executor.architecture.machine();
+        let installed = uv
+            .install_python(exact, machine, &downloads)
+            .map_err(|source| BuildError::NoBaseWithPython {
                 version: exact.to_owned(),
                 tried: Vec::new(),
                 source: Box::new(source),
-            }
-        })?;
+            })?;
         let added = identify(&installed, &interpreter.minor)?;
         if let Some(build) = build
             && added.as_ref() != Some(build)

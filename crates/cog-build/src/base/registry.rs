@@ -1,10 +1,11 @@
 //! Bases from registries. They are taken by reference: the store fetches layers when a step needs them.
 
 use cog_image::registry::{Lookup, Memory, RemoteImage};
-use cog_image::{ImageRef, Platform, StepKey, Store, StoredImage};
+use cog_image::{ImageRef, StepKey, Store, StoredImage};
 
 use super::inside::{self, Inside};
-use super::{AddedPython, Inherited, LockedBase, architecture, python_build, python_platform};
+use super::{AddedPython, Inherited, LockedBase, compiler, python_build};
+use crate::architecture::Architecture;
 use crate::error::{BuildError, Result};
 use crate::executor::{Cache, Executor};
 use crate::plan::key;
@@ -43,8 +44,23 @@ pub(super) fn base(
     build: Option<&AddedPython>,
 ) -> Result<Found> {
     let reference: ImageRef = reference.parse()?;
-    let platform = platform();
-    let key = known_as(&reference, version, build);
+    let mut base = match known_or_asked(executor, &reference, brings, version, build)? {
+        Found::Base(base) => base,
+        Found::Unreachable => return Ok(Found::Unreachable),
+    };
+    base.compiler = compiler::find(executor, &reference, brings, version, &base)?;
+    Ok(Found::Base(base))
+}
+
+fn known_or_asked(
+    executor: &Executor<'_>,
+    reference: &ImageRef,
+    brings: Brings,
+    version: &str,
+    build: Option<&AddedPython>,
+) -> Result<Found> {
+    let platform = executor.architecture.platform();
+    let key = known_as(executor, reference, version, build);
     if let Some(base) = executor.recorded(&key)?.and_then(LockedBase::from_record) {
         return Ok(Found::Base(Box::new(base)));
     }
@@ -52,7 +68,7 @@ pub(super) fn base(
         Cache::Use => Memory::Use,
         Cache::Ignore => Memory::Ignore,
     };
-    let remote = match executor.store.lookup(&reference, &platform, memory)? {
+    let remote = match executor.store.lookup(reference, &platform, memory)? {
         Lookup::Found(remote) => remote,
         Lookup::Unreachable(_) => return Ok(Found::Unreachable),
         Lookup::NotFound(error) if reference.digest().is_some() => {
@@ -65,6 +81,7 @@ pub(super) fn base(
             return Err(cog_image::Error::from(error).into());
         }
     };
+    refuse_other_platform(executor, &remote)?;
     inside::refuse_musl_by_name(&remote)?;
     let base = match brings {
         Brings::NoPython => add_python(executor, &remote, version, build)?,
@@ -72,6 +89,7 @@ pub(super) fn base(
             let inside = Inside::of(executor, &remote)?;
             let path = inside.interpreter(&minor_version(version));
             let base = describe(
+                executor.architecture,
                 &remote,
                 path.ok_or_else(|| no_python(&remote, &inside, version))?,
                 version,
@@ -83,22 +101,37 @@ pub(super) fn base(
         }
         Brings::Python => {
             let path = interpreter(executor, &remote, version)?;
-            describe(&remote, path, version)
+            describe(executor.architecture, &remote, path, version)
         }
     };
     executor.store.record_step(&key, &base.to_record())?;
     Ok(Found::Base(Box::new(base)))
 }
 
+/// Refuses an image that its name has for all platforms, and that is for one.
+fn refuse_other_platform(executor: &Executor<'_>, remote: &RemoteImage) -> Result<()> {
+    let config = &remote.config;
+    let has = config.architecture.as_str();
+    if has.is_empty() || has == executor.architecture.name() {
+        return Ok(());
+    }
+    Err(BuildError::OtherPlatform {
+        base: remote.reference.familiar(),
+        has: format!("{}/{has}", config.os),
+        wanted: executor.architecture,
+    })
+}
+
 /// What such a base is remembered under.
 pub(super) fn known_as(
+    executor: &Executor<'_>,
     reference: &ImageRef,
     version: &str,
     build: Option<&AddedPython>,
 ) -> StepKey {
     key("registry base", RECIPE)
         .field("reference", reference.to_string())
-        .field("platform", platform().to_string())
+        .field("platform", executor.architecture.platform().to_string())
         .field("python", version)
         .field("build", build.map_or("", |build| &build.sha256))
         .finish()
@@ -111,7 +144,7 @@ fn add_python(
     version: &str,
     build: Option<&AddedPython>,
 ) -> Result<LockedBase> {
-    let base = describe(remote, String::new(), version);
+    let base = describe(executor.architecture, remote, String::new(), version);
     let name = base.name.clone();
     python_build::add(executor, base, version, build).map_err(|error| match error {
         BuildError::NoBaseWithPython {
@@ -147,10 +180,16 @@ fn no_python(remote: &RemoteImage, inside: &Inside, version: &str) -> BuildError
     }
 }
 
-fn describe(remote: &RemoteImage, python: String, version: &str) -> LockedBase {
+fn describe(
+    architecture: Architecture,
+    remote: &RemoteImage,
+    python: String,
+    version: &str,
+) -> LockedBase {
     let config = &remote.config;
     LockedBase {
         name: remote.reference.familiar(),
+        architecture,
         layers: remote.layers.clone(),
         interpreter: Interpreter {
             path: python,
@@ -160,13 +199,14 @@ fn describe(remote: &RemoteImage, python: String, version: &str) -> LockedBase {
             .env_value("PYTHON_VERSION")
             .filter(|has| minor_version(has) == minor_version(version))
             .map(str::to_owned),
-        python_platform: python_platform(OLD_GLIBC),
+        python_platform: architecture.python_platform(OLD_GLIBC),
         environment: config.env.clone(),
         debian: None,
         packages: Vec::new(),
         archive: None,
         added_python: None,
         installed: Vec::new(),
+        compiler: None,
         inherited: Inherited {
             user: config.user.clone(),
             stop_signal: config.stop_signal.clone(),
@@ -180,13 +220,5 @@ fn describe(remote: &RemoteImage, python: String, version: &str) -> LockedBase {
 
 /// Pulls the image `reference` for this machine and stores it under its familiar name.
 pub fn pull(store: &Store, reference: &ImageRef) -> Result<StoredImage> {
-    Ok(store.pull(reference, &platform())?)
-}
-
-/// The platform of images: that of this machine.
-pub fn platform() -> Platform {
-    Platform {
-        architecture: architecture().to_owned(),
-        ..Platform::linux_amd64()
-    }
+    Ok(store.pull(reference, &Architecture::host().platform())?)
 }

@@ -31,7 +31,7 @@ use self::handover::Pieces;
 pub use self::handover::{HandedOver, Observers, hand_over, layers_for};
 pub(crate) use self::own::OwnImage;
 use self::recipe::{Way, way};
-use crate::base::architecture;
+use crate::architecture::Architecture;
 use crate::container::{Job, Upper};
 use crate::error::{BuildError, CommandOutput, Result};
 use crate::executor::Executor;
@@ -104,14 +104,26 @@ impl DockerBuilder {
     ) -> Result<Vec<Result<()>>> {
         let config = ImageConfig {
             working_dir: Some("/".to_owned()),
-            architecture: architecture().to_owned(),
+            // Whatever the programs in it are for: the kernel there runs them, or does not.
+            architecture: Architecture::host().name().to_owned(),
             ..ImageConfig::default()
         };
         let base = self.lend(executor, &config, layers)?;
         let dockerfile = recipe::dockerfile(&base, jobs)?;
         executor.detail(&format!("Dockerfile:\n{dockerfile}"));
         let name = self.temporary_name()?;
-        let said = self.build(executor, &name, &dockerfile, jobs)?;
+        let said = self.build(executor, &name, &dockerfile, jobs);
+        let said = said.map_err(|error| match error {
+            // A command that fails has said so itself: here, none could be run.
+            error @ BuildError::Daemon(_) if !executor.architecture.is_host() => {
+                BuildError::NoInterpreter {
+                    daemon: self.daemon.title(),
+                    architecture: executor.architecture,
+                    source: Box::new(error),
+                }
+            }
+            error => error,
+        })?;
         let saved = self.take(executor, &name, layers);
         // It has served its purpose; that of `base` is to keep its layers there for the next jobs.
         self.daemon.remove(&name).map_err(DaemonError::from)?;

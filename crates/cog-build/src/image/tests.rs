@@ -92,6 +92,7 @@ fn layers_below(store: &Store) -> Vec<Layer> {
 fn lock(base: &Layer) -> Lock {
     Lock {
         base: LockedBase {
+            architecture: Architecture::Amd64,
             name: "debian:bookworm".into(),
             layers: vec![base.clone()],
             interpreter: Interpreter {
@@ -106,6 +107,7 @@ fn lock(base: &Layer) -> Lock {
             archive: None,
             added_python: None,
             installed: Vec::new(),
+            compiler: None,
             inherited: Inherited {
                 stop_signal: Some("SIGQUIT".into()),
                 labels: [("maintainer".to_owned(), "us".to_owned())].into(),
@@ -187,6 +189,7 @@ fn build(folder: &Path, threads: usize) -> String {
         torch_index: TorchIndex::ByCuda,
         implied: ImpliedPolicy::Add,
         lock: LockPolicy::Update,
+        architectures: vec![Architecture::host()],
         cache: Cache::Use,
         secrets: Vec::new(),
         interface: Interface::default(),
@@ -234,15 +237,13 @@ fn build(folder: &Path, threads: usize) -> String {
     };
     let source = source::run(&request.executor(), &source).expect("the layers are made");
     let completed = request.complete().expect("it is complete");
-    let mut config = image_config(
+    let config = image_config(
         &request,
         &completed,
         (&environment, &lock),
         &model,
         &checkout,
     );
-    // It is that of this machine.
-    config.architecture = "amd64".into();
     let layers: Vec<Layer> = environment.layers.iter().cloned().chain(source).collect();
     let image = store.put_image("model", &config, &layers);
     described(&store, &image.expect("it is stored"))

@@ -28,6 +28,8 @@ pub(crate) struct Inputs {
 /// What of a lock file an input decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
+    /// All that is found for a platform.
+    Platform,
     /// The base, and all that is installed on it.
     Base,
     /// Python packages.

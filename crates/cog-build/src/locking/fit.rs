@@ -4,7 +4,7 @@ use cog_python::requirements::normalise;
 use cog_python::resolution::{Origin as PythonOrigin, Resolution};
 use cog_python::uv::Preference;
 
-use super::{Upgrade, platform_name};
+use super::Upgrade;
 use crate::base::{Origin, PinnedBase};
 use crate::error::Result;
 use crate::lock::{LockedSystem, Versions};
@@ -46,10 +46,10 @@ impl Fit {
     ) -> Result<Self> {
         let source = question.request.requirements_source();
         let mut found = differences(&file.inputs, now, &source, name);
-        let target = platform_name();
+        let target = question.native.executor.architecture.to_string();
         let Some(platform) = file.platform(&target) else {
             found.push(Difference {
-                part: Part::Base,
+                part: Part::Platform,
                 text: format!("{name} has nothing for {target}"),
             });
             return Ok(Self {

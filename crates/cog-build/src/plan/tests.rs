@@ -6,6 +6,7 @@ use cog_python::requirements::Requirements;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::architecture::Architecture;
 use crate::base::Inherited;
 use crate::{Backend, Result};
 use cog_python::resolution::Resolution;
@@ -18,6 +19,7 @@ fn lock() -> Lock {
     };
     Lock {
         base: LockedBase {
+            architecture: Architecture::Amd64,
             name: "debian:bookworm".to_owned(),
             layers: vec![layer],
             interpreter: Interpreter {
@@ -32,6 +34,7 @@ fn lock() -> Lock {
             archive: None,
             added_python: None,
             installed: Vec::new(),
+            compiler: None,
             inherited: Inherited::default(),
         },
         certificates: Certificates::read(

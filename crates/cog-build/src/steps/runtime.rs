@@ -1,12 +1,15 @@
 //! Adds what runs the model: the SDK in the environment, and the server.
 
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use cog_image::{Digest, Entry, EntryKind, Layer, StepRecord};
+use cog_image::{Digest, Entry, EntryKind, StepRecord};
 use serde_json::json;
 
 use super::python_packages::{CompileJob, compile, entry};
+use crate::architecture::Architecture;
+use crate::base::LockedBase;
 use crate::error::{BuildError, Result};
 use crate::executor::Executor;
 use crate::lock::LockedRuntime;
@@ -21,22 +24,80 @@ use cog_python::venv::Interpreter;
 /// Path of the `coglet` program, where it is not beside the running one.
 pub const COG_COGLET_BINARY: &str = "COG_COGLET_BINARY";
 
+/// Path of the `coglet` program for images of another platform than this machine's, where it is not beside the running
+/// program as `coglet-linux-amd64`.
+pub const COG_COGLET_BINARY_AMD64: &str = "COG_COGLET_BINARY_AMD64";
+
+/// The same for `coglet-linux-arm64`.
+pub const COG_COGLET_BINARY_ARM64: &str = "COG_COGLET_BINARY_ARM64";
+
+/// Bytes at the beginning of a program that say what it is for.
+const HEAD: u64 = 64;
+
 /// Where images have the server, without leading slash.
 const SERVER: &str = "usr/local/bin/coglet";
 
-/// The server's program on this machine: the one that is given, else the one beside this program.
-pub(crate) fn server_program(given: Option<&Path>) -> Result<PathBuf> {
-    if let Some(path) = given {
-        return Ok(fs_err::canonicalize(path)?);
+/// The server's program for `architecture`. For this machine it is the one that is `given`, else the one beside this
+/// program.
+pub(crate) fn server_program(given: Option<&Path>, architecture: Architecture) -> Result<PathBuf> {
+    let program = if architecture.is_host() {
+        own_program(given)?
+    } else {
+        let (name, variable) = other_server(architecture);
+        let given = std::env::var_os(variable).filter(|path| !path.is_empty());
+        match given {
+            Some(path) => fs_err::canonicalize(path)?,
+            None => beside(&name).map_err(|beside| BuildError::NoServerFor {
+                architecture,
+                path: beside.with_file_name(&name),
+                variable,
+            })?,
+        }
+    };
+    check_program(&program, architecture)?;
+    Ok(program)
+}
+
+fn own_program(given: Option<&Path>) -> Result<PathBuf> {
+    match given {
+        Some(path) => Ok(fs_err::canonicalize(path)?),
+        None => beside("coglet").map_err(|beside| BuildError::NoServer { beside }),
     }
-    let current = std::env::current_exe()?;
+}
+
+/// What the server for another `architecture` is called beside this program, and the variable that names it elsewhere.
+fn other_server(architecture: Architecture) -> (String, &'static str) {
+    let variable = match architecture {
+        Architecture::Amd64 => COG_COGLET_BINARY_AMD64,
+        Architecture::Arm64 => COG_COGLET_BINARY_ARM64,
+    };
+    (format!("coglet-linux-{}", architecture.name()), variable)
+}
+
+/// The program `name` beside this one, whose path is the error if there is none.
+fn beside(name: &str) -> Result<PathBuf, PathBuf> {
+    let current = std::env::current_exe().unwrap_or_default();
     let folder = current.parent().unwrap_or(Path::new("/"));
     // Test programs are one folder below the programs of their workspace.
-    let beside = [folder.join("coglet"), folder.join("../coglet")];
-    beside
-        .into_iter()
-        .find(|path| path.is_file())
-        .ok_or_else(|| BuildError::NoServer { beside: current })
+    let places = [folder.join(name), folder.join("..").join(name)];
+    let found = places.into_iter().find(|path| path.is_file());
+    found.ok_or(current)
+}
+
+/// Refuses a program that does not run on `architecture`. For this machine's own, a script is one too.
+fn check_program(program: &Path, architecture: Architecture) -> Result<()> {
+    let mut head = Vec::new();
+    let file = fs_err::File::open(program)?;
+    file.take(HEAD).read_to_end(&mut head)?;
+    let is_script = architecture.is_host() && !head.starts_with(b"\x7fELF");
+    match architecture.mismatch(&head) {
+        Some(is) if !is_script => Err(BuildError::WrongServer {
+            path: program.to_owned(),
+            is,
+            architecture,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// SDK and server by their content.
@@ -77,22 +138,22 @@ fn server_digest(executor: &Executor<'_>, server: &Path) -> Result<String> {
     Ok(digest)
 }
 
-/// The layer with SDK and server, for the `interpreter` of the layers `base`.
+/// The layer with SDK and server, for the `interpreter` of `base`.
 pub(crate) fn run(
     executor: &Executor<'_>,
     interpreter: &Interpreter,
     bytecode: Bytecode,
     server: &Path,
-    base: &[Layer],
+    base: &LockedBase,
 ) -> Result<StepOutput> {
     let scratch = executor.store.scratch()?;
     let files = sdk_files(scratch.path(), interpreter)?;
     let job = CompileJob {
         interpreter,
+        base,
         packages: vec![files.as_slice()],
         root: scratch.path(),
         bytecode,
-        base,
     };
     let compiled = compile(executor, &job)?;
     let mut entries: Vec<Entry> = compiled

@@ -120,6 +120,7 @@ fn commands_need_a_container(request: &cog_build::BuildRequest<'_>) {
         base: request.base.clone(),
         user: None,
         options: request.options.clone(),
+        architectures: request.architectures.clone(),
         interface: request.interface.clone(),
         push_id: None,
         ..*request

@@ -91,6 +91,7 @@ impl Project {
             torch_index: cog_build::TorchIndex::ByCuda,
             implied: cog_build::ImpliedPolicy::Add,
             lock: LockPolicy::Update,
+            architectures: vec![cog_build::Architecture::host()],
             cache: self.cache,
             secrets: self.secrets.clone(),
             interface: self.interface(&SchemaSource::Generate),

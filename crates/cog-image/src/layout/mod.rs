@@ -14,9 +14,10 @@ mod source;
 
 use std::path::Path;
 
+use self::oci::Contents;
 use crate::error::{Error, Result};
 use crate::layer::Compression;
-use crate::store::{Store, StoredImage};
+use crate::store::{Store, StoredImage, StoredIndex};
 
 pub(crate) use convert::copy_plain;
 pub(crate) use docker::{ArchiveImage, write_archive_to};
@@ -63,18 +64,52 @@ pub fn export(
     options: &ExportOptions,
 ) -> Result<()> {
     let _lease = store.lease()?;
+    let contents = || Contents::of_image(store, image, options);
     let write = || {
         if options.compression.is_none() || target == ExportTarget::DockerArchive {
             // All at once is quicker than one after the other. Converted layers may be here already.
             store.fetch(image.layers.iter().map(|layer| &layer.blob))?;
         }
         match target {
-            ExportTarget::OciDir => oci::write_dir(store, image, path, options),
-            ExportTarget::OciArchive => oci::write_archive(store, image, path, options),
+            ExportTarget::OciDir => oci::write_dir(store, contents()?, path),
+            ExportTarget::OciArchive => oci::write_archive(store, contents()?, path),
             ExportTarget::DockerArchive => docker::write_archive(store, image, path),
         }
     };
-    write().map_err(|error: Error| {
+    placed(store, path, write())
+}
+
+/// Writes the images of `index`, for several platforms, to `path` as [`export`] does. An archive for Docker holds one
+/// image, so it cannot be one.
+pub fn export_index(
+    store: &Store,
+    index: &StoredIndex,
+    target: ExportTarget,
+    path: &Path,
+    options: &ExportOptions,
+) -> Result<()> {
+    let _lease = store.lease()?;
+    let contents = || Contents::of_index(store, index, options);
+    let write = || {
+        if options.compression.is_none() {
+            let layers = index.images.iter().flat_map(|image| &image.layers);
+            store.fetch(layers.map(|layer| &layer.blob))?;
+        }
+        match target {
+            ExportTarget::OciDir => oci::write_dir(store, contents()?, path),
+            ExportTarget::OciArchive => oci::write_archive(store, contents()?, path),
+            ExportTarget::DockerArchive => Err(Error::Unsupported {
+                what: format!("`{}` as an archive for Docker", index.name),
+                reason: "it has images for several platforms, and such an archive holds one".into(),
+            }),
+        }
+    };
+    placed(store, path, write())
+}
+
+/// What writing to `path` came to, with errors that say what to do about it.
+fn placed(store: &Store, path: &Path, written: Result<()>) -> Result<()> {
+    written.map_err(|error: Error| {
         if let Error::CorruptBlob { expected, .. } = &error {
             // So that the next build makes it anew. If that fails, the error stays what it is.
             let _ = store.discard_blob(expected);

@@ -10,22 +10,74 @@ use super::{ExportOptions, LayoutSource};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::manifest::{
-    CONTAINERD_NAME, Descriptor, Index, Manifest, OCI_CONFIG, OCI_MANIFEST, Platform, REF_NAME,
+    CONTAINERD_NAME, Descriptor, Index, Manifest, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, REF_NAME,
     to_json,
 };
 use crate::reference::ImageRef;
-use crate::store::{OCI_LAYOUT, Store, StoredImage, copy_verified};
+use crate::store::{OCI_LAYOUT, Store, StoredImage, StoredIndex, copy_verified};
 
 /// What goes into a layout: documents that exist in memory, blobs that are copied from the store.
-struct Contents {
-    /// The image's line in the index, then those of its referrers.
+#[derive(Default)]
+pub(super) struct Contents {
+    /// The line of the image, or of the index of several, then those of referrers.
     entries: Vec<Descriptor>,
     documents: Vec<(Digest, Vec<u8>)>,
     blobs: Vec<Descriptor>,
 }
 
 impl Contents {
-    fn collect(store: &Store, image: &StoredImage, options: &ExportOptions) -> Result<Self> {
+    /// A single image.
+    pub(super) fn of_image(
+        store: &Store,
+        image: &StoredImage,
+        options: &ExportOptions,
+    ) -> Result<Self> {
+        let mut contents = Self::default();
+        let entry = contents.add_image(store, image, options)?;
+        contents.name(&image.name, entry);
+        Ok(contents)
+    }
+
+    /// Images for several platforms, and the index that lists them.
+    pub(super) fn of_index(
+        store: &Store,
+        index: &StoredIndex,
+        options: &ExportOptions,
+    ) -> Result<Self> {
+        let mut contents = Self::default();
+        let mut manifests = Vec::with_capacity(index.images.len());
+        for image in &index.images {
+            manifests.push(contents.add_image(store, image, options)?);
+        }
+        // Converted layers make other manifests; else it is the index that the store has.
+        let listed = to_json(&Index {
+            manifests,
+            ..Index::default()
+        });
+        let digest = Digest::of(&listed);
+        let entry = Descriptor::new(OCI_INDEX, digest, listed.len() as u64);
+        contents.documents.push((digest, listed));
+        contents.name(&index.name, entry);
+        Ok(contents)
+    }
+
+    /// Puts the line of what is called `name` first.
+    fn name(&mut self, name: &str, mut entry: Descriptor) {
+        entry.annotations = annotations(name);
+        self.entries.insert(0, entry);
+        let mut seen = HashSet::new();
+        self.blobs.retain(|blob| seen.insert(blob.digest));
+        let mut seen = HashSet::new();
+        self.documents.retain(|(digest, _)| seen.insert(*digest));
+    }
+
+    /// Adds all of `image`; its manifest as an index lists it.
+    fn add_image(
+        &mut self,
+        store: &Store,
+        image: &StoredImage,
+        options: &ExportOptions,
+    ) -> Result<Descriptor> {
         let mut layers = Vec::with_capacity(image.layers.len());
         for layer in &image.layers {
             layers.push(match options.compression {
@@ -37,18 +89,13 @@ impl Contents {
         let manifest = manifest_bytes(store, image, &layers)?;
         let digest = Digest::of(&manifest);
         let mut entry = Descriptor::new(OCI_MANIFEST, digest, manifest.len() as u64);
-        entry.annotations = annotations(&image.name);
-        entry.platform = Some(Platform::new(&image.config.os, &image.config.architecture));
-        let mut contents = Self {
-            entries: vec![entry],
-            documents: vec![(digest, manifest), (image.config_blob.digest, config)],
-            blobs: layers,
-        };
+        entry.platform = Some(image.platform());
+        self.documents.push((digest, manifest));
+        self.documents.push((image.config_blob.digest, config));
+        self.blobs.extend(layers);
         // What is said about the image is said about this manifest, not about a converted one.
-        contents.add_referrers(store, &digest)?;
-        let mut seen = HashSet::new();
-        contents.blobs.retain(|blob| seen.insert(blob.digest));
-        Ok(contents)
+        self.add_referrers(store, &digest)?;
+        Ok(entry)
     }
 
     fn add_referrers(&mut self, store: &Store, subject: &Digest) -> Result<()> {
@@ -99,13 +146,7 @@ fn annotations(name: &str) -> BTreeMap<String, String> {
     annotations
 }
 
-pub(super) fn write_archive(
-    store: &Store,
-    image: &StoredImage,
-    path: &Path,
-    options: &ExportOptions,
-) -> Result<()> {
-    let contents = Contents::collect(store, image, options)?;
+pub(super) fn write_archive(store: &Store, contents: Contents, path: &Path) -> Result<()> {
     let mut archive = Archive::create(path)?;
     archive.bytes("oci-layout", OCI_LAYOUT.as_bytes())?;
     let index = Index {
@@ -128,14 +169,9 @@ pub(super) fn write_archive(
     archive.commit()
 }
 
-pub(super) fn write_dir(
-    store: &Store,
-    image: &StoredImage,
-    path: &Path,
-    options: &ExportOptions,
-) -> Result<()> {
+pub(super) fn write_dir(store: &Store, contents: Contents, path: &Path) -> Result<()> {
     let is_new = !path.exists();
-    let written = add_to_dir(store, image, path, options);
+    let written = add_to_dir(store, contents, path);
     if written.is_err() && is_new {
         // What went wrong matters more than what could not be cleared away after it.
         let _ = fs_err::remove_dir_all(path);
@@ -143,14 +179,8 @@ pub(super) fn write_dir(
     written
 }
 
-fn add_to_dir(
-    store: &Store,
-    image: &StoredImage,
-    path: &Path,
-    options: &ExportOptions,
-) -> Result<()> {
+fn add_to_dir(store: &Store, contents: Contents, path: &Path) -> Result<()> {
     let mut index = existing_index(path)?;
-    let contents = Contents::collect(store, image, options)?;
     let blobs = path.join("blobs/sha256");
     fs_err::create_dir_all(&blobs)?;
     write(&path.join("oci-layout"), OCI_LAYOUT.as_bytes())?;

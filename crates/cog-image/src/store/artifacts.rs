@@ -10,7 +10,7 @@ use super::Store;
 use super::images::{canonical, name_of};
 use crate::digest::{Digest, HashingReader};
 use crate::error::{Error, Result};
-use crate::manifest::{Descriptor, Manifest, OCI_EMPTY, OCI_MANIFEST, REF_NAME, to_json};
+use crate::manifest::{Descriptor, Manifest, OCI_EMPTY, OCI_MANIFEST, REF_NAME, is_index, to_json};
 
 /// An artifact to be stored.
 #[derive(Clone, Debug, Default)]
@@ -123,12 +123,16 @@ impl Store {
         let Some(mut manifest) = self.entry(&name)? else {
             return Ok(None);
         };
+        let is_image = || Error::Unsupported {
+            what: format!("`{name}`"),
+            reason: "it is an image, not another artifact".to_owned(),
+        };
+        if is_index(&manifest.media_type) {
+            return Err(is_image());
+        }
         let content = self.manifest_of(&manifest)?;
         if content.kind().is_none() {
-            return Err(Error::Unsupported {
-                what: format!("`{name}`"),
-                reason: "it is an image, not another artifact".to_owned(),
-            });
+            return Err(is_image());
         }
         manifest.annotations.remove(REF_NAME);
         Ok(Some(StoredArtifact {
@@ -184,11 +188,13 @@ impl Store {
     pub(super) fn forget_orphans(&self) -> Result<()> {
         let entries = self.index()?.manifests;
         let is_named = |entry: &&Descriptor| name_of(entry).is_some();
-        let mut kept: HashSet<Digest> = entries
-            .iter()
-            .filter(is_named)
-            .map(|entry| entry.digest)
-            .collect();
+        let mut kept: HashSet<Digest> = HashSet::new();
+        for entry in entries.iter().filter(is_named) {
+            kept.insert(entry.digest);
+            // What is said about images of an index is said about these. One that cannot be read says nothing.
+            let listed = self.manifests(entry).unwrap_or_default();
+            kept.extend(listed.iter().map(|listed| listed.digest));
+        }
         let mut orphans: Vec<Descriptor> = entries
             .into_iter()
             .filter(|entry| name_of(entry).is_none())

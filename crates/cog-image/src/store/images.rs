@@ -9,7 +9,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::layer::{Layer, system};
 use crate::manifest::{
-    Descriptor, Index, Manifest, OCI_CONFIG, OCI_MANIFEST, Platform, REF_NAME, to_json,
+    Descriptor, Index, Manifest, OCI_CONFIG, OCI_MANIFEST, Platform, REF_NAME, is_index, to_json,
 };
 use crate::reference::ImageRef;
 use crate::registry::RemoteImage;
@@ -17,7 +17,8 @@ use crate::registry::RemoteImage;
 /// A named image in the store.
 #[derive(Clone, Debug)]
 pub struct StoredImage {
-    /// Its name in the form people write, always with a tag or digest: `hello:latest`.
+    /// Its name in the form people write, always with a tag or digest: `hello:latest`. Images for several platforms
+    /// may share one.
     pub name: String,
     /// The manifest; its digest identifies the image.
     pub manifest: Descriptor,
@@ -34,8 +35,10 @@ pub struct StoredImage {
 pub struct ImageSummary {
     /// Name with tag, as in [`StoredImage::name`].
     pub name: String,
-    /// Digest of the manifest.
+    /// Digest of the manifest, or of the index of images for several platforms.
     pub digest: Digest,
+    /// What it is for.
+    pub platforms: Vec<Platform>,
     /// When it was made, by its own account, in seconds since the epoch.
     pub created: i64,
     /// Bytes of all its blobs, whether they are in the store or not.
@@ -51,19 +54,24 @@ impl Store {
         config: &ImageConfig,
         layers: &[Layer],
     ) -> Result<StoredImage> {
+        let image = self.write_image(name, config, layers)?;
+        self.name_image(&image)?;
+        Ok(image)
+    }
+
+    /// The same without giving it the name, which [`Store::name_image`] or [`Store::put_index`] does. Until then, a lease
+    /// on the store keeps it.
+    pub fn write_image(
+        &self,
+        name: &str,
+        config: &ImageConfig,
+        layers: &[Layer],
+    ) -> Result<StoredImage> {
         let name = canonical(name)?;
         let config_blob = self.put_document(OCI_CONFIG, &config.to_document(layers))?;
         let blobs = layers.iter().map(|layer| layer.blob.clone()).collect();
         let manifest = Manifest::new(config_blob.clone(), blobs);
         let manifest = self.put_document(OCI_MANIFEST, &to_json(&manifest))?;
-        let platform = Platform::new(&config.os, &config.architecture);
-        self.put_name(
-            &name,
-            Descriptor {
-                platform: Some(platform),
-                ..manifest.clone()
-            },
-        )?;
         Ok(StoredImage {
             name,
             manifest,
@@ -71,6 +79,11 @@ impl Store {
             config: config.clone(),
             layers: layers.to_vec(),
         })
+    }
+
+    /// Gives an image that is in the store its name, replacing the one that had it.
+    pub fn name_image(&self, image: &StoredImage) -> Result<()> {
+        self.put_name(&image.name, image.listed())
     }
 
     /// Gives a manifest that is in the store a name.
@@ -119,7 +132,8 @@ impl Store {
         self.load_image(name, &entry)
     }
 
-    /// The image called `name`; `None` if there is none. Its manifest and config are verified.
+    /// The image called `name`; `None` if there is none. Its manifest and config are verified. Where the name has
+    /// images for several platforms, it is the one for this machine.
     pub fn image(&self, name: &str) -> Result<Option<StoredImage>> {
         let name = canonical(name)?;
         let Some(entry) = self.entry(&name)? else {
@@ -139,15 +153,22 @@ impl Store {
         let summary = |entry: &Descriptor| {
             let name = name_of(entry).filter(|_| entry.artifact_type.is_none())?;
             let name = name.to_owned();
-            let (created, size) = match self.load_image(name.clone(), entry) {
-                Ok(image) => (image.config.created, image.size()),
-                Err(_) => (0, 0),
+            let images = self.load_images(&name, entry).unwrap_or_default();
+            let created = images.iter().map(|image| image.config.created).max();
+            let documents = if is_index(&entry.media_type) {
+                entry.size
+            } else {
+                0
             };
             Some(ImageSummary {
                 name,
                 digest: entry.digest,
-                created,
-                size,
+                platforms: images.iter().map(StoredImage::platform).collect(),
+                created: created.unwrap_or(0),
+                size: match images.as_slice() {
+                    [] => 0,
+                    images => documents + size(images),
+                },
             })
         };
         Ok(self.index()?.manifests.iter().filter_map(summary).collect())
@@ -187,16 +208,26 @@ impl Store {
 
     /// Forces a manifest and its config to disk: a name must not outlive what it names.
     fn sync_documents(&self, manifest: &Descriptor) -> Result<()> {
-        let bytes = self.read_document(manifest)?;
-        let config = Manifest::parse(&bytes, "manifest")?.config;
-        let sync = |blob| -> Result<()> { Ok(self.open_blob(blob)?.sync_data()?) };
+        let sync = |blob: &Descriptor| -> Result<()> { Ok(self.open_blob(blob)?.sync_data()?) };
+        let mut documents = Vec::new();
+        for manifest in self.manifests(manifest)? {
+            let bytes = self.read_document(&manifest)?;
+            documents.push(Manifest::parse(&bytes, "manifest")?.config);
+            documents.push(manifest);
+        }
+        if is_index(&manifest.media_type) {
+            documents.push(manifest.clone());
+        }
         std::thread::scope(|scope| {
-            let other = scope.spawn(|| sync(&config));
-            sync(manifest)?;
-            match other.join() {
+            let others: Vec<_> = documents
+                .iter()
+                .map(|document| scope.spawn(|| sync(document)))
+                .collect();
+            let mut results = others.into_iter().map(|other| match other.join() {
                 Ok(result) => result,
                 Err(panic) => std::panic::resume_unwind(panic),
-            }
+            });
+            results.try_for_each(|result| result)
         })?;
         Ok(system::sync_directory(&self.path("blobs/sha256"))?)
     }
@@ -215,7 +246,9 @@ impl Store {
             .find(|entry| name_of(entry) == Some(name)))
     }
 
+    /// Of an index, the image for this machine.
     pub(crate) fn load_image(&self, name: String, entry: &Descriptor) -> Result<StoredImage> {
+        let entry = &self.manifest_for(&name, entry, &Platform::host())?;
         let what = |part: &str| format!("the {part} of image `{name}`");
         let manifest = Manifest::parse(&self.read_document(entry)?, &what("manifest"))?;
         let config = ParsedConfig::parse(&self.read_document(&manifest.config)?, &what("config"))?;
@@ -267,13 +300,34 @@ impl Store {
 impl StoredImage {
     /// Bytes of all blobs. One that occurs twice counts once.
     pub fn size(&self) -> u64 {
-        let blobs: BTreeSet<(Digest, u64)> = self
-            .layers
-            .iter()
-            .map(|layer| (layer.blob.digest, layer.blob.size))
-            .collect();
-        self.manifest.size + self.config_blob.size + blobs.iter().map(|(_, size)| size).sum::<u64>()
+        size(std::slice::from_ref(self))
     }
+
+    /// What it is for, by its own account.
+    pub fn platform(&self) -> Platform {
+        Platform::new(&self.config.os, &self.config.architecture)
+    }
+
+    /// Its manifest as an index lists it.
+    pub(crate) fn listed(&self) -> Descriptor {
+        Descriptor {
+            platform: Some(self.platform()),
+            ..self.manifest.clone()
+        }
+    }
+}
+
+fn size(images: &[StoredImage]) -> u64 {
+    let layers = images.iter().flat_map(|image| &image.layers);
+    let documents = images
+        .iter()
+        .flat_map(|image| [&image.manifest, &image.config_blob]);
+    let blobs: BTreeSet<(Digest, u64)> = layers
+        .map(|layer| &layer.blob)
+        .chain(documents)
+        .map(|blob| (blob.digest, blob.size))
+        .collect();
+    blobs.iter().map(|(_, size)| size).sum()
 }
 
 pub(super) fn name_of(entry: &Descriptor) -> Option<&str> {

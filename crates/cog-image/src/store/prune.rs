@@ -13,7 +13,7 @@ use super::usage::{Item, Kind, size};
 use super::{StepRecord, Store};
 use crate::error::Result;
 use crate::layer::{Layer, system};
-use crate::manifest::Manifest;
+use crate::manifest::{Descriptor, Manifest};
 
 /// What [`Store::prune`] may remove.
 #[derive(Clone, Debug)]
@@ -163,17 +163,24 @@ impl Store {
             kept.blobs.insert(entry.digest.hex().into());
             // A damaged image must not keep the others from being pruned around it: its name stays, and
             // whatever of it can still be read.
-            if let Ok(bytes) = self.read_document(&entry)
-                && let Ok(manifest) = Manifest::parse(&bytes, "manifest")
-            {
-                kept.blobs
-                    .extend(manifest.blobs().map(|blob| blob.digest.hex().into()));
-            }
-            if let Ok(image) = self.load_image(String::new(), &entry) {
-                kept.layers(&image.layers);
+            for manifest in self.manifests(&entry).unwrap_or_default() {
+                self.keep(&manifest, &mut kept);
             }
         }
         Ok(kept)
+    }
+
+    fn keep(&self, entry: &Descriptor, kept: &mut Kept) {
+        kept.blobs.insert(entry.digest.hex().into());
+        if let Ok(bytes) = self.read_document(entry)
+            && let Ok(manifest) = Manifest::parse(&bytes, "manifest")
+        {
+            kept.blobs
+                .extend(manifest.blobs().map(|blob| blob.digest.hex().into()));
+        }
+        if let Ok(image) = self.load_image(String::new(), entry) {
+            kept.layers(&image.layers);
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Images on their way out of the store, into registries.
 
 use super::fetch::block_on;
-use super::{Store, StoredImage, Transfer};
+use super::{Store, StoredImage, StoredIndex, Transfer};
 use crate::error::Result;
 use crate::manifest::{Descriptor, Index};
 use crate::reference::ImageRef;
@@ -16,6 +16,15 @@ impl Store {
         let client = self.remote().client()?;
         let tell = |event| self.tell(event);
         block_on(|| client.push(self, image, target, &options, &tell))?
+    }
+
+    /// Pushes the images of `index`, with what is said about each, and the index itself to `target`; its descriptor.
+    pub fn push_images(&self, index: &StoredIndex, target: &ImageRef) -> Result<Descriptor> {
+        let _lease = self.lease()?;
+        for image in &index.images {
+            self.push(image, &target.clone().with_digest(image.manifest.digest))?;
+        }
+        self.push_index(target, &index.document())
     }
 
     /// Pushes an index of manifests that are in `target`'s repository; its descriptor.

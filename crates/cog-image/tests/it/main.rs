@@ -11,6 +11,7 @@ mod fetching;
 mod golden;
 mod hostile;
 mod hub;
+mod indexes;
 mod layers;
 mod layout;
 mod leases;

@@ -298,14 +298,26 @@ impl<'a> Uv<'a> {
         self.succeed(command, "installing Python packages", &staged.context())
     }
 
-    /// Installs the Python `version` in a folder below `folder`, and says in which.
-    pub fn install_python(&self, version: &str, folder: &Path) -> Result<PathBuf, UvError> {
+    /// Installs the Python `version` for Linux on `machine`, such as `aarch64`, in a folder below `folder`, and says in
+    /// which.
+    pub fn install_python(
+        &self,
+        version: &str,
+        machine: &str,
+        folder: &Path,
+    ) -> Result<PathBuf, UvError> {
+        // For its own machine, it knows which builds run there.
+        let wanted = if machine == std::env::consts::ARCH {
+            version.to_owned()
+        } else {
+            format!("cpython-{version}-linux-{machine}-gnu")
+        };
         let mut command = self.command(folder);
         command
             .env("UV_PYTHON_DOWNLOADS", "automatic")
             .args(["python", "install", "--no-bin", "--install-dir"])
             .arg(folder)
-            .arg(version);
+            .arg(wanted);
         let finished = self.run(&mut command, &format!("downloading Python {version}"))?;
         let installed = python::installed(folder, &minor_version(version));
         match installed.map_err(UvError::Cache)? {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use cog_build::{Architecture, UnknownPlatform};
 
 use super::{OutputArg, ProjectArgs};
 
@@ -172,9 +173,10 @@ pub(crate) struct FinishFlags {
     #[arg(long, value_enum)]
     pub(crate) compression: Option<CompressionArg>,
 
-    /// Platform of the image, as `linux/amd64`: that of this machine, as packages and Python have to be run for it
-    #[arg(long, value_name = "OS/ARCH", value_parser = platform)]
-    pub(crate) platform: Option<String>,
+    /// What the image is for, `linux/amd64` or `linux/arm64`, or both for an index of two; if it isn't said: for this
+    /// machine
+    #[arg(long, value_name = "OS/ARCH", value_delimiter = ',', value_parser = platform)]
+    pub(crate) platform: Vec<Architecture>,
 
     /// Who runs the model in the image, as `UID` or `UID:GID`; if it isn't said: as in the base, which is root in most
     #[arg(long, value_name = "UID[:GID]", value_parser = user)]
@@ -236,13 +238,8 @@ pub(crate) struct BuildArgs {
     pub(crate) skip_schema_validation: bool,
 }
 
-fn platform(text: &str) -> Result<String, String> {
-    match text.split('/').collect::<Vec<_>>().as_slice() {
-        [os, architecture, ..] if !os.is_empty() && !architecture.is_empty() => Ok(text.to_owned()),
-        _ => Err(
-            "expected an operating system and an architecture, such as `linux/amd64`".to_owned(),
-        ),
-    }
+pub(super) fn platform(text: &str) -> Result<Architecture, UnknownPlatform> {
+    text.trim().parse()
 }
 
 /// Numbers only: those who start containers know no names of an image, and Kubernetes cannot tell who is root by name.

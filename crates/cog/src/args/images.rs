@@ -1,10 +1,13 @@
 //! Flags of the commands about images in the local store.
 
 use clap::Args;
+use cog_build::Architecture;
+
+use super::build::platform;
 
 #[derive(Debug, Args)]
 pub(crate) struct ImagesArgs {
-    /// Print JSON: a list of `{"name","digest","created","size"}`, sizes in bytes
+    /// Print JSON: a list of `{"name","digest","platforms","created","size"}`, sizes in bytes
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -18,6 +21,10 @@ pub(crate) struct InspectArgs {
     /// Print which packages it holds, in SPDX 2.3: as it came with, else from its files
     #[arg(long, conflicts_with = "json")]
     pub(crate) sbom: bool,
+
+    /// Which of an image's platforms: `linux/amd64` or `linux/arm64`; if it isn't said: this machine's
+    #[arg(long, value_name = "OS/ARCH", value_parser = platform)]
+    pub(crate) platform: Option<Architecture>,
 
     /// The image; one that is not in the local store is looked for in its registry
     #[arg(value_name = "IMAGE")]

@@ -2,10 +2,11 @@
 
 use anyhow::{Context as _, bail};
 use cog_build::{
-    Attestations, BuildRequest, BuiltImage, Cache, SchemaSource, Secret, SourceLayers, Symbols,
+    Architecture, Attestations, BuildRequest, BuiltImage, Cache, SchemaSource, Secret,
+    SourceLayers, Symbols,
 };
 use cog_config::derived_image_name;
-use cog_image::{Compression, ExportOptions, ExportTarget, StoredImage, export};
+use cog_image::{Compression, ExportOptions, ExportTarget, export, export_index};
 
 use super::images::refuse_digest;
 use crate::args::{BuildArgs, BuildFlags, CompressionArg, FinishFlags, ImageFlags, OutputArg};
@@ -17,6 +18,7 @@ pub(crate) fn build(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<(
     let project = session.project(&args.flags.project)?;
     let name = image_name(&project, args.tag.as_deref());
     refuse_digest(&name)?;
+    check_outputs(args)?;
     let order = Order {
         flags: &args.flags,
         image: &args.image,
@@ -35,7 +37,20 @@ pub(crate) fn build(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<(
         .success(&format!("Image built as {}", built.image.name));
     args.output
         .iter()
-        .try_for_each(|output| copy(session, &built.image, output))
+        .try_for_each(|output| copy(session, &built, output))
+}
+
+/// Refuses what can't hold images for several platforms, before any is made.
+fn check_outputs(args: &BuildArgs) -> anyhow::Result<()> {
+    let mut outputs = args.output.iter();
+    let archive = outputs.any(|output| matches!(output, OutputArg::DockerArchive(_)));
+    if archive && architectures(&args.image.finish).len() > 1 {
+        bail!(
+            "`docker-archive` holds one image, and there are several platforms: write an `oci-archive`, or build one after \
+             the other"
+        );
+    }
+    Ok(())
 }
 
 /// Puts what was asked for the image itself into the request.
@@ -54,17 +69,15 @@ fn apply(flags: &FinishFlags, request: &mut BuildRequest<'_>) {
     };
 }
 
-/// Refuses what would need programs of another platform to run: packages of the base are set up by scripts of their
-/// own, and Python compiles the packages that it will import.
-fn check_platform(wanted: Option<&str>) -> anyhow::Result<()> {
-    let own = cog_build::platform().to_string();
-    match wanted {
-        Some(wanted) if wanted != own => bail!(
-            "an image for `{wanted}` can't be built on this machine, which is `{own}`: setting up its packages and \
-             compiling its Python files needs programs of that platform to run. Build it on such a machine"
-        ),
-        _ => Ok(()),
+/// What the image is for: each platform once, in an order of its own.
+fn architectures(flags: &FinishFlags) -> Vec<Architecture> {
+    let mut all = flags.platform.clone();
+    all.sort_unstable();
+    all.dedup();
+    if all.is_empty() {
+        all.push(Architecture::host());
     }
+    all
 }
 
 /// Refuses what is said of layers, packages and locks that are not ours to make.
@@ -77,6 +90,10 @@ fn check_dockerfile(flags: &BuildFlags, image: &ImageFlags) -> anyhow::Result<()
         (finish.provenance, "--provenance"),
         (image.recipe.strip, "--strip"),
         (image.recipe.precompile, "--precompile"),
+        (
+            architectures(finish) != [Architecture::host()],
+            "--platform",
+        ),
     ];
     match others.into_iter().find(|(is_given, _)| *is_given) {
         Some((_, flag)) if flags.bases.dockerfile.is_some() => bail!(
@@ -112,7 +129,6 @@ impl Order<'_> {
         schema: SchemaChoice,
     ) -> anyhow::Result<BuiltImage> {
         let (flags, image, name) = (self.flags, self.image, self.name);
-        check_platform(image.finish.platform.as_deref())?;
         check_dockerfile(flags, image)?;
         let engine = session.engine(flags)?;
         session.docker(engine.as_ref(), flags)?;
@@ -139,6 +155,7 @@ impl Order<'_> {
             if image.recipe.strip {
                 request.symbols = Symbols::Stripped;
             }
+            request.architectures = architectures(&image.finish);
             apply(&image.finish, &mut request);
             request.secrets = Secret::parse_all(image.secret.iter().map(String::as_str))?;
             request.push_id = self.push_id;
@@ -168,19 +185,17 @@ pub(crate) fn image_name(project: &Project, tag: Option<&str>) -> String {
         .map_or_else(|| derived_image_name(project.directory()), str::to_owned)
 }
 
-fn copy(session: &Session<'_>, image: &StoredImage, output: &OutputArg) -> anyhow::Result<()> {
+fn copy(session: &Session<'_>, built: &BuiltImage, output: &OutputArg) -> anyhow::Result<()> {
     let (target, path) = match output {
         OutputArg::OciDir(path) => (ExportTarget::OciDir, path),
         OutputArg::OciArchive(path) => (ExportTarget::OciArchive, path),
         OutputArg::DockerArchive(path) => (ExportTarget::DockerArchive, path),
     };
-    export(
-        session.store()?,
-        image,
-        target,
-        path,
-        &ExportOptions::default(),
-    )
+    let (store, options) = (session.store()?, ExportOptions::default());
+    match &built.index {
+        Some(index) => export_index(store, index, target, path, &options),
+        None => export(store, &built.image, target, path, &options),
+    }
     .with_context(|| format!("could not write the image to {}", path.display()))?;
     session
         .printer

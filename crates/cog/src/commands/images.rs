@@ -28,6 +28,7 @@ pub(crate) fn images(session: &Session<'_>, args: &ImagesArgs) -> anyhow::Result
                 json!({
                     "name": image.name,
                     "digest": image.digest.to_string(),
+                    "platforms": image.platforms.iter().map(ToString::to_string).collect::<Vec<_>>(),
                     "created": image.created,
                     "size": image.size,
                 })

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, bail};
+use cog_build::Architecture;
 use cog_config::{BaseLayer, Config, Labels, Revision};
 use cog_image::registry::{Lookup, Memory};
-use cog_image::{Digest, ImageConfig, ImageRef, Layer, Store};
+use cog_image::{Digest, ImageConfig, ImageRef, Layer, Store, StoredImage, StoredIndex};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -22,9 +23,9 @@ use crate::sizes::human_size;
 
 pub(crate) fn inspect(session: &Session<'_>, args: &InspectArgs) -> anyhow::Result<()> {
     if args.sbom {
-        return sbom(session, &args.image);
+        return sbom(session, args);
     }
-    let inspected = Inspected::find(session.store()?, &args.image)?;
+    let inspected = Inspected::find(session.store()?, &args.image, args.platform)?;
     let text = if args.json {
         format!("{}\n", pretty(&inspected)?)
     } else {
@@ -34,9 +35,10 @@ pub(crate) fn inspect(session: &Session<'_>, args: &InspectArgs) -> anyhow::Resu
 }
 
 /// Only of images in the store: its files are needed.
-fn sbom(session: &Session<'_>, name: &str) -> anyhow::Result<()> {
+fn sbom(session: &Session<'_>, args: &InspectArgs) -> anyhow::Result<()> {
     let store = session.store()?;
-    let Some(image) = store.image(name)? else {
+    let name = &args.image;
+    let Some((image, _)) = stored(store, name, args.platform)? else {
         bail!(
             "image {name} is not in the local store: pull it first (`cog pull {name}`), its files are read"
         );
@@ -45,6 +47,32 @@ fn sbom(session: &Session<'_>, name: &str) -> anyhow::Result<()> {
     Ok(session
         .printer
         .result(format!("{}\n", pretty(&document)?))?)
+}
+
+/// The image in the store, of several the one for `platform`, with the index that lists these.
+fn stored(
+    store: &Store,
+    name: &str,
+    platform: Option<Architecture>,
+) -> anyhow::Result<Option<(StoredImage, Option<StoredIndex>)>> {
+    let index = store.image_index(name)?;
+    let listed = platform
+        .zip(index.as_ref())
+        .and_then(|(wanted, index)| index.for_platform(&wanted.platform()).cloned());
+    let image = match listed {
+        Some(image) => image,
+        None => match store.image(name)? {
+            Some(image) => image,
+            None => return Ok(None),
+        },
+    };
+    match platform {
+        Some(wanted) if image.platform() != wanted.platform() => {
+            let has = image.platform();
+            bail!("image {name} is for {has}, not for {wanted}")
+        }
+        _ => Ok(Some((image, index))),
+    }
 }
 
 /// All that is told of an image; its JSON is the command's.
@@ -56,6 +84,9 @@ struct Inspected {
     /// By its own account, in seconds since 1970.
     created: i64,
     platform: String,
+    /// Absent for a name that has one image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<Listed>,
     /// Bytes of all layers' blobs, each once.
     size: u64,
     /// Absent for an image that is no model.
@@ -65,6 +96,13 @@ struct Inspected {
     layers: Vec<Part>,
     /// The labels that `model` does not hold.
     labels: BTreeMap<String, String>,
+}
+
+/// The index under whose name the image is, for one of several platforms.
+#[derive(Debug, Serialize)]
+struct Listed {
+    digest: String,
+    platforms: Vec<String>,
 }
 
 /// What the image says of the model in it.
@@ -114,19 +152,18 @@ struct Part {
 }
 
 impl Inspected {
-    fn find(store: &Store, name: &str) -> anyhow::Result<Self> {
-        if let Some(image) = store.image(name)? {
+    fn find(store: &Store, name: &str, platform: Option<Architecture>) -> anyhow::Result<Self> {
+        if let Some((image, index)) = stored(store, name, platform)? {
             let digest = image.manifest.digest;
-            return Ok(Self::of(
-                store,
-                image.name,
-                digest,
-                &image.config,
-                &image.layers,
-            ));
+            let told = Self::of(store, image.name, digest, &image.config, &image.layers);
+            return Ok(Self {
+                index: index.as_ref().map(Listed::of),
+                ..told
+            });
         }
         let reference: ImageRef = name.parse()?;
-        match store.lookup(&reference, &cog_build::platform(), Memory::Ignore)? {
+        let platform = platform.unwrap_or_else(Architecture::host).platform();
+        match store.lookup(&reference, &platform, Memory::Ignore)? {
             Lookup::Found(image) => {
                 let name = reference.familiar();
                 Ok(Self::of(
@@ -170,6 +207,7 @@ impl Inspected {
             digest: digest.to_string(),
             created: config.created,
             platform: format!("{}/{}", config.os, config.architecture),
+            index: None,
             size: sizes.values().sum(),
             config: Start::of(config),
             layers: layers.iter().map(part).collect(),
@@ -192,6 +230,9 @@ impl Inspected {
         line("digest", &self.digest);
         line("created", &date(self.created));
         line("platform", &self.platform);
+        if let Some(Listed { digest, platforms }) = &self.index {
+            line("index", &format!("{digest}, with {}", platforms.join(", ")));
+        }
         line("size", &self.sum());
         if let Some(model) = &self.model {
             model.lines(&mut line);
@@ -210,6 +251,16 @@ impl Inspected {
         let count = self.layers.len();
         let layers = if count == 1 { "layer" } else { "layers" };
         format!("{} in {count} {layers}{absent}", human_size(self.size))
+    }
+}
+
+impl Listed {
+    fn of(index: &StoredIndex) -> Self {
+        let images = index.images.iter();
+        Self {
+            digest: index.descriptor.digest.to_string(),
+            platforms: images.map(|image| image.platform().to_string()).collect(),
+        }
     }
 }
 
@@ -384,7 +435,7 @@ mod tests {
             ..ImageConfig::default()
         };
         store.put_image("plain:1", &config, &[]).unwrap();
-        let inspected = Inspected::find(&store, "plain:1").unwrap();
+        let inspected = Inspected::find(&store, "plain:1", None).unwrap();
         assert!(inspected.model.is_none());
         assert_eq!(inspected.labels["maintainer"], "me");
         assert!(inspected.text().contains("0B in 0 layers"));

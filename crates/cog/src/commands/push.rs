@@ -1,10 +1,11 @@
 //! `cog push`: an image from the project, in a registry.
 
 use anyhow::Context as _;
+use cog_build::BuiltImage;
 use cog_config::Config;
 use cog_errors::Hint;
 use cog_image::registry::RegistryError;
-use cog_image::{Descriptor, ImageRef, Index, StoredImage};
+use cog_image::{Descriptor, ImageRef, Index};
 use jiff::Timestamp;
 
 use super::build::{Order, SchemaChoice};
@@ -80,8 +81,8 @@ pub(crate) fn push(session: &Session<'_>, args: &PushArgs) -> anyhow::Result<()>
     let shown = target.reference().familiar();
     session.printer.info(&format!("Pushing to {shown}..."));
     let lines = match &target {
-        Target::Image(reference) => push_image(session, &built.image, reference),
-        Target::Bundle(model) => push_bundle(session, &built.image, model),
+        Target::Image(reference) => push_image(session, &built, reference),
+        Target::Bundle(model) => push_bundle(session, &built, model),
     }
     .map_err(|error| explained(error, target.reference()))
     .context("failed to push image")?;
@@ -91,36 +92,60 @@ pub(crate) fn push(session: &Session<'_>, args: &PushArgs) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Pushes the image alone; what to say of it.
+/// Pushes the image alone, or the images for several platforms with their index; what to say of it.
 fn push_image(
     session: &Session<'_>,
-    image: &StoredImage,
+    built: &BuiltImage,
     target: &ImageRef,
 ) -> anyhow::Result<Vec<String>> {
-    let pushed = session.store()?.push(image, target)?;
-    Ok(vec![format!(
-        "  image  {}",
-        pinned(&repository_as_written(target), &pushed)
-    )])
+    let store = session.store()?;
+    let repository = repository_as_written(target);
+    let Some(index) = &built.index else {
+        let pushed = store.push(&built.image, target)?;
+        return Ok(vec![format!("  image  {}", pinned(&repository, &pushed))]);
+    };
+    let pushed = store.push_images(index, target)?;
+    let mut lines = vec![format!("  index  {}", pinned(&repository, &pushed))];
+    lines.extend(listed(&repository, &index.document()));
+    Ok(lines)
 }
 
-/// Pushes the image under a tag of its own, and under the model's tag an index that lists it.
+/// A line for each image of an index.
+fn listed(repository: &str, index: &Index) -> Vec<String> {
+    let last = index.manifests.len().saturating_sub(1);
+    let line = |(number, manifest): (usize, &Descriptor)| {
+        let branch = if number == last { "└─" } else { "├─" };
+        let platform = manifest.platform.as_ref();
+        let platform = platform.map_or_else(|| "image".to_owned(), ToString::to_string);
+        format!("  {branch} {platform}   {}", pinned(repository, manifest))
+    };
+    index.manifests.iter().enumerate().map(line).collect()
+}
+
+/// Pushes the image under a tag of its own, and under the model's tag an index that lists it. Images for several platforms
+/// are listed there, and have no tags.
 fn push_bundle(
     session: &Session<'_>,
-    image: &StoredImage,
+    built: &BuiltImage,
     model: &ModelReference,
 ) -> anyhow::Result<Vec<String>> {
     let target = &model.reference;
     let pinned_target = || PushError::Pinned(target.familiar());
     let alias = model.image().ok_or_else(pinned_target)?;
     let store = session.store()?;
-    let pushed = store.push(image, &alias.parse()?)?;
+    let repository = repository(target);
+    if let Some(index) = &built.index {
+        let pushed = store.push_images(index, target)?;
+        let mut lines = vec![format!("  model   {}", pinned(&repository, &pushed))];
+        lines.extend(self::listed(&repository, &index.document()));
+        return Ok(lines);
+    }
+    let pushed = store.push(&built.image, &alias.parse()?)?;
     let index = Index {
         manifests: vec![pushed.clone()],
         ..Index::default()
     };
     let listed = store.push_index(target, &index)?;
-    let repository = repository(target);
     Ok(vec![
         format!("  model   {}", pinned(&repository, &listed)),
         format!("  └─ image   {}", pinned(&repository, &pushed)),

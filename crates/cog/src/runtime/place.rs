@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use cog_build::BuildRequest;
+use cog_build::{Architecture, BuildRequest};
 use cog_engine::docker::{Daemon, DaemonImage};
 use cog_engine::{Access, Engine, Isolation, Mount, Root};
 use cog_image::serve::Content;
@@ -219,6 +219,7 @@ impl Place {
     }
 
     fn of_layers(image: &StoredImage, store: &Store) -> anyhow::Result<Self> {
+        refuse_other_platform(image)?;
         let layers = store.rootfs(&image.layers)?;
         let scratch = store.scratch()?;
         let ca_bundle = ca_bundle(&layers, &scratch)?;
@@ -272,6 +273,20 @@ fn config_of(image: &DaemonImage) -> ImageConfig {
         cmd: Some(image.cmd.clone()),
         working_dir: image.working_dir.clone(),
         ..ImageConfig::default()
+    }
+}
+
+/// Refuses an image whose programs this machine does not run. What can't be told is tried.
+fn refuse_other_platform(image: &StoredImage) -> anyhow::Result<()> {
+    let platform = image.platform().to_string();
+    match platform.parse::<Architecture>() {
+        Ok(architecture) if !architecture.runs_here() => bail!(
+            "image {} is for {architecture}, and this machine is {}: run it on such a machine, or build it with `--platform {}`",
+            image.name,
+            Architecture::host(),
+            Architecture::host(),
+        ),
+        _ => Ok(()),
     }
 }
 

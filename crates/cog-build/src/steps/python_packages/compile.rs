@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use cog_files::Folder;
 use cog_image::{Layer, Scratch};
 
+use crate::architecture::Architecture;
+use crate::base::LockedBase;
 use crate::container::{Job, Mount};
 use crate::error::{CommandOutput, Result};
 use crate::executor::Executor;
@@ -20,7 +22,10 @@ const OUTPUT: &str = "/tmp/cog-compile/out";
 
 /// Files to compile.
 pub(crate) struct CompileJob<'a> {
+    /// The Python that will import them.
     pub(crate) interpreter: &'a Interpreter,
+    /// What brings it. Nothing else of an image: what is compiled must not depend on that, and unpacking it takes time.
+    pub(crate) base: &'a LockedBase,
     /// Files of packages, each of which is compiled apart from the others. Those below `root`
     /// count.
     pub(crate) packages: Vec<&'a [File]>,
@@ -28,9 +33,6 @@ pub(crate) struct CompileJob<'a> {
     pub(crate) root: &'a Path,
     /// Whether anything is to be compiled.
     pub(crate) bytecode: Bytecode,
-    /// The layers that bring the interpreter. No others: what is compiled must not depend on them,
-    /// and unpacking them takes time.
-    pub(crate) base: &'a [Layer],
 }
 
 /// The compiled forms of a job's files; they live as long as this value.
@@ -54,15 +56,19 @@ pub(crate) fn compile(executor: &Executor<'_>, job: &CompileJob<'_>) -> Result<C
         .iter()
         .map(|files| modules(files, job))
         .collect();
-    let output = match job.bytecode {
-        Bytecode::Absent => None,
-        Bytecode::Compiled => run(
-            executor,
-            job.interpreter,
-            &packages,
-            vec![Mount::read_only(job.root, INPUT).with_files(sources(&packages))],
-            job.base,
-        )?,
+    let mount = || Mount::read_only(job.root, INPUT).with_files(sources(&packages));
+    let (layers, interpreter) = job.base.compiling();
+    let output = match (job.bytecode, &job.base.compiler) {
+        (Bytecode::Absent, _) => None,
+        (Bytecode::Compiled, None) => run(executor, interpreter, &packages, vec![mount()], layers)?,
+        (Bytecode::Compiled, Some(_)) => {
+            let here = Executor {
+                architecture: Architecture::host(),
+                containers: executor.here,
+                ..*executor
+            };
+            run(&here, interpreter, &packages, vec![mount()], layers)?
+        }
     };
     Ok(Compiled {
         output,

@@ -8,6 +8,7 @@ use cog_image::{Entry, EntryKind, Layer, StepKey, StepRecord};
 use super::compile::{CompileJob, Compiled, compile};
 use super::skeleton::skeleton;
 use super::{Packages, Staging};
+use crate::architecture::Architecture;
 use crate::context::{self, directory};
 use crate::error::Result;
 use crate::executor::Executor;
@@ -58,6 +59,7 @@ pub(super) fn make(
     let missing = slots.iter().filter(|slot| slot.layer.is_none());
     let job = CompileJob {
         interpreter: &packages.step.interpreter,
+        base: packages.base,
         packages: missing
             .flat_map(|slot| &slot.group)
             .filter(|one| !INSTALLERS.contains(&&*normalise(&one.freeze.name)))
@@ -65,10 +67,9 @@ pub(super) fn make(
             .collect(),
         root: staging.root(),
         bytecode: packages.step.bytecode,
-        base: &packages.base.layers,
     };
     if job.bytecode == Bytecode::Absent && !job.packages.is_empty() {
-        executor.notice("no container can run here: Python packages are not compiled ahead");
+        executor.notice(&why_absent(executor));
     }
     let compiled = compile(executor, &job)?;
     let total = slots.len();
@@ -81,6 +82,18 @@ pub(super) fn make(
         slot.fill(executor, &compiled)
     });
     filled.collect()
+}
+
+/// Why nothing is compiled.
+fn why_absent(executor: &Executor<'_>) -> String {
+    if executor.here.is_none() {
+        return "no container can run here: Python packages are not compiled ahead".to_owned();
+    }
+    format!(
+        "Python packages for {} are not compiled ahead: the base has no image for {} with the same Python, which would do it",
+        executor.architecture,
+        Architecture::host()
+    )
 }
 
 /// A layer that is there or to be made.
@@ -136,7 +149,7 @@ fn group_key(
 ) -> KeyBuilder {
     // What compiled files are like depends on the exact Python.
     let compiler = match packages.step.bytecode {
-        Bytecode::Compiled => packages.base.id(),
+        Bytecode::Compiled => packages.base.compiler_id(),
         Bytecode::Absent => String::new(),
     };
     let key = key("python layer", RECIPE)

@@ -50,7 +50,10 @@ pub(crate) fn lock_for_image(
             ..staging.wanted(requirements)
         };
         match uv.resolve(&wanted, &target, Builds::Never) {
-            Err(UvError::NeedsBuild(_)) if executor.containers.is_some() => {
+            // What is installed there runs programs of this machine.
+            Err(UvError::NeedsBuild(_))
+                if executor.containers.is_some() && executor.architecture.is_host() =>
+            {
                 let interpreter = &base.interpreter.path;
                 let resolution = in_container::resolve(
                     executor,

@@ -91,7 +91,9 @@ impl Project {
         let executor = Executor {
             project_dir: &project_dir,
             store: &self.store,
+            architecture: crate::architecture::Architecture::host(),
             containers: None,
+            here: None,
             reporter: &self.notices,
             cache: self.cache,
             symbols: Symbols::Kept,

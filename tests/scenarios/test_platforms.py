@@ -1,0 +1,389 @@
+"""Images for another platform than this machine's, and for several: made of files alone, so nothing of it is run."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import platform
+import struct
+import subprocess
+import tarfile
+from typing import TYPE_CHECKING
+
+import pytest
+from docker_daemon import NO_NETWORK, Daemon
+from docker_registry import docker_registry
+from package_index import add_wheel, serve
+from registry import MANIFEST, OFFICIAL, REPOSITORY, Content, Registry, put_image, put_layer
+from support import STORE, Done, Project
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from conftest import RegistryBase
+
+MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+HOST = MACHINES.get(platform.machine(), "amd64")
+OTHER = "arm64" if HOST == "amd64" else "amd64"
+OTHER_MACHINE = {"amd64": "x86_64", "arm64": "aarch64"}[OTHER]
+BOTH = f"linux/{HOST},linux/{OTHER}"
+INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+DOWNLOADS = {"UV_CACHE_DIR": str(STORE / "uv/cache")}
+# Has a base for both.
+PLATFORMS = "platforms"
+# What is put into the registry for all tests here, by path.
+BASES: dict[str, Content] = {}
+SITE_PACKAGES = "opt/venv/lib/python3.11/site-packages"
+
+MODEL = """\
+from cog import BaseRunner
+
+
+class Runner(BaseRunner):
+    def run(self) -> str:
+        import native
+        import platformless
+
+        return f"{native.MACHINE} {platformless.VERSION}"
+"""
+CONFIG = """\
+build:
+  python_version: "3.11"
+  python_requirements: requirements.txt
+run: "run.py:Runner"
+"""
+
+
+def program(architecture: str) -> bytes:
+    """The beginning of a program for the machine: more of it is not looked at."""
+    machine = {"amd64": 62, "arm64": 183}[architecture]
+    head = b"\x7fELF" + bytes([2, 1, 1]) + bytes(9) + struct.pack("<HHI", 2, machine, 1)
+    return head.ljust(64, b"\0") + b"coglet"
+
+
+def put_other(registry: Registry, tag: str, version: str = "3.11.2") -> str:
+    """An image for the other platform that says which Python it has; the digest of its manifest."""
+    root, architecture = registry.root, registry.architecture
+    registry.root = put_layer(registry, {"etc/hostname": f"{OTHER} {version}\n"})
+    registry.architecture = OTHER
+    put_image(registry, tag, [], {"PYTHON_VERSION": version})
+    registry.root, registry.architecture = root, architecture
+    return registry.paths[f"/v2/{REPOSITORY}/manifests/{tag}"].digest
+
+
+def put_index(registry: Registry, tag: str, *other: str) -> None:
+    """An index of the official image and those with these tags."""
+    entries = []
+    for name in [OFFICIAL, *other]:
+        manifest = registry.paths[f"/v2/{REPOSITORY}/manifests/{name}"]
+        architecture = HOST if name == OFFICIAL else OTHER
+        entries.append({**manifest.descriptor(), "platform": {"os": "linux", "architecture": architecture}})
+    document = registry.put_document(INDEX, {"schemaVersion": 2, "mediaType": INDEX, "manifests": entries})
+    for name in [tag, document.digest]:
+        registry.paths[f"/v2/{REPOSITORY}/manifests/{name}"] = document
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Wheels for any platform, and for each."""
+    root = tmp_path_factory.mktemp("index")
+    add_wheel(root, "platformless", "1.0", platformless="VERSION = '1.0'\n")
+    add_wheel(root, "large", "1.0", large="#" * 79 + "\n" + ("#" * 79 + "\n") * (9 << 20 >> 6))
+    for machine in ["x86_64", "aarch64"]:
+        tag = f"cp311-cp311-manylinux_2_17_{machine}"
+        add_wheel(root, "native", "1.0", tag=tag, native=f"MACHINE = {machine!r}\n")
+    add_wheel(root, "onlyhere", "1.0", tag=f"cp311-cp311-manylinux_2_17_{platform.machine()}", onlyhere="")
+    with serve(root) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("platforms") / "store"
+
+
+@pytest.fixture
+def registry(base_in_registry: RegistryBase) -> Iterator[Registry]:
+    """Has a base for both platforms, and forgets it afterwards."""
+    registry = base_in_registry.registry
+    before = dict(registry.paths)
+    if not BASES:
+        put_other(registry, "other")
+        put_index(registry, PLATFORMS, "other")
+        BASES.update({path: content for path, content in registry.paths.items() if path not in before})
+    registry.paths = before | BASES
+    yield registry
+    registry.paths = before
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Path:
+    file = tmp_path / "coglet-for-the-other"
+    file.write_bytes(program(OTHER))
+    return file
+
+
+class Model(Project):
+    """A project with packages of the index, on the base for both platforms."""
+
+    def __init__(self, directory: Path, store: Path, registry: Registry, index: str, server: Path) -> None:
+        super().__init__(directory, store)
+        directory.mkdir()
+        self.variables = {
+            "COG_BASE": registry.reference(PLATFORMS),
+            f"COG_COGLET_BINARY_{OTHER.upper()}": str(server),
+            **DOWNLOADS,
+        }
+        self.index = index
+        self.require("native", "platformless")
+        self.write(cog__yaml=CONFIG, run__py=MODEL)
+
+    def require(self, *lines: str) -> None:
+        self.write(requirements__txt="\n".join([f"--extra-index-url {self.index}", *lines, ""]))
+
+    def run(self, *arguments: object, **env: str) -> Done:
+        return self.cog(*arguments, **{**self.variables, **env})
+
+    def build(self, name: str, platforms: str, *arguments: object) -> Layout:
+        """Builds the image, and reads what came of it."""
+        folder = self.directory.parent / f"{name}.oci"
+        output = ("--output", f"oci-dir={folder}")
+        self.run("build", "-t", name, "--platform", platforms, *output, *arguments).works()
+        return Layout(folder)
+
+
+@pytest.fixture
+def model(tmp_path: Path, store: Path, registry: Registry, index: str, server: Path) -> Model:
+    return Model(tmp_path / "project", store, registry, index, server)
+
+
+class Layout:
+    """An OCI layout with one image, or with an index of images."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        [entry] = [
+            one for one in json.loads((folder / "index.json").read_text())["manifests"] if "artifactType" not in one
+        ]
+        self.digest: str = entry["digest"]
+        self.media_type: str = entry["mediaType"]
+        self.images: dict[str, dict[str, object]] = {}
+        entries = self.blob(self.digest)["manifests"] if self.media_type == OCI_INDEX else [entry]
+        for one in entries:
+            self.images[one["platform"]["architecture"]] = one
+
+    def blob(self, digest: str) -> dict:
+        return json.loads(self.path(digest).read_text())
+
+    def path(self, digest: str) -> Path:
+        return self.folder / "blobs/sha256" / digest.removeprefix("sha256:")
+
+    def manifest(self, architecture: str) -> dict:
+        return self.blob(self.images[architecture]["digest"])
+
+    def config(self, architecture: str) -> dict:
+        return self.blob(self.manifest(architecture)["config"]["digest"])
+
+    def layers(self, architecture: str) -> list[str]:
+        return [layer["digest"] for layer in self.manifest(architecture)["layers"]]
+
+    def files(self, architecture: str) -> dict[str, bytes]:
+        """Files of the image above its base."""
+        found: dict[str, bytes] = {}
+        for layer in self.layers(architecture)[1:]:
+            path = self.path(layer)
+            command = ["zstd", "-dcq", str(path)]
+            data = path.read_bytes()
+            if data[:2] == b"\x1f\x8b":
+                plain = gzip.decompress(data)
+            else:
+                plain = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+            plain_path = self.folder / "plain.tar"
+            plain_path.write_bytes(plain)
+            with tarfile.open(plain_path) as tar:
+                for entry in tar:
+                    if entry.isfile():
+                        content = tar.extractfile(entry)
+                        assert content is not None
+                        found[entry.name.removeprefix("./")] = content.read()
+        return found
+
+
+def test_an_image_for_another_platform_has_its_wheels_and_its_server(model: Model) -> None:
+    layout = model.build("other", f"linux/{OTHER}")
+    config, files = layout.config(OTHER), layout.files(OTHER)
+    assert config["architecture"] == OTHER
+    assert list(layout.images) == [OTHER]
+    assert files[f"{SITE_PACKAGES}/native/__init__.py"] == f"MACHINE = '{OTHER_MACHINE}'\n".encode()
+    assert files["usr/local/bin/coglet"] == program(OTHER)
+    variables = dict(variable.split("=", 1) for variable in config["config"]["Env"])
+    assert f"/usr/lib/{OTHER_MACHINE}-linux-gnu" in variables["LD_LIBRARY_PATH"]
+    # Compiled by the same base for this machine.
+    for compiled in ["native/__pycache__/__init__.cpython-311.pyc", "cog/__pycache__/__init__.cpython-311.pyc"]:
+        assert f"{SITE_PACKAGES}/{compiled}" in files
+    again = model.build("again", f"linux/{OTHER}", "--no-cache")
+    assert again.digest == layout.digest
+
+
+def test_an_image_for_another_platform_is_not_run(model: Model) -> None:
+    model.build("elsewhere", f"linux/{OTHER}")
+    if is_emulated():
+        pytest.skip("this machine runs programs of the other platform")
+    model.run("run", "elsewhere").fails_with(f"is for linux/{OTHER}, and this machine is linux/{HOST}")
+
+
+def test_several_platforms_are_an_index_of_what_each_is_alone(model: Model) -> None:
+    model.require("native", "platformless", "large")
+    layout = model.build("both", BOTH)
+    assert layout.media_type == OCI_INDEX
+    assert sorted(layout.images) == ["amd64", "arm64"]
+    for architecture in [HOST, OTHER]:
+        alone = model.build(f"alone-{architecture}", f"linux/{architecture}")
+        assert alone.digest == layout.images[architecture]["digest"], architecture
+    # In another order, and with everything done anew.
+    again = model.build("anew", f"linux/{OTHER},linux/{HOST}", "--no-cache")
+    assert again.digest == layout.digest
+    # What is for any platform is the same layer.
+    shared = set(layout.layers(HOST)) & set(layout.layers(OTHER))
+    titles = {
+        entry["created_by"]
+        for digest, entry in zip(layout.layers(HOST), layout.config(HOST)["history"], strict=True)
+        if digest in shared
+    }
+    assert "cog: large 1.0" in titles, titles
+
+
+def test_a_name_of_several_images_is_run_inspected_renamed_and_removed(model: Model) -> None:
+    digest = model.build("listed", BOTH).digest
+    assert model.run("run", "listed").works().stdout == f"{platform.machine()} 1.0\n"
+    model.run("tag", "listed", "renamed:v1").works()
+    model.run("rmi", "listed").works()
+    model.run("prune").works()
+    images = json.loads(model.run("images", "--json").works().stdout)
+    [image] = [image for image in images if image["name"] == "renamed:v1"]
+    assert (image["digest"], sorted(image["platforms"])) == (digest, ["linux/amd64", "linux/arm64"])
+    for arguments, architecture in [((), HOST), (("--platform", f"linux/{OTHER}"), OTHER)]:
+        told = json.loads(model.run("inspect", "--json", *arguments, "renamed:v1").works().stdout)
+        assert told["platform"] == f"linux/{architecture}"
+        assert told["index"] == {"digest": digest, "platforms": ["linux/amd64", "linux/arm64"]}
+    assert digest in model.run("inspect", "renamed:v1").works().stdout
+    assert model.run("run", "renamed:v1").works().stdout == f"{platform.machine()} 1.0\n"
+    model.run("rmi", "renamed:v1").works()
+    model.run("inspect", "renamed:v1").fails_with("renamed:v1")
+
+
+def test_several_platforms_are_pushed_with_their_index(model: Model, tmp_path: Path) -> None:
+    with docker_registry(tmp_path / "registry") as target:
+        name = f"{target.host}/team/model:v1"
+        pushed = model.run("push", name, "--platform", BOTH, "--sbom", COG_INSECURE_REGISTRIES=target.host).works()
+        index, digest = target.document("team/model/manifests/v1")
+        assert f"index  {target.host}/team/model@{digest}" in pushed.stderr + pushed.stdout
+        entries = {one["platform"]["architecture"]: one for one in index["manifests"]}
+        assert sorted(entries) == ["amd64", "arm64"]
+        for architecture, entry in entries.items():
+            manifest, _ = target.document(f"team/model/manifests/{entry['digest']}")
+            config, _ = target.document(f"team/model/blobs/{manifest['config']['digest']}")
+            assert config["architecture"] == architecture
+            said, _ = target.document(f"team/model/manifests/sha256-{entry['digest'].removeprefix('sha256:')}")
+            assert [one["artifactType"] for one in said["manifests"]] == ["application/spdx+json"]
+        images = json.loads(model.run("images", "--json").works().stdout)
+        assert [image["digest"] for image in images if image["name"] == name] == [digest]
+
+
+def test_all_that_has_to_run_is_refused_at_once(model: Model) -> None:
+    model.write(
+        cog__yaml=CONFIG.replace(
+            "build:\n", "build:\n  system_packages: [tree]\n  run:\n    - echo first\n    - command: echo second\n"
+        )
+    )
+    refused = model.run("build", "--platform", f"linux/{OTHER}", "--engine", "host")
+    refused.fails_with(
+        f"building for linux/{OTHER} takes programs of that platform to run",
+        "`build.system_packages`: `tree`",
+        "`build.run`: `echo first`",
+        "`build.run`: `echo second`",
+        "--backend docker",
+    )
+    on_debian = model.run("build", "--platform", f"linux/{OTHER}", "--engine", "host", "--base", "debian")
+    on_debian.fails_with("the base from the Debian archive", "`build.run`: `echo first`", "--base REFERENCE")
+
+
+def test_a_daemon_that_runs_no_such_programs_is_told_of(model: Model) -> None:
+    if is_emulated():
+        pytest.skip("this machine runs programs of the other platform")
+    model.write(cog__yaml=CONFIG.replace("build:\n", "build:\n  run: [echo first]\n"))
+    with Daemon(*NO_NETWORK) as docker:
+        refused = model.run("build", "--platform", f"linux/{OTHER}", "--backend", "docker", DOCKER_HOST=docker.host)
+    refused.fails_with(f"Docker does not seem to run programs for linux/{OTHER}", "qemu-user-static")
+
+
+def test_a_package_without_a_wheel_for_the_platform_is_named(model: Model) -> None:
+    model.require("native", "onlyhere")
+    refused = model.run("build", "--platform", f"linux/{OTHER}")
+    refused.fails_with("onlyhere", "wheel")
+
+
+def test_a_base_without_the_platform_is_refused(model: Model, registry: Registry) -> None:
+    single = registry.reference(OFFICIAL)
+    refused = model.run("build", "--platform", f"linux/{OTHER}", COG_BASE=single)
+    refused.fails_with(f"is for linux/{HOST}, not for linux/{OTHER}")
+    put_index(registry, "here-only")
+    refused = model.run("build", "--platform", f"linux/{OTHER}", COG_BASE=registry.reference("here-only"))
+    refused.fails_with(f"is not available for linux/{OTHER}, only for linux/{HOST}")
+
+
+def test_another_python_compiles_nothing(model: Model, registry: Registry) -> None:
+    if is_emulated():
+        pytest.skip("this machine runs the base's own Python")
+    put_other(registry, "newer", "3.11.9")
+    put_index(registry, PLATFORMS, "newer")
+    layout = model.build("newer", f"linux/{OTHER}", "--no-cache")
+    compiled = [path for path in layout.files(OTHER) if path.endswith(".pyc")]
+    assert not compiled, compiled
+    assert registry.paths[f"/v2/{REPOSITORY}/manifests/newer"].media_type == MANIFEST
+
+
+def test_the_server_for_the_platform_is_looked_for_and_checked(model: Model, server: Path) -> None:
+    name = f"COG_COGLET_BINARY_{OTHER.upper()}"
+    model.run("build", "--platform", f"linux/{OTHER}", **{name: ""}).fails_with(
+        f"no `coglet` for linux/{OTHER}", name, f"coglet-linux-{OTHER}`"
+    )
+    server.write_bytes(program(HOST))
+    wrong = model.run("build", "--platform", f"linux/{OTHER}")
+    wrong.fails_with(f"is a program for linux/{HOST}, and the image is for linux/{OTHER}")
+    server.write_text("#!/bin/sh\n")
+    model.run("build", "--platform", f"linux/{OTHER}").fails_with("is no 64-bit Linux program")
+
+
+def test_the_lock_file_has_a_part_for_each_platform(model: Model) -> None:
+    model.run("lock").works()
+    before = (model.directory / "cog.lock").read_text()
+    assert before.count("[[platform]]") == 1
+    locked = ("build", "--platform", BOTH, "--locked", "-t", "locked")
+    model.run(*locked).fails_with(f"cog.lock has nothing for linux/{OTHER}")
+    first = model.build("locked", BOTH)
+    lock = (model.directory / "cog.lock").read_text()
+    assert lock.count("[[platform]]") == 2
+    assert f"manylinux_2_17_{OTHER_MACHINE}" in lock
+    model.run(*locked).works()
+    assert (model.directory / "cog.lock").read_text() == lock
+    assert model.build("relocked", BOTH).digest == first.digest
+
+
+def test_other_platforms_are_mistakes(model: Model) -> None:
+    model.run("build", "--platform", "linux/riscv64").fails_with(
+        "images are made for `linux/amd64` and `linux/arm64`, not for `linux/riscv64`"
+    )
+    archive = model.run("build", "--platform", BOTH, "--output", "docker-archive=x.tar")
+    archive.fails_with("`docker-archive` holds one image")
+
+
+def is_emulated() -> bool:
+    """Whether this machine's kernel runs programs of the other platform."""
+    from pathlib import Path
+
+    folder = Path("/proc/sys/fs/binfmt_misc")
+    texts = [entry.read_text() for entry in folder.glob("*") if entry.name not in ("register",)]
+    return any(OTHER_MACHINE in text for text in texts)
