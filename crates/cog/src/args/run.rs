@@ -43,6 +43,10 @@ pub(crate) struct RunArgs {
     #[arg(short, long, value_name = "PATH")]
     pub(crate) output: Option<String>,
 
+    /// Show pictures in the terminal, too, where it can
+    #[arg(long)]
+    pub(crate) show: bool,
+
     /// Environment variable for the model
     #[arg(short, long = "env", value_name = "NAME=VALUE")]
     pub(crate) env: Vec<String>,

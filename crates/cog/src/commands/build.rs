@@ -7,12 +7,18 @@ use cog_build::{
 use cog_config::derived_image_name;
 use cog_image::{Compression, ExportOptions, ExportTarget, StoredImage, export};
 
+use serde_json::{Value, json};
+
 use super::images::refuse_digest;
 use crate::args::{BuildArgs, BuildFlags, CompressionArg, FinishFlags, ImageFlags, OutputArg};
-use crate::handover;
+use crate::handover::{self, Given};
+use crate::outputs::pretty;
 use crate::session::{Project, Session};
 
 pub(crate) fn build(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<()> {
+    if args.image.json {
+        session.printer.account().open();
+    }
     args.flags.bases.check()?;
     let project = session.project(&args.flags.project)?;
     let name = image_name(&project, args.tag.as_deref());
@@ -29,13 +35,46 @@ pub(crate) fn build(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<(
         SchemaChoice::ByFlags
     };
     let built = order.build(session, project, schema)?;
-    handover::load(session, &built.image, args.load)?;
+    let given = handover::load(session, &built.image, args.load)?;
     session
         .printer
         .success(&format!("Image built as {}", built.image.name));
     args.output
         .iter()
-        .try_for_each(|output| copy(session, &built.image, output))
+        .try_for_each(|output| copy(session, &built.image, output))?;
+    if args.image.json {
+        let text = format!(
+            "{}\n",
+            pretty(&as_json(session, args, &built.image, given))?
+        );
+        session.printer.result(&text)?;
+    }
+    Ok(())
+}
+
+/// `cog build --json`.
+fn as_json(
+    session: &Session<'_>,
+    args: &BuildArgs,
+    image: &StoredImage,
+    given: Option<Given>,
+) -> Value {
+    let done = session.printer.account().close();
+    let written = args.output.iter();
+    let written = written.map(|output| output.path().display().to_string());
+    json!({
+        "name": image.name,
+        "digest": image.manifest.digest.to_string(),
+        "created": image.config.created,
+        "size": image.size(),
+        "steps": done.steps,
+        "written": written.collect::<Vec<_>>(),
+        "given_to": given.map(|given| json!({
+            "daemon": given.daemon,
+            "sent_bytes": given.sent,
+        })),
+        "warnings": done.warnings,
+    })
 }
 
 /// Puts what was asked for the image itself into the request.
@@ -115,9 +154,9 @@ impl Order<'_> {
         check_platform(image.finish.platform.as_deref())?;
         check_dockerfile(flags, image)?;
         let engine = session.engine(flags)?;
-        session.docker(engine.as_ref(), flags)?;
+        let image_word = session.image_word(engine.as_ref(), flags)?;
         session.printer.info(&format!(
-            "Building Docker image from environment in {} as {name}...",
+            "Building {image_word} from environment in {} as {name}...",
             project.file.file_name
         ));
         let schema = match schema {
@@ -169,11 +208,12 @@ pub(crate) fn image_name(project: &Project, tag: Option<&str>) -> String {
 }
 
 fn copy(session: &Session<'_>, image: &StoredImage, output: &OutputArg) -> anyhow::Result<()> {
-    let (target, path) = match output {
-        OutputArg::OciDir(path) => (ExportTarget::OciDir, path),
-        OutputArg::OciArchive(path) => (ExportTarget::OciArchive, path),
-        OutputArg::DockerArchive(path) => (ExportTarget::DockerArchive, path),
+    let target = match output {
+        OutputArg::OciDir(_) => ExportTarget::OciDir,
+        OutputArg::OciArchive(_) => ExportTarget::OciArchive,
+        OutputArg::DockerArchive(_) => ExportTarget::DockerArchive,
     };
+    let path = output.path();
     export(
         session.store()?,
         image,

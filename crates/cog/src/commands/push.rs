@@ -6,10 +6,12 @@ use cog_errors::Hint;
 use cog_image::registry::RegistryError;
 use cog_image::{Descriptor, ImageRef, Index, StoredImage};
 use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use super::build::{Order, SchemaChoice};
 use crate::args::PushArgs;
 use crate::model_reference::{COG_MODEL, COG_MODEL_TAG, ModelReference, repository};
+use crate::outputs::pretty;
 use crate::push_id::push_id;
 use crate::session::Session;
 
@@ -64,6 +66,9 @@ impl Hint for PushError {
 }
 
 pub(crate) fn push(session: &Session<'_>, args: &PushArgs) -> anyhow::Result<()> {
+    if args.image_flags.json {
+        session.printer.account().open();
+    }
     args.flags.bases.check()?;
     let project = session.project(&args.flags.project)?;
     let model = session.model(&project)?;
@@ -79,29 +84,83 @@ pub(crate) fn push(session: &Session<'_>, args: &PushArgs) -> anyhow::Result<()>
     let built = order.build(session, project, SchemaChoice::ByFlags)?;
     let shown = target.reference().familiar();
     session.printer.info(&format!("Pushing to {shown}..."));
-    let lines = match &target {
+    let pushed = match &target {
         Target::Image(reference) => push_image(session, &built.image, reference),
         Target::Bundle(model) => push_bundle(session, &built.image, model),
     }
     .map_err(|error| explained(error, target.reference()))
     .context("failed to push image")?;
-    for line in lines.into_iter().chain(replicate_lines(target.reference())) {
+    for line in pushed
+        .lines()
+        .into_iter()
+        .chain(replicate_lines(target.reference()))
+    {
         session.printer.foreign(&line);
+    }
+    if args.image_flags.json {
+        let document = as_json(session, &built.image, &target, &pushed);
+        session
+            .printer
+            .result(format!("{}\n", pretty(&document)?))?;
     }
     Ok(())
 }
 
-/// Pushes the image alone; what to say of it.
+/// `cog push --json`.
+fn as_json(session: &Session<'_>, image: &StoredImage, target: &Target, pushed: &Pushed) -> Value {
+    let done = session.printer.account().close();
+    let bytes = ["sent", "mounted", "present"].map(|arrival| done.bytes(arrival));
+    let [sent, mounted, present] = bytes;
+    json!({
+        "name": image.name,
+        "digest": pushed.image.digest.to_string(),
+        "created": image.config.created,
+        "size": image.size(),
+        "reference": target.reference().familiar(),
+        "pinned": pinned(&pushed.repository, &pushed.image),
+        "index": pushed.index.as_ref().map(|index| index.digest.to_string()),
+        "blobs": done.blobs,
+        "sent_bytes": sent,
+        "mounted_bytes": mounted,
+        "present_bytes": present,
+        "steps": done.steps,
+        "warnings": done.warnings,
+    })
+}
+
+/// What the registry has now.
+struct Pushed {
+    /// As people write it.
+    repository: String,
+    image: Descriptor,
+    /// What lists the image, of a bundle.
+    index: Option<Descriptor>,
+}
+
+impl Pushed {
+    fn lines(&self) -> Vec<String> {
+        let image = pinned(&self.repository, &self.image);
+        match &self.index {
+            None => vec![format!("  image  {image}")],
+            Some(index) => vec![
+                format!("  model   {}", pinned(&self.repository, index)),
+                format!("  └─ image   {image}"),
+            ],
+        }
+    }
+}
+
+/// Pushes the image alone.
 fn push_image(
     session: &Session<'_>,
     image: &StoredImage,
     target: &ImageRef,
-) -> anyhow::Result<Vec<String>> {
-    let pushed = session.store()?.push(image, target)?;
-    Ok(vec![format!(
-        "  image  {}",
-        pinned(&repository_as_written(target), &pushed)
-    )])
+) -> anyhow::Result<Pushed> {
+    Ok(Pushed {
+        repository: repository_as_written(target),
+        image: session.store()?.push(image, target)?,
+        index: None,
+    })
 }
 
 /// Pushes the image under a tag of its own, and under the model's tag an index that lists it.
@@ -109,7 +168,7 @@ fn push_bundle(
     session: &Session<'_>,
     image: &StoredImage,
     model: &ModelReference,
-) -> anyhow::Result<Vec<String>> {
+) -> anyhow::Result<Pushed> {
     let target = &model.reference;
     let pinned_target = || PushError::Pinned(target.familiar());
     let alias = model.image().ok_or_else(pinned_target)?;
@@ -120,11 +179,11 @@ fn push_bundle(
         ..Index::default()
     };
     let listed = store.push_index(target, &index)?;
-    let repository = repository(target);
-    Ok(vec![
-        format!("  model   {}", pinned(&repository, &listed)),
-        format!("  └─ image   {}", pinned(&repository, &pushed)),
-    ])
+    Ok(Pushed {
+        repository: repository(target),
+        image: pushed,
+        index: Some(listed),
+    })
 }
 
 impl Target {

@@ -24,6 +24,7 @@ use crate::client;
 use crate::inputs::{self, Given};
 use crate::interrupts::Interrupts;
 use crate::outputs::{self, Destination, Growing};
+use crate::pictures;
 use crate::runtime::{Image, Launcher, Request, Server, block_on, environment};
 use crate::session::Session;
 
@@ -57,6 +58,7 @@ pub(crate) fn train(session: &Session<'_>, args: TrainArgs) -> anyhow::Result<()
         inputs: args.inputs,
         json: None,
         output: Some(args.output),
+        show: false,
         env: args.env,
         use_replicate_token: false,
         // A server that runs takes predictions.
@@ -199,9 +201,10 @@ fn start(
     kind: Kind,
     env: &[(String, String)],
 ) -> anyhow::Result<Server> {
-    session
-        .printer
-        .info("Starting Docker image and running setup()...");
+    session.printer.info(&format!(
+        "Starting {} and running setup()...",
+        launcher.model_word()
+    ));
     let arguments = match kind {
         Kind::Prediction => Vec::new(),
         Kind::Training => vec!["--x-mode".to_owned(), "train".to_owned()],
@@ -430,6 +433,9 @@ impl Prediction {
         }
         if let Some(text) = &written.stdout {
             session.printer.result(text)?;
+        }
+        if args.show {
+            pictures::show(session.printer, &response["output"]);
         }
         if !succeeded {
             bail!(
