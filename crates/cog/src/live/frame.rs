@@ -221,11 +221,11 @@ mod tests {
         let shown = |columns| texts(&works, size(columns, 24), now).remove(0);
         assert_eq!(
             shown(100),
-            "    3f1c0d8e55aa  ────────────────────────────────────      3.0MB/123.0MB     1.0MB/s    2m00s left"
+            "    3f1c0d8e55aa  ─────────────────────────────────────      3.0MB/123.0MB     1.0MB/s   2m00s left"
         );
         assert_eq!(
             shown(80),
-            "    3f1c0d8e55aa  ────────────────      3.0MB/123.0MB     1.0MB/s    2m00s left"
+            "    3f1c0d8e55aa  ─────────────────      3.0MB/123.0MB     1.0MB/s   2m00s left"
         );
         assert_eq!(
             shown(60),

@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn what_moves_the_cursor_is_left_out() {
         assert_eq!(plain("\x1b[31mred\x1b[0m\rx\ty"), "red x y");
-        assert_eq!(plain("a\x1b[2Kb\x1b]0;title\x07c\x08"), "abc ");
+        assert_eq!(plain("a\x1b[2Kb\x1b]0;title\x07c\x08"), "abc");
     }
 
     #[test]
