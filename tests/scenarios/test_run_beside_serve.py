@@ -13,7 +13,7 @@ from support import COG, Done, Project, processes_with
 
 ENGINES = pytest.mark.parametrize("engine", ["embedded", "host"])
 ASKS = "Asking the server of this project at http://"
-OWN = "Starting Docker image and running setup()"
+OWN = "Starting the model and running setup()"
 
 MODEL = (
     WAITING

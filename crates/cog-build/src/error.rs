@@ -435,6 +435,28 @@ impl Hint for BuildError {
                 "build it with `cargo build --release -p coglet`, or set `COG_COGLET_BINARY` to its path"
             }
             Self::NeedsPlatform { needs, .. } => return Some(Need::hints(needs)),
+            Self::TorchIndex {
+                instead: Some(instead),
+                ..
+            } => {
+                return Some(format!(
+                    "the default index has {instead}: take it with `--torch-index default`"
+                ));
+            }
+            Self::TorchIndex { source, .. } => return source.hint(),
+            Self::NoHostPython { .. } => {
+                "install Python, for example with your system's package manager"
+            }
+            other => other.platform_hint()?,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+impl BuildError {
+    /// What can be done about what is for another platform.
+    fn platform_hint(&self) -> Option<&'static str> {
+        Some(match self {
             Self::NoInterpreter { .. } => {
                 "set up an interpreter for them in its kernel, as Debian's package `qemu-user-static` does, or build on such a \
                  machine"
@@ -449,21 +471,8 @@ impl Hint for BuildError {
             Self::WrongServer { .. } => {
                 "take `coglet` from the release of this version for the image's platform"
             }
-            Self::TorchIndex {
-                instead: Some(instead),
-                ..
-            } => {
-                return Some(format!(
-                    "the default index has {instead}: take it with `--torch-index default`"
-                ));
-            }
-            Self::TorchIndex { source, .. } => return source.hint(),
-            Self::NoHostPython { .. } => {
-                "install Python, for example with your system's package manager"
-            }
             _ => return None,
-        };
-        Some(hint.to_owned())
+        })
     }
 }
 

@@ -54,6 +54,10 @@ pub(crate) struct RunArgs {
     #[arg(short, long, value_name = "PATH")]
     pub(crate) output: Option<String>,
 
+    /// Show pictures in the terminal, too, where it can
+    #[arg(long)]
+    pub(crate) show: bool,
+
     /// Pass `REPLICATE_API_TOKEN` to the model as context
     #[arg(long)]
     pub(crate) use_replicate_token: bool,

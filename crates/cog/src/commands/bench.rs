@@ -158,7 +158,7 @@ async fn measured(
         interrupts.next().await;
     };
     let measured = load::measure(target, load, limits, stop, |answered| {
-        under_way.goes_on(&format!("{TITLE}: {answered} answers"));
+        under_way.rename(&format!("{TITLE}: {answered} answers"));
     })
     .await;
     drop(under_way);

@@ -24,6 +24,7 @@ use crate::client;
 use crate::inputs::{self, Given};
 use crate::interrupts::Interrupts;
 use crate::outputs::{self, Destination, Growing};
+use crate::pictures;
 use crate::runtime::{Image, Launcher, Request, Server, block_on, environment};
 use crate::session::Session;
 
@@ -55,6 +56,7 @@ pub(crate) fn train(session: &Session<'_>, args: TrainArgs) -> anyhow::Result<()
         ask: args.ask,
         json: None,
         output: Some(args.output),
+        show: false,
         use_replicate_token: false,
         // A server that runs takes predictions.
         fresh: true,
@@ -196,9 +198,10 @@ fn start(
     kind: Kind,
     env: &[(String, String)],
 ) -> anyhow::Result<Server> {
-    session
-        .printer
-        .info("Starting Docker image and running setup()...");
+    session.printer.info(&format!(
+        "Starting {} and running setup()...",
+        launcher.model_word()
+    ));
     let arguments = match kind {
         Kind::Prediction => Vec::new(),
         Kind::Training => vec!["--x-mode".to_owned(), "train".to_owned()],
@@ -427,6 +430,9 @@ impl Prediction {
         }
         if let Some(text) = &written.stdout {
             session.printer.result(text)?;
+        }
+        if args.show {
+            pictures::show(session.printer, &response["output"]);
         }
         if !succeeded {
             bail!(
