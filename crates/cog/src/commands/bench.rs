@@ -23,6 +23,8 @@ use crate::session::Session;
 const DEFAULT_DURATION: Duration = Duration::from_secs(10);
 /// How long a server may take for its document.
 const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of one, which no model's comes near.
+const MOST_OF_A_DOCUMENT: usize = 16 << 20;
 const PREDICTIONS: &str = "/predictions";
 const TITLE: &str = "Measuring";
 
@@ -247,7 +249,7 @@ async fn document(client: &Client, url: &Url, headers: &HeaderMap) -> anyhow::Re
         .get(place.clone())
         .headers(headers.clone())
         .timeout(DOCUMENT_TIMEOUT);
-    let response = request
+    let mut response = request
         .send()
         .await
         .map_err(reqwest::Error::without_url)
@@ -259,10 +261,21 @@ async fn document(client: &Client, url: &Url, headers: &HeaderMap) -> anyhow::Re
             response.status().as_u16()
         );
     }
-    let body = response
-        .bytes()
+    let mut body = Vec::new();
+    while let Some(piece) = response
+        .chunk()
         .await
-        .map_err(reqwest::Error::without_url)?;
+        .map_err(reqwest::Error::without_url)
+        .with_context(|| format!("no whole answer from {}", shown(&place)))?
+    {
+        body.extend_from_slice(&piece);
+        if body.len() > MOST_OF_A_DOCUMENT {
+            bail!(
+                "{} is longer than 16 MiB; is it the address of a model server?",
+                shown(&place)
+            );
+        }
+    }
     serde_json::from_slice(&body).with_context(|| format!("{} is no JSON", shown(&place)))
 }
 
@@ -304,6 +317,29 @@ mod tests {
         for wrong in ["ftp://a", "http://", "://"] {
             assert!(predictions_url(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_document_without_end_is_none() {
+        use std::io::{Read as _, Write as _};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let (mut connection, _) = listener.accept().unwrap();
+            connection.read(&mut [0; 4096]).unwrap();
+            connection.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+            let sent = std::iter::repeat_with(|| connection.write_all(&[b' '; 1 << 16]));
+            sent.take_while(Result::is_ok).count()
+        });
+        let client = cog_image::registry::http_client().unwrap();
+        let client = client.no_proxy().build().unwrap();
+        let url = predictions_url(&url).unwrap();
+        let asked = block_on(document(&client, &url, &HeaderMap::new()));
+        let error = asked.unwrap_err().to_string();
+        assert!(error.contains("openapi.json is longer than"), "{error}");
+        drop(client);
+        let pieces = server.join().unwrap();
+        assert!(pieces << 16 < 4 * MOST_OF_A_DOCUMENT, "{pieces}");
     }
 
     #[test]
