@@ -76,13 +76,16 @@ fn what_a_second_signal_ends_is_told_to_its_webhook() {
     server.until_logged("Shutting down: SIGINT");
     server.signal(Signal::INT);
     assert!(server.exit().success());
-    assert_eq!(receiver.next().json()["status"], "failed");
+    let told = receiver.next().json();
+    assert_eq!(told["status"], "failed");
+    let error = told["error"].as_str().unwrap();
+    assert!(error.contains("the server was told to stop"), "{error}");
 }
 
 #[test]
 fn a_webhook_that_nobody_takes_does_not_hold_up_a_second_signal() {
     let receiver = Receiver::start(|_, _| {
-        std::thread::sleep(std::time::Duration::from_secs(60));
+        std::thread::sleep(std::time::Duration::from_mins(1));
         Vec::new()
     });
     let mut server = waiting().ready();
