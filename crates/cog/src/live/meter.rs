@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn what_stands_still_has_no_end() {
         let (meter, start) = told(10_000, &[(0, 0), (1000, 1000)]);
-        let now = start + Duration::from_secs(60);
+        let now = start + Duration::from_mins(1);
         assert_eq!(meter.rate(now), Some(0));
         assert_eq!(meter.left(now), None);
     }
