@@ -78,9 +78,9 @@ impl<F: Fn(&str) -> Option<String>> Emulator<F> {
         let is_set = |name: &&str| (self.variable)(name).is_some_and(|value| !value.is_empty());
         let term = (self.variable)(TERM).unwrap_or_default();
         let is_known = |known: &&str| term == **known || term.starts_with(&format!("{known}-"));
-        let wraps = WRAPPING.iter().any(|name| is_set(name))
+        let wraps = WRAPPING.iter().any(&is_set)
             || is_set(&TERM_PROGRAM)
-            || WRAPPING_TERMS.iter().any(|known| is_known(known));
+            || WRAPPING_TERMS.iter().any(is_known);
         if wraps {
             Narrowing::Wraps
         } else {

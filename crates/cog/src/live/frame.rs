@@ -1,5 +1,6 @@
 //! What goes on, as lines of a terminal or as a sentence. Pure: of the works, the size of the terminal and the time.
 
+use std::fmt::Write as _;
 use std::time::Instant;
 
 use super::Work;
@@ -47,10 +48,10 @@ pub(crate) fn frame(works: &[Work], size: Size, colour: Colour, now: Instant) ->
         } else {
             work_line(work, columns, now)
         };
-        lines.push(line(text, columns));
+        lines.push(line(&text, columns));
         if !work.says.is_empty() {
             let indented = format!("{INDENT}  {}", plain(&work.says));
-            let mut said = line(indented, columns);
+            let mut said = line(&indented, columns);
             if colour == Colour::On {
                 said.text = format!("\x1b[2m{}\x1b[0m", said.text);
             }
@@ -62,7 +63,7 @@ pub(crate) fn frame(works: &[Work], size: Size, colour: Colour, now: Instant) ->
     if lines.len() > most {
         let more = lines.len() + 1 - most;
         lines.truncate(most - 1);
-        lines.push(line(format!("{INDENT}and {more} more"), columns));
+        lines.push(line(&format!("{INDENT}and {more} more"), columns));
     }
     lines
 }
@@ -87,12 +88,12 @@ pub(crate) fn sentence(works: &[Work], now: Instant) -> Option<String> {
             format!("{}: {}", work.title, parts.join(", "))
         }
     };
-    text.push_str(&format!(" ({} s)", work.elapsed(now).as_secs()));
+    let _ = write!(text, " ({} s)", work.elapsed(now).as_secs());
     Some(text)
 }
 
-fn line(text: String, columns: usize) -> Line {
-    let text = cut(&text, columns);
+fn line(text: &str, columns: usize) -> Line {
+    let text = cut(text, columns);
     let width = width(&text);
     Line { text, width }
 }

@@ -77,9 +77,8 @@ impl Pushes {
                 self.goes_on();
             }
             PushEvent::Waiting(wait) => {
-                self.state
-                    .waits
-                    .tell(&self.printer, &wait, self.state.whole.as_ref())
+                let State { waits, whole, .. } = &mut self.state;
+                waits.tell(&self.printer, &wait, whole.as_ref());
             }
             PushEvent::Arrived {
                 digest,
