@@ -266,11 +266,16 @@ fn each_field_changes_the_keys_from_there_on_and_no_others() {
         if path.ends_with("/step") || NO_INPUTS.iter().any(|start| path.starts_with(start)) {
             continue;
         }
-        let known_to_the_base_alone =
-            ["/blob/", "/created_by", "/python_platform", "/environment/"]
-                .iter()
-                .any(|part| path.starts_with("/base/") && path.contains(part))
-                || path == "/base/interpreter/minor";
+        let known_to_the_base_alone = [
+            "/blob/",
+            "/created_by",
+            "/python_platform",
+            "/environment/",
+            "/architecture",
+        ]
+        .iter()
+        .any(|part| path.starts_with("/base/") && path.contains(part))
+            || path == "/base/interpreter/minor";
         if known_to_the_base_alone || path.ends_with("diff_id") {
             continue;
         }
