@@ -76,7 +76,10 @@ fn what_a_second_signal_ends_is_told_to_its_webhook() {
     server.until_logged("Shutting down: SIGINT");
     server.signal(Signal::INT);
     assert!(server.exit().success());
-    assert_eq!(receiver.next().json()["status"], "failed");
+    let told = receiver.next().json();
+    assert_eq!(told["status"], "failed");
+    let error = told["error"].as_str().unwrap();
+    assert!(error.contains("the server was told to stop"), "{error}");
 }
 
 #[test]
