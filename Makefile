@@ -22,6 +22,10 @@ demo: build ## Build everything, then run predictions from examples/ without Doc
 wheel: build ## Write a wheel with both programs and the SDK into dist/
 	scripts/wheel release
 
+.PHONY: release
+release: build man ## Write an archive of both programs for scripts/install.sh into dist/, and its checksum
+	scripts/release release dist/man
+
 .PHONY: site
 site: setup ## Build the documentation's site into dist/site
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
@@ -99,6 +103,7 @@ docs: ## Write the generated pages of docs/
 
 .PHONY: man
 man: ## Write the manual pages of all commands into dist/man
+	rm -rf dist/man
 	$(CARGO) run -q --locked -p xtask -- man dist/man
 
 .PHONY: bench
@@ -108,6 +113,10 @@ bench: build setup ## Measure against docker, debootstrap and python, as ratios
 .PHONY: bench-build
 bench-build: build setup ## Measure pushing, pulling and handing over beside docker (ARGS="--only push")
 	$(VENV)/bin/python benches/run.py --distribution --rounds 5 $(ARGS)
+
+.PHONY: bench-cli
+bench-cli: build setup ## Measure what a user of the command line waits for (ARGS="--only watch")
+	$(VENV)/bin/python benches/run.py --cli $(ARGS)
 
 .PHONY: bench-runtime
 bench-runtime: build setup ## Measure the server beside the published one

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -80,3 +83,30 @@ def run(
     if done.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))} failed with {done.returncode}:\n{done.stdout}{done.stderr}")
     return done.stdout
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_ready(port: int) -> None:
+    while True:
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection.request("GET", "/health-check")
+            if json.load(connection.getresponse())["status"] == "READY":
+                return
+        except OSError:
+            pass
+        time.sleep(0.005)
+
+
+def post(port: int, inputs: dict[str, object]) -> dict[str, object]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    body = json.dumps({"input": inputs})
+    connection.request("POST", "/predictions", body, {"Content-Type": "application/json"})
+    answer: dict[str, object] = json.load(connection.getresponse())
+    return answer

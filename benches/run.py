@@ -1,11 +1,9 @@
-"""`make bench` and `make bench-build`: this tool against others, as ratios of medians measured in one run."""
+"""`make bench`, `bench-build` and `bench-cli`: this tool against others, as ratios of medians measured in one run."""
 
 from __future__ import annotations
 
 import argparse
 import base64
-import http.client
-import json
 import os
 import re
 import shutil
@@ -19,9 +17,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch_models
+from cli import CommandLine
 from distribution import Distribution, Missing
 from docker import Docker, Unavailable
-from harness import COG, COGLET, REPOSITORY, Row, medians, run, seconds
+from harness import COG, COGLET, REPOSITORY, Row, free_port, medians, post, run, seconds, wait_ready
 
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 IRIS = {
@@ -165,27 +164,25 @@ class Bench:
                 yield Row(f"rebuild {name} after a one-line change", mine)
 
     def warm_run(self) -> Iterator[Row]:
-        for name, (inputs, imports) in EXAMPLES.items():
-            flags = [f"-i{key}={value}" for key, value in inputs.items()]
-            ours = lambda: self.cog("run", *flags, project=name)
-            times: list[float] = []
-            bare = lambda: times.append(self.import_seconds(self.projects[name], imports))
-            ours(), bare()
-            times.clear()
-            mine, _ = medians(self.rounds, ours, bare)
-            imported = statistics.median(times)
-            yield Row(
-                f"cog run {name} against 1.5 x import + 0.15 s",
-                mine,
-                1.5 * imported + 0.15,
-                "limit",
-                1.0,
-            )
-            if self.docker:
-                self.docker_build(self.projects[name])
-                theirs = lambda: self.docker_predict(name)
-                mine, peer = medians(self.rounds, ours, theirs)
-                yield Row(f"cog run {name}", mine, peer, "docker run + request", 0.25)
+        for name in EXAMPLES:
+            yield from self.warm(name, "1.5 x import + 0.15 s", lambda imported: 1.5 * imported + 0.15)
+
+    def warm(self, name: str, words: str, limit: Callable[[float], float]) -> Iterator[Row]:
+        """`cog run`, nothing changed, beside what its model's imports take, and beside a container of Docker's."""
+        inputs, imports = EXAMPLES[name]
+        flags = [f"-i{key}={value}" for key, value in inputs.items()]
+        ours = lambda: self.cog("run", *flags, project=name)
+        times: list[float] = []
+        bare = lambda: times.append(self.import_seconds(self.projects[name], imports))
+        ours(), bare()
+        times.clear()
+        mine, _ = medians(self.rounds, ours, bare)
+        yield Row(f"cog run {name} against {words}", mine, limit(statistics.median(times)), "limit", 1.0)
+        if self.docker:
+            self.docker_build(self.projects[name])
+            theirs = lambda: self.docker_predict(name)
+            mine, peer = medians(self.rounds, ours, theirs)
+            yield Row(f"cog run {name}", mine, peer, "docker run + request", 0.25)
 
     def import_seconds(self, project: Path, imports: str) -> float:
         """What a fresh interpreter of the model's environment needs to import its modules."""
@@ -364,33 +361,6 @@ def line_changer(path: Path) -> Callable[[], None]:
     return change
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def wait_ready(port: int) -> None:
-    while True:
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            connection.request("GET", "/health-check")
-            if json.load(connection.getresponse())["status"] == "READY":
-                return
-        except OSError:
-            pass
-        time.sleep(0.005)
-
-
-def post(port: int, inputs: dict[str, object]) -> dict[str, object]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    body = json.dumps({"input": inputs})
-    connection.request("POST", "/predictions", body, {"Content-Type": "application/json"})
-    answer: dict[str, object] = json.load(connection.getresponse())
-    return answer
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
@@ -399,6 +369,7 @@ def main() -> None:
         action="store_true",
         help="measure pushing, pulling and handing over instead",
     )
+    parser.add_argument("--cli", action="store_true", help="measure what a user of the command line waits for instead")
     parser.add_argument("--only", default="", help="measure the groups whose name contains this")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="cog-bench-", dir=os.environ.get("COG_BENCH_DIR")) as directory:
@@ -433,6 +404,9 @@ def main() -> None:
                     distribution.first_prediction,
                     distribution.large_image,
                 )
+            if arguments.cli:
+                line = CommandLine(bench)
+                groups = (line.starts, line.warm_run, line.beside_serve, line.watch, line.load, line.page)
             for group in groups:
                 if arguments.only in group.__name__:
                     for row in group():

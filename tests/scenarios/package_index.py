@@ -17,6 +17,18 @@ if TYPE_CHECKING:
 
 
 class Quiet(SimpleHTTPRequestHandler):
+    #: What it asks for, if it asks.
+    credentials: str | None = None
+
+    def do_GET(self) -> None:
+        if self.credentials and self.headers.get("Authorization") != self.credentials:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="packages"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        super().do_GET()
+
     def log_message(self, format: str, *args: object) -> None:
         pass
 
@@ -55,9 +67,11 @@ def record(path: str, text: str) -> str:
 
 
 @contextmanager
-def serve(root: Path) -> Iterator[str]:
-    """The index's address, as long as it is served."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(root)))
+def serve(root: Path, user: str = "", password: str = "") -> Iterator[str]:
+    """The index's address, as long as it is served; to those who give a user and a password, if there are some."""
+    basic = base64.b64encode(f"{user}:{password}".encode()).decode()
+    asking = type("Asking", (Quiet,), {"credentials": f"Basic {basic}" if user else None})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(asking, directory=str(root)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/"

@@ -19,6 +19,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATIENCE_SECONDS = 120
+CONFIG = 'build:\n  python_version: "3.11"\nrun: "run.py:Runner"\n'
+#: The beginning of models that wait for files, so that nothing is a matter of time.
+WAITING = """
+import os
+import sys
+import time
+from collections.abc import Iterator
+
+from cog import BaseRunner, Path
+
+
+def wait_for(name: str) -> None:
+    while not os.path.exists(name):
+        time.sleep(0.005)
+"""
 
 
 class Reading:

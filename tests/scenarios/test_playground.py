@@ -129,6 +129,8 @@ def test_what_the_flags_say_is_what_the_page_gets(tmp_path: Path) -> None:
 def test_mistakes_are_told(tmp_path: Path) -> None:
     project = Project(tmp_path)
     project.cog("playground", "--target", "ftp://localhost").fails_with("--target ftp://localhost", "http://")
+    secret = project.cog("playground", "--target", "http://me:secret@localhost").fails_with("without user, password")
+    assert "secret" not in secret.stderr, secret
     project.cog("playground", "--host", "nowhere").fails_with("`--host nowhere` is not an IP address")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -61,7 +61,7 @@ def test_an_image_is_pushed_and_pulled(tmp_path: Path, registry: DockerRegistry,
     done = project.cog("push", f"{repository}:v1")
     digest = pushed_digest(done, repository)
     assert done.stdout == ""
-    assert f"Building Docker image from environment in cog.yaml as {repository}:v1..." in done.stderr
+    assert f"Building the image from environment in cog.yaml as {repository}:v1..." in done.stderr
     assert f"Pushing to {repository}:v1..." in done.stderr
     assert "replicate.com" not in done.stderr
     manifest, named = registry.document("team/hello/manifests/v1")
@@ -392,7 +392,7 @@ def test_mistakes_are_told_before_anything_is_built(project: Project) -> None:
     both = project.cog("push", COG_MODEL_REPO="a/b")
     mistakes.append(both.fails_with("'image' in cog.yaml cannot be combined with COG_MODEL* env vars"))
     for done in mistakes:
-        assert "Building Docker image" not in done.stderr, done
+        assert "Building the image" not in done.stderr, done
     # The same mistakes end builds.
     file.write_text(plain)
     project.cog("build", COG_MODEL_REPO="a/b", COG_MODEL_TAG="-bad").fails_with('invalid COG_MODEL_TAG "-bad"')

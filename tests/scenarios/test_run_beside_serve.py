@@ -8,26 +8,16 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from serving import PATIENCE_SECONDS, Asking, Reading, Serve, records, save, wait_for
+from serving import CONFIG, PATIENCE_SECONDS, WAITING, Asking, Reading, Serve, records, save, wait_for
 from support import COG, Done, Project, processes_with
 
 ENGINES = pytest.mark.parametrize("engine", ["embedded", "host"])
 ASKS = "Asking the server of this project at http://"
-OWN = "Starting Docker image and running setup()"
+OWN = "Starting the model and running setup()"
 
-MODEL = """
-import os
-import sys
-import time
-from collections.abc import Iterator
-
-from cog import BaseRunner, Path
-
-
-def wait_for(name: str) -> None:
-    while not os.path.exists(name):
-        time.sleep(0.005)
-
+MODEL = (
+    WAITING
+    + """
 
 class Runner(BaseRunner):
     def setup(self) -> None:
@@ -49,12 +39,12 @@ class Runner(BaseRunner):
         yield text
         yield file.read_text() if file else "no file"
 """
+)
 
 
 def project(directory: Path) -> Project:
     directory.mkdir()
-    config = 'build:\n  python_version: "3.11"\nrun: "run.py:Runner"\n'
-    return Project(directory).write(cog__yaml=config, run__py=MODEL)
+    return Project(directory).write(cog__yaml=CONFIG, run__py=MODEL)
 
 
 def setups(model: Project) -> int:

@@ -9,23 +9,15 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from serving import PATIENCE_SECONDS, Asking, Serve, save, wait_for
+from serving import CONFIG, PATIENCE_SECONDS, WAITING, Asking, Serve, save, wait_for
 from support import Project, processes_with
 
 ENGINES = pytest.mark.parametrize("engine", ["embedded", "host"])
-CONFIG = 'build:\n  python_version: "3.11"\nrun: "run.py:Runner"\n'
 
-MODEL = """
-import os
-import time
-
+MODEL = (
+    WAITING
+    + """
 import word
-from cog import BaseRunner
-
-
-def wait_for(name: str) -> None:
-    while not os.path.exists(name):
-        time.sleep(0.005)
 
 
 class Runner(BaseRunner):
@@ -44,6 +36,7 @@ class Runner(BaseRunner):
                 file.write("written by the model")
         return f"{word.WORD} {text} {self.data}"
 """
+)
 
 
 def project(directory: Path) -> Project:

@@ -1,5 +1,6 @@
 //! Repository tasks that need the crates themselves: `cargo run -p xtask -- docs [--check]`, and `man DIR`.
 
+mod http;
 mod man;
 mod reference;
 
@@ -38,12 +39,16 @@ fn main() -> anyhow::Result<()> {
 
 fn docs(check: bool) -> anyhow::Result<()> {
     let schema = serde_json::to_string_pretty(&cog::config_schema())?;
+    let api = http::document(&repository()?.join(http::EXAMPLE))?;
+    let document = serde_json::to_string_pretty(&api)?;
     let pages = [
         (
             "docs/reference/cli.md",
             reference::command_line(cog::command()),
         ),
         ("docs/reference/cog-yaml.schema.json", format!("{schema}\n")),
+        ("docs/reference/http.md", http::page(&api)),
+        ("docs/reference/http.openapi.json", format!("{document}\n")),
     ];
     for (name, text) in pages {
         let path = repository()?.join(name);

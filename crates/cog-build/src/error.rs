@@ -361,31 +361,6 @@ impl BuildError {
 /// Result of this crate's functions.
 pub type Result<T, E = BuildError> = std::result::Result<T, E>;
 
-impl BuildError {
-    /// What to do where the image is for another platform than something else is.
-    fn platform_hint(&self) -> Option<String> {
-        let hint = match self {
-            Self::NeedsPlatform { needs, .. } => return Some(Need::hints(needs)),
-            Self::NoInterpreter { .. } => {
-                "set up an interpreter for them in its kernel, as Debian's package `qemu-user-static` does, or build on such a \
-                 machine"
-            }
-            Self::OtherPlatform { .. } => {
-                "name a base that has an image for the platform, or build for another one with `--platform`"
-            }
-            Self::NoServerFor { .. } => {
-                "take it from the release of this version for that platform, or build it there with `cargo build --release \
-                 -p coglet`"
-            }
-            Self::WrongServer { .. } => {
-                "take `coglet` from the release of this version for the image's platform"
-            }
-            _ => return None,
-        };
-        Some(hint.to_owned())
-    }
-}
-
 impl Hint for BuildError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
@@ -459,6 +434,7 @@ impl Hint for BuildError {
             Self::NoServer { .. } => {
                 "build it with `cargo build --release -p coglet`, or set `COG_COGLET_BINARY` to its path"
             }
+            Self::NeedsPlatform { needs, .. } => return Some(Need::hints(needs)),
             Self::TorchIndex {
                 instead: Some(instead),
                 ..
@@ -471,9 +447,32 @@ impl Hint for BuildError {
             Self::NoHostPython { .. } => {
                 "install Python, for example with your system's package manager"
             }
-            _ => return self.platform_hint(),
+            other => other.platform_hint()?,
         };
         Some(hint.to_owned())
+    }
+}
+
+impl BuildError {
+    /// What can be done about what is for another platform.
+    fn platform_hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NoInterpreter { .. } => {
+                "set up an interpreter for them in its kernel, as Debian's package `qemu-user-static` does, or build on such a \
+                 machine"
+            }
+            Self::OtherPlatform { .. } => {
+                "name a base that has an image for the platform, or build for another one with `--platform`"
+            }
+            Self::NoServerFor { .. } => {
+                "take it from the release of this version for that platform, or build it there with `cargo build --release \
+                 -p coglet`"
+            }
+            Self::WrongServer { .. } => {
+                "take `coglet` from the release of this version for the image's platform"
+            }
+            _ => return None,
+        })
     }
 }
 

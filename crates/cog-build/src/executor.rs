@@ -12,7 +12,7 @@ use crate::base::LockedBase;
 use crate::container::Containers;
 use crate::error::Result;
 use crate::plan::{Bytecode, LayerSettings, PlanSettings, Symbols, key};
-use crate::reporter::{Event, Outcome, Reporter};
+use crate::reporter::{Event, Outcome, Reporter, Unit};
 use crate::step_output::StepOutput;
 
 /// Whether results of earlier builds count.
@@ -176,6 +176,12 @@ impl Executor<'_> {
             Progress::Waiting(waiting) => {
                 self.doing(&waiting.to_string());
             }
+            Progress::Downloading { done, total } => self.reporter.report(Event::Progress {
+                label: "downloading Python packages",
+                done,
+                total: Some(total),
+                unit: Unit::Bytes,
+            }),
             _ => {}
         };
         let certificates = trust::extended_bundle()?;

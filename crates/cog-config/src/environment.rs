@@ -5,7 +5,7 @@ use crate::error::Problem;
 use crate::parse::Text;
 
 /// Names that the runtime needs for itself; a `*` at the end stands for any rest.
-const RESERVED: [&str; 15] = [
+pub(crate) const RESERVED: [&str; 15] = [
     "PATH",
     "LD_LIBRARY_PATH",
     "PYTHONPATH",

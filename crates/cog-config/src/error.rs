@@ -77,7 +77,8 @@ impl fmt::Display for Warning {
             } => {
                 write!(
                     formatter,
-                    "unknown field \"{field}\" in line {line} is ignored"
+                    "unknown field \"{}\" in line {line} is ignored",
+                    cog_errors::plain(field)
                 )?;
                 match meant {
                     Some(meant) => write!(formatter, ": did you mean `{meant}`?"),

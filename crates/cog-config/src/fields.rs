@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use granit_parser::{Event, Parser, Span};
+use granit_parser::{Event, Parser, ScalarStyle, Span};
 
 use crate::error::Location;
 
@@ -24,7 +24,8 @@ struct Field {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Scalar {
     text: String,
-    place: Range<usize>,
+    /// Of a value that can be replaced by another one. A block of lines (`|`, `>`) cannot: its mark would stay.
+    place: Option<Range<usize>>,
 }
 
 /// What an event belongs to.
@@ -48,8 +49,9 @@ impl Fields {
         let mut parser = Parser::new_from_str(text);
         while let Some(Ok((event, span))) = parser.next_event() {
             match event {
-                Event::Scalar(scalar, ..) => {
+                Event::Scalar(scalar, style, ..) => {
                     let Some(place) = place(span) else { break };
+                    let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
                     let text = scalar.into_owned();
                     if let Some(Frame::Mapping(key @ None)) = frames.last_mut() {
                         let location = Location {
@@ -63,6 +65,7 @@ impl Fields {
                         });
                         continue;
                     }
+                    let place = (!is_block).then_some(place);
                     fields.add(&frames, Some(Scalar { text, place }));
                     finish(&mut frames);
                 }
@@ -104,15 +107,15 @@ impl Fields {
     /// `text`, of which these are the fields, with another name and value for a field.
     pub fn with_renamed(&self, text: &str, name: &str, new: &str, value: &str) -> Option<String> {
         let field = self.field(name)?;
-        let old = field.value.as_ref()?;
-        let edited = replaced(text, &old.place, &quoted(value))?;
+        let old = field.value.as_ref()?.place.as_ref()?;
+        let edited = replaced(text, old, &quoted(value))?;
         replaced(&edited, &field.key, new)
     }
 
     /// `text`, of which these are the fields, with another value for a field.
     pub fn with_value(&self, text: &str, name: &str, value: &str) -> Option<String> {
-        let old = self.field(name)?.value.as_ref()?;
-        replaced(text, &old.place, &quoted(value))
+        let old = self.field(name)?.value.as_ref()?.place.as_ref()?;
+        replaced(text, old, &quoted(value))
     }
 
     fn field(&self, name: &str) -> Option<&Field> {
@@ -213,6 +216,14 @@ mod tests {
             assert_eq!(rename(old).as_deref(), Some(new));
         }
         assert_eq!(rename("run: a.py:A"), None);
+        // The mark of the block would be left, and what is written below it not be read as it is meant.
+        for block in ["predict: >-\n  a.py:A\n", "predict: |\n  a.py:A\n"] {
+            assert_eq!(
+                Fields::of(block).text("predict").map(str::trim),
+                Some("a.py:A")
+            );
+            assert_eq!(rename(block), None, "{block}");
+        }
         let text = "train: predict.py:train\n";
         assert_eq!(
             Fields::of(text)

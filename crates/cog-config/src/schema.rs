@@ -3,7 +3,17 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::environment::RESERVED;
 use crate::keys;
+
+/// Python 3.10 or newer, with or without a patch.
+const PYTHON: &str = r"^\s*(3\.([1-9][0-9]+)|([4-9]|[1-9][0-9]+)\.[0-9]+)(\.|\s*$)";
+/// CUDA 11 or newer, with a minor version; nothing is as good as no field.
+const CUDA: &str = r"^(([1-9][0-9]{2,}|[2-9][0-9]|1[1-9])\.|$)";
+/// Neither a tag nor a digest, and in small letters but for the registry.
+const REPOSITORY: &str = "^([^/@]+/)*[^/@:A-Z]*$";
+/// A pattern of weights: not empty, not turned round, with forward slashes.
+const FILES: &str = r"^\s*[^!\s\\][^\\]*$";
 
 /// The schema's document.
 pub fn json_schema() -> Value {
@@ -11,8 +21,26 @@ pub fn json_schema() -> Value {
     schema["$schema"] = json!("http://json-schema.org/draft-07/schema#");
     schema["title"] = json!("cog.yaml");
     schema["description"] = json!("What an image of a model is made of, and where the model is.");
-    schema["not"] = json!({ "required": ["run", "predict"] });
+    let with_weights = json!({
+        "if": both(&[("weights", "minItems")]),
+        "then": { "required": ["model"] },
+    });
+    schema["allOf"] = json!([
+        { "not": both(&[("run", "minLength"), ("predict", "minLength")]) },
+        { "not": both(&[("model", "minLength"), ("image", "minLength")]) },
+        with_weights,
+    ]);
     schema
+}
+
+/// What has all of these fields, none of them empty; with the word for the least that it holds.
+fn both(fields: &[(&str, &str)]) -> Value {
+    let names: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
+    let filled: Map<String, Value> = fields
+        .iter()
+        .map(|(name, least)| ((*name).to_owned(), json!({ (*least): 1 })))
+        .collect();
+    json!({ "required": names, "properties": filled })
 }
 
 /// An object that has these fields and no others.
@@ -37,10 +65,19 @@ fn top(field: &str) -> Value {
         "build" => {
             let mut build = object(&keys::BUILD, build, &["python_version"]);
             build["description"] = json!("The environment of the image.");
+            build["not"] = both(&[
+                ("python_packages", "minItems"),
+                ("python_requirements", "minLength"),
+            ]);
             json!({ "anyOf": [build, { "type": "null" }] })
         }
         "image" => text("Name of the image, and where `cog push` sends it."),
-        "model" => text("Repository for image and weights, without a tag: `registry/owner/name`."),
+        "model" => {
+            let mut model =
+                text("Repository for image and weights, without a tag: `registry/owner/name`.");
+            model["pattern"] = json!(REPOSITORY);
+            model
+        }
         "run" => reference("The model, as `run.py:Runner`."),
         "predict" => deprecated(reference("The older name of `run`."), "run"),
         "train" => reference("The trainer, as `train.py:Trainer`."),
@@ -52,7 +89,7 @@ fn top(field: &str) -> Value {
         "environment" => {
             let mut variables = list(&json!({
                 "type": "string",
-                "pattern": "^[A-Za-z_][A-Za-z0-9_]*=.*$",
+                "pattern": format!("^(?!({})=)[A-Za-z_][A-Za-z0-9_]*=.*$", RESERVED.join("|").replace('*', ".*")),
             }));
             variables["description"] =
                 json!("Variables of the image, as `NAME=value`; build commands see them, too.");
@@ -75,6 +112,7 @@ fn build(field: &str) -> Value {
     match field {
         "python_version" => json!({
             "type": ["string", "number"],
+            "pattern": PYTHON,
             "description": "Version of Python, as \"3.13\" or \"3.13.1\"; 3.10 or newer.",
         }),
         "gpu" => json!({
@@ -82,9 +120,14 @@ fn build(field: &str) -> Value {
             "default": false,
             "description": "Whether the model needs a GPU.",
         }),
-        "cuda" => number_or_text(
-            "Version of CUDA, as \"12.8\"; by default the one that the requirements need.",
-        ),
+        "cuda" => {
+            let mut cuda = number_or_text(
+                "Version of CUDA, as \"12.8\"; by default the one that the requirements need.",
+            );
+            cuda["pattern"] = json!(CUDA);
+            cuda["minimum"] = json!(11);
+            cuda
+        }
         "cudnn" => number_or_text("Major version of cuDNN, as \"9\"."),
         "python_requirements" => {
             text("File with the Python packages: requirements.txt, or a pyproject.toml.")
@@ -124,7 +167,7 @@ fn mount(field: &str) -> Value {
 }
 
 fn concurrency(_: &str) -> Value {
-    json!({ "type": "integer" })
+    json!({ "type": "integer", "minimum": 1 })
 }
 
 fn weights(field: &str) -> Value {
@@ -142,7 +185,7 @@ fn weights(field: &str) -> Value {
 fn source(field: &str) -> Value {
     match field {
         "uri" => plain_text(),
-        _ => list(&plain_text()),
+        _ => list(&json!({ "type": "string", "pattern": FILES })),
     }
 }
 
@@ -159,7 +202,7 @@ fn number_or_text(description: &str) -> Value {
 }
 
 fn reference(description: &str) -> Value {
-    json!({ "type": "string", "pattern": "\\.py:", "description": description })
+    json!({ "type": "string", "pattern": "^$|\\.py:", "description": description })
 }
 
 /// A list; nothing counts as an empty one.

@@ -280,6 +280,12 @@ fn misspelt_fields_name_what_may_be_meant() {
         assert_eq!(said.matches(&expected).count(), 1, "{said}");
     }
     assert!(!said.contains("default_target"), "{said}");
+    // Nor does one act on the terminal that shows it.
+    let said = warnings("model: m\n\"\\e]0;mine\\a\": 1\n").join("\n");
+    assert!(
+        said.contains(r#"unknown field "\u{1b}]0;mine\u{7}""#),
+        "{said:?}"
+    );
 }
 
 #[test]

@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use crate::helper::{self, HOST_ARGUMENT, Report, Streams};
 use crate::program::{self, Program};
 use crate::supervisor::{
-    Caller, FAILED, Failure, Status, Supervised, fork, let_go, signal_fd, wait_any, watch,
+    Caller, FAILED, Failure, Status, Supervised, fork, leave_terminal, let_go, signal_fd, wait_any,
+    watch,
 };
 use crate::workload::{Process, Root, Workload};
 use crate::{Engine, EngineError, Isolation, Running};
@@ -129,6 +130,7 @@ fn search_path(environment: &Path) -> std::ffi::OsString {
 pub(crate) fn supervise(spec: &Spec, caller: &mut Caller) -> Result<Status, Failure> {
     set_child_subreaper(Some(getpid()))
         .map_err(Failure::at("adopt what the command leaves behind"))?;
+    leave_terminal()?;
     let signals = signal_fd()?;
     let supervisor = getpid();
     let Some(child) = fork()? else {

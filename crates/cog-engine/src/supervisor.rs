@@ -3,7 +3,7 @@
 //! It lives as long as the workload, and dies of the same signal, so that whoever waits for it sees what happened. It has
 //! one thread where it forks. What it supervises is in [`crate::embedded`], [`crate::host`] and [`crate::docker`].
 
-use std::io::{Read as _, Write as _};
+use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::process::exit;
 
@@ -132,6 +132,22 @@ pub(crate) fn main<S: DeserializeOwned + Supervised>(
             caller.say(&failure.into());
             exit(FAILED)
         }
+    }
+}
+
+/// Leaves the caller's terminal, unless the workload reads from it: its Ctrl-C is then for the caller alone, who decides
+/// what it means.
+///
+/// It must not even reach us. A signal that waits to be taken swallows the next one of its kind, so the one that the
+/// caller sends right after a Ctrl-C would be lost with that.
+pub(crate) fn leave_terminal() -> Result<(), Failure> {
+    if std::io::stdin().is_terminal() {
+        return Ok(());
+    }
+    match rustix::process::setsid() {
+        // Whoever leads a group cannot begin a session, and is none of the caller's any more.
+        Ok(_) | Err(Errno::PERM) => Ok(()),
+        Err(error) => Err(Failure::at("begin a session")(error)),
     }
 }
 

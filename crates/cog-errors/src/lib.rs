@@ -2,6 +2,7 @@
 //!
 //! The one place that turns errors into text for people. It prints nothing itself.
 
+mod plain;
 mod redact;
 
 use std::error::Error;
@@ -9,6 +10,7 @@ use std::fmt::Write as _;
 
 use owo_colors::OwoColorize as _;
 
+pub use plain::plain;
 pub use redact::redact_url;
 
 /// An error that can say what to do about it.
@@ -40,9 +42,10 @@ pub fn render(error: &(dyn Error + 'static), hint: Option<&str>, colour: Colour)
     if let Some(hint) = hint {
         let _ = write!(text, "\n  {hint}");
     }
+    let text = plain(&text);
     match colour {
         Colour::On => format!("{}{text}", " ✗ ".red().bold()),
-        Colour::Off => text,
+        Colour::Off => text.into_owned(),
     }
 }
 
@@ -64,6 +67,11 @@ mod tests {
         assert_eq!(
             render(&error, Some("make it"), Colour::Off),
             "could not read `x`: no such file\n  make it"
+        );
+        let hostile = Outer(std::io::Error::other("\u{1b}]0;mine\u{7}"));
+        assert_eq!(
+            render(&hostile, None, Colour::Off),
+            r"could not read `x`: \u{1b}]0;mine\u{7}"
         );
     }
 }

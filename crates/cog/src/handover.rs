@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use cog_build::{HandedOver, Observers};
 use cog_engine::docker::{Daemon, Wanted};
-use cog_image::serve::{Content, SentObserver, Zstd};
+use cog_image::serve::{Content, Zstd};
 use cog_image::{Platform, Store, StoredImage};
 
 use crate::args::LoadArg;
-use crate::printer::{Printer, Progress};
+use crate::printer::Printer;
 use crate::session::Session;
 use crate::sizes::human_size;
 
@@ -19,14 +19,22 @@ const AUTO_PATIENCE: Duration = Duration::from_secs(1);
 /// The same for one that somebody has asked for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Gives a built image to the daemon that the flag asks for. What nobody has asked for does not fail the build.
+/// A daemon that has an image of ours.
+pub(crate) struct Given {
+    pub(crate) daemon: &'static str,
+    /// Bytes that it lacked.
+    pub(crate) sent: u64,
+}
+
+/// Gives a built image to the daemon that the flag asks for, if there is one. What nobody has asked for does not fail the
+/// build.
 pub(crate) fn load(
     session: &Session<'_>,
     image: &StoredImage,
     load: LoadArg,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<Given>> {
     let wanted = match load {
-        LoadArg::None => return Ok(()),
+        LoadArg::None => return Ok(None),
         LoadArg::Auto => Wanted::Any,
         LoadArg::Docker => Wanted::Docker,
         LoadArg::Podman => Wanted::Podman,
@@ -36,14 +44,14 @@ pub(crate) fn load(
             "not handed to a daemon: it is for {}, and `--load docker` does it all the same",
             image.platform()
         ));
-        return Ok(());
+        return Ok(None);
     }
     if let (LoadArg::Auto, Some(daemon)) = (load, session.built_by()) {
         // Who had it built there, expects it there.
-        return give(session, daemon, image);
+        return give(session, daemon, image).map(Some);
     }
     if load != LoadArg::Auto {
-        return give(session, &Daemon::find(wanted, PATIENCE)?, image);
+        return give(session, &Daemon::find(wanted, PATIENCE)?, image).map(Some);
     }
     let daemon = match Daemon::find(wanted, AUTO_PATIENCE) {
         Ok(daemon) => daemon,
@@ -51,7 +59,7 @@ pub(crate) fn load(
             session
                 .printer
                 .debug(&format!("not handed to a daemon: {error}"));
-            return Ok(());
+            return Ok(None);
         }
     };
     if !daemon.is_local() {
@@ -60,20 +68,23 @@ pub(crate) fn load(
             daemon.title(),
             daemon.place()
         ));
-        return Ok(());
+        return Ok(None);
     }
-    if let Err(error) = give(session, &daemon, image) {
-        let why = cog_errors::render(error.as_ref(), None, cog_errors::Colour::Off);
-        session.printer.warning(&format!(
-            "the image is built, but {} does not have it: {}",
-            daemon.title(),
-            why.trim_end()
-        ));
+    match give(session, &daemon, image) {
+        Ok(given) => Ok(Some(given)),
+        Err(error) => {
+            let why = cog_errors::render(error.as_ref(), None, cog_errors::Colour::Off);
+            session.printer.warning(&format!(
+                "the image is built, but {} does not have it: {}",
+                daemon.title(),
+                why.trim_end()
+            ));
+            Ok(None)
+        }
     }
-    Ok(())
 }
 
-fn give(session: &Session<'_>, daemon: &Daemon, image: &StoredImage) -> anyhow::Result<()> {
+fn give(session: &Session<'_>, daemon: &Daemon, image: &StoredImage) -> anyhow::Result<Given> {
     let store = session.store()?;
     let handed = hand_over(session.printer, store, daemon, &image.name, |zstd| {
         Content::of_image(store, image, zstd)
@@ -84,7 +95,10 @@ fn give(session: &Session<'_>, daemon: &Daemon, image: &StoredImage) -> anyhow::
         image.name,
         human_size(handed.sent)
     ));
-    Ok(())
+    Ok(Given {
+        daemon: daemon.title(),
+        sent: handed.sent,
+    })
 }
 
 /// Gives the daemon what `content` makes under `name`, which has a tag. What it has already is only named.
@@ -99,51 +113,17 @@ pub(crate) fn hand_over(
         .rsplit_once(':')
         .filter(|(_, tag)| !tag.contains(['/', '@']) && !name.contains('@'))
         .with_context(|| format!("{} needs a name with a tag, not `{name}`", daemon.title()))?;
+    let title = format!("handing the image to {}", daemon.title());
+    // How much the daemon will ask for, it alone knows.
+    let shown = Arc::new(printer.transfer(&title, None));
     // To say how large layers are, they may have to be read.
-    let told = Told::begin(printer, daemon);
     let content = content(cog_build::layers_for(daemon))?;
+    let sent = Arc::clone(&shown);
     let observers = Observers {
-        sent: told.observer(),
+        sent: Arc::new(move |bytes| sent.advance(bytes)),
         detail: &|detail| printer.debug(detail),
     };
     Ok(cog_build::hand_over(
         store, daemon, name, content, &observers,
     )?)
-}
-
-/// What is shown meanwhile.
-struct Told {
-    printer: Printer,
-    title: String,
-    bar: indicatif::ProgressBar,
-}
-
-impl Told {
-    fn begin(printer: &Printer, daemon: &Daemon) -> Self {
-        let title = format!("handing the image to {}", daemon.title());
-        printer.begins(&title);
-        Self {
-            bar: printer.spinner(&title),
-            printer: printer.clone(),
-            title,
-        }
-    }
-
-    fn observer(&self) -> SentObserver {
-        let (printer, title, bar) = (self.printer.clone(), self.title.clone(), self.bar.clone());
-        Arc::new(move |sent| {
-            let so_far = format!("{title}: {}", human_size(sent));
-            match printer.progress() {
-                Progress::Bars => bar.set_message(so_far),
-                Progress::Lines | Progress::Quiet => printer.goes_on(&so_far),
-            }
-        })
-    }
-}
-
-impl Drop for Told {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
-        self.printer.ends(&self.title);
-    }
 }

@@ -3,18 +3,22 @@
 //! `args` says what can be written, `commands` do it with the library crates, `printer` is the only writer.
 //! Start reading at [`main`].
 
+mod account;
 mod args;
 mod backend;
 mod client;
 mod commands;
 mod doctor;
+mod emulator;
 mod gpus;
 mod handover;
 mod inputs;
 mod interrupts;
+mod live;
 mod load;
 mod model_reference;
 mod outputs;
+mod pictures;
 mod playground;
 mod printer;
 mod prompt;
@@ -23,7 +27,6 @@ mod reporter;
 mod runtime;
 mod serving;
 mod session;
-mod silence;
 mod sizes;
 mod terminal;
 mod update;

@@ -6,13 +6,24 @@
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use owo_colors::OwoColorize;
+use rustix::termios::tcgetwinsize;
 
-use crate::silence::Silence;
+use crate::account::Account;
+use crate::emulator;
+use crate::live::{Kind, Region, Size, WorkId, Works};
+use crate::pictures::Room;
+
+/// How often what moves is drawn. The size of the terminal is asked for each time.
+const BEAT: Duration = Duration::from_millis(100);
+/// The size of a terminal that does not tell.
+const USUAL_SIZE: Size = Size {
+    columns: 80,
+    rows: 24,
+};
 
 /// Whether stderr gets ANSI colour and the marks in front of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,13 +36,7 @@ impl Colour {
     /// Off by flag, `NO_COLOR`, `COG_NO_COLOR`, `TERM=dumb`, or when stderr is not a terminal.
     pub(crate) fn choose(no_color_flag: bool) -> Self {
         let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        if no_color_flag
-            || set("NO_COLOR")
-            || set("COG_NO_COLOR")
-            || dumb
-            || !io::stderr().is_terminal()
-        {
+        if no_color_flag || set("NO_COLOR") || set("COG_NO_COLOR") || !can_move() {
             Self::Off
         } else {
             Self::On
@@ -39,10 +44,16 @@ impl Colour {
     }
 }
 
+/// Whether standard error is a terminal that can write a line anew.
+fn can_move() -> bool {
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    !dumb && io::stderr().is_terminal()
+}
+
 /// How much is said, and whether it moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// Bars that are redrawn.
+    /// Lines that are redrawn.
     Bars,
     /// One line a step.
     Lines,
@@ -56,45 +67,55 @@ pub(crate) struct Printer {
     colour: Colour,
     debug: bool,
     progress: Arc<Mutex<Progress>>,
-    bars: MultiProgress,
-    silence: Arc<Silence>,
+    works: Arc<Works>,
+    /// Whoever writes to standard error holds it.
+    region: Arc<Mutex<Region>>,
+    /// Somebody shows what goes on.
+    watched: Arc<Once>,
     /// Whether stdout and stderr are, see [`are_read_together`].
     read_together: OnceLock<bool>,
     /// Standard output has not ended its last line, and standard error goes to the same terminal.
     unfinished: Arc<AtomicBool>,
+    account: Account,
 }
 
 impl Printer {
     pub(crate) fn new(colour: Colour, debug: bool) -> Self {
-        let progress = if colour == Colour::On {
+        let progress = if can_move() {
             Progress::Bars
         } else {
             Progress::Lines
         };
-        let bars = MultiProgress::new();
-        if progress != Progress::Bars {
-            bars.set_draw_target(ProgressDrawTarget::hidden());
-        }
+        let region = Region::new(emulator::of_environment().narrowing());
         Self {
             colour,
             debug,
             progress: Arc::new(Mutex::new(progress)),
-            bars,
-            silence: Arc::new(Silence::new()),
+            works: Arc::new(Works::new()),
+            region: Arc::new(Mutex::new(region)),
+            watched: Arc::new(Once::new()),
             read_together: OnceLock::new(),
             unfinished: Arc::default(),
+            account: Account::default(),
         }
     }
 
+    /// What cannot move on this terminal, or is no terminal, gets lines.
     pub(crate) fn set_progress(&self, progress: Progress) {
+        let progress = match progress {
+            Progress::Bars if !can_move() => Progress::Lines,
+            progress => progress,
+        };
         *self.progress.lock().expect("no holder panics") = progress;
-        if progress != Progress::Bars {
-            self.bars.set_draw_target(ProgressDrawTarget::hidden());
-        }
     }
 
     pub(crate) fn progress(&self) -> Progress {
         *self.progress.lock().expect("no holder panics")
+    }
+
+    /// What is kept of all that is told.
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
     }
 
     pub(crate) fn info(&self, message: &str) {
@@ -116,6 +137,7 @@ impl Printer {
     }
 
     pub(crate) fn warning(&self, message: &str) {
+        self.account.warning(message);
         self.line(" ⚠ ", message);
     }
 
@@ -146,53 +168,88 @@ impl Printer {
 
     /// A question, which an answer follows on the same line.
     pub(crate) fn prompt(&self, question: &str) {
-        self.bars.suspend(|| {
-            let mut stderr = io::stderr().lock();
-            // A terminal that went away answers nothing either.
-            let _ = stderr
-                .write_all(question.as_bytes())
-                .and_then(|()| stderr.flush());
-        });
-        self.silence.spoken();
+        self.write(question);
+        self.works.spoken();
     }
 
-    /// Where there are no bars, `title` or what [`Self::goes_on`] says of it is printed again and again while nothing
-    /// else is, until [`Self::ends`].
-    pub(crate) fn begins(&self, title: &str) {
-        if self.progress() == Progress::Lines && self.silence.begins(title) {
+    /// A picture as the terminal takes it, on lines of its own.
+    pub(crate) fn picture(&self, sequence: &str) {
+        self.raw_line(sequence);
+    }
+
+    /// The terminal that pictures are shown in, if there is one.
+    pub(crate) fn room(&self) -> Option<Room> {
+        if !can_move() || self.progress() == Progress::Quiet {
+            return None;
+        }
+        let size = tcgetwinsize(io::stderr()).ok()?;
+        Some(Room {
+            cells: terminal_size(),
+            dots: (size.ws_xpixel.into(), size.ws_ypixel.into()),
+        })
+    }
+
+    /// Work of unknown length, until the value is dropped: a line with the time that moves, or one now and then.
+    pub(crate) fn under_way(&self, title: &str) -> UnderWay {
+        self.begin(title, Kind::Work)
+    }
+
+    /// Bytes on their way, of which the sum may be known.
+    pub(crate) fn transfer(&self, label: &str, total: Option<u64>) -> UnderWay {
+        self.begin(label, Kind::Transfer(total))
+    }
+
+    /// One of several transfers at once, of which another one tells the sum.
+    pub(crate) fn part(&self, label: &str, total: Option<u64>) -> UnderWay {
+        self.begin(label, Kind::Part(total))
+    }
+
+    fn begin(&self, title: &str, kind: Kind) -> UnderWay {
+        let work = self.works.begin(title, kind);
+        self.watched.call_once(|| {
             let printer = self.clone();
             // It ends with the process.
-            std::thread::spawn(move || {
-                loop {
-                    printer.foreign(&printer.silence.next());
-                }
-            });
-        }
-    }
-
-    /// Work of unknown length, until the value is dropped: a line with the time where there are bars, and where there are
-    /// none, one whenever nothing else was said for a while.
-    pub(crate) fn under_way(&self, title: &str) -> UnderWay {
-        let bar = (self.progress() == Progress::Bars).then(|| self.spinner(title));
-        self.begins(title);
+            std::thread::spawn(move || printer.watch());
+        });
         UnderWay {
             printer: self.clone(),
-            title: title.to_owned(),
-            bar,
+            work,
         }
     }
 
-    pub(crate) fn goes_on(&self, what: &str) {
-        self.silence.goes_on(what);
+    /// Shows what goes on, while something does.
+    fn watch(&self) -> ! {
+        loop {
+            self.works.wait();
+            std::thread::sleep(BEAT);
+            match self.progress() {
+                Progress::Bars => self.redraw(),
+                Progress::Lines => {
+                    if let Some(sentence) = self.works.overdue() {
+                        self.whole_line(&sentence);
+                    }
+                }
+                Progress::Quiet => {}
+            }
+        }
     }
 
-    pub(crate) fn ends(&self, title: &str) {
-        self.silence.ends(title);
+    fn redraw(&self) {
+        let mut region = self.region();
+        if self.progress() != Progress::Bars || self.unfinished.load(Ordering::Relaxed) {
+            return;
+        }
+        let text = self.moving(&mut region);
+        if !text.is_empty() {
+            // A terminal that went away must not end a build.
+            let _ = io::stderr().lock().write_all(text.as_bytes());
+        }
     }
 
-    /// Nothing goes on any more, whatever was not ended because it failed.
-    pub(crate) fn rests(&self) {
-        self.silence.rests();
+    /// What brings the moving lines up to date.
+    fn moving(&self, region: &mut Region) -> String {
+        let size = terminal_size();
+        region.redraw(self.works.frame(size, self.colour), size.columns)
     }
 
     /// The primary result, on stdout; a reader that has gone away is not an error.
@@ -206,46 +263,19 @@ impl Printer {
     /// A part of the result, of which more may follow.
     pub(crate) fn part_of_result(&self, content: impl AsRef<[u8]>) -> io::Result<()> {
         let content = content.as_ref();
+        let read_together = *self
+            .read_together
+            .get_or_init(|| are_read_together(&io::stdout(), &io::stderr()));
+        if read_together {
+            self.write("");
+        }
         let mut stdout = io::stdout().lock();
         let written = stdout.write_all(content).and_then(|()| stdout.flush());
-        if *self
-            .read_together
-            .get_or_init(|| are_read_together(&stdout, &io::stderr()))
-        {
+        if read_together {
             let is_unfinished = content.last().is_some_and(|last| *last != b'\n');
             self.unfinished.store(is_unfinished, Ordering::Relaxed);
         }
         written
-    }
-
-    /// A bar for bytes of which the total is known; hidden where bars are not drawn.
-    pub(crate) fn byte_bar(&self, label: &str, total: u64) -> ProgressBar {
-        let style = ProgressStyle::with_template(
-            "    {msg:30!} {wide_bar} {bytes:>10}/{total_bytes:<10} {eta:>4}",
-        )
-        .expect("the template is a constant that parses");
-        let bar = self.bars.add(ProgressBar::new(total).with_style(style));
-        bar.set_message(label.to_owned());
-        bar
-    }
-
-    /// A spinner for a step of unknown length; hidden where bars are not drawn.
-    pub(crate) fn spinner(&self, label: &str) -> ProgressBar {
-        let style = ProgressStyle::with_template("    {spinner} {msg} {elapsed}")
-            .expect("the template is a constant that parses");
-        let bar = self.bars.add(ProgressBar::new_spinner().with_style(style));
-        bar.set_message(label.to_owned());
-        if self.progress() == Progress::Bars {
-            bar.enable_steady_tick(Duration::from_millis(120));
-        }
-        bar
-    }
-
-    /// A line below a spinner that says more; cut to the terminal's width.
-    pub(crate) fn detail(&self) -> ProgressBar {
-        let style = ProgressStyle::with_template("      {wide_msg:.dim}")
-            .expect("the template is a constant that parses");
-        self.bars.add(ProgressBar::new_spinner().with_style(style))
     }
 
     fn line(&self, mark: &str, message: &str) {
@@ -255,43 +285,79 @@ impl Printer {
         }
     }
 
-    /// One write a line, above any bars, so that lines of several threads do not mix.
     fn raw_line(&self, line: &str) {
-        self.bars.suspend(|| {
-            let is_unfinished = self.unfinished.swap(false, Ordering::Relaxed);
-            let begin = if is_unfinished { "\n" } else { "" };
-            // In one piece: what a model and its server write goes to the same place at the same time. A terminal that
-            // went away must not end a build.
-            let whole = format!("{begin}{line}\n");
-            let _ = io::stderr().lock().write_all(whole.as_bytes());
-        });
-        self.silence.spoken();
+        self.whole_line(line);
+        self.works.spoken();
+    }
+
+    fn whole_line(&self, line: &str) {
+        let is_unfinished = self.unfinished.swap(false, Ordering::Relaxed);
+        let begin = if is_unfinished { "\n" } else { "" };
+        self.write(&format!("{begin}{line}\n"));
+    }
+
+    /// Writes in the place of the moving lines, which follow when they are drawn next, or at once after the end of a line.
+    /// In one piece: lines of several threads do not mix, and what a model and its server write goes to the same place at
+    /// the same time.
+    fn write(&self, text: &str) {
+        let mut region = self.region();
+        let mut whole = region.erase(terminal_size().columns);
+        whole.push_str(text);
+        if text.ends_with('\n') && self.progress() == Progress::Bars {
+            whole.push_str(&self.moving(&mut region));
+        }
+        // A terminal that went away must not end a build.
+        let _ = io::stderr().lock().write_all(whole.as_bytes());
+    }
+
+    fn region(&self) -> MutexGuard<'_, Region> {
+        self.region.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn terminal_size() -> Size {
+    let size = tcgetwinsize(io::stderr()).map(|size| Size {
+        columns: size.ws_col.into(),
+        rows: size.ws_row.into(),
+    });
+    match size {
+        Ok(size) if size.columns > 0 && size.rows > 0 => size,
+        _ => USUAL_SIZE,
     }
 }
 
 /// Work that goes on as long as this lives.
 pub(crate) struct UnderWay {
     printer: Printer,
-    title: String,
-    bar: Option<ProgressBar>,
+    work: WorkId,
 }
 
 impl UnderWay {
-    /// Says more of it.
-    pub(crate) fn goes_on(&self, what: &str) {
-        if let Some(bar) = &self.bar {
-            bar.set_message(what.to_owned());
-        }
-        self.printer.goes_on(what);
+    /// It is called otherwise from now on.
+    pub(crate) fn rename(&self, title: &str) {
+        self.printer.works.rename(self.work, title);
+    }
+
+    /// What of it is being done now, or a line that it prints.
+    pub(crate) fn says(&self, what: &str) {
+        self.printer.works.say(self.work, what);
+    }
+
+    /// How many bytes are there.
+    pub(crate) fn advance(&self, done: u64) {
+        self.printer.works.advance(self.work, done, None);
+    }
+
+    /// The same, and how many there will be.
+    pub(crate) fn advance_of(&self, done: u64, total: u64) {
+        self.printer.works.advance(self.work, done, Some(total));
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        if let Some(bar) = self.bar.take() {
-            bar.finish_and_clear();
-        }
-        self.printer.ends(&self.title);
+        self.printer.works.end(self.work);
+        self.printer.redraw();
     }
 }
 

@@ -1,57 +1,70 @@
-//! What builds and the store tell, on the terminal: a bar or a line for each step and transfer.
+//! What builds and the store tell, on the terminal: a line for each step and transfer, that moves where lines can.
 
+mod fetches;
 mod pushes;
 mod waits;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cog_build::{Event, Outcome, Reporter, Unit};
 use cog_image::{Observer, Transfer};
-use indicatif::ProgressBar;
 
+use self::fetches::Fetches;
 use self::pushes::Pushes;
-use self::waits::Waits;
-use crate::printer::{Printer, Progress};
-use crate::sizes::human_size;
-
-/// Key of what shows the last line of a command; no step has an empty title.
-const LAST_LINE: &str = "";
-
-/// What is fetched from a registry.
-const DOWNLOAD: &str = "downloading layers";
+use crate::printer::{Printer, Progress, UnderWay};
 
 pub(crate) struct Steps<'a> {
     printer: &'a Printer,
-    /// By title or label, while they are shown.
-    bars: Mutex<HashMap<String, ProgressBar>>,
+    shown: Mutex<Shown>,
+}
+
+/// What of a build is on the screen.
+#[derive(Default)]
+struct Shown {
+    /// The innermost last.
+    steps: Vec<Step>,
+    /// What is done while there is no step.
+    between: Option<UnderWay>,
+}
+
+struct Step {
+    title: String,
+    shown: UnderWay,
+    /// By their labels.
+    transfers: Vec<(String, UnderWay)>,
 }
 
 impl<'a> Steps<'a> {
     pub(crate) fn new(printer: &'a Printer) -> Self {
         Self {
             printer,
-            bars: Mutex::default(),
+            shown: Mutex::default(),
         }
     }
 
     fn started(&self, title: &str) {
-        if self.printer.progress() == Progress::Bars {
-            let bar = self.printer.spinner(title);
-            self.bars().insert(title.to_owned(), bar);
-        } else {
+        if self.printer.progress() != Progress::Bars {
             self.printer.info(&format!("{title}..."));
-            self.printer.begins(title);
         }
+        let step = Step {
+            title: title.to_owned(),
+            shown: self.printer.under_way(title),
+            transfers: Vec::new(),
+        };
+        let mut shown = self.shown();
+        shown.between = None;
+        shown.steps.push(step);
     }
 
     fn finished(&self, title: &str, outcome: Outcome, elapsed: Duration) {
-        // The bars of one step end with it.
-        for (_, bar) in self.bars().drain() {
-            bar.finish_and_clear();
+        let mut shown = self.shown();
+        shown.between = None;
+        if let Some(at) = shown.steps.iter().rposition(|step| step.title == title) {
+            shown.steps.truncate(at);
         }
-        self.printer.ends(title);
+        drop(shown);
+        self.printer.account().step(title, outcome, elapsed);
         match outcome {
             Outcome::Built => self
                 .printer
@@ -61,26 +74,37 @@ impl<'a> Steps<'a> {
     }
 
     fn progress(&self, label: &str, done: u64, total: Option<u64>, unit: Unit) {
-        if self.printer.progress() != Progress::Bars {
-            return self.printer.goes_on(&so_far(label, done, total, unit));
-        }
-        if unit == Unit::Items {
+        let mut shown = self.shown();
+        let Some(step) = shown.steps.last_mut() else {
             return;
+        };
+        if unit == Unit::Items {
+            let so_far = match total {
+                Some(total) => format!("{label}: {done} of {total}"),
+                None => format!("{label}: {done}"),
+            };
+            return step.shown.says(&so_far);
         }
-        let mut bars = self.bars();
-        let bar = bars
-            .entry(label.to_owned())
-            .or_insert_with(|| self.printer.byte_bar(label, total.unwrap_or_default()));
-        if let Some(total) = total {
-            bar.set_length(total);
+        let known = step.transfers.iter().position(|(known, _)| known == label);
+        let at = known.unwrap_or_else(|| {
+            let transfer = self.printer.transfer(label, total);
+            step.transfers.push((label.to_owned(), transfer));
+            step.transfers.len() - 1
+        });
+        let transfer = &step.transfers[at].1;
+        match total {
+            Some(total) => transfer.advance_of(done, total),
+            None => transfer.advance(done),
         }
-        bar.set_position(done);
+        if total == Some(done) {
+            step.transfers.remove(at);
+        }
     }
 
-    /// A line that a command printed: below its step while it runs, where there are bars.
+    /// A line that a command printed: below its step while it runs, where that can be.
     fn output(&self, line: &str) {
         if self.printer.progress() == Progress::Bars {
-            self.detail(line);
+            self.doing(line);
         } else {
             self.printer.foreign(line);
         }
@@ -88,107 +112,36 @@ impl<'a> Steps<'a> {
 
     /// What of the step goes on.
     fn doing(&self, what: &str) {
-        if self.printer.progress() == Progress::Bars {
-            self.detail(what);
-        } else {
-            self.printer.goes_on(what);
+        if what.trim().is_empty() {
+            return;
+        }
+        let mut shown = self.shown();
+        match (shown.steps.last(), &shown.between) {
+            (Some(step), _) => step.shown.says(what),
+            (None, Some(between)) => between.rename(what),
+            (None, None) => shown.between = Some(self.printer.under_way(what)),
         }
     }
 
-    fn detail(&self, line: &str) {
-        if !line.trim().is_empty() {
-            self.bars()
-                .entry(LAST_LINE.to_owned())
-                .or_insert_with(|| self.printer.detail())
-                .set_message(line.to_owned());
-        }
-    }
-
-    fn bars(&self) -> std::sync::MutexGuard<'_, HashMap<String, ProgressBar>> {
-        self.bars
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
-impl Drop for Steps<'_> {
-    fn drop(&mut self) {
-        self.printer.rests();
-    }
-}
-
-/// How far something is, in words.
-fn so_far(label: &str, done: u64, total: Option<u64>, unit: Unit) -> String {
-    let count = |number: u64| match unit {
-        Unit::Bytes => human_size(number),
-        Unit::Items => number.to_string(),
-    };
-    match total {
-        Some(total) => format!("{label}: {} of {}", count(done), count(total)),
-        None => format!("{label}: {}", count(done)),
+    fn shown(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Shows what the store asks registries for and fetches from them, and what it pushes.
 pub(crate) fn transfers(printer: Printer) -> Observer {
-    let shown: Mutex<Shown> = Mutex::default();
-    let pushes = Mutex::new(Pushes::new(printer.clone()));
-    Arc::new(move |transfer| {
-        let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
-        let Shown { bar, asking, waits } = &mut *shown;
-        match transfer {
-            Transfer::Asking { registry, what } => {
-                let title = format!("asking {registry} for {what}");
-                *waits = Waits::default();
-                *asking = Some((title.clone(), printer.spinner(&title)));
-                printer.begins(&title);
-            }
-            Transfer::Asked => {
-                if let Some((title, spinner)) = asking.take() {
-                    spinner.finish_and_clear();
-                    printer.ends(&title);
-                }
-            }
-            Transfer::Waiting(wait) => waits.tell(&printer, &wait),
-            Transfer::Started { blobs, bytes } => {
-                *waits = Waits::default();
-                printer.info(&format!(
-                    "downloading {blobs} layer{} ({})...",
-                    if blobs == 1 { "" } else { "s" },
-                    human_size(bytes)
-                ));
-                *bar = Some(printer.byte_bar(DOWNLOAD, bytes));
-                printer.begins(DOWNLOAD);
-            }
-            Transfer::Advanced { done, total } => {
-                if let Some(bar) = bar {
-                    bar.set_position(done);
-                }
-                if printer.progress() == Progress::Lines {
-                    printer.goes_on(&so_far(DOWNLOAD, done, Some(total), Unit::Bytes));
-                }
-            }
-            Transfer::Push(event) => pushes
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .tell(event),
-            _ => {
-                if let Some(bar) = bar.take() {
-                    bar.finish_and_clear();
-                }
-                printer.ends(DOWNLOAD);
-            }
-        }
+    let fetches = Mutex::new(Fetches::new(printer.clone()));
+    let pushes = Mutex::new(Pushes::new(printer));
+    Arc::new(move |transfer| match transfer {
+        Transfer::Push(event) => pushes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .tell(event),
+        transfer => fetches
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .tell(transfer),
     })
-}
-
-/// What is on the screen of transfers into the store.
-#[derive(Default)]
-struct Shown {
-    bar: Option<ProgressBar>,
-    /// What a registry is asked for.
-    asking: Option<(String, ProgressBar)>,
-    waits: Waits,
 }
 
 impl Reporter for Steps<'_> {

@@ -10,7 +10,7 @@ use cog_build::{
     ImpliedPolicy, Interface, LockPolicy, SchemaSource, SourceLayers, Symbols, TorchIndex,
 };
 use cog_config::{CogBase, Config, CudaBase, Options, ProjectFile};
-use cog_engine::docker::Daemon;
+use cog_engine::docker::{Daemon, DaemonKind};
 use cog_engine::{Choice, Engine, KernelProbe, Selection};
 use cog_image::{Store, StoreOptions};
 use jiff::Timestamp;
@@ -183,6 +183,22 @@ impl<'a> Session<'a> {
             daemon.place()
         ));
         Ok(Some(self.docker.get_or_init(|| docker)))
+    }
+
+    /// What is made of a project, for people; the daemon that builds it, if one does, is told before.
+    pub(crate) fn image_word(
+        &self,
+        engine: &dyn Engine,
+        flags: &BuildFlags,
+    ) -> anyhow::Result<&'static str> {
+        let builder = self.docker(engine, flags)?.map(DockerBuilder::daemon);
+        let daemons = [builder, engine.daemon()];
+        let is_docker = |daemon: &Daemon| daemon.kind() == DaemonKind::Docker;
+        Ok(if daemons.into_iter().flatten().any(is_docker) {
+            "Docker image"
+        } else {
+            "the image"
+        })
     }
 
     /// The daemon that has built, if one has.

@@ -34,6 +34,7 @@ mod process;
 mod protocol;
 mod quarantine;
 mod ready;
+mod reference;
 mod resolver;
 mod route;
 mod scratch;
@@ -50,6 +51,7 @@ mod worker;
 
 pub use args::{Command, USAGE};
 pub use error::Error;
+pub use reference::{Operation, operations};
 pub use server::run;
 pub use settings::Settings;
 

@@ -27,6 +27,8 @@ const LINGER_LIMIT: Duration = Duration::from_secs(5);
 /// What undelivered webhooks may delay the end.
 const WEBHOOK_LIMIT: Duration = Duration::from_secs(30);
 
+/// What those may delay the end who waited for predictions that were not let finish.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// What unsent traces may delay the end.
 const TRACE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -152,15 +154,21 @@ async fn serve(listener: TcpListener, app: Arc<App>) -> Result<(), Error> {
         }
     };
     let stop = |stop| app.wish.send_modify(|wish| wish.stop = stop);
-    match interrupted(drained, &mut signals).await {
+    let has_drained = interrupted(drained, &mut signals).await;
+    match has_drained {
         Interrupted::No => stop(Stop::Gracefully),
         Interrupted::Yes => stop(Stop::Now),
     }
-    app.webhooks.report_undelivered();
     if let Interrupted::Yes = interrupted(&mut supervisors, &mut signals).await {
         stop(Stop::Now);
         supervisors.await;
     }
+    if let Interrupted::Yes = has_drained {
+        // What ran has failed with its worker, which its webhooks are to say.
+        let told = tokio::time::timeout(LAST_WORDS, app.webhooks.finished());
+        interrupted(told, &mut signals).await;
+    }
+    app.webhooks.report_undelivered();
     kill_remaining_children().await;
     Ok(())
 }

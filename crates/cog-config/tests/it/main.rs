@@ -4,6 +4,7 @@ mod base;
 mod config;
 mod corpus;
 mod cuda;
+mod mistakes;
 mod random;
 mod requirements;
 mod support;

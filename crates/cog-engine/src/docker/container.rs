@@ -1,6 +1,5 @@
 //! In a supervisor's process: a container from its making to its removal.
 
-use std::io::IsTerminal as _;
 use std::pin::pin;
 
 use bollard::Docker as Client;
@@ -20,7 +19,7 @@ use super::output::{self, End};
 use super::request::{Extras, body, published};
 use super::spec::Spec;
 use crate::helper::Report;
-use crate::supervisor::{Caller, FAILED, Failure, Status};
+use crate::supervisor::{Caller, FAILED, Failure, Status, leave_terminal};
 use crate::terminal;
 use crate::workload::Published;
 
@@ -37,16 +36,12 @@ pub(crate) fn supervise(spec: &Spec, caller: &mut Caller) -> Result<Status, Fail
     status
 }
 
-/// A terminal of the container's own is this process's terminal, which so learns of its size. Without one, the caller's
-/// terminal must not reach us with its Ctrl-C, unless the workload reads from it.
+/// A terminal of the container's own is this process's terminal, which so learns of its size.
 fn begin_session(spec: &Spec) -> Result<(), Failure> {
     if spec.terminal.is_some() {
         return terminal::take_stdin().map_err(Failure::at("take the terminal"));
     }
-    if !std::io::stdin().is_terminal() {
-        rustix::process::setsid().map_err(Failure::at("begin a session"))?;
-    }
-    Ok(())
+    leave_terminal()
 }
 
 async fn run(spec: &Spec, caller: &mut Caller) -> Result<Status, Failure> {

@@ -9,7 +9,7 @@ use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use super::init;
 use super::overlay::Directories;
 use super::spec::Spec;
-use crate::supervisor::{Caller, Failure, Status, fork, let_go, signal_fd, watch};
+use crate::supervisor::{Caller, Failure, Status, fork, leave_terminal, let_go, signal_fd, watch};
 
 /// What the init needs of the supervisor.
 pub(super) struct Parent {
@@ -28,6 +28,7 @@ pub(crate) fn supervise(spec: &Spec, caller: &mut Caller) -> Result<Status, Fail
 }
 
 fn run(spec: &Spec, directories: &Directories, caller: &mut Caller) -> Result<Status, Failure> {
+    leave_terminal()?;
     let signals = signal_fd()?;
     let process = pidfd_open(getpid(), PidfdFlags::empty())
         .map_err(Failure::at("refer to the supervisor"))?;

@@ -7,6 +7,7 @@ use reqwest::{Method, Response, StatusCode};
 
 use super::error::RegistryError;
 use super::transport::Request;
+use crate::trust::NothingTrusted;
 
 /// Somebody without a network should not have to wait for many tries.
 const MAX_CONNECT_ATTEMPTS: u32 = 3;
@@ -26,7 +27,7 @@ pub(super) fn is_transient(status: StatusCode) -> bool {
 
 /// Redirect loops and the like do not get better.
 pub(super) fn worth_retrying(error: &reqwest::Error, attempt: u32) -> bool {
-    if is_untrusted(error) || holds(error, &is_no_tls) {
+    if is_untrusted(error) || holds(error, &is_no_tls) || holds(error, &trusts_nothing) {
         return false;
     }
     if error.is_connect() {
@@ -53,6 +54,10 @@ pub(super) fn unreachable(registry: &str, error: reqwest::Error) -> RegistryErro
     let source = error.without_url();
     if holds(&source, &is_no_tls) {
         RegistryError::NoTls { registry, source }
+    } else if holds(&source, &trusts_nothing) {
+        RegistryError::Tls {
+            source: source.into(),
+        }
     } else if is_untrusted(&source) {
         RegistryError::Untrusted { registry, source }
     } else {
@@ -81,6 +86,11 @@ pub(super) fn is_of_authority(error: &(dyn std::error::Error + 'static)) -> bool
 /// Whether what came was nothing that TLS knows, such as an answer of plain HTTP.
 fn is_no_tls(error: &rustls::Error) -> bool {
     matches!(error, rustls::Error::InvalidMessage(_))
+}
+
+/// Whether there was nothing that a certificate could be compared with.
+fn trusts_nothing(error: &rustls::Error) -> bool {
+    matches!(error, rustls::Error::Other(why) if why.0.is::<NothingTrusted>())
 }
 
 /// Whether an error of TLS that is `wanted` is the cause of `error`.

@@ -215,8 +215,7 @@ pub enum RegistryError {
     #[error("cannot set up TLS")]
     Tls {
         /// Why.
-        #[source]
-        source: reqwest::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 

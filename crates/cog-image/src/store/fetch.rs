@@ -32,7 +32,7 @@ pub struct StoreOptions {
 /// Receives [`Transfer`]s, possibly from several threads.
 pub type Observer = Arc<dyn Fn(Transfer) + Send + Sync>;
 
-/// What happens while a registry is asked and blobs are fetched, all that are fetched together in sum; and what a push tells.
+/// What happens while a registry is asked and blobs are fetched, one by one and in sum; and what a push tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Transfer {
@@ -43,7 +43,9 @@ pub enum Transfer {
         /// Their bytes.
         bytes: u64,
     },
-    /// Bytes have come.
+    /// One of the blobs begins, advances or is complete.
+    Blob(Progress),
+    /// Bytes have come, of all blobs together.
     Advanced {
         /// How many are here; fewer than before if a blob had to start over.
         done: u64,
@@ -232,6 +234,7 @@ impl<'a> Sum<'a> {
     }
 
     fn advance(&self, progress: Progress) {
+        self.tell(Transfer::Blob(progress));
         let Progress::Advanced { digest, done } = progress else {
             return;
         };

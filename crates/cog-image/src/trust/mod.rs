@@ -4,15 +4,19 @@
 
 mod bundle;
 mod certificates;
+mod verifier;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 pub use bundle::{bundle_over, extended_bundle, reaches_containers};
 pub use certificates::{COG_CA_CERT, CertificateError, Certificates};
+pub(crate) use verifier::{NothingTrusted, Verifier};
 
 /// Names a bundle of certificates that replaces the system's.
 pub const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
+/// Names folders of certificates that replace the system's.
+const SSL_CERT_DIR: &str = "SSL_CERT_DIR";
 
 /// Where Linux distributions have the certificates they trust.
 const SYSTEM_BUNDLES: [&str; 4] = [

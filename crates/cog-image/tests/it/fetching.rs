@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use cog_image::registry::{RemoteImage, Wait};
+use cog_image::registry::{Progress, RemoteImage, Wait};
 use cog_image::{
     Compression, Error, ExportOptions, ExportTarget, Platform, Store, StoreOptions, Transfer,
     export, validate,
@@ -107,7 +107,7 @@ fn asking_works_within_a_runtime() {
 }
 
 #[test]
-fn transfers_are_told_in_sum() {
+fn transfers_are_told_one_by_one_and_in_sum() {
     let server = serve_two_layers();
     let (store, remote) = store_with_reference(&server);
     let told = Arc::new(Mutex::new(Vec::new()));
@@ -128,6 +128,16 @@ fn transfers_are_told_in_sum() {
     assert_eq!(told.last(), Some(&Transfer::Ended));
     let all = Transfer::Advanced { done: total, total };
     assert!(told.contains(&all), "{told:?}");
+    for layer in &remote.layers {
+        let (digest, size) = (layer.blob.digest, layer.blob.size);
+        for progress in [
+            Progress::Started { digest, size },
+            Progress::Advanced { digest, done: size },
+            Progress::Finished { digest },
+        ] {
+            assert!(told.contains(&Transfer::Blob(progress)), "{progress:?}");
+        }
+    }
     // What is here is not talked about.
     let again = Arc::new(Mutex::new(0));
     let count = Arc::clone(&again);

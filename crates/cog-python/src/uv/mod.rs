@@ -11,6 +11,7 @@ mod input;
 mod process;
 mod progress;
 mod python;
+mod received;
 mod surroundings;
 
 use std::ffi::OsStr;

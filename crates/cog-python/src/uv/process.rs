@@ -12,6 +12,7 @@ use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 
 use super::explain::UvError;
 use super::progress::{Activity, Observer, Progress, Waiting};
+use super::received::Received;
 
 /// How long nothing may be heard of uv before it is said that it still works.
 const BEAT: Duration = Duration::from_secs(1);
@@ -115,6 +116,9 @@ struct Watch<'a> {
     activity: Activity,
     /// The child's counters.
     counters: String,
+    received: Received,
+    /// What was received when the first download began.
+    before: Option<u64>,
     messages: VecDeque<String>,
     /// Bytes of them.
     size: usize,
@@ -126,6 +130,8 @@ impl<'a> Watch<'a> {
             observer,
             activity: Activity::new(activity),
             counters: format!("/proc/{}/io", child.id()),
+            received: Received::of(child.id()),
+            before: None,
             messages: VecDeque::new(),
             size: 0,
         }
@@ -146,6 +152,7 @@ impl<'a> Watch<'a> {
     fn line(&mut self, line: String) {
         if self.activity.learn(&line) {
             (self.observer)(Progress::Line(line.trim()));
+            self.downloads();
         }
         self.size += line.len() + 1;
         self.messages.push_back(line);
@@ -156,12 +163,32 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn beat(&self) {
+    fn beat(&mut self) {
+        self.downloads();
         let waiting = Waiting {
             activity: self.activity.describe(),
             written: written(&self.counters),
         };
         (self.observer)(Progress::Waiting(&waiting));
+    }
+}
+
+impl Watch<'_> {
+    /// Tells how far the downloads are, all of this run together.
+    fn downloads(&mut self) {
+        let Some(total) = self.activity.announced() else {
+            return;
+        };
+        if self.activity.downloads_are_over() {
+            return (self.observer)(Progress::Downloading { done: total, total });
+        }
+        let Some(received) = self.received.bytes() else {
+            return;
+        };
+        let before = *self.before.get_or_insert(received);
+        // What else came by the same connections is not told apart; it is little.
+        let done = (received - before).min(total.saturating_sub(1));
+        (self.observer)(Progress::Downloading { done, total });
     }
 }
 
@@ -189,6 +216,7 @@ mod tests {
             told.borrow_mut().push(match progress {
                 Progress::Line(line) | Progress::Notice(line) => line.to_owned(),
                 Progress::Waiting(waiting) => format!("… {}", waiting.activity),
+                Progress::Downloading { .. } => return,
             });
         });
         (finished.unwrap(), told.into_inner())

@@ -11,6 +11,13 @@ pub enum Progress<'a> {
     Notice(&'a str),
     /// A line that uv printed: something begins, is done, or is odd.
     Line(&'a str),
+    /// Distributions of which it has told the size are on their way, all of one run together. Told about every second.
+    Downloading {
+        /// Bytes that have come, as far as the system tells.
+        done: u64,
+        /// Bytes that will, about: small distributions are not told of. They are all there if both are the same.
+        total: u64,
+    },
     /// It has printed nothing for a while and still works. Told about every second.
     Waiting(&'a Waiting),
 }
@@ -52,6 +59,8 @@ pub(super) struct Activity {
     /// Names, with sizes where they are told.
     downloads: BTreeMap<String, String>,
     builds: BTreeMap<String, String>,
+    /// Bytes of all downloads so far, where sizes are told.
+    announced: Option<u64>,
 }
 
 impl Activity {
@@ -60,7 +69,17 @@ impl Activity {
             idle: idle.to_owned(),
             downloads: BTreeMap::new(),
             builds: BTreeMap::new(),
+            announced: None,
         }
+    }
+
+    /// Bytes of all downloads so far; nothing if there were none, or their sizes were not told.
+    pub(super) fn announced(&self) -> Option<u64> {
+        self.announced
+    }
+
+    pub(super) fn downloads_are_over(&self) -> bool {
+        self.downloads.is_empty()
     }
 
     /// Learns from a line, and says whether a person wants to see it.
@@ -70,6 +89,9 @@ impl Activity {
         let name = rest.split(" (").next().unwrap_or_default().to_owned();
         match verb {
             "Downloading" => {
+                if let Some(size) = size(rest) {
+                    *self.announced.get_or_insert(0) += size;
+                }
                 self.downloads.insert(name, rest.to_owned());
             }
             "Downloaded" => {
@@ -112,9 +134,61 @@ impl Activity {
     }
 }
 
+/// The size in `torch (797.3MiB)`, in bytes.
+fn size(text: &str) -> Option<u64> {
+    let size = text.rsplit_once(" (")?.1.strip_suffix(')')?;
+    let (number, unit) = size.split_at(size.find(|one: char| one.is_ascii_alphabetic())?);
+    let factor = match unit {
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    // One digit after the point is told.
+    let (whole, tenths) = number.split_once('.').unwrap_or((number, "0"));
+    let tenths = whole
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(10)?
+        .checked_add(tenths.parse::<u64>().ok().filter(|tenths| *tenths < 10)?)?;
+    Some(tenths.checked_mul(factor)? / 10)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_added_up() {
+        for (text, bytes) in [
+            ("torch (797.3MiB)", Some(836_029_644)),
+            ("a (1.0KiB)", Some(1024)),
+            ("a (2GiB)", Some(2 << 30)),
+            ("a (5B)", Some(5)),
+            ("cpython-3.11-linux (download) (25.1MiB)", Some(26_319_257)),
+            ("a", None),
+            ("a (fast)", None),
+            ("a (1.25MiB)", None),
+            ("a (99999999999999999999GiB)", None),
+            ("a (18446744073709551GiB)", None),
+        ] {
+            assert_eq!(size(text), bytes, "{text}");
+        }
+        let mut activity = Activity::new("installing");
+        assert_eq!(activity.announced(), None);
+        for line in [
+            "Downloading a (1.0KiB)",
+            "Downloading b",
+            "Downloading c (2.0KiB)",
+        ] {
+            activity.learn(line);
+        }
+        assert_eq!(activity.announced(), Some(3072));
+        assert!(!activity.downloads_are_over());
+        activity.learn("Prepared 3 packages in 2s");
+        assert!(activity.downloads_are_over());
+    }
 
     #[test]
     fn the_activity_is_what_has_begun_and_not_ended() {

@@ -24,7 +24,7 @@ pub(crate) struct BenchArgs {
     pub(crate) input_json: Option<String>,
 
     /// Clients that each wait for an answer before they ask again
-    #[arg(short, long, value_name = "CLIENTS", default_value = "1")]
+    #[arg(short, long, value_name = "CLIENTS", default_value = "1", value_parser = clients)]
     pub(crate) concurrency: NonZeroU32,
 
     /// Predictions a second, sent when they are due whether the server keeps up or not
@@ -64,6 +64,16 @@ pub(crate) struct BenchArgs {
     pub(crate) json: bool,
 }
 
+/// More clients of one address have no ports of their own.
+const MOST_CLIENTS: u32 = 65_535;
+
+fn clients(text: &str) -> Result<NonZeroU32, String> {
+    match text.parse::<NonZeroU32>() {
+        Ok(number) if number.get() <= MOST_CLIENTS => Ok(number),
+        _ => Err(format!("must be from 1 to {MOST_CLIENTS}")),
+    }
+}
+
 /// A number of seconds or of requests a second that can be reckoned with.
 fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -76,6 +86,16 @@ fn positive(text: &str) -> Result<f64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clients_have_a_port_each() {
+        for right in ["1", "65535"] {
+            assert_eq!(clients(right).unwrap().to_string(), right);
+        }
+        for wrong in ["0", "-1", "65536", "4294967295", "x", ""] {
+            assert!(clients(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn only_what_can_be_reckoned_with_is_a_number() {

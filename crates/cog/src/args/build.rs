@@ -206,6 +206,10 @@ pub(crate) struct ImageFlags {
     #[arg(long, value_name = "FILE")]
     pub(crate) openapi_schema: Option<PathBuf>,
 
+    /// Print what was done as JSON, when it is
+    #[arg(long)]
+    pub(crate) json: bool,
+
     #[command(flatten)]
     pub(crate) recipe: RecipeFlags,
 

@@ -14,7 +14,7 @@ mod publish;
 mod push;
 mod run;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -187,6 +187,14 @@ pub(crate) enum OutputArg {
     OciDir(PathBuf),
     OciArchive(PathBuf),
     DockerArchive(PathBuf),
+}
+
+impl OutputArg {
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::OciDir(path) | Self::OciArchive(path) | Self::DockerArchive(path) => path,
+        }
+    }
 }
 
 impl std::str::FromStr for OutputArg {

@@ -22,6 +22,10 @@ pub(crate) struct PullArgs {
     /// The image, as `registry/repository:tag` or `registry/repository@digest`
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,
+
+    /// Print what is there now as JSON, when it is
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

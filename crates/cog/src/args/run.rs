@@ -22,8 +22,9 @@ pub(crate) struct StartFlags {
     pub(crate) gpus: GpuFlags,
 }
 
+/// Flags of what is asked of a model: a prediction or a training.
 #[derive(Debug, Args)]
-pub(crate) struct RunArgs {
+pub(crate) struct AskArgs {
     #[command(flatten)]
     pub(crate) flags: StartFlags,
 
@@ -35,6 +36,16 @@ pub(crate) struct RunArgs {
     #[arg(short, long = "input", value_name = "NAME=VALUE")]
     pub(crate) inputs: Vec<String>,
 
+    /// Environment variable for the model
+    #[arg(short, long = "env", value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
+
     /// All inputs as one JSON object, `@FILE`, or `-` for standard input
     #[arg(long, value_name = "JSON")]
     pub(crate) json: Option<String>,
@@ -43,9 +54,9 @@ pub(crate) struct RunArgs {
     #[arg(short, long, value_name = "PATH")]
     pub(crate) output: Option<String>,
 
-    /// Environment variable for the model
-    #[arg(short, long = "env", value_name = "NAME=VALUE")]
-    pub(crate) env: Vec<String>,
+    /// Show pictures in the terminal, too, where it can
+    #[arg(long)]
+    pub(crate) show: bool,
 
     /// Pass `REPLICATE_API_TOKEN` to the model as context
     #[arg(long)]
@@ -63,23 +74,11 @@ pub(crate) struct RunArgs {
 #[derive(Debug, Args)]
 pub(crate) struct TrainArgs {
     #[command(flatten)]
-    pub(crate) flags: StartFlags,
-
-    /// Image to train with; without it, the project
-    #[arg(value_name = "IMAGE")]
-    pub(crate) image: Option<String>,
-
-    /// Input, as `name=value`, or `name=@file` for a file
-    #[arg(short, long = "input", value_name = "NAME=VALUE")]
-    pub(crate) inputs: Vec<String>,
+    pub(crate) ask: AskArgs,
 
     /// Where the output is written
     #[arg(short, long, value_name = "PATH", default_value = "weights")]
     pub(crate) output: String,
-
-    /// Environment variable for the trainer
-    #[arg(short, long = "env", value_name = "NAME=VALUE")]
-    pub(crate) env: Vec<String>,
 }
 
 #[derive(Debug, Args)]

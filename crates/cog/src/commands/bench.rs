@@ -15,15 +15,16 @@ use super::{Interrupted, schema};
 use crate::args::{BenchArgs, EngineArg};
 use crate::inputs::{self, Given};
 use crate::interrupts::Interrupts;
-use crate::load::{self, Answers, Limits, Load, Report, Target};
+use crate::load::{self, Answers, CONNECT_TIMEOUT, Limits, Load, Report, Target, Wire};
 use crate::outputs::pretty;
 use crate::runtime::{Launcher, Request, block_on, environment};
 use crate::session::Session;
 
 const DEFAULT_DURATION: Duration = Duration::from_secs(10);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a server may take for its document.
 const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of one, which no model's comes near.
+const MOST_OF_A_DOCUMENT: usize = 16 << 20;
 const PREDICTIONS: &str = "/predictions";
 const TITLE: &str = "Measuring";
 
@@ -83,7 +84,7 @@ fn running(
     // The server may be anywhere, and gets files with the request.
     let files = inputs::Disk::of(EngineArg::Docker);
     let inputs = inputs_of(args, &document, &files)?;
-    let target = target(args, client, url.clone(), headers, &inputs)?;
+    let target = target(args, client, &url, headers, &inputs)?;
     let mut interrupts = Interrupts::listen()?;
     let report = block_on(measured(session, args, &target, &url, &mut interrupts))?;
     show(session, args, &report)
@@ -105,7 +106,7 @@ fn started(
     let mut interrupts = Interrupts::listen()?;
     let mut server = launcher.start_server(&Request::default(), &env)?;
     let url = predictions_url(&format!("http://{}", server.address))?;
-    let target = target(args, client(args, &url)?, url.clone(), headers, inputs)?;
+    let target = target(args, client(args, &url)?, &url, headers, inputs)?;
     let limit = Duration::from_secs(args.setup_timeout);
     let mut print = |line: &str| session.printer.foreign(line);
     let report = block_on(async {
@@ -159,7 +160,7 @@ async fn measured(
         interrupts.next().await;
     };
     let measured = load::measure(target, load, limits, stop, |answered| {
-        under_way.goes_on(&format!("{TITLE}: {answered} answers"));
+        under_way.rename(&format!("{TITLE}: {answered} answers"));
     })
     .await;
     drop(under_way);
@@ -183,7 +184,7 @@ fn show(session: &Session<'_>, args: &BenchArgs, report: &Report) -> anyhow::Res
 fn target(
     args: &BenchArgs,
     client: Client,
-    url: Url,
+    url: &Url,
     headers: HeaderMap,
     inputs: &Map<String, Value>,
 ) -> anyhow::Result<Target> {
@@ -193,7 +194,8 @@ fn target(
     } else {
         Answers::Whole
     };
-    Ok(Target::new(client, url, headers, body, answers))
+    let wire = Wire::new(client, url, Duration::from_secs_f64(args.timeout));
+    Ok(Target::new(wire, headers, body, answers))
 }
 
 fn client(args: &BenchArgs, url: &Url) -> anyhow::Result<Client> {
@@ -202,10 +204,7 @@ fn client(args: &BenchArgs, url: &Url) -> anyhow::Result<Client> {
         .timeout(Duration::from_secs_f64(args.timeout))
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("cog/", env!("CARGO_PKG_VERSION")));
-    let is_here = url
-        .host_str()
-        .is_some_and(|host| host == "localhost" || host.starts_with("127.") || host == "[::1]");
-    if is_here {
+    if load::is_here(url) {
         builder = builder.no_proxy();
     }
     builder.build().context("no HTTP client can be made")
@@ -250,7 +249,7 @@ async fn document(client: &Client, url: &Url, headers: &HeaderMap) -> anyhow::Re
         .get(place.clone())
         .headers(headers.clone())
         .timeout(DOCUMENT_TIMEOUT);
-    let response = request
+    let mut response = request
         .send()
         .await
         .map_err(reqwest::Error::without_url)
@@ -262,10 +261,21 @@ async fn document(client: &Client, url: &Url, headers: &HeaderMap) -> anyhow::Re
             response.status().as_u16()
         );
     }
-    let body = response
-        .bytes()
+    let mut body = Vec::new();
+    while let Some(piece) = response
+        .chunk()
         .await
-        .map_err(reqwest::Error::without_url)?;
+        .map_err(reqwest::Error::without_url)
+        .with_context(|| format!("no whole answer from {}", shown(&place)))?
+    {
+        body.extend_from_slice(&piece);
+        if body.len() > MOST_OF_A_DOCUMENT {
+            bail!(
+                "{} is longer than 16 MiB; is it the address of a model server?",
+                shown(&place)
+            );
+        }
+    }
     serde_json::from_slice(&body).with_context(|| format!("{} is no JSON", shown(&place)))
 }
 
@@ -307,6 +317,31 @@ mod tests {
         for wrong in ["ftp://a", "http://", "://"] {
             assert!(predictions_url(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_document_without_end_is_none() {
+        use std::io::{Read as _, Write as _};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let (mut connection, _) = listener.accept().unwrap();
+            // Whatever came of the request: what follows is the same.
+            assert!(connection.read(&mut [0; 4096]).unwrap() > 0);
+            connection.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+            let piece = vec![b' '; 1 << 16];
+            let sent = std::iter::repeat_with(|| connection.write_all(&piece));
+            sent.take_while(Result::is_ok).count()
+        });
+        let client = cog_image::registry::http_client().unwrap();
+        let client = client.no_proxy().build().unwrap();
+        let url = predictions_url(&url).unwrap();
+        let asked = block_on(document(&client, &url, &HeaderMap::new()));
+        let error = asked.unwrap_err().to_string();
+        assert!(error.contains("openapi.json is longer than"), "{error}");
+        drop(client);
+        let pieces = server.join().unwrap();
+        assert!(pieces << 16 < 4 * MOST_OF_A_DOCUMENT, "{pieces}");
     }
 
     #[test]

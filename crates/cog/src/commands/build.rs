@@ -6,14 +6,20 @@ use cog_build::{
     SourceLayers, Symbols,
 };
 use cog_config::derived_image_name;
-use cog_image::{Compression, ExportOptions, ExportTarget, export, export_index};
+use cog_image::{Compression, ExportOptions, ExportTarget, StoredImage, export, export_index};
+
+use serde_json::{Value, json};
 
 use super::images::refuse_digest;
 use crate::args::{BuildArgs, BuildFlags, CompressionArg, FinishFlags, ImageFlags, OutputArg};
-use crate::handover;
+use crate::handover::{self, Given};
+use crate::outputs::pretty;
 use crate::session::{Project, Session};
 
 pub(crate) fn build(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<()> {
+    if args.image.json {
+        session.printer.account().open();
+    }
     args.flags.bases.check()?;
     let project = session.project(&args.flags.project)?;
     let name = image_name(&project, args.tag.as_deref());
@@ -31,13 +37,18 @@ pub(crate) fn build(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<(
         SchemaChoice::ByFlags
     };
     let built = order.build(session, project, schema)?;
-    handover::load(session, &built.image, args.load)?;
+    let given = handover::load(session, &built.image, args.load)?;
     session
         .printer
         .success(&format!("Image built as {}", built.image.name));
     args.output
         .iter()
-        .try_for_each(|output| copy(session, &built, output))
+        .try_for_each(|output| copy(session, &built, output))?;
+    if args.image.json {
+        let text = format!("{}\n", pretty(&as_json(session, args, &built, given))?);
+        session.printer.result(&text)?;
+    }
+    Ok(())
 }
 
 /// Refuses what can't hold images for several platforms, before any is made.
@@ -51,6 +62,48 @@ fn check_outputs(args: &BuildArgs) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// `cog build --json`.
+fn as_json(
+    session: &Session<'_>,
+    args: &BuildArgs,
+    built: &BuiltImage,
+    given: Option<Given>,
+) -> Value {
+    let done = session.printer.account().close();
+    let written = args.output.iter();
+    let written = written.map(|output| output.path().display().to_string());
+    let image = &built.image;
+    let made = built.index.as_ref().map(|index| &index.descriptor);
+    json!({
+        "name": image.name,
+        "digest": made.unwrap_or(&image.manifest).digest.to_string(),
+        "created": image.config.created,
+        "size": image.size(),
+        "platforms": platforms(built),
+        "steps": done.steps,
+        "written": written.collect::<Vec<_>>(),
+        "given_to": given.map(|given| json!({
+            "daemon": given.daemon,
+            "sent_bytes": given.sent,
+        })),
+        "warnings": done.warnings,
+    })
+}
+
+/// The images, one for each platform.
+fn images(built: &BuiltImage) -> &[StoredImage] {
+    match &built.index {
+        Some(index) => &index.images,
+        None => std::slice::from_ref(&built.image),
+    }
+}
+
+/// The names of their platforms.
+pub(super) fn platforms(built: &BuiltImage) -> Vec<String> {
+    let platforms = images(built).iter().map(StoredImage::platform);
+    platforms.map(|platform| platform.to_string()).collect()
 }
 
 /// Puts what was asked for the image itself into the request.
@@ -131,9 +184,9 @@ impl Order<'_> {
         let (flags, image, name) = (self.flags, self.image, self.name);
         check_dockerfile(flags, image)?;
         let engine = session.engine(flags)?;
-        session.docker(engine.as_ref(), flags)?;
+        let image_word = session.image_word(engine.as_ref(), flags)?;
         session.printer.info(&format!(
-            "Building Docker image from environment in {} as {name}...",
+            "Building {image_word} from environment in {} as {name}...",
             project.file.file_name
         ));
         let schema = match schema {
@@ -186,12 +239,12 @@ pub(crate) fn image_name(project: &Project, tag: Option<&str>) -> String {
 }
 
 fn copy(session: &Session<'_>, built: &BuiltImage, output: &OutputArg) -> anyhow::Result<()> {
-    let (target, path) = match output {
-        OutputArg::OciDir(path) => (ExportTarget::OciDir, path),
-        OutputArg::OciArchive(path) => (ExportTarget::OciArchive, path),
-        OutputArg::DockerArchive(path) => (ExportTarget::DockerArchive, path),
+    let target = match output {
+        OutputArg::OciDir(_) => ExportTarget::OciDir,
+        OutputArg::OciArchive(_) => ExportTarget::OciArchive,
+        OutputArg::DockerArchive(_) => ExportTarget::DockerArchive,
     };
-    let (store, options) = (session.store()?, ExportOptions::default());
+    let (store, path, options) = (session.store()?, output.path(), ExportOptions::default());
     match &built.index {
         Some(index) => export_index(store, index, target, path, &options),
         None => export(store, &built.image, target, path, &options),

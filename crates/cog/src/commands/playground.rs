@@ -18,7 +18,7 @@ pub(crate) fn playground(printer: &Printer, args: &PlaygroundArgs) -> anyhow::Re
     if Target::parse(&target).is_none() {
         bail!(
             "`--target {}` must be a URL such as http://localhost:8393, without user, password and fragment",
-            args.target
+            cog_errors::redact_url(&args.target)
         );
     }
     let address = address(&args.host, args.port)?;

@@ -3,11 +3,16 @@
 use anyhow::{Context as _, bail};
 use cog_errors::Colour;
 use cog_image::{ImageRef, Store, StoredImage};
+use serde_json::json;
 
 use crate::args::PullArgs;
+use crate::outputs::pretty;
 use crate::session::Session;
 
 pub(crate) fn pull(session: &Session<'_>, args: &PullArgs) -> anyhow::Result<()> {
+    if args.json {
+        session.printer.account().open();
+    }
     let reference: ImageRef = args.image.parse()?;
     refuse_registry(&reference)?;
     let name = reference.familiar();
@@ -20,6 +25,18 @@ pub(crate) fn pull(session: &Session<'_>, args: &PullArgs) -> anyhow::Result<()>
         "Pulled {} ({})",
         image.name, image.manifest.digest
     ));
+    if args.json {
+        let document = json!({
+            "name": image.name,
+            "digest": image.manifest.digest.to_string(),
+            "created": image.config.created,
+            "size": image.size(),
+            "warnings": session.printer.account().close().warnings,
+        });
+        session
+            .printer
+            .result(format!("{}\n", pretty(&document)?))?;
+    }
     Ok(())
 }
 

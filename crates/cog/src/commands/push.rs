@@ -7,13 +7,18 @@ use cog_errors::Hint;
 use cog_image::registry::RegistryError;
 use cog_image::{Descriptor, ImageRef, Index};
 use jiff::Timestamp;
+use serde_json::{Value, json};
 
-use super::build::{Order, SchemaChoice};
+use super::build::{Order, SchemaChoice, platforms};
 use crate::args::PushArgs;
 use crate::model_reference::{COG_MODEL, COG_MODEL_TAG, ModelReference, repository};
+use crate::outputs::pretty;
 use crate::push_id::push_id;
 use crate::session::Session;
 
+/// What an index is called that lists images for several platforms, and what one of a model's images.
+const INDEX: &str = "index";
+const MODEL: &str = "model";
 /// The registry of replicate.com.
 const REPLICATE: &str = "r8.im";
 
@@ -65,6 +70,9 @@ impl Hint for PushError {
 }
 
 pub(crate) fn push(session: &Session<'_>, args: &PushArgs) -> anyhow::Result<()> {
+    if args.image_flags.json {
+        session.printer.account().open();
+    }
     args.flags.bases.check()?;
     let project = session.project(&args.flags.project)?;
     let model = session.model(&project)?;
@@ -80,46 +88,112 @@ pub(crate) fn push(session: &Session<'_>, args: &PushArgs) -> anyhow::Result<()>
     let built = order.build(session, project, SchemaChoice::ByFlags)?;
     let shown = target.reference().familiar();
     session.printer.info(&format!("Pushing to {shown}..."));
-    let lines = match &target {
+    let pushed = match &target {
         Target::Image(reference) => push_image(session, &built, reference),
         Target::Bundle(model) => push_bundle(session, &built, model),
     }
     .map_err(|error| explained(error, target.reference()))
     .context("failed to push image")?;
-    for line in lines.into_iter().chain(replicate_lines(target.reference())) {
+    for line in pushed
+        .lines()
+        .into_iter()
+        .chain(replicate_lines(target.reference()))
+    {
         session.printer.foreign(&line);
+    }
+    if args.image_flags.json {
+        let document = as_json(session, &built, &target, &pushed);
+        session
+            .printer
+            .result(format!("{}\n", pretty(&document)?))?;
     }
     Ok(())
 }
 
-/// Pushes the image alone, or the images for several platforms with their index; what to say of it.
+/// `cog push --json`.
+fn as_json(session: &Session<'_>, built: &BuiltImage, target: &Target, pushed: &Pushed) -> Value {
+    let done = session.printer.account().close();
+    let bytes = ["sent", "mounted", "present"].map(|arrival| done.bytes(arrival));
+    let [sent, mounted, present] = bytes;
+    json!({
+        "name": built.image.name,
+        "digest": pushed.made.digest.to_string(),
+        "created": built.image.config.created,
+        "size": built.image.size(),
+        "platforms": platforms(built),
+        "reference": target.reference().familiar(),
+        "pinned": pinned(&pushed.repository, &pushed.made),
+        "index": pushed.index.as_ref().map(|index| index.digest.to_string()),
+        "blobs": done.blobs,
+        "sent_bytes": sent,
+        "mounted_bytes": mounted,
+        "present_bytes": present,
+        "steps": done.steps,
+        "warnings": done.warnings,
+    })
+}
+
+/// What the registry has now.
+struct Pushed {
+    /// As people write it.
+    repository: String,
+    /// What was made: the image, or the index of those for several platforms.
+    made: Descriptor,
+    /// The images, by their manifests; one for each platform.
+    images: Vec<Descriptor>,
+    /// What lists them, if something does.
+    index: Option<Descriptor>,
+    /// What that is called.
+    title: &'static str,
+}
+
+impl Pushed {
+    fn lines(&self) -> Vec<String> {
+        let pinned = |what: &Descriptor| pinned(&self.repository, what);
+        let Some(index) = &self.index else {
+            return vec![format!("  image  {}", pinned(&self.made))];
+        };
+        let last = self.images.len().saturating_sub(1);
+        let line = |(number, image): (usize, &Descriptor)| {
+            let branch = if number == last { "└─" } else { "├─" };
+            let title = match &image.platform {
+                Some(platform) if last > 0 => platform.to_string(),
+                _ => "image".to_owned(),
+            };
+            format!("  {branch} {title}   {}", pinned(image))
+        };
+        let mut lines = vec![format!("  {:<8}{}", self.title, pinned(index))];
+        lines.extend(self.images.iter().enumerate().map(line));
+        lines
+    }
+}
+
+/// Pushes the image alone, or the images for several platforms with their index.
 fn push_image(
     session: &Session<'_>,
     built: &BuiltImage,
     target: &ImageRef,
-) -> anyhow::Result<Vec<String>> {
+) -> anyhow::Result<Pushed> {
     let store = session.store()?;
     let repository = repository_as_written(target);
     let Some(index) = &built.index else {
-        let pushed = store.push(&built.image, target)?;
-        return Ok(vec![format!("  image  {}", pinned(&repository, &pushed))]);
+        let made = store.push(&built.image, target)?;
+        return Ok(Pushed {
+            repository,
+            images: vec![made.clone()],
+            made,
+            index: None,
+            title: INDEX,
+        });
     };
-    let pushed = store.push_images(index, target)?;
-    let mut lines = vec![format!("  index  {}", pinned(&repository, &pushed))];
-    lines.extend(listed(&repository, &index.document()));
-    Ok(lines)
-}
-
-/// A line for each image of an index.
-fn listed(repository: &str, index: &Index) -> Vec<String> {
-    let last = index.manifests.len().saturating_sub(1);
-    let line = |(number, manifest): (usize, &Descriptor)| {
-        let branch = if number == last { "└─" } else { "├─" };
-        let platform = manifest.platform.as_ref();
-        let platform = platform.map_or_else(|| "image".to_owned(), ToString::to_string);
-        format!("  {branch} {platform}   {}", pinned(repository, manifest))
-    };
-    index.manifests.iter().enumerate().map(line).collect()
+    let made = store.push_images(index, target)?;
+    Ok(Pushed {
+        repository,
+        index: Some(made.clone()),
+        made,
+        images: index.document().manifests,
+        title: INDEX,
+    })
 }
 
 /// Pushes the image under a tag of its own, and under the model's tag an index that lists it. Images for several platforms
@@ -128,17 +202,21 @@ fn push_bundle(
     session: &Session<'_>,
     built: &BuiltImage,
     model: &ModelReference,
-) -> anyhow::Result<Vec<String>> {
+) -> anyhow::Result<Pushed> {
     let target = &model.reference;
     let pinned_target = || PushError::Pinned(target.familiar());
     let alias = model.image().ok_or_else(pinned_target)?;
     let store = session.store()?;
     let repository = repository(target);
     if let Some(index) = &built.index {
-        let pushed = store.push_images(index, target)?;
-        let mut lines = vec![format!("  model   {}", pinned(&repository, &pushed))];
-        lines.extend(self::listed(&repository, &index.document()));
-        return Ok(lines);
+        let made = store.push_images(index, target)?;
+        return Ok(Pushed {
+            repository,
+            index: Some(made.clone()),
+            made,
+            images: index.document().manifests,
+            title: MODEL,
+        });
     }
     let pushed = store.push(&built.image, &alias.parse()?)?;
     let index = Index {
@@ -146,10 +224,13 @@ fn push_bundle(
         ..Index::default()
     };
     let listed = store.push_index(target, &index)?;
-    Ok(vec![
-        format!("  model   {}", pinned(&repository, &listed)),
-        format!("  └─ image   {}", pinned(&repository, &pushed)),
-    ])
+    Ok(Pushed {
+        repository,
+        made: pushed.clone(),
+        images: vec![pushed],
+        index: Some(listed),
+        title: MODEL,
+    })
 }
 
 impl Target {

@@ -59,6 +59,6 @@ impl fmt::Display for Finding {
             Some((file, None)) => write!(formatter, "{file} — ")?,
             None => {}
         }
-        formatter.write_str(&self.message)
+        formatter.write_str(&cog_errors::plain(&self.message))
     }
 }

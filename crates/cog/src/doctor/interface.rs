@@ -72,7 +72,8 @@ fn new_config(subject: &Subject, text: &str) -> anyhow::Result<String> {
     }
     let fields = &subject.fields;
     let renamed = fields.with_renamed(text, OLD_FIELD, NEW_FIELD, NEW_REFERENCE);
-    let config = renamed.context("`predict` has no place in the file")?;
+    let by_hand = |field| format!("`{field}` is written in a way that has to be changed by hand");
+    let config = renamed.with_context(|| by_hand(OLD_FIELD))?;
     let fields = cog_config::Fields::of(&config);
     let Some(trainer) = fields
         .text(TRAIN)
@@ -84,11 +85,11 @@ fn new_config(subject: &Subject, text: &str) -> anyhow::Result<String> {
         bail!("`train` names the class Predictor, too: rename both by hand");
     }
     if trainer.contains(['"', '\\']) {
-        bail!("`train` is written in a way that has to be changed by hand");
+        bail!(by_hand(TRAIN));
     }
     let trainer = format!("{NEW_FILE}{trainer}");
     let config = fields.with_value(&config, TRAIN, &trainer);
-    config.context("`train` has no place in the file")
+    config.with_context(|| by_hand(TRAIN))
 }
 
 /// Other files of the project would not find what they import.

@@ -105,6 +105,7 @@ impl<'p> Report<'p> {
             }
             self.printer.detail_of(&format!("    {finding}"));
             if let Some(remediation) = finding.remediation.as_ref().filter(|_| self.mends) {
+                let remediation = cog_errors::plain(remediation);
                 self.printer
                     .detail_of(&format!("    Remediation: {remediation}"));
             }

@@ -9,6 +9,7 @@ mod pace;
 mod report;
 mod request;
 mod tally;
+mod wire;
 
 use std::cell::RefCell;
 use std::num::NonZeroU32;
@@ -23,6 +24,7 @@ use tokio::task::JoinSet;
 pub(crate) use report::Report;
 pub(crate) use request::{Answers, Target};
 use tally::Tally;
+pub(crate) use wire::{CONNECT_TIMEOUT, Wire, is_here};
 
 /// Requests that may be under way at a rate. A server that is this far behind does not catch up, and every one of them
 /// is an open connection.

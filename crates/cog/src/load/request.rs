@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Client, Response, Url};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::Deserialize;
 
+use super::wire::{Answer, Wire, WireError};
 use crate::client::Decoder;
 
 const EVENT_STREAM: &str = "text/event-stream";
@@ -17,8 +17,7 @@ const MOST_OF_A_REASON: usize = 200;
 /// Where requests go, and what they are. Clones share connections.
 #[derive(Clone)]
 pub(crate) struct Target {
-    client: Client,
-    url: Url,
+    wire: Wire,
     headers: HeaderMap,
     body: Bytes,
     answers: Answers,
@@ -75,13 +74,7 @@ impl Sample {
 }
 
 impl Target {
-    pub(crate) fn new(
-        client: Client,
-        url: Url,
-        mut headers: HeaderMap,
-        body: Bytes,
-        answers: Answers,
-    ) -> Self {
+    pub(crate) fn new(wire: Wire, mut headers: HeaderMap, body: Bytes, answers: Answers) -> Self {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
         headers.insert(
             ACCEPT,
@@ -91,8 +84,7 @@ impl Target {
             }),
         );
         Self {
-            client,
-            url,
+            wire,
             headers,
             body,
             answers,
@@ -108,25 +100,20 @@ impl Target {
             bytes: 0,
             end: End::Lost(String::new()),
         };
-        sample.end = match self.exchange(when, &mut sample).await {
-            Ok(end) => end,
-            Err(error) => End::Lost(cause(&error)),
-        };
+        let exchange = self.exchange(when, &mut sample);
+        let exchanged = self.wire.within_limit(exchange).await;
+        sample.end = exchanged.unwrap_or_else(|error| End::Lost(cause(&error)));
         sample.latency = when.elapsed();
         sample
     }
 
-    async fn exchange(&self, when: Instant, sample: &mut Sample) -> reqwest::Result<End> {
-        let request = self.client.post(self.url.clone());
-        let request = request
-            .headers(self.headers.clone())
-            .body(self.body.clone());
-        let response = request.send().await?;
-        let status = response.status();
+    async fn exchange(&self, when: Instant, sample: &mut Sample) -> Result<End, WireError> {
+        let answer = self.wire.post(&self.headers, &self.body).await?;
+        let status = answer.status();
         if status.is_success() && self.answers == Answers::Events {
-            return follow(response, when, sample).await;
+            return follow(answer, when, sample).await;
         }
-        let body = response.bytes().await?;
+        let body = answer.whole().await?;
         sample.bytes = body.len() as u64;
         Ok(if status.is_success() {
             of_result(status.as_u16(), &body)
@@ -137,15 +124,11 @@ impl Target {
 }
 
 /// Reads a stream of events to its end.
-async fn follow(
-    mut response: Response,
-    when: Instant,
-    sample: &mut Sample,
-) -> reqwest::Result<End> {
-    let status = response.status().as_u16();
+async fn follow(mut answer: Answer, when: Instant, sample: &mut Sample) -> Result<End, WireError> {
+    let status = answer.status().as_u16();
     let mut decoder = Decoder::default();
     let mut end = None;
-    while let Some(piece) = response.chunk().await? {
+    while let Some(piece) = answer.chunk().await? {
         sample.bytes += piece.len() as u64;
         decoder.add(&piece);
         while let Some(event) = decoder.next() {
@@ -196,9 +179,9 @@ fn reason(body: &[u8]) -> String {
 }
 
 /// The innermost cause, which says what happened; what is around it only repeats the address.
-fn cause(error: &reqwest::Error) -> String {
+fn cause(error: &WireError) -> String {
     if error.is_timeout() {
-        return "no answer within the time limit".into();
+        return WireError::TimedOut.to_string();
     }
     let mut innermost: &dyn std::error::Error = error;
     while let Some(source) = innermost.source() {

@@ -35,18 +35,26 @@ impl Server {
     }
 
     fn target(&self, answers: Answers) -> Target {
+        self.targets(answers).into_iter().next().unwrap()
+    }
+
+    /// By each way that there is.
+    fn targets(&self, answers: Answers) -> [Target; 2] {
         let client = cog_image::registry::http_client().unwrap();
-        let client = client.no_proxy().build().unwrap();
+        let client = client.no_proxy().timeout(LIMIT).build().unwrap();
         let url = format!("http://{}/predictions", self.address);
-        Target::new(
-            client,
-            url.parse().unwrap(),
-            HeaderMap::new(),
-            Bytes::from_static(b"{}"),
-            answers,
-        )
+        let url = url.parse().unwrap();
+        let plain = Wire::new(client.clone(), &url, LIMIT);
+        assert!(matches!(plain, Wire::Plain(_)));
+        [plain, Wire::Client { client, url }].map(|wire| {
+            let body = Bytes::from_static(b"{}");
+            Target::new(wire, HeaderMap::new(), body, answers)
+        })
     }
 }
+
+/// How long an answer may take.
+const LIMIT: Duration = Duration::from_secs(10);
 
 fn converse(
     mut stream: TcpStream,
@@ -67,7 +75,8 @@ fn converse(
             thread::sleep(pause);
             drop(turn);
             let written = stream.write_all(answer.as_bytes());
-            if written.is_err() || answer.contains("connection: close") {
+            let closes = answer.contains("connection: close") || answer == SAYS_NOTHING_AND_CLOSES;
+            if written.is_err() || closes {
                 return;
             }
         }
@@ -76,6 +85,7 @@ fn converse(
 
 const SUCCEEDED: &str = "HTTP/1.1 200 OK\r\ncontent-length: 22\r\n\r\n{\"status\":\"succeeded\"}";
 const BUSY: &str = "HTTP/1.1 409 Conflict\r\ncontent-length: 17\r\n\r\n{\"detail\":\"busy\"}";
+const SAYS_NOTHING_AND_CLOSES: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
 const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n\
     event: output\ndata: {\"chunk\":\"a\"}\n\nevent: output\ndata: {\"chunk\":\"b\"}\n\n\
     event: completed\ndata: {\"status\":\"succeeded\"}\n\n";
@@ -109,9 +119,11 @@ fn clients_send_as_many_as_were_asked_for() {
 #[test]
 fn refusals_are_failures_with_a_reason() {
     let server = Server::start(Duration::ZERO, BUSY);
-    let found = run(&server.target(Answers::Whole), clients(1), requests(3));
-    assert_eq!(found.tally.failed, 3);
-    assert_eq!(found.tally.failures["409: busy"], 3);
+    for target in server.targets(Answers::Whole) {
+        let found = run(&target, clients(1), requests(3));
+        assert_eq!(found.tally.failed, 3);
+        assert_eq!(found.tally.failures["409: busy"], 3);
+    }
 }
 
 #[test]
@@ -123,18 +135,58 @@ fn nobody_there_is_a_failure() {
         asked: server.asked,
     };
     drop(free);
-    let found = run(&gone.target(Answers::Whole), clients(1), requests(1));
-    assert_eq!(found.tally.failed, 1);
-    let reason = found.tally.failures.keys().next().unwrap();
-    assert!(reason.contains("refused"), "{reason}");
+    for target in gone.targets(Answers::Whole) {
+        let found = run(&target, clients(1), requests(1));
+        assert_eq!(found.tally.failed, 1);
+        let reason = found.tally.failures.keys().next().unwrap();
+        assert!(reason.contains("refused"), "{reason}");
+    }
+}
+
+/// Keep-alive is a promise that servers break.
+#[test]
+fn connections_that_were_closed_meanwhile_are_made_anew() {
+    let server = Server::start(Duration::ZERO, SAYS_NOTHING_AND_CLOSES);
+    for target in server.targets(Answers::Whole) {
+        let found = run(&target, clients(2), requests(20));
+        assert_eq!(found.tally.succeeded, 20, "{:?}", found.tally.failures);
+    }
+}
+
+#[test]
+fn answers_that_take_too_long_are_lost() {
+    let server = Server::start(Duration::from_secs(5), SUCCEEDED);
+    let url = format!("http://{}/predictions", server.address);
+    let client = cog_image::registry::http_client().unwrap().build().unwrap();
+    let wire = Wire::new(client, &url.parse().unwrap(), Duration::from_millis(50));
+    let body = Bytes::from_static(b"{}");
+    let target = Target::new(wire, HeaderMap::new(), body, Answers::Whole);
+    let found = run(&target, clients(1), requests(2));
+    assert_eq!(found.tally.failures["no answer within the time limit"], 2);
+}
+
+#[test]
+fn only_plain_http_goes_over_connections_of_our_own() {
+    let client = cog_image::registry::http_client().unwrap().build().unwrap();
+    for (url, is_plain) in [
+        ("http://127.0.0.1:1/a?b=c", true),
+        ("http://[::1]:1/a", true),
+        ("https://127.0.0.1:1/a", false),
+        ("http://user:word@127.0.0.1:1/a", false),
+    ] {
+        let wire = Wire::new(client.clone(), &url.parse().unwrap(), LIMIT);
+        assert_eq!(matches!(wire, Wire::Plain(_)), is_plain, "{url}");
+    }
 }
 
 #[test]
 fn streams_are_measured_to_their_first_output() {
     let server = Server::start(Duration::ZERO, STREAM);
-    let found = run(&server.target(Answers::Events), clients(1), requests(2));
-    assert_eq!((found.tally.succeeded, found.tally.outputs), (2, 4));
-    assert_eq!(found.tally.first_outputs.len(), 2);
+    for target in server.targets(Answers::Events) {
+        let found = run(&target, clients(1), requests(2));
+        assert_eq!((found.tally.succeeded, found.tally.outputs), (2, 4));
+        assert_eq!(found.tally.first_outputs.len(), 2);
+    }
 }
 
 /// Five answers a second are possible, and twenty are due: each waits longer than the one before. A client that asks

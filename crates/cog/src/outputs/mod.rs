@@ -283,6 +283,19 @@ pub(crate) fn write_json(
     Ok(written)
 }
 
+/// The contents of all files in an output, wherever they are in it.
+pub(crate) fn contents(output: &Value) -> Box<dyn Iterator<Item = Vec<u8>> + '_> {
+    match output {
+        Value::Array(items) => Box::new(items.iter().flat_map(contents)),
+        Value::Object(map) => Box::new(map.values().flat_map(contents)),
+        Value::String(text) if data_url::is_file(text) => {
+            let content = DataUrl::parse(text).and_then(|file| file.content());
+            Box::new(content.ok().into_iter())
+        }
+        _ => Box::new(std::iter::empty()),
+    }
+}
+
 /// The data URLs in an output of files, each with its number if there are several.
 fn files<'a>(output: &'a Value, schema: Option<&Value>) -> Option<Vec<(Option<usize>, &'a str)>> {
     let schema = schema?;

@@ -4,10 +4,9 @@ use std::collections::HashMap;
 
 use cog_image::Digest;
 use cog_image::registry::{Arrival, PushEvent};
-use indicatif::ProgressBar;
 
 use super::waits::Waits;
-use crate::printer::{Printer, Progress};
+use crate::printer::{Printer, UnderWay};
 use crate::sizes::human_size;
 
 /// What goes on.
@@ -21,11 +20,11 @@ pub(super) struct Pushes {
 
 #[derive(Default)]
 struct State {
-    /// Turns while it is found out what has to be sent, and to the end.
-    spinner: Option<ProgressBar>,
+    /// From beginning to end; a transfer as soon as it is known what has to be sent.
+    whole: Option<UnderWay>,
     blobs: usize,
     arrived: usize,
-    /// Those that are sent, with their sizes.
+    /// Those that are sent.
     sent: HashMap<Digest, Sent>,
     /// Those that were there, and their bytes.
     present: Count,
@@ -33,7 +32,8 @@ struct State {
 }
 
 struct Sent {
-    bar: ProgressBar,
+    /// While it is on its way.
+    shown: Option<UnderWay>,
     done: u64,
     size: u64,
 }
@@ -56,26 +56,30 @@ impl Pushes {
         match event {
             PushEvent::Started { blobs, .. } => {
                 self.state = State {
-                    spinner: Some(self.printer.spinner(UPLOAD)),
+                    whole: Some(self.printer.under_way(UPLOAD)),
                     blobs,
                     ..State::default()
                 };
-                self.printer.begins(UPLOAD);
             }
             PushEvent::Sending { digest, size } => {
-                let bar = self.printer.byte_bar(&digest.short(), size);
+                let shown = Some(self.printer.part(&digest.short(), Some(size)));
                 let done = 0;
-                self.state.sent.insert(digest, Sent { bar, done, size });
+                self.state.sent.insert(digest, Sent { shown, done, size });
                 self.goes_on();
             }
             PushEvent::Advanced { digest, done } => {
                 if let Some(sent) = self.state.sent.get_mut(&digest) {
-                    sent.bar.set_position(done);
+                    if let Some(shown) = &sent.shown {
+                        shown.advance(done);
+                    }
                     sent.done = done;
                 }
                 self.goes_on();
             }
-            PushEvent::Waiting(wait) => self.state.waits.tell(&self.printer, &wait),
+            PushEvent::Waiting(wait) => {
+                let State { waits, whole, .. } = &mut self.state;
+                waits.tell(&self.printer, &wait, whole.as_ref());
+            }
             PushEvent::Arrived {
                 digest,
                 size,
@@ -88,9 +92,10 @@ impl Pushes {
 
     fn arrived(&mut self, digest: &Digest, size: u64, arrival: Arrival) {
         self.state.arrived += 1;
+        self.printer.account().blob(digest, size, arrival);
         if let Some(sent) = self.state.sent.get_mut(digest) {
             sent.done = size;
-            sent.bar.finish_and_clear();
+            sent.shown = None;
         }
         let (layer, size_text) = (digest.short(), human_size(size));
         match arrival {
@@ -109,25 +114,19 @@ impl Pushes {
 
     fn ended(&mut self) {
         let state = std::mem::take(&mut self.state);
-        let bars = state.sent.values().map(|sent| &sent.bar);
-        for bar in bars.chain(&state.spinner) {
-            bar.finish_and_clear();
-        }
-        self.printer.ends(UPLOAD);
-        if state.arrived == state.blobs && state.present.blobs > 0 {
-            self.printer.info(&state.present.to_string());
+        let all_there = state.arrived == state.blobs && state.present.blobs > 0;
+        let present = state.present.to_string();
+        drop(state);
+        if all_there {
+            self.printer.info(&present);
         }
     }
 
+    /// Brings the sum of what is sent up to date.
     fn goes_on(&self) {
-        if self.printer.progress() == Progress::Lines {
+        if let Some(whole) = &self.state.whole {
             let sum = |of: fn(&Sent) -> u64| self.state.sent.values().map(of).sum();
-            let (done, size) = (sum(|sent| sent.done), sum(|sent| sent.size));
-            self.printer.goes_on(&format!(
-                "{UPLOAD}: {} of {}",
-                human_size(done),
-                human_size(size)
-            ));
+            whole.advance_of(sum(|sent| sent.done), sum(|sent| sent.size));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use cog_image::registry::Wait;
 
-use crate::printer::{Printer, Progress};
+use crate::printer::{Printer, UnderWay};
 
 /// The pauses of one transfer.
 #[derive(Default)]
@@ -14,14 +14,14 @@ pub(super) struct Waits {
 }
 
 impl Waits {
-    /// Tells of a reason once, and where there are no bars, that it is waited, while it is.
-    pub(super) fn tell(&mut self, printer: &Printer, wait: &Wait) {
+    /// Tells of a reason once, and then with what `shown` shows that it is waited.
+    pub(super) fn tell(&mut self, printer: &Printer, wait: &Wait, shown: Option<&UnderWay>) {
         let seconds = wait.pause.as_secs().max(1);
         if self.is_new(&wait.reason) {
             let Wait { what, reason, .. } = wait;
             printer.info(&format!("{what}: {reason}; trying again in {seconds} s"));
-        } else if printer.progress() == Progress::Lines {
-            printer.goes_on(&format!("waiting {seconds} s: {}", wait.reason));
+        } else if let Some(shown) = shown {
+            shown.says(&format!("waiting {seconds} s: {}", wait.reason));
         }
     }
 

@@ -11,6 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::process::Stdio;
 
 use anyhow::{Context as _, bail};
+use cog_engine::docker::DaemonKind;
 use cog_engine::{
     Engine, Exit, Gpus, Isolation, Network, PassedFd, Port, Process, Purpose, Running, Workload,
     Writable,
@@ -61,11 +62,11 @@ impl Launcher {
         flags: &StartFlags,
     ) -> anyhow::Result<Self> {
         let engine = session.engine(&flags.build)?;
-        session.docker(engine.as_ref(), &flags.build)?;
+        let image_word = session.image_word(engine.as_ref(), &flags.build)?;
         let wanted = Wanted::by_project(project);
         let gpus = gpus::find(session, &flags.gpus, engine.as_ref(), wanted)?;
         session.printer.info(&format!(
-            "Building Docker image from environment in {}...",
+            "Building {image_word} from environment in {}...",
             project.file.file_name
         ));
         let name = image_name(project, None);
@@ -113,6 +114,14 @@ impl Launcher {
     /// The engine's name on the command line.
     pub(crate) fn engine_name(&self) -> &'static str {
         self.engine.name()
+    }
+
+    /// What is started here, for people.
+    pub(crate) fn model_word(&self) -> &'static str {
+        match self.engine.daemon() {
+            Some(daemon) if daemon.kind() == DaemonKind::Docker => "Docker image",
+            _ => "the model",
+        }
     }
 
     /// The name by which what runs here reaches this machine.

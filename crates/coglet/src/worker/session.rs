@@ -355,7 +355,8 @@ impl Session {
                 self.stage = Stage::Stopping;
             }
             Stop::Now => {
-                signal_group(self.worker.pid, Signal::KILL);
+                self.worker
+                    .kill("the server was told to stop without waiting any longer");
                 self.stage = Stage::Stopping;
             }
         }

@@ -32,6 +32,7 @@ mod private_urls;
 mod probes;
 mod queue;
 mod receiver;
+mod reference;
 mod reload;
 mod requests;
 mod scratch;

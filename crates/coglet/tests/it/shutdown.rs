@@ -66,6 +66,41 @@ fn a_second_signal_does_not_wait() {
 }
 
 #[test]
+fn what_a_second_signal_ends_is_told_to_its_webhook() {
+    let receiver = Receiver::accepting();
+    let mut server = waiting().ready();
+    let body = json!({"webhook": receiver.url("/"), "webhook_events_filter": ["completed"]});
+    assert_eq!(server.begin_async(&body).status, 202);
+    server.until_file("running");
+    server.signal(Signal::INT);
+    server.until_logged("Shutting down: SIGINT");
+    server.signal(Signal::INT);
+    assert!(server.exit().success());
+    let told = receiver.next().json();
+    assert_eq!(told["status"], "failed");
+    let error = told["error"].as_str().unwrap();
+    assert!(error.contains("the server was told to stop"), "{error}");
+}
+
+#[test]
+fn a_webhook_that_nobody_takes_does_not_hold_up_a_second_signal() {
+    let receiver = Receiver::start(|_, _| {
+        std::thread::sleep(std::time::Duration::from_mins(1));
+        Vec::new()
+    });
+    let mut server = waiting().ready();
+    let body = json!({"webhook": receiver.url("/"), "webhook_events_filter": ["completed"]});
+    assert_eq!(server.begin_async(&body).status, 202);
+    server.until_file("running");
+    server.signal(Signal::INT);
+    server.until_logged("Shutting down: SIGINT");
+    let begun = std::time::Instant::now();
+    server.signal(Signal::INT);
+    assert!(server.exit().success());
+    assert!(begun.elapsed() < std::time::Duration::from_secs(20));
+}
+
+#[test]
 fn signals_during_setup_end_it() {
     let mut server =
         Model::new("import time\nprint('importing', flush=True)\ntime.sleep(1000)\n").start();

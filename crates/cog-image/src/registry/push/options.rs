@@ -17,6 +17,9 @@ const MIB: u64 = 1024 * 1024;
 /// How blobs are sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UploadOptions {
+    /// Blobs that are not larger, in bytes, come with the request that completes their upload: to send one again is
+    /// quicker than to ask what of it has arrived.
+    pub at_once_limit: u64,
     /// Blobs that are larger, in bytes, are sent in pieces.
     pub multipart_threshold: u64,
     /// Bytes of such a piece where the registry does not say what it wants.
@@ -34,6 +37,7 @@ pub struct UploadOptions {
 impl Default for UploadOptions {
     fn default() -> Self {
         Self {
+            at_once_limit: MIB,
             multipart_threshold: 128 * MIB,
             chunk_size: 96 * MIB,
             concurrency: 5,

@@ -1,4 +1,4 @@
-//! Sends a blob: whole or in pieces, and goes on after trouble.
+//! Sends a blob: at once, whole or in pieces, and goes on after trouble.
 //!
 //! After each trouble the registry is asked what has arrived, and sending goes on from there; an upload that
 //! it has lost begins anew. `session` knows what the registry said, `source` gives the bytes.
@@ -106,15 +106,11 @@ impl<'a> Sending<'a> {
             return self.commit().await;
         }
         let to = match self.mode {
+            Mode::AtOnce => return self.send_and_commit().await,
             Mode::Whole => size,
             Mode::Chunks(chunk) => from.saturating_add(chunk).min(size),
         };
-        let source = Source {
-            store: self.upload.store,
-            transport: self.upload.repository.transport,
-            blob: self.upload.blob,
-        };
-        let (body, flow) = source.body(&self.mark, from, to).await?;
+        let (body, flow) = self.source().body(&self.mark, from, to).await?;
         let mut request = self
             .upload
             .request(Method::PATCH, &self.session)
@@ -152,27 +148,57 @@ impl<'a> Sending<'a> {
         }))
     }
 
+    /// All of it, with the request that makes a blob of it.
+    async fn send_and_commit(&mut self) -> Result<Step> {
+        let size = self.upload.blob.size;
+        let (body, flow) = self.source().body(&self.mark, 0, size).await?;
+        let request = self
+            .commit_request(size)
+            .with(CONTENT_TYPE, "application/octet-stream");
+        match self.send(&request, Some(body), &flow, size).await? {
+            Ok(response) => self.completed(&response),
+            Err(trouble) => Ok(Step::Trouble(trouble)),
+        }
+    }
+
     /// Everything has arrived: makes a blob of it.
     async fn commit(&mut self) -> Result<Step> {
-        let digest = self.upload.blob.digest;
-        let mut request = self
-            .upload
-            .request(Method::PUT, &self.session)
-            .with(CONTENT_LENGTH, "0");
-        request.path = self.session.commit_url(&digest.to_string());
+        let request = self.commit_request(0);
         let flow = Flow::still(self.mark.clone());
         let size = self.upload.blob.size;
         match self.send(&request, None, &flow, size).await? {
-            Ok(response) => {
-                let repository = &self.upload.repository;
-                repository.check_digest("a blob", &response, digest)?;
-                Ok(Step::Complete)
-            }
+            Ok(response) => self.completed(&response),
             // An answer may have been lost: then there is no upload any more, but the blob.
             Err(trouble) if trouble.then == Then::BeginAnew && self.is_there().await? => {
                 Ok(Step::Complete)
             }
             Err(trouble) => Ok(Step::Trouble(trouble)),
+        }
+    }
+
+    /// The request that completes the upload, with so many bytes of content.
+    fn commit_request(&self, length: u64) -> Request<'a> {
+        let mut request = self
+            .upload
+            .request(Method::PUT, &self.session)
+            .with(CONTENT_LENGTH, length.to_string());
+        request.path = self
+            .session
+            .commit_url(&self.upload.blob.digest.to_string());
+        request
+    }
+
+    fn completed(&self, response: &Response) -> Result<Step> {
+        let repository = &self.upload.repository;
+        repository.check_digest("a blob", response, self.upload.blob.digest)?;
+        Ok(Step::Complete)
+    }
+
+    fn source(&self) -> Source<'a> {
+        Source {
+            store: self.upload.store,
+            transport: self.upload.repository.transport,
+            blob: self.upload.blob,
         }
     }
 
@@ -236,7 +262,7 @@ impl<'a> Sending<'a> {
                 pause: Pause::BackOff,
                 then: Then::BeginAnew,
             },
-            400 | 416 if !is_first && !self.restarted => Trouble {
+            400 | 405 | 411 | 415 | 416 if !is_first && !self.restarted => Trouble {
                 error: refusal(request, response).await,
                 pause: Pause::None,
                 then: Then::BeginWhole,
@@ -302,6 +328,10 @@ impl<'a> Sending<'a> {
             Pause::Exactly(pause) => pause.min(MAX_PAUSE),
         };
         self.attempt += 1;
+        if self.mode == Mode::AtOnce {
+            // From now on as every registry takes it, and as it can go on where it was broken off.
+            self.mode = Mode::Whole;
+        }
         if !pause.is_zero() {
             (self.upload.repository.tell)(PushEvent::Waiting(Wait {
                 what: self.upload.blob.digest.short(),

@@ -36,6 +36,9 @@ pub(super) struct Limits {
 /// How a blob is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
+    /// With the request that completes the upload.
+    AtOnce,
+    /// Before it, in one request.
     Whole,
     /// In pieces of so many bytes.
     Chunks(u64),
@@ -80,6 +83,9 @@ impl Mode {
     /// That for a blob of `size` bytes.
     pub(super) fn choose(size: u64, options: &UploadOptions, limits: Limits) -> Self {
         let too_large = limits.max.is_some_and(|max| size > max);
+        if size <= options.at_once_limit.min(options.multipart_threshold) && !too_large {
+            return Self::AtOnce;
+        }
         if size <= options.multipart_threshold && !too_large {
             return Self::Whole;
         }
@@ -123,7 +129,14 @@ mod tests {
         let mode = |size, limits| Mode::choose(size, &options, limits);
         let large = 1000 * MIB;
         for (size, limits, expected) in [
-            (0, limits(None, None), Mode::Whole),
+            (0, limits(None, None), Mode::AtOnce),
+            (MIB, limits(None, None), Mode::AtOnce),
+            (
+                MIB,
+                limits(None, Some(MIB - 1)),
+                Mode::Chunks(MIB - 1 - MARGIN),
+            ),
+            (MIB + 1, limits(None, None), Mode::Whole),
             (128 * MIB, limits(None, None), Mode::Whole),
             (128 * MIB + 1, limits(None, None), Mode::Chunks(96 * MIB)),
             (

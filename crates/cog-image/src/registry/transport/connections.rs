@@ -1,11 +1,10 @@
 //! HTTP clients: whom they trust, how long they wait, which redirects they follow.
-//!
-//! Made when first needed: loading the system's certificates takes longer than a warm build.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::registry::error::RegistryError;
+use crate::trust::Verifier;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two pieces of an answer.
@@ -25,7 +24,7 @@ pub(super) enum Purpose {
 
 /// One client for each combination of place and purpose.
 pub(super) struct Connections {
-    certificates: Vec<reqwest::Certificate>,
+    trust: Arc<Verifier>,
     remote: [OnceLock<reqwest::Client>; 3],
     /// For registries of this machine, to which no proxy leads.
     local: [OnceLock<reqwest::Client>; 3],
@@ -35,7 +34,7 @@ impl Connections {
     /// Trusts the certificates of `pem` besides the system's.
     pub(super) fn new(pem: &[u8]) -> Result<Self, RegistryError> {
         Ok(Self {
-            certificates: reqwest::Certificate::from_pem_bundle(pem).map_err(no_tls)?,
+            trust: Verifier::new(pem).map_err(no_tls)?,
             remote: Default::default(),
             local: Default::default(),
         })
@@ -66,16 +65,15 @@ impl Connections {
         if let Some(client) = cell.get() {
             return Ok(client);
         }
-        let client = self.build(builder(), purpose).map_err(no_tls)?;
+        let client = self.build(builder(), purpose)?;
         Ok(cell.get_or_init(|| client))
     }
 
-    /// The system's certificates, or those of `SSL_CERT_FILE` in their place, and the given ones.
     fn build(
         &self,
         builder: reqwest::ClientBuilder,
         purpose: Purpose,
-    ) -> reqwest::Result<reqwest::Client> {
+    ) -> Result<reqwest::Client, RegistryError> {
         let mut builder = builder
             .user_agent(concat!("cog/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
@@ -87,7 +85,7 @@ impl Connections {
         if purpose != Purpose::Sending {
             builder = builder.read_timeout(READ_TIMEOUT);
         }
-        trusting(builder, &self.certificates).build()
+        trusting(builder, &self.trust)?.build().map_err(no_tls)
     }
 }
 
@@ -95,23 +93,22 @@ impl Connections {
 pub(in crate::registry) fn http_client(
     pem: &[u8],
 ) -> Result<reqwest::ClientBuilder, RegistryError> {
-    let certificates = reqwest::Certificate::from_pem_bundle(pem).map_err(no_tls)?;
-    Ok(trusting(reqwest::Client::builder(), &certificates))
+    let trust = Verifier::new(pem).map_err(no_tls)?;
+    trusting(reqwest::Client::builder(), &trust)
 }
 
 fn trusting(
     builder: reqwest::ClientBuilder,
-    certificates: &[reqwest::Certificate],
-) -> reqwest::ClientBuilder {
+    trust: &Arc<Verifier>,
+) -> Result<reqwest::ClientBuilder, RegistryError> {
     // An error means that the program has chosen a provider already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    match certificates {
-        [] => builder,
-        more => builder.tls_certs_merge(more.iter().cloned()),
-    }
+    let config = trust.config().map_err(no_tls)?;
+    Ok(builder.tls_backend_preconfigured(config))
 }
 
-fn no_tls(source: reqwest::Error) -> RegistryError {
+fn no_tls(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> RegistryError {
+    let source = source.into();
     RegistryError::Tls { source }
 }
 

@@ -19,8 +19,10 @@ use crate::hub::{Fault, Hub, Manners};
 use crate::server::{Answer, Content, Request, Server};
 use crate::support::{TestStore, files_below, flip_byte, image, test_store};
 
+/// Without pauses; layers of tests are small, and are sent as larger ones would be.
 fn quick() -> UploadOptions {
     UploadOptions {
+        at_once_limit: 0,
         back_off: Duration::from_millis(1),
         ..UploadOptions::default()
     }
@@ -110,6 +112,55 @@ fn pushed_images_are_complete_and_sent_once() {
     );
     assert_eq!((heads.len(), last.as_str()), (3, "PUT /v2/a/b/manifests/2"));
     assert_eq!(hub.unfinished(), 0);
+}
+
+/// As users have it, without pauses.
+fn usual() -> UploadOptions {
+    UploadOptions {
+        back_off: Duration::from_millis(1),
+        ..UploadOptions::default()
+    }
+}
+
+#[test]
+fn small_blobs_come_with_the_request_that_completes_them() {
+    let (store, original, _) = large_image();
+    let hub = Hub::start(Manners::default());
+    push_with(&store, &original, &hub, "a/b:1", &usual()).unwrap();
+    assert_eq!(hub.count("PATCH"), 0, "{:?}", hub.log());
+    let (_, pulled) = pull(&hub, "a/b:1");
+    assert_eq!(pulled.layers, original.layers);
+    assert_eq!(hub.unfinished(), 0);
+}
+
+#[test]
+fn registries_that_take_nothing_at_once_get_it_in_two_requests() {
+    let (store, original, _) = large_image();
+    for refusal in [400, 405, 411, 415, 416, 500] {
+        let hub = Hub::start_with(Manners::default(), move |request| {
+            let at_once = request.path.contains("digest=") && request.length() > 0;
+            at_once.then(|| Fault::Answer(Answer::status(refusal)))
+        });
+        push_with(&store, &original, &hub, "a/b:1", &usual()).unwrap();
+        pull(&hub, "a/b:1");
+        assert_eq!(hub.unfinished(), 0, "{refusal}");
+    }
+}
+
+#[test]
+fn small_blobs_that_broke_off_are_sent_again() {
+    let (store, original, _) = large_image();
+    let faults: [fn() -> Fault; 2] = [|| Fault::Cut(50_000), || Fault::Mute];
+    for fault in faults {
+        let cuts = AtomicUsize::new(0);
+        let hub = Hub::start_with(Manners::default(), move |request| {
+            let at_once = request.path.contains("digest=") && request.length() > 10_000;
+            let is_first = at_once && cuts.fetch_add(1, Ordering::Relaxed) == 0;
+            is_first.then(fault)
+        });
+        push_with(&store, &original, &hub, "a/b:1", &usual()).unwrap();
+        pull(&hub, "a/b:1");
+    }
 }
 
 #[test]

@@ -24,6 +24,7 @@ use crate::client;
 use crate::inputs::{self, Given};
 use crate::interrupts::Interrupts;
 use crate::outputs::{self, Destination, Growing};
+use crate::pictures;
 use crate::runtime::{Image, Launcher, Request, Server, block_on, environment};
 use crate::session::Session;
 
@@ -52,12 +53,10 @@ pub(crate) fn run(session: &Session<'_>, args: &RunArgs) -> anyhow::Result<()> {
 
 pub(crate) fn train(session: &Session<'_>, args: TrainArgs) -> anyhow::Result<()> {
     let args = RunArgs {
-        flags: args.flags,
-        image: args.image,
-        inputs: args.inputs,
+        ask: args.ask,
         json: None,
         output: Some(args.output),
-        env: args.env,
+        show: false,
         use_replicate_token: false,
         // A server that runs takes predictions.
         fresh: true,
@@ -70,8 +69,8 @@ fn ask(session: &Session<'_>, args: &RunArgs, kind: Kind) -> anyhow::Result<()> 
     let level = if session.debug { "debug" } else { "warning" };
     // What the user says goes before what is usual.
     let mut env = vec![("COG_LOG_LEVEL".to_owned(), level.to_owned())];
-    env.extend(environment(&args.env)?);
-    match &args.image {
+    env.extend(environment(&args.ask.env)?);
+    match &args.ask.image {
         Some(name) => ask_image(session, args, kind, name, &env),
         None => ask_project(session, args, kind, &env),
     }
@@ -84,7 +83,7 @@ fn ask_project(
     kind: Kind,
     env: &[(String, String)],
 ) -> anyhow::Result<()> {
-    let project = session.project(&args.flags.build.project)?;
+    let project = session.project(&args.ask.flags.build.project)?;
     if kind == Kind::Training && project.config.train.is_none() {
         bail!(
             "{} names no trainer: add one, as `train: \"train.py:Trainer\"`",
@@ -104,7 +103,7 @@ fn ask_project(
     };
     let engine = match &beside {
         Beside::Serves(neighbour) => neighbour.engine(),
-        Beside::DoesNot(_) | Beside::Nobody => args.flags.build.engine,
+        Beside::DoesNot(_) | Beside::Nobody => args.ask.flags.build.engine,
     };
     let prediction = Prediction::new(session, args, kind, &document, project.directory(), engine)?;
     match beside {
@@ -121,7 +120,7 @@ fn ask_project(
             .info(&format!("Starting a server of its own: {why}")),
         Beside::Nobody => {}
     }
-    let launcher = Launcher::of_project(session, &project, &args.flags)?;
+    let launcher = Launcher::of_project(session, &project, &args.ask.flags)?;
     prediction.run(session, args, &launcher, env)
 }
 
@@ -135,14 +134,14 @@ fn ask_image(
     if name.contains('=') {
         bail!("Invalid image name '{name}'. Did you forget `-i`?");
     }
-    let image = local_or_pulled(session, &args.flags, name)?;
+    let image = local_or_pulled(session, &args.ask.flags, name)?;
     let Some(document) = document_of(name, image.labels())? else {
-        let launcher = Launcher::of_image(session, &image, &args.flags)?;
+        let launcher = Launcher::of_image(session, &image, &args.ask.flags)?;
         return ask_unknown(session, args, kind, &launcher, env);
     };
-    let engine = args.flags.build.engine;
+    let engine = args.ask.flags.build.engine;
     let prediction = Prediction::new(session, args, kind, &document, session.directory(), engine)?;
-    let launcher = Launcher::of_image(session, &image, &args.flags)?;
+    let launcher = Launcher::of_image(session, &image, &args.ask.flags)?;
     prediction.run(session, args, &launcher, env)
 }
 
@@ -186,7 +185,7 @@ fn ask_unknown(
     }
     let document =
         serde_json::from_slice(&answer.body).context("Failed to load model schema JSON")?;
-    let engine = args.flags.build.engine;
+    let engine = args.ask.flags.build.engine;
     let prediction = Prediction::new(session, args, kind, &document, session.directory(), engine)?;
     let server = Asked::Own(server.that_is_ready());
     prediction.ask(session, args, server, interrupts)
@@ -199,9 +198,10 @@ fn start(
     kind: Kind,
     env: &[(String, String)],
 ) -> anyhow::Result<Server> {
-    session
-        .printer
-        .info("Starting Docker image and running setup()...");
+    session.printer.info(&format!(
+        "Starting {} and running setup()...",
+        launcher.model_word()
+    ));
     let arguments = match kind {
         Kind::Prediction => Vec::new(),
         Kind::Training => vec!["--x-mode".to_owned(), "train".to_owned()],
@@ -276,7 +276,7 @@ impl Prediction {
         engine: EngineArg,
     ) -> anyhow::Result<Self> {
         let given = Given {
-            flags: &args.inputs,
+            flags: &args.ask.inputs,
             json: args.json.as_deref(),
         };
         let files = inputs::Disk::of(engine);
@@ -303,7 +303,7 @@ impl Prediction {
             context,
             output_schema,
             destination,
-            advice: inputs::forgotten_at(&args.inputs, document, kind),
+            advice: inputs::forgotten_at(&args.ask.inputs, document, kind),
         })
     }
 
@@ -430,6 +430,9 @@ impl Prediction {
         }
         if let Some(text) = &written.stdout {
             session.printer.result(text)?;
+        }
+        if args.show {
+            pictures::show(session.printer, &response["output"]);
         }
         if !succeeded {
             bail!(

@@ -72,7 +72,7 @@ fn fits(
     let deadline = Instant::now() + NOTICING;
     let mut found = found.clone();
     loop {
-        let now = session.with_request(project, None, &args.flags.build, |request| {
+        let now = session.with_request(project, None, &args.ask.flags.build, |request| {
             Ok(Snapshot::take(&request)?)
         })?;
         let changes = found.record.snapshot.changes(&now);
@@ -93,14 +93,14 @@ fn fits(
 /// What of the command line it was not started with.
 fn differs(args: &RunArgs, found: &Found) -> Option<String> {
     let launch = &found.record.launch;
-    let engine = engine_name(args.flags.build.engine);
-    if !args.env.is_empty() {
+    let engine = engine_name(args.ask.flags.build.engine);
+    if !args.ask.env.is_empty() {
         Some("was started without these variables (`-e`)".to_owned())
     } else if launch.upload_url.is_some() {
         Some("uploads its outputs".to_owned())
     } else if launch.asked != engine && launch.engine != engine {
         Some(format!("runs in the {} engine", launch.engine))
-    } else if launch.gpus != args.flags.gpus.gpus {
+    } else if launch.gpus != args.ask.flags.gpus.gpus {
         Some("has other GPUs".to_owned())
     } else {
         None
