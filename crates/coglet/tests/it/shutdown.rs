@@ -85,7 +85,7 @@ fn what_a_second_signal_ends_is_told_to_its_webhook() {
 #[test]
 fn a_webhook_that_nobody_takes_does_not_hold_up_a_second_signal() {
     let receiver = Receiver::start(|_, _| {
-        std::thread::sleep(std::time::Duration::from_secs(60));
+        std::thread::sleep(std::time::Duration::from_mins(1));
         Vec::new()
     });
     let mut server = waiting().ready();
