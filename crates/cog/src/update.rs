@@ -55,10 +55,13 @@ pub(crate) fn check(printer: &Printer) {
         return;
     };
     let step = next(&file, Timestamp::now());
-    if let Some(message) = step.message {
-        printer.info(&message);
+    if let Some(message) = &step.message {
+        printer.info(message);
     }
     if step.asks {
+        // Nor is one asked sooner again that does not answer.
+        let message = step.message.unwrap_or_default();
+        let _ = write(&file, &State::new(message, Timestamp::now()));
         // It ends with the command, answered or not.
         std::thread::spawn(move || ask(&url, &file));
     }

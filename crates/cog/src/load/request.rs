@@ -11,6 +11,8 @@ use crate::client::Decoder;
 
 const EVENT_STREAM: &str = "text/event-stream";
 const JSON: &str = "application/json";
+/// Bytes of an answer that are looked at. Of a longer one, only its status counts.
+const MOST_OF_A_BODY: usize = 16 << 20;
 /// Characters of a foreign text that are kept.
 const MOST_OF_A_REASON: usize = 200;
 
@@ -67,6 +69,9 @@ impl Sample {
     pub(crate) fn failure(&self) -> Option<String> {
         match &self.end {
             End::Succeeded(_) => None,
+            End::Refused(status, reason) if reason.is_empty() => {
+                Some(format!("the answer has HTTP status {status}"))
+            }
             End::Refused(status, reason) => Some(format!("{reason} (HTTP status {status})")),
             End::Failed(_, reason) | End::Lost(reason) => Some(reason.clone()),
         }
@@ -113,8 +118,8 @@ impl Target {
         if status.is_success() && self.answers == Answers::Events {
             return follow(answer, when, sample).await;
         }
-        let body = answer.whole().await?;
-        sample.bytes = body.len() as u64;
+        let body;
+        (body, sample.bytes) = answer.whole(MOST_OF_A_BODY).await?;
         Ok(if status.is_success() {
             of_result(status.as_u16(), &body)
         } else {

@@ -153,6 +153,30 @@ fn connections_that_were_closed_meanwhile_are_made_anew() {
     }
 }
 
+/// It takes no more memory than is needed to see what came of a prediction.
+#[test]
+fn bodies_without_end_are_counted_and_not_kept() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let long = 64 << 20;
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {long}\r\n\r\n");
+            let _ = stream.write_all(head.as_bytes());
+            let piece = vec![b' '; 1 << 20];
+            while stream.write_all(&piece).is_ok() {}
+        }
+    });
+    let asked = Arc::default();
+    for target in (Server { address, asked }).targets(Answers::Whole) {
+        let found = run(&target, clients(1), requests(1));
+        assert_eq!(found.tally.succeeded, 1, "{:?}", found.tally.failures);
+        assert_eq!(found.tally.bytes, long);
+    }
+}
+
 #[test]
 fn answers_that_take_too_long_are_lost() {
     let server = Server::start(Duration::from_secs(5), SUCCEEDED);

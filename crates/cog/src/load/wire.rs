@@ -256,19 +256,23 @@ impl Answer {
         }
     }
 
-    /// The whole body.
-    pub(super) async fn whole(mut self) -> Result<Bytes, WireError> {
+    /// The body, of which the first `most` bytes are kept, and its length.
+    pub(super) async fn whole(mut self, most: usize) -> Result<(Bytes, u64), WireError> {
         let Some(first) = self.chunk().await? else {
-            return Ok(Bytes::new());
+            return Ok((Bytes::new(), 0));
         };
+        let mut length = first.len() as u64;
         let Some(second) = self.chunk().await? else {
-            return Ok(first);
+            return Ok((first, length));
         };
-        let mut all = BytesMut::from(first);
-        all.extend_from_slice(&second);
-        while let Some(piece) = self.chunk().await? {
-            all.extend_from_slice(&piece);
+        let mut kept = BytesMut::from(first);
+        let mut next = Some(second);
+        while let Some(piece) = next {
+            length += piece.len() as u64;
+            let room = most.saturating_sub(kept.len());
+            kept.extend_from_slice(&piece[..piece.len().min(room)]);
+            next = self.chunk().await?;
         }
-        Ok(all.freeze())
+        Ok((kept.freeze(), length))
     }
 }
