@@ -42,6 +42,9 @@ class Screen:
             try:
                 # Before the program can ask.
                 set_size(0, columns)
+                # Whoever runs the tests in the background has them ignored.
+                for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+                    signal.signal(number, signal.SIG_DFL)
                 os.chdir(project.directory)
                 os.execvpe(command[0], command, environment)
             finally:
@@ -99,8 +102,9 @@ class Screen:
 
     def ends(self) -> int:
         """The program's exit status, or the signal that ended it as a negative number."""
-        while self.read(PATIENCE_SECONDS):
-            pass
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while self.read(max(0, deadline - time.monotonic())):
+            assert time.monotonic() < deadline, f"it does not end:\n{self.text()}"
         _, status = os.waitpid(self.child, 0)
         self.status = os.waitstatus_to_exitcode(status)
         return self.status

@@ -327,6 +327,11 @@ def test_a_download_that_is_cut_installs_nothing(prefix: Path) -> None:
     assert tree(prefix) == before
 
 
+def heed_interrupts() -> None:
+    """Whoever runs the tests in the background has them ignored, and a shell cannot change that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_who_stops_it_has_what_was_there_before(prefix: Path, number: signal.Signals) -> None:
     with serving() as site:
@@ -336,7 +341,9 @@ def test_who_stops_it_has_what_was_there_before(prefix: Path, number: signal.Sig
         site.offer("2.0.0", "man/man1/cog.1")
         site.broken.add(name_of("2.0.0"))
         site.waits = True
-        child = subprocess.Popen(["sh", SCRIPT, site.url], env=environment(prefix), start_new_session=True)
+        child = subprocess.Popen(
+            ["sh", SCRIPT, site.url], env=environment(prefix), start_new_session=True, preexec_fn=heed_interrupts
+        )
         assert site.reached.wait(PATIENCE_SECONDS)
         os.killpg(child.pid, number)
         assert child.wait(PATIENCE_SECONDS) != 0

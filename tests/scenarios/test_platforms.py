@@ -279,7 +279,7 @@ def test_several_platforms_are_pushed_with_their_index(model: Model, tmp_path: P
         name = f"{target.host}/team/model:v1"
         pushed = model.run("push", name, "--platform", BOTH, "--sbom", COG_INSECURE_REGISTRIES=target.host).works()
         index, digest = target.document("team/model/manifests/v1")
-        assert f"index  {target.host}/team/model@{digest}" in pushed.stderr + pushed.stdout
+        assert f"  index   {target.host}/team/model@{digest}" in pushed.stderr + pushed.stdout
         entries = {one["platform"]["architecture"]: one for one in index["manifests"]}
         assert sorted(entries) == ["amd64", "arm64"]
         for architecture, entry in entries.items():
