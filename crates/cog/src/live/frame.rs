@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use super::Work;
-use super::text::{cut, cut_middle, plain, time, width};
+use super::text::{cut, cut_middle, one_line, time, width};
 use crate::printer::Colour;
 use crate::sizes::human_size;
 
@@ -50,7 +50,7 @@ pub(crate) fn frame(works: &[Work], size: Size, colour: Colour, now: Instant) ->
         };
         lines.push(line(&text, columns));
         if !work.says.is_empty() {
-            let indented = format!("{INDENT}  {}", plain(&work.says));
+            let indented = format!("{INDENT}  {}", one_line(&work.says));
             let mut said = line(&indented, columns);
             if colour == Colour::On {
                 said.text = format!("\x1b[2m{}\x1b[0m", said.text);
@@ -111,7 +111,7 @@ fn work_line(work: &Work, columns: usize, now: Instant) -> String {
     let spinner = SPINNER[usize::try_from(turn).unwrap_or(0) % SPINNER.len()];
     let time = time(elapsed);
     let room = columns.saturating_sub(INDENT.len() + 2 + 1 + time.len());
-    let title = cut_middle(&plain(&work.title), room);
+    let title = cut_middle(&one_line(&work.title), room);
     format!("{INDENT}{spinner} {title} {time}")
 }
 
@@ -136,7 +136,7 @@ fn transfer(work: &Work, name_width: usize, columns: usize, now: Instant) -> Str
     let columns_of =
         |fields: &[usize]| INDENT.len() + fields.iter().map(|width| 2 + width).sum::<usize>();
     let name = |room: usize| {
-        let name = cut_middle(&plain(&work.title), room);
+        let name = cut_middle(&one_line(&work.title), room);
         let padding = room.saturating_sub(width(&name));
         format!("{name}{}", " ".repeat(padding))
     };
@@ -166,7 +166,7 @@ fn transfer(work: &Work, name_width: usize, columns: usize, now: Instant) -> Str
         }
     }
     let room = columns.saturating_sub(amount.len() + 1);
-    format!("{} {amount}", cut_middle(&plain(&work.title), room))
+    format!("{} {amount}", cut_middle(&one_line(&work.title), room))
 }
 
 /// A bar with two columns before it, or nothing if there is no room.

@@ -12,7 +12,7 @@ pub(crate) fn width(text: &str) -> usize {
 }
 
 /// A text of somebody else as part of a line: without colours, and nothing in it moves the cursor.
-pub(crate) fn plain(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let plain = anstream::adapter::strip_str(text).to_string();
     plain
         .chars()
@@ -100,8 +100,8 @@ mod tests {
 
     #[test]
     fn what_moves_the_cursor_is_left_out() {
-        assert_eq!(plain("\x1b[31mred\x1b[0m\rx\ty"), "red x y");
-        assert_eq!(plain("a\x1b[2Kb\x1b]0;title\x07c\x08"), "abc");
+        assert_eq!(one_line("\x1b[31mred\x1b[0m\rx\ty"), "red x y");
+        assert_eq!(one_line("a\x1b[2Kb\x1b]0;title\x07c\x08"), "abc");
     }
 
     #[test]
