@@ -35,6 +35,8 @@ pub(super) struct Received {
     process: u32,
     /// Bytes of each socket.
     sockets: HashMap<u32, u64>,
+    /// Bytes of those whose number another one has now.
+    gone: u64,
 }
 
 impl Received {
@@ -42,6 +44,7 @@ impl Received {
         Self {
             process,
             sockets: HashMap::new(),
+            gone: 0,
         }
     }
 
@@ -51,11 +54,21 @@ impl Received {
         for family in FAMILIES {
             for (inode, bytes) in counts(family).ok()? {
                 if own.contains(&inode) {
-                    self.sockets.insert(inode, bytes);
+                    self.note(inode, bytes);
                 }
             }
         }
-        Some(self.sockets.values().sum())
+        Some(self.sum())
+    }
+
+    /// A socket has received so much. If that is less than before, it is another one: numbers are given again.
+    fn note(&mut self, inode: u32, bytes: u64) {
+        let before = self.sockets.insert(inode, bytes);
+        self.gone += before.filter(|before| *before > bytes).unwrap_or(0);
+    }
+
+    fn sum(&self) -> u64 {
+        self.gone + self.sockets.values().sum::<u64>()
     }
 
     /// The inodes that its descriptors lead to.
@@ -178,6 +191,15 @@ mod tests {
         assert!(after - before >= SENT as u64, "{before} {after}");
         drop(reader);
         assert!(received.bytes().unwrap() >= after, "what is closed counts");
+    }
+
+    #[test]
+    fn a_number_that_is_given_again_takes_nothing_away() {
+        let mut received = Received::of(1);
+        for (inode, bytes, sum) in [(7, 10, 10), (7, 15, 15), (8, 1, 16), (7, 2, 18)] {
+            received.note(inode, bytes);
+            assert_eq!(received.sum(), sum);
+        }
     }
 
     #[test]
