@@ -12,13 +12,13 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// Limits for a blob of `size` bytes. Deflate expands at most 1032-fold; beyond that, only small
-    /// layers have an excuse.
+    /// Limits for a blob of `size` bytes. Deflate expands at most 1032-fold, Zstandard a block of 128 KiB from four bytes:
+    /// so do files that are mostly holes. Beyond that, only small layers have an excuse.
     pub(crate) fn for_blob(size: u64) -> Self {
         Self {
             entries: 1_000_000,
             names: 256 << 20,
-            bytes: size.saturating_mul(1100).max(1 << 30),
+            bytes: size.saturating_mul(33_000).max(1 << 30),
         }
     }
 
@@ -46,6 +46,8 @@ mod tests {
         assert_eq!(limits.entries, 1_000_000);
         assert!(limits.bytes > 1 << 40);
         assert_eq!(Limits::for_blob(10).bytes, 1 << 30);
+        // 10 GiB of zeros, by Zstandard.
+        assert!(Limits::for_blob(336_794).bytes > 10 << 30);
         assert_eq!(Limits::for_blob(u64::MAX).bytes, u64::MAX);
     }
 }

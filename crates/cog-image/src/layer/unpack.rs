@@ -5,21 +5,22 @@
 //! Numbers of entries and bytes are limited.
 //!
 //! What is created is created in one step, and only what is in its way costs another look; what a new file has by
-//! itself is not set again (`fresh`). The way to the current entry stays open (`entered`), and the blob is read,
-//! decompressed and hashed by other threads (`pipeline`).
+//! itself is not set again (`fresh`), and zeros become holes (`holes`). The way to the current entry stays open
+//! (`entered`), and the blob is read, decompressed and hashed by other threads (`pipeline`).
 //!
 //! Deletions take overlayfs's form (see `overlay`). Attributes such as file capabilities are not
 //! kept: nothing that runs here may use them.
 
 mod entered;
 mod fresh;
+mod holes;
 mod meta;
 mod name;
 mod pipeline;
 
 use std::ffi::OsStr;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -35,6 +36,7 @@ use crate::digest::{DiffId, Digest};
 use crate::error::{Error, Result};
 use entered::Entered;
 use fresh::Fresh;
+use holes::Writer;
 use meta::{Meta, give_away};
 use name::{clean, join, shortened, split};
 use pipeline::Plain;
@@ -285,6 +287,8 @@ impl Unpacker {
             Err(errno) => return Err(system::failed("create", &at.path, errno).into()),
         };
         let mut content = reader.content();
+        let mut writer = Writer::new(file.as_fd());
+        let failed = |errno| system::failed("write", &at.path, errno);
         loop {
             let read = match content.read(&mut self.buffer) {
                 Ok(0) => break,
@@ -297,9 +301,9 @@ impl Unpacker {
                     });
                 }
             };
-            write_all(file.as_fd(), &self.buffer[..read])
-                .map_err(|errno| system::failed("write", &at.path, errno))?;
+            writer.write(&self.buffer[..read]).map_err(failed)?;
         }
+        writer.finish().map_err(failed)?;
         if self.gives_away(meta) {
             give_away(file.as_fd(), meta, &at.path)?;
         }
@@ -465,17 +469,6 @@ fn whiteout(path: &Path) -> Result<()> {
         Ok(metadata) if metadata.is_dir() => Ok(overlay::make_opaque(path)?),
         Ok(_) => Ok(()),
     }
-}
-
-fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
-    while !bytes.is_empty() {
-        match rustix::io::write(file, bytes) {
-            Ok(written) => bytes = &bytes[written..],
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
