@@ -3,20 +3,19 @@
 //! A blob arrives in `partial/<hex>`, which the downloading process holds locked: a second one waits for
 //! it and then finds the blob. What a broken transfer leaves there is continued by the next.
 
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+mod partial;
+
+use std::io;
 
 use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::{Response, StatusCode};
-use rustix::fs::FlockOperation;
 
+use self::partial::Partial;
 use super::answer::{invalid, part_missing, unreachable};
 use super::error::RegistryError;
 use super::transport::{Request, Transport, in_words};
 use super::{Progress, ProgressFn};
-use crate::digest::Hasher;
 use crate::error::{Error, Result};
-use crate::layer::system;
 use crate::manifest::Descriptor;
 use crate::store::Store;
 
@@ -32,15 +31,6 @@ pub(super) struct Download<'a> {
     pub(super) repository: &'a str,
     pub(super) blob: &'a Descriptor,
     pub(super) progress: ProgressFn<'a>,
-}
-
-/// The file that collects a blob, and the hash of what it holds.
-struct Partial {
-    file: fs_err::File,
-    path: PathBuf,
-    hasher: Hasher,
-    /// Bytes that an earlier process left, which may be wrong.
-    inherited: u64,
 }
 
 /// How one answer's body ended.
@@ -84,12 +74,12 @@ impl Download<'_> {
         let result = self.transfer(&mut partial).await;
         match &result {
             Ok(()) => {
-                fs_err::rename(&partial.path, self.store.blob_path(&self.blob.digest))?;
+                partial.rename(&self.store.blob_path(&self.blob.digest))?;
             }
             // Kept to be continued.
             Err(Error::Registry(RegistryError::Interrupted { .. })) => {}
             // Nothing there, wrong, or the disk is full: of no use to anybody.
-            Err(_) if partial.hasher.size() == 0 => self.store.discard_partial(&self.blob.digest),
+            Err(_) if partial.size() == 0 => self.store.discard_partial(&self.blob.digest),
             Err(Error::Registry(RegistryError::Corrupt { .. }) | Error::Io(_)) => {
                 self.store.discard_partial(&self.blob.digest);
             }
@@ -101,13 +91,13 @@ impl Download<'_> {
     async fn transfer(&self, partial: &mut Partial) -> Result<()> {
         let mut attempt = 1;
         loop {
-            let before = partial.hasher.size();
+            let before = partial.size();
             let end = if before == self.blob.size {
                 End::Complete
             } else {
                 self.attempt(partial).await?
             };
-            let done = partial.hasher.size();
+            let done = partial.size();
             match end {
                 End::Complete if self.verify(partial)? => return Ok(()),
                 End::Complete | End::StartedOver => {}
@@ -134,11 +124,11 @@ impl Download<'_> {
     /// Whether the blob is what it should be. If not, and an earlier process's bytes may be why, starts
     /// over once.
     fn verify(&self, partial: &mut Partial) -> Result<bool> {
-        let (actual, _) = partial.hasher.clone().finish();
+        let actual = partial.digest();
         if actual == self.blob.digest {
             return Ok(true);
         }
-        if partial.inherited > 0 {
+        if partial.is_inherited() {
             partial.restart()?;
             return Ok(false);
         }
@@ -153,7 +143,7 @@ impl Download<'_> {
 
     /// One request and as much of its answer as arrives.
     async fn attempt(&self, partial: &mut Partial) -> Result<End> {
-        let offset = partial.hasher.size();
+        let offset = partial.size();
         let mut request = Request::get(
             self.registry,
             self.repository,
@@ -180,15 +170,15 @@ impl Download<'_> {
         loop {
             match response.chunk().await {
                 Ok(Some(chunk)) => {
-                    if partial.hasher.size() + chunk.len() as u64 > self.blob.size {
+                    if partial.size() + chunk.len() as u64 > self.blob.size {
                         return Err(invalid(&request, "the blob is larger than announced").into());
                     }
                     // Into the page cache, which is quicker than a thread that could do it.
-                    partial.push(&chunk)?;
-                    let (digest, done) = (self.blob.digest, partial.hasher.size());
+                    partial.push(chunk)?;
+                    let (digest, done) = (self.blob.digest, partial.size());
                     (self.progress)(Progress::Advanced { digest, done });
                 }
-                Ok(None) if partial.hasher.size() == self.blob.size => return Ok(End::Complete),
+                Ok(None) if partial.size() == self.blob.size => return Ok(End::Complete),
                 Ok(None) => return Ok(End::Broken(None)),
                 Err(error) => return Ok(End::Broken(Some(error))),
             }
@@ -218,65 +208,6 @@ pub(super) fn continues(response: &Response, offset: u64) -> bool {
             .get(CONTENT_RANGE)
             .and_then(|value| value.to_str().ok())
             .is_some_and(|range| range.starts_with(&format!("bytes {offset}-")))
-}
-
-impl Partial {
-    /// Opens and locks the file at `path`, waiting for whoever fills it, and hashes what it holds.
-    fn open(path: &Path, size: u64) -> Result<Self> {
-        let mut file = lock_file(path)?;
-        let mut hasher = Hasher::default();
-        if file.metadata()?.len() > size {
-            file.set_len(0)?;
-        }
-        let mut buffer = vec![0; 256 * 1024];
-        loop {
-            match file.read(&mut buffer)? {
-                0 => break,
-                read => hasher.update(&buffer[..read]),
-            }
-        }
-        let inherited = hasher.size();
-        Ok(Self {
-            file,
-            path: path.to_owned(),
-            hasher,
-            inherited,
-        })
-    }
-
-    fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)?;
-        self.hasher.update(bytes);
-        Ok(())
-    }
-
-    fn restart(&mut self) -> io::Result<()> {
-        self.file.set_len(0)?;
-        self.file.seek(SeekFrom::Start(0))?;
-        self.hasher = Hasher::default();
-        self.inherited = 0;
-        Ok(())
-    }
-}
-
-fn lock_file(path: &Path) -> Result<fs_err::File> {
-    use std::os::unix::fs::MetadataExt;
-    loop {
-        let file = fs_err::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
-        rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockExclusive))
-            .map_err(|errno| system::failed("lock", path, errno))?;
-        // Whoever held it may have renamed or removed it: then the lock is on a file without this name.
-        let still_there = fs_err::metadata(path)
-            .is_ok_and(|there| file.metadata().is_ok_and(|ours| ours.ino() == there.ino()));
-        if still_there {
-            return Ok(file);
-        }
-    }
 }
 
 /// Runs `work` where blocking hinders nobody.
