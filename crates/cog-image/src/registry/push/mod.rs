@@ -14,8 +14,10 @@ mod source;
 mod upload;
 
 use std::collections::HashSet;
+use std::io;
 
 use futures_util::{StreamExt, TryStreamExt};
+use tokio::sync::Semaphore;
 
 use self::manifest::Subject;
 use self::repository::Repository;
@@ -132,18 +134,13 @@ struct Way<'a> {
 impl Way<'_> {
     async fn push(&self, package: Package, target: &ImageRef) -> Result<()> {
         let concurrency = self.options.concurrency.max(1);
-        let missing: Vec<&Descriptor> = futures_util::stream::iter(&package.blobs)
-            .map(|blob| self.missing(blob))
-            .buffered(concurrency.saturating_mul(LOOKUPS))
-            .try_filter_map(async |blob| Ok(blob))
-            .try_collect()
-            .await?;
-        futures_util::stream::iter(missing)
-            .map(|blob| self.bring(blob))
-            .buffer_unordered(concurrency)
+        let places = Semaphore::new(concurrency);
+        futures_util::stream::iter(&package.blobs)
+            .map(|blob| self.provide(blob, &places))
+            .buffer_unordered(concurrency.saturating_mul(LOOKUPS))
             .try_collect::<()>()
             .await?;
-        self.push_referrers(package.referrers).await?;
+        self.push_referrers(package.referrers, concurrency).await?;
         let (media_type, what) = (&package.media_type, target.familiar());
         self.repository
             .put_manifest(&target.version(), media_type, package.manifest, what)
@@ -151,13 +148,14 @@ impl Way<'_> {
         Ok(())
     }
 
-    /// The blob, if it is not there.
-    async fn missing<'b>(&self, blob: &'b Descriptor) -> Result<Option<&'b Descriptor>> {
-        if !self.repository.has(blob).await? {
-            return Ok(Some(blob));
+    /// Brings the blob over if it is not there, as soon as one of `places` is free.
+    async fn provide(&self, blob: &Descriptor, places: &Semaphore) -> Result<()> {
+        if self.repository.has(blob).await? {
+            self.arrived(blob, Arrival::Present);
+            return Ok(());
         }
-        self.arrived(blob, Arrival::Present);
-        Ok(None)
+        let _place = places.acquire().await.map_err(io::Error::other)?;
+        self.bring(blob).await
     }
 
     async fn bring(&self, blob: &Descriptor) -> Result<()> {
@@ -191,31 +189,35 @@ impl Way<'_> {
         });
     }
 
-    async fn push_referrers(&self, referrers: Vec<Referrer>) -> Result<()> {
+    async fn push_referrers(&self, referrers: Vec<Referrer>, concurrency: usize) -> Result<()> {
+        let taken: Vec<_> = futures_util::stream::iter(referrers)
+            .map(|referrer| self.push_referrer(referrer))
+            .buffered(concurrency)
+            .try_collect()
+            .await?;
         let mut unlisted: Vec<(Digest, Vec<Descriptor>)> = Vec::new();
-        for referrer in referrers {
-            let entry = referrer.entry;
-            let digest = entry.digest.to_string();
-            let what = format!("{}@{digest}", self.repository.name);
-            let taken = self
-                .repository
-                .put_manifest(&digest, &entry.media_type, referrer.bytes, what)
-                .await?;
-            if taken == Subject::Noted {
-                continue;
-            }
-            let known = unlisted
-                .iter_mut()
-                .find(|(about, _)| *about == referrer.subject);
-            match known {
+        for (subject, entry) in taken.into_iter().flatten() {
+            match unlisted.iter_mut().find(|(about, _)| *about == subject) {
                 Some((_, entries)) => entries.push(entry),
-                None => unlisted.push((referrer.subject, vec![entry])),
+                None => unlisted.push((subject, vec![entry])),
             }
         }
         for (subject, entries) in &unlisted {
             self.repository.list_referrers(subject, entries).await?;
         }
         Ok(())
+    }
+
+    /// What it says something about, and how that lists it, if the registry does not list it by itself.
+    async fn push_referrer(&self, referrer: Referrer) -> Result<Option<(Digest, Descriptor)>> {
+        let entry = referrer.entry;
+        let digest = entry.digest.to_string();
+        let what = format!("{}@{digest}", self.repository.name);
+        let taken = self
+            .repository
+            .put_manifest(&digest, &entry.media_type, referrer.bytes, what)
+            .await?;
+        Ok((taken == Subject::NotNoted).then_some((referrer.subject, entry)))
     }
 }
 
