@@ -101,19 +101,12 @@ impl Store {
         entry: &Descriptor,
         replaced: impl Fn(&Descriptor) -> bool,
     ) -> Result<()> {
-        std::thread::scope(|scope| {
-            // The disk takes several orders in the time of one.
-            let on_disk = scope.spawn(|| self.sync_documents(entry));
-            let change = |index: &mut Index| {
-                index.manifests.retain(|known| !replaced(known));
-                index.manifests.push(entry.clone());
-                index.manifests.sort_by(|a, b| name_of(a).cmp(&name_of(b)));
-            };
-            self.change_index(change, || match on_disk.join() {
-                Ok(result) => result,
-                Err(panic) => std::panic::resume_unwind(panic),
-            })
-        })
+        let change = |index: &mut Index| {
+            index.manifests.retain(|known| !replaced(known));
+            index.manifests.push(entry.clone());
+            index.manifests.sort_by(|a, b| name_of(a).cmp(&name_of(b)));
+        };
+        self.change_index(change, || self.sync_documents(entry))
     }
 
     /// Gives an image whose documents are here its familiar name.
@@ -218,17 +211,9 @@ impl Store {
         if is_index(&manifest.media_type) {
             documents.push(manifest.clone());
         }
-        std::thread::scope(|scope| {
-            let others: Vec<_> = documents
-                .iter()
-                .map(|document| scope.spawn(|| sync(document)))
-                .collect();
-            let mut results = others.into_iter().map(|other| match other.join() {
-                Ok(result) => result,
-                Err(panic) => std::panic::resume_unwind(panic),
-            });
-            results.try_for_each(|result| result)
-        })?;
+        for document in &documents {
+            sync(document)?;
+        }
         Ok(system::sync_directory(&self.path("blobs/sha256"))?)
     }
 
