@@ -195,7 +195,8 @@ impl<'de> Deserialize<'de> for Filter {
     }
 }
 
-fn is_json(content_type: &str) -> bool {
+/// Whether this type is JSON, or a kind of it.
+pub(super) fn is_json(content_type: &str) -> bool {
     let essence = content_type
         .split(';')
         .next()

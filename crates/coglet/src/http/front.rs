@@ -16,7 +16,7 @@ use hyper_util::service::TowerToHyperService;
 
 use super::access_log::{Entry, IdNote};
 use super::leftover::Leftover;
-use super::{answer, router};
+use super::{answer, pages, router};
 use crate::app::App;
 use crate::auth;
 use crate::route::Route;
@@ -45,18 +45,35 @@ impl Front {
         mut request: Request<Incoming>,
     ) -> Result<Response<Body>, Infallible> {
         let mut exchange = Exchange::begin(&self.app, &mut request);
-        let is_welcome = self.lets_in(exchange.route, peer, &request);
+        let refusal = self.refusal(exchange.route, peer, &request);
         let (request, leftover) = Leftover::lend(request);
-        let response = if is_welcome {
-            self.routes.call(request).await?
-        } else {
-            drop(request);
-            unauthorized()
+        let response = match refusal {
+            None => self.routes.call(request).await?,
+            Some(refusal) => {
+                drop(request);
+                refusal
+            }
         };
         if let Some(leftover) = leftover {
             leftover.discard(response.status()).await;
         }
         Ok(exchange.answer(response))
+    }
+
+    /// The answer to a request that gets no further.
+    fn refusal(
+        &self,
+        route: Route,
+        peer: IpAddr,
+        request: &Request<Incoming>,
+    ) -> Option<Response<Body>> {
+        if !self.lets_in(route, peer, request) {
+            return Some(unauthorized());
+        }
+        if pages::is_stranger(route, request.method(), request.headers()) {
+            return Some(stranger());
+        }
+        None
     }
 
     fn lets_in(&self, route: Route, peer: IpAddr, request: &Request<Incoming>) -> bool {
@@ -79,6 +96,12 @@ fn unauthorized() -> Response<Body> {
         .headers_mut()
         .insert(header::WWW_AUTHENTICATE, challenge);
     response
+}
+
+fn stranger() -> Response<Body> {
+    let message = "A page of another site may not do this. Where it should, something in front of this server has to \
+                   allow it (CORS), and the page has to send `Content-Type: application/json`";
+    answer::error(StatusCode::FORBIDDEN, message)
 }
 
 /// A request and its answer. Counted once, even if the client leaves in between.

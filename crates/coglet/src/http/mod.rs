@@ -12,6 +12,7 @@ mod front;
 mod health;
 mod leftover;
 mod metrics;
+mod pages;
 mod playground;
 mod probes;
 

@@ -163,3 +163,32 @@ fn an_empty_token_is_a_mistake() {
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(said.contains("ERROR: `COG_AUTH_TOKEN` is empty"), "{said}");
 }
+
+#[test]
+fn pages_of_other_sites_run_and_stop_nothing() {
+    let server = Model::run("def run(self) -> str", "return 'ran'").ready();
+    let ask = |path: &str, headers: &[(&str, &str)], body: &str| {
+        let mut request = Request::new("POST", path).body(body.to_owned());
+        request.headers.extend(headers);
+        server.send(request).answer()
+    };
+    let page = ("Sec-Fetch-Site", "cross-site");
+    let origin = ("Origin", "http://evil.example");
+    for (path, body) in [
+        ("/predictions", r#"{"input": {}}"#),
+        ("/predictions", ""),
+        ("/trainings", ""),
+        ("/shutdown", ""),
+    ] {
+        for header in [page, origin] {
+            let answer = ask(path, &[header], body);
+            assert_eq!(answer.status, 403, "{path} {header:?}");
+            assert!(answer.headers.contains("\r\ncontent-type: application/json"));
+        }
+    }
+    // Nothing has been stopped; and who was allowed to ask gets an answer.
+    let json = ("Content-Type", "application/json");
+    let allowed = ask("/predictions", &[page, origin, json], r#"{"input": {}}"#);
+    assert_eq!(allowed.status, 200);
+    assert_eq!(ask("/predictions", &[], r#"{"input": {}}"#).status, 200);
+}
