@@ -68,6 +68,8 @@ const PARALLEL: usize = 4;
 /// Pause before something is tried a second time, be it a pull or a push: with what it doubles to, half a minute for all
 /// tries, which is what a registry that is started anew takes.
 pub(crate) const BACK_OFF: Duration = Duration::from_secs(2);
+/// Even the largest document comes in this time over a line of 14 KB/s.
+const DOCUMENT_LIMIT: Duration = Duration::from_mins(5);
 
 /// How to reach registries.
 #[derive(Clone, Debug)]
@@ -83,6 +85,8 @@ pub struct ClientOptions {
     pub attempts: u32,
     /// Pause before the second try; it doubles each time.
     pub back_off: Duration,
+    /// How long a document, such as a manifest, may take to arrive, once its answer has begun.
+    pub document_limit: Duration,
 }
 
 impl Default for ClientOptions {
@@ -93,6 +97,7 @@ impl Default for ClientOptions {
             keychain: Keychain::from_environment(),
             attempts: 5,
             back_off: BACK_OFF,
+            document_limit: DOCUMENT_LIMIT,
         }
     }
 }

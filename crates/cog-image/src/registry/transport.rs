@@ -176,7 +176,14 @@ impl Transport {
         loop {
             let response = self.send(request).await?;
             let headers = response.headers().clone();
-            match read_limited(response, limit).await {
+            let limit_of_time = self.options().document_limit;
+            let reading = read_limited(response, limit);
+            let Ok(read) = tokio::time::timeout(limit_of_time, reading).await else {
+                let seconds = limit_of_time.as_secs();
+                let reason = format!("it has not come to its end in {seconds} seconds");
+                return Err(invalid(request, reason));
+            };
+            match read {
                 Ok(content) => return Ok((headers, content)),
                 Err(error) if self.may_retry(attempt) => {
                     let why = in_words(&error.without_url());

@@ -183,7 +183,11 @@ fn pages_of_other_sites_run_and_stop_nothing() {
         for header in [page, origin] {
             let answer = ask(path, &[header], body);
             assert_eq!(answer.status, 403, "{path} {header:?}");
-            assert!(answer.headers.contains("\r\ncontent-type: application/json"));
+            assert!(
+                answer
+                    .headers
+                    .contains("\r\ncontent-type: application/json")
+            );
         }
     }
     // Nothing has been stopped; and who was allowed to ask gets an answer.

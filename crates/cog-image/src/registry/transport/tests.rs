@@ -157,3 +157,27 @@ fn pauses_double_up_to_a_limit() {
     assert_eq!(transport.back_off(3), base * 4);
     assert_eq!(transport.back_off(u32::MAX), MAX_PAUSE);
 }
+
+#[test]
+fn a_document_that_trickles_in_is_not_waited_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let registry = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        read(&stream);
+        let head = "HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        while stream.write_all(b"x").is_ok() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    });
+    let transport = Transport::new(ClientOptions {
+        keychain: Keychain::empty(),
+        document_limit: Duration::from_millis(300),
+        ..ClientOptions::default()
+    });
+    let request = Request::get(&registry, "a/b", "manifests/1".into(), "a/b:1".into());
+    let error = run(transport.unwrap().read(&request, 1 << 20)).unwrap_err();
+    let said = error.to_string();
+    assert!(said.contains("it has not come to its end"), "{said}");
+}
