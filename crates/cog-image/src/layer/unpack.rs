@@ -20,7 +20,7 @@ mod pipeline;
 
 use std::ffi::OsStr;
 use std::io::{self, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -42,6 +42,10 @@ use name::{clean, join, shortened, split};
 use pipeline::Plain;
 
 const BUFFER: usize = 256 * 1024;
+/// After so many bytes it is looked how many more the disk can take.
+const LOOK: u64 = 4 << 20;
+/// What others need of the disk, in bytes, and as a part of it: the lesser of the two stays free.
+const RESERVE: (u64, u64) = (256 << 20, 100);
 /// What the owner of a directory needs to look into it.
 const OWNER_LOOKS: u32 = 0o500;
 
@@ -130,6 +134,8 @@ struct Unpacker {
     /// None if only a look at the files can tell.
     count: Option<Count>,
     buffer: Vec<u8>,
+    /// Bytes since the last look at the disk.
+    unlooked: u64,
 }
 
 /// What became of an entry.
@@ -158,6 +164,7 @@ impl Unpacker {
             change_owners: system::can_change_owners(),
             count: Some(Count::default()),
             buffer: vec![0; BUFFER],
+            unlooked: 0,
         })
     }
 
@@ -302,6 +309,11 @@ impl Unpacker {
                 }
             };
             writer.write(&self.buffer[..read]).map_err(failed)?;
+            self.unlooked += read as u64;
+            if self.unlooked >= LOOK {
+                self.unlooked = 0;
+                leaves_room(file.as_fd()).map_err(failed)?;
+            }
         }
         writer.finish().map_err(failed)?;
         if self.gives_away(meta) {
@@ -459,6 +471,17 @@ impl Unpacker {
             reason: reason.to_owned(),
         }
     }
+}
+
+/// Refuses to fill the disk that the file is on to its end.
+fn leaves_room(file: BorrowedFd<'_>) -> Result<(), Errno> {
+    let disk = rfs::fstatvfs(file)?;
+    let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+    let reserve = RESERVE.0.min(bytes(disk.f_blocks) / RESERVE.1);
+    if bytes(disk.f_bavail) < reserve {
+        return Err(Errno::NOSPC);
+    }
+    Ok(())
 }
 
 /// A name that the layer also fills is not deleted; a directory then hides what was below it.

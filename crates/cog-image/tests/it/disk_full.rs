@@ -86,6 +86,26 @@ fn nothing_half_written_stays() {
 }
 
 #[test]
+fn something_stays_for_others() {
+    let Some(disk) = SmallDisk::mount("400m") else {
+        return skip("mounting a small file system is not permitted");
+    };
+    let store = Store::open(&disk.path().join("store")).unwrap();
+    let content = vec![1; 397 << 20];
+    let layer = store
+        .add_layer_from_entries(vec![file("content", content)], &options())
+        .unwrap();
+    // It would fit, but with less than a hundredth left.
+    let error = store.snapshot(&layer).unwrap_err();
+    assert!(matches!(error, Error::DiskFull { .. }), "{error}");
+    let content = vec![1; 300 << 20];
+    let layer = store
+        .add_layer_from_entries(vec![file("content", content)], &options())
+        .unwrap();
+    store.snapshot(&layer).unwrap();
+}
+
+#[test]
 fn a_full_target_is_named() {
     let Some(disk) = SmallDisk::mount("1m") else {
         return skip("mounting a small file system is not permitted");
