@@ -115,7 +115,7 @@ fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<()> {
     update::check(printer);
     let session = Session::new(printer, &cli.global)?;
     match command {
-        Command::Init(args) => commands::init(session.directory(), printer, args.template),
+        Command::Init(args) => commands::init(session.directory(), printer, &args),
         Command::Build(args) => commands::build(&session, &args),
         Command::Push(args) => commands::push(&session, &args),
         Command::Pull(args) => commands::pull(&session, &args),
