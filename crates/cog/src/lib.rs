@@ -5,6 +5,7 @@
 
 mod account;
 mod args;
+mod attributes;
 mod backend;
 mod client;
 mod commands;
