@@ -145,7 +145,7 @@ fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<()> {
         Command::Tag(args) => commands::tag(&session, &args),
         Command::Rmi(args) => commands::rmi(&session, &args),
         Command::Prune(args) => commands::prune(&session, &args),
-        Command::Completion(args) => commands::completion(printer, args.shell, Cli::command()),
+        Command::Completion(args) => commands::completion(printer, args.shell, &Cli::command()),
         Command::BaseImage(command) => {
             commands::base_image(&command, cli.global.registry.as_deref(), printer)
         }
