@@ -20,6 +20,8 @@ from harness import COG, REPOSITORY, Row, free_port, medians, post, run, seconds
 if TYPE_CHECKING:
     from run import Bench
 
+PLAYGROUND = REPOSITORY / "playground"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 MODEL = "hello-world"
 INPUTS = {"text": "world"}
 LOAD_SECONDS = 5
@@ -98,9 +100,27 @@ class CommandLine:
         yield Row("wrk, one client, answered", peer, mine, "cog bench", 1 / 0.7, "/s")
 
     def page(self) -> Iterator[Row]:
-        files = (REPOSITORY / "playground/dist").iterdir()
+        files = (PLAYGROUND / "dist").iterdir()
         size = sum(len(gzip.compress(path.read_bytes())) for path in files)
         yield Row("page of cog playground, compressed", size / 1000, 300, "limit", 1.0, "KB")
+        browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+        if browser is None or shutil.which("node") is None:
+            print("skipped: the page in a browser (apt-get install chromium nodejs)")
+            return
+        if not (PLAYGROUND / "node_modules/playwright-core").exists():
+            print("skipped: the page in a browser (no npm packages in playground/node_modules, see scripts/setup)")
+            return
+        port = free_port()
+        with self.serving("--playground", "--playground-port", str(port)):
+            env = {
+                "BROWSER_PROGRAM": browser,
+                "PAGE": f"http://127.0.0.1:{port}",
+                # The first one is the browser's own.
+                "ROUNDS": str(self.bench.rounds + 1),
+            }
+            times = json.loads(run(["node", PLAYGROUND / "tests/ready.mjs"], env=env))[1:]
+        ready = statistics.median(times) / 1000
+        yield Row("page of cog playground, ready in headless Chromium", ready, 1.0, "limit", 1.0)
 
     @contextmanager
     def serving(self, *flags: str) -> Iterator[int]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import COG, Row, medians, run, seconds
+from harness import COG, Row, free_port, listens, medians, run, seconds
 
 if TYPE_CHECKING:
     from run import Bench
@@ -42,9 +41,7 @@ class Registry:
             raise Missing("docker-registry is not installed (apt-get install docker-registry)")
         directory.mkdir()
         self.data = directory / "data"
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         self.host = f"127.0.0.1:{port}"
         settings = directory / "config.yml"
         settings.write_text(
@@ -56,15 +53,11 @@ class Registry:
         log = (directory / "log").open("w")
         self.process = subprocess.Popen([program, "serve", settings], stdout=log, stderr=log)
         deadline = time.monotonic() + START_LIMIT_SECONDS
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                return
-            except OSError as error:
-                if self.process.poll() is not None or time.monotonic() > deadline:
-                    self.stop()
-                    raise Missing(f"docker-registry does not start: see {directory / 'log'}") from error
-                time.sleep(0.05)
+        while not listens(port):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise Missing(f"docker-registry does not start: see {directory / 'log'}")
+            time.sleep(0.05)
 
     def stored(self) -> int:
         """Bytes of all blobs."""

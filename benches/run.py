@@ -7,7 +7,6 @@ import base64
 import os
 import re
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
@@ -20,7 +19,7 @@ import torch_models
 from cli import CommandLine
 from distribution import Distribution, Missing
 from docker import Docker, Unavailable
-from harness import COG, COGLET, REPOSITORY, Row, free_port, medians, post, run, seconds, wait_ready
+from harness import COG, COGLET, REPOSITORY, Row, free_port, listens, medians, post, run, seconds, wait_ready
 
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 IRIS = {
@@ -320,12 +319,8 @@ def coglet_start(work: Path, sdk: Path) -> tuple[float, float]:
     started = time.perf_counter()
     process = subprocess.Popen([COGLET], cwd=work, env=env, stderr=subprocess.DEVNULL)
     try:
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.0005)
+        while not listens(port):
+            time.sleep(0.0005)
         listening = time.perf_counter() - started
         wait_ready(port)
         status = Path(f"/proc/{process.pid}/status").read_text()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import time
 import urllib.request
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from ports import accepts, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,8 +57,7 @@ def docker_registry(
     if program is None:
         pytest.skip("docker-registry is not installed")
     folder.mkdir(parents=True, exist_ok=True)
-    with socket.create_server((host, 0)) as probe:
-        port: int = probe.getsockname()[1]
+    port = free_port(host)
     http: dict[str, object] = {"addr": f"{host}:{port}"}
     config: dict[str, object] = {
         "version": 0.1,
@@ -86,9 +85,3 @@ def docker_registry(
     finally:
         process.terminate()
         process.wait(timeout=START_LIMIT_SECONDS)
-
-
-def accepts(host: str, port: int) -> bool:
-    with suppress(OSError), socket.create_connection((host, port), timeout=5):
-        return True
-    return False

@@ -94,6 +94,11 @@ def test_a_first_prediction_that_fails_is_told_and_nothing_measured(project: Pro
     assert done.stdout == ""
 
 
+def test_answers_before_the_result_are_no_results(project: Project) -> None:
+    done = project.cog("bench", "-i", "text=x", "-H", "Prefer: respond-async", COG_ENGINE="host")
+    done.fails_with("failed: the answer is not the result: its status is `starting`\n")
+
+
 def test_stopping_shows_what_was_measured(project: Project) -> None:
     command = [str(COG), "bench", "-i", "text=x", "-d", "600"]
     process = subprocess.Popen(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ports import free_port
 from support import COG, REPOSITORY
 
 GUIDE = (REPOSITORY / "docs/guides/deploying.md").read_text()
@@ -41,9 +41,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
     schema = subprocess.run([str(COG), "schema"], cwd=directory, check=True, capture_output=True).stdout
     (directory / ".cog").mkdir(exist_ok=True)
     (directory / ".cog/openapi_schema.json").write_bytes(schema)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     env = {
         **os.environ,
         **VARIABLES,

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
 import shutil
-import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from docker_daemon import NO_NETWORK, START_LIMIT_SECONDS, Daemon, Docker
+from docker_daemon import NO_NETWORK, Daemon, Docker
+from ports import free_port, post, wait_ready
 from support import hello
 
 
@@ -117,31 +115,3 @@ def assert_runs(docker: Docker, image: str, *flags: str) -> None:
         assert docker("inspect", "--format", "{{.State.ExitCode}}", container).strip() == "0"
     finally:
         docker("rm", "--force", container)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def wait_ready(port: int, logs: Callable[[], str]) -> None:
-    deadline = time.monotonic() + START_LIMIT_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            connection.request("GET", "/health-check")
-            if json.load(connection.getresponse())["status"] == "READY":
-                return
-        except OSError:
-            pass
-        time.sleep(0.05)
-    pytest.fail("the container does not get ready:\n" + logs())
-
-
-def post(port: int, path: str, document: object) -> dict[str, object]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request("POST", path, json.dumps(document), {"Content-Type": "application/json"})
-    answer: dict[str, object] = json.load(connection.getresponse())
-    return answer

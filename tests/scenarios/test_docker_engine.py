@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import http.client
-import os
-import pty
-import select
 import signal
 import subprocess
-import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from docker_daemon import Daemon, Docker
+from ports import free_port, post, wait_ready
 from support import COG, Project, hello
-from test_docker import free_port, post, wait_ready
+from terminals import Terminal
 
 LIMIT_SECONDS = 120
 
@@ -119,43 +115,20 @@ def test_a_command_ends_with_whoever_reads_it(tmp_path: Path, docker: Docker) ->
 
 def test_a_command_at_a_terminal_has_one_of_its_own(tmp_path: Path, docker: Docker) -> None:
     project = hello(tmp_path / "project")
-    outside, inside = pty.openpty()
-    termios.tcsetwinsize(inside, (33, 77))
     # Older daemons learn of the size a moment after the start.
     sized = 'until test "$(stty size)" = "33 77"; do sleep 0.1; done; echo sized'
     script = f"test -t 0 && test -t 1 && test -t 2 && {sized}; read line; echo got $line; read line"
-    command = subprocess.Popen(
-        [COG, "exec", "sh", "-c", script],
-        cwd=project.directory,
-        env=project.environment(**environment(docker)),
-        stdin=inside,
-        stdout=inside,
-        stderr=inside,
-        start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-    )
-    os.close(inside)
-    try:
-        read_until(outside, b"sized\r\n")
-        os.write(outside, b"typed\r")
-        read_until(outside, b"got typed\r\n")
+    command = [COG, "exec", "sh", "-c", script]
+    with Terminal(
+        command, project.directory, project.environment(**environment(docker)), rows=33, columns=77
+    ) as terminal:
+        terminal.until(b"sized\r\n")
+        terminal.type(b"typed\r")
+        terminal.until(b"got typed\r\n")
         # Ctrl-C is the program's own.
-        os.write(outside, b"\x03")
-        assert command.wait(timeout=LIMIT_SECONDS) == 130
-    finally:
-        command.kill()
-        command.wait()
-        os.close(outside)
+        terminal.type(b"\x03")
+        assert terminal.ends() == 130
     assert docker.containers() == []
-
-
-def read_until(terminal: int, end: bytes) -> None:
-    said = b""
-    deadline = time.monotonic() + LIMIT_SECONDS
-    while end not in said:
-        ready, _, _ = select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))
-        assert ready, said
-        said += os.read(terminal, 1024)
 
 
 def test_a_project_is_served_until_it_is_stopped(tmp_path: Path, docker: Docker) -> None:

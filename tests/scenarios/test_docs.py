@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import platform
 import shutil
-import socket
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from docker_daemon import Daemon
 from docker_registry import PASSWORD, USER, docker_registry
 from documentation import GENERATED, Block, Reader, Stage, blocks
 from package_index import add_wheel, serve
+from ports import free_port
 from support import COG, REPOSITORY, Project, debian_hosts, hello
 from test_install import serving
 
@@ -84,12 +84,6 @@ accelerate==0.21.0 accelerate==0.23.0 diffusers==0.22.3 pillow==10.1.0 transform
 opencv-python-headless==4.8.1.78 lightning==2.1.0 braceexpand==0.1.7 webdataset==0.2.60 soundfile==0.12.1
 h5py==3.10.0 ftfy==6.1.1 pandas==2.1.1 wget==3.2
 """
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def at(project: Project) -> Stage:

@@ -11,7 +11,7 @@ from docker_registry import docker_registry
 from support import REPOSITORY, Project, hello
 
 PAGE = (REPOSITORY / "docs/reference/json.md").read_text()
-SECTIONS = dict(re.findall(r"^## `cog (\w+) --json`\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
+SECTIONS = dict(re.findall(r"^## `cog ([\w -]+?)(?: --json)?`\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
 NAME = "told-as-json:latest"
 STREAM = """\
 from typing import Iterator
@@ -120,6 +120,87 @@ def test_inspect(project: Project) -> None:
     assert set(found) | {"index"} == listed("inspect")
     for name in ("model", "config"):
         assert set(found[name]) <= set(re.findall(r"`(\w+)`", SECTIONS["inspect"]))
+
+
+@pytest.mark.parametrize("flags", [(), ("--check",)])
+def test_lock(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    project = hello(tmp_path / "project")
+    made = printed(project, "lock", "--json")
+    again = printed(project, "lock", "--json", *flags)
+    for document in (made, again):
+        assert isinstance(document, dict) and set(document) == listed("lock")
+    assert isinstance(made, dict) and isinstance(again, dict)
+    assert (made["name"], made["outcome"], made["changes"]) == ("cog.lock", "made", [])
+    assert (again["outcome"], again["changes"]) == ("unchanged", [])
+    config = (project.directory / "cog.yaml").read_text()
+    project.write(cog__yaml=config.replace("build:\n", "build:\n  system_packages: [tree]\n"))
+    if flags:
+        assert project.cog("lock", "--json", *flags).fails_with("cog.lock").stdout == ""
+    else:
+        changed = printed(project, "lock", "--json")
+        assert isinstance(changed, dict)
+        assert changed["outcome"] == "changed"
+        assert any("tree" in change for change in changed["changes"])
+
+
+def test_doctor(tmp_path: Path) -> None:
+    config = 'build:\n  python_version: "3.11"\npredict: "predict.py:Predictor"\ntrain: "train.py:Trainer"\n'
+    model = "from cog import BasePredictor\nclass Predictor(BasePredictor):\n    def predict(self) -> str: ...\n"
+    project = Project(tmp_path).write(cog__yaml=config, predict__py=model)
+    skips = {"COG_SKIP_DOCKER_CHECK": "1", "COG_SKIP_GPU_CHECK": "1"}
+    seen = {}
+    for flags in ((), ("--fix",)):
+        done = project.cog("doctor", "--json", *flags, **skips).fails_with("doctor found issues")
+        document = json.loads(done.stdout)
+        assert set(document) == listed("doctor")
+        words = set(re.findall(r"`(\w+)`", SECTIONS["doctor"]))
+        for check in document["checks"]:
+            assert set(check) <= words and check["outcome"] in words
+            assert all(set(finding) <= words and finding["severity"] in words for finding in check["findings"])
+        found = [
+            finding for check in document["checks"] if check["outcome"] == "found" for finding in check["findings"]
+        ]
+        assert document["errors"] == sum(finding["severity"] == "error" for finding in found)
+        assert document["warnings"] == sum(finding["severity"] == "warning" for finding in found)
+        outcomes = {check["title"]: check["outcome"] for check in document["checks"]}
+        seen[flags] = (document["fixed"], outcomes["Deprecated predict interface names"], outcomes["Predict reference"])
+    assert seen == {(): (0, "found", "found"), ("--fix",): (2, "fixed", "found")}
+    assert {"file": "cog.yaml", "line": 4, "message": "train.py not found"}.items() <= found[0].items()
+
+
+def test_doctor_says_what_it_could_not_mend(tmp_path: Path) -> None:
+    config = 'build:\n  python_version: "3.11"\npredict: "predict.py:Other"\n'
+    project = Project(tmp_path).write(cog__yaml=config, predict__py="class Other: ...\n")
+    done = project.cog("doctor", "--json", "--fix", COG_SKIP_DOCKER_CHECK="1", COG_SKIP_GPU_CHECK="1")
+    (check,) = [check for check in json.loads(done.stdout)["checks"] if check["outcome"] == "refused"]
+    assert check["can_fix"] and check["why_not"].startswith("Manual migration required")
+
+
+def test_init(tmp_path: Path) -> None:
+    project = Project(tmp_path).write(run__py="")
+    found = printed(project, "init", "--json")
+    assert isinstance(found, dict)
+    assert set(found) == listed("init")
+    assert found["kept"] == ["run.py"]
+    assert set(found["written"]) > {"cog.yaml", "requirements.txt"}
+
+
+def test_tag_and_rmi(project: Project) -> None:
+    tagged = printed(project, "tag", "--json", NAME, "told-again")
+    assert tagged == {"name": "told-again:latest", "image": NAME}
+    assert set(tagged) == listed("tag")
+    removed = printed(project, "rmi", "--json", "told-again")
+    assert isinstance(removed, dict)
+    assert set(removed) == listed("rmi")
+    assert all(set(kind) == {"kind", "count", "bytes"} for kind in removed["removed"])
+    assert removed["names"] == ["told-again"]
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_base_image(project: Project, flags: tuple[str, ...]) -> None:
+    found = printed(project, "base-image", "generate-matrix", "--python", "3.12", *flags)
+    assert isinstance(found, list)
+    assert set(found[0]) == listed("base-image generate-matrix")
 
 
 def test_bench(project: Project) -> None:

@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import tarfile
+import termios
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
@@ -31,6 +32,7 @@ LAYERS = 3
 OCI = "application/vnd.oci.image"
 COLOURS = re.compile(rb"\x1b\[[0-9;]*m")
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+RED = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4z8AAAAMBAQD3A0FDAAAAAElFTkSuQmCC"
 PAINTER = f"""\
 import base64
 import tempfile
@@ -41,7 +43,8 @@ import cog
 class Runner(cog.BaseRunner):
     def run(self, kind: str = "png") -> cog.Path:
         path = cog.Path(tempfile.mkdtemp()) / f"picture.{{kind}}"
-        content = {{"png": base64.b64decode("{PNG}"), "jpg": b"\\xff\\xd8\\xff\\xe0", "txt": b"words"}}[kind]
+        png, red = base64.b64decode("{PNG}"), base64.b64decode("{RED}")
+        content = {{"png": png, "red": red, "jpg": b"\\xff\\xd8\\xff\\xe0", "txt": b"words"}}[kind]
         path.write_bytes(content)
         return path
 """
@@ -293,6 +296,24 @@ def test_pictures_are_shown_where_that_can_be(painter: Project) -> None:
         assert b"\x1b_G" not in screen.sent, "nobody has asked for it"
 
 
+def test_a_terminal_that_is_not_known_is_asked_for_sixels(painter: Project) -> None:
+    with Screen(painter, "run", "--show", "-i", "kind=red", COG_ENGINE="host") as screen:
+        before = termios.tcgetattr(screen.terminal)
+        screen.until(lambda: screen.sent.endswith(b"\x1b[?1;1;0S\x1b[c"))
+        screen.type(b"\x1b[?1;0;256S\x1b[?62;4;22c")
+        assert screen.ends() == 0
+        # One dot, of which all the red is there, and no blue and green.
+        assert b'\x1bP0;1;0q"1;1;1;1#0;2;100;0;0#0@\x1b\\' in screen.sent
+        # What was answered is not shown, and the terminal is as it was.
+        assert b"62;4;22" not in screen.sent
+        assert termios.tcgetattr(screen.terminal) == before
+    with Screen(painter, "run", "--show", COG_ENGINE="host", columns=200) as screen:
+        screen.until(lambda: screen.sent.endswith(b"\x1b[c"))
+        screen.type(b"\x1b[?62;22c")
+        assert screen.ends() == 0
+        assert len(screen.with_text("draws no sixels")) == 1
+
+
 def test_where_no_pictures_are_shown_is_said(painter: Project) -> None:
     env = {"COG_ENGINE": "host"}
     with Screen(painter, "run", "--show", **env, columns=200) as screen:
@@ -300,7 +321,7 @@ def test_where_no_pictures_are_shown_is_said(painter: Project) -> None:
         assert len(screen.with_text("is not known to show pictures")) == 1
     with Screen(painter, "run", "--show", "-i", "kind=jpg", **env, TERM="xterm-kitty", columns=200) as screen:
         assert screen.ends() == 0
-        assert len(screen.with_text("takes PNG, and not JPEG")) == 1
+        assert len(screen.with_text("a JPEG that is damaged")) == 1
     done = painter.cog("run", "--show", **env).works()
     assert done.stderr.count("pictures are shown in a terminal only") == 1
     assert (painter.directory / "output.png").is_file()

@@ -242,6 +242,43 @@ def test_another_environment_is_made_and_served_on_the_same_port(tmp_path: Path,
 
 
 @ENGINES
+def test_requests_wait_for_the_second_of_two_environments(tmp_path: Path, engine: str) -> None:
+    """Whoever has asked while the first of them was set up, which never ends, is answered by the second."""
+    model = project(tmp_path / "project")
+    changed = MODEL.replace("return f", "return os.environ.get('GREETING', '') + f")
+    save(model.directory / "run.py", changed)
+    with watched(model, COG_ENGINE=engine) as server:
+        say(model, "first", gate="never")
+        save(model.directory / "cog.yaml", CONFIG + "environment:\n  - 'GREETING=one '\n")
+        server.log.until("The project needs another environment")
+        server.log.until("setting up first")
+        asking = [Asking(server, text=str(number)) for number in range(4)]
+        say(model, "second")
+        save(model.directory / "cog.yaml", CONFIG + "environment:\n  - 'GREETING=two '\n  - COG_QUEUE=8\n")
+        server.log.until("The project needs another environment")
+        for number, one in enumerate(asking):
+            status, answer = one.end()
+            assert (status, answer.get("output")) == (200, f"two second {number} old data"), answer
+        server.stop()
+
+
+def test_requests_that_wait_for_code_are_answered_before_another_environment_is_made(tmp_path: Path) -> None:
+    model = project(tmp_path / "project")
+    with watched(model) as server:
+        say(model, "first", gate="hold")
+        server.log.until("setting up first")
+        asking = Asking(server, text="a")
+        save(model.directory / "cog.yaml", CONFIG + "environment:\n  - GREETING=oh\n")
+        server.log.until("Shutting down")
+        (model.directory / "hold").touch()
+        status, answer = asking.end()
+        assert (status, answer.get("output")) == (200, "first a old data"), answer
+        server.log.until("Serving at")
+        assert server.output(text="b") == "first b old data"
+        server.stop()
+
+
+@ENGINES
 def test_a_changed_requirement_is_installed(tmp_path: Path, engine: str) -> None:
     model = project(tmp_path / "project")
     save(model.directory / "cog.yaml", CONFIG.replace("run:", "  python_requirements: requirements.txt\nrun:"))

@@ -124,15 +124,21 @@ fn lock(question: &Question<'_>, upgrade: &Upgrade) -> Result<LockReport> {
     })
 }
 
-/// Refuses a lock file that is missing or does not fit the project of `request`. Nothing is asked of the outside world.
-pub fn check_lock(request: &BuildRequest<'_>) -> Result<()> {
+/// Refuses a lock file that is missing or does not fit the project of `request`; says that one that fits is unchanged.
+/// Nothing is asked of the outside world.
+pub fn check_lock(request: &BuildRequest<'_>) -> Result<LockReport> {
     request.check()?;
     asked(request, &request.executor(), |question| {
         let name = name_for(request.config_file_name);
         let file = LockFile::load(request.project_dir, &name)?;
         let file = file.ok_or_else(|| LockFileError::Missing { name: name.clone() })?;
         let fit = Fit::of(&file, &question.inputs(), question, &name)?;
-        refuse(&name, &fit.differences)
+        refuse(&name, &fit.differences)?;
+        Ok(LockReport {
+            name,
+            outcome: LockOutcome::Unchanged,
+            changes: Vec::new(),
+        })
     })
 }
 

@@ -5,6 +5,7 @@
 
 mod account;
 mod args;
+mod attributes;
 mod backend;
 mod client;
 mod commands;
@@ -115,7 +116,7 @@ fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<()> {
     update::check(printer);
     let session = Session::new(printer, &cli.global)?;
     match command {
-        Command::Init(args) => commands::init(session.directory(), printer, args.template),
+        Command::Init(args) => commands::init(session.directory(), printer, &args),
         Command::Build(args) => commands::build(&session, &args),
         Command::Push(args) => commands::push(&session, &args),
         Command::Pull(args) => commands::pull(&session, &args),
@@ -144,7 +145,7 @@ fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<()> {
         Command::Tag(args) => commands::tag(&session, &args),
         Command::Rmi(args) => commands::rmi(&session, &args),
         Command::Prune(args) => commands::prune(&session, &args),
-        Command::Completion(args) => commands::completion(printer, args.shell, Cli::command()),
+        Command::Completion(args) => commands::completion(printer, args.shell, &Cli::command()),
         Command::BaseImage(command) => {
             commands::base_image(&command, cli.global.registry.as_deref(), printer)
         }

@@ -125,7 +125,7 @@ pub(crate) const LISTEN_FD: &str = "COG_LISTEN_FD";
 /// the first setup has ended. Whoever started the server can wait on it instead of polling.
 pub(crate) const READY_FD: &str = "COG_READY_FD";
 /// `events`: what happens is told on standard output, as lines of JSON, for whoever has started the server. `reload`:
-/// commands are read from standard input besides.
+/// commands are read from standard input besides. `succeed`: the same, and nobody is let in before setup has ended.
 pub(crate) const CONTROL: &str = "COG_CONTROL";
 /// File with the model's OpenAPI document; default `.cog/openapi_schema.json`, where the build puts it.
 pub(crate) const SCHEMA_FILE: &str = "COG_SCHEMA_FILE";

@@ -189,6 +189,7 @@ fn announce(address: SocketAddr) {
 /// Serves connections until dropped, which closes the listener.
 async fn accept(listener: tokio::net::TcpListener, app: &Arc<App>, connections: &mut Connections) {
     let front = Arc::new(Front::new(Arc::clone(app)));
+    app.may_accept().await;
     loop {
         let room = connections.room().await;
         let (socket, peer) = match listener.accept().await {

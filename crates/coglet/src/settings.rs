@@ -100,6 +100,8 @@ pub(crate) enum ControlLine {
     Events,
     /// That, and what is to be done.
     Reload,
+    /// The same to one that takes the place of another, whose clients wait.
+    Succeed,
 }
 
 /// How the server's own log is written.
@@ -163,6 +165,7 @@ impl Settings {
                 [
                     ("events", ControlLine::Events),
                     ("reload", ControlLine::Reload),
+                    ("succeed", ControlLine::Succeed),
                 ],
             )?,
             schema_file: non_empty(lookup, env::SCHEMA_FILE)

@@ -22,4 +22,8 @@ pub(crate) struct MatrixArgs {
     /// Only with these PyTorch versions
     #[arg(long, value_name = "VERSIONS", value_delimiter = ',')]
     pub(crate) torch: Vec<String>,
+
+    /// Print JSON, which is done in any case
+    #[arg(long)]
+    pub(crate) json: bool,
 }

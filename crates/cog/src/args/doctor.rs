@@ -12,4 +12,8 @@ pub(crate) struct DoctorArgs {
     /// Mend what can be mended without asking
     #[arg(long)]
     pub(crate) fix: bool,
+
+    /// Print what was found as JSON, whether or not something is wrong
+    #[arg(long)]
+    pub(crate) json: bool,
 }

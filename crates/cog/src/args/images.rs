@@ -40,6 +40,10 @@ pub(crate) struct TagArgs {
     /// Its further name, as `repository:tag`
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
+
+    /// Print the name as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -47,6 +51,10 @@ pub(crate) struct RmiArgs {
     /// The images
     #[arg(value_name = "IMAGE", required = true)]
     pub(crate) images: Vec<String>,
+
+    /// Print JSON: what was removed, sizes in bytes
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

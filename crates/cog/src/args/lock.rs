@@ -16,4 +16,8 @@ pub(crate) struct LockArgs {
     /// Write nothing, and fail if `cog.lock` is missing or no longer fits the project
     #[arg(long, conflicts_with = "upgrade")]
     pub(crate) check: bool,
+
+    /// Print what became of the file as JSON, when it is written or fits
+    #[arg(long)]
+    pub(crate) json: bool,
 }

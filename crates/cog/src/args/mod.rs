@@ -172,6 +172,10 @@ pub(crate) struct InitArgs {
     /// Begin with a model that runs at once, instead of an outline of one
     #[arg(long, value_enum, value_name = "KIND")]
     pub(crate) template: Option<TemplateArg>,
+
+    /// Print which files were written as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

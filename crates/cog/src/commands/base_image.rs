@@ -54,6 +54,7 @@ mod tests {
             cuda: vec!["12.1".to_owned()],
             python: vec!["3.10".to_owned()],
             torch: vec!["2.1.2".to_owned()],
+            json: false,
         };
         assert_eq!(
             matrix(&args, "r8.im"),

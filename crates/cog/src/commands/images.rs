@@ -59,6 +59,11 @@ pub(crate) fn tag(session: &Session<'_>, args: &TagArgs) -> anyhow::Result<()> {
         bail!("image {}: image not found", args.image);
     };
     session.printer.success(&format!("Image tagged as {name}"));
+    if args.json {
+        let document = json!({ "name": name, "image": args.image });
+        let text = format!("{}\n", pretty(&document)?);
+        session.printer.result(&text)?;
+    }
     Ok(())
 }
 
@@ -92,6 +97,11 @@ pub(crate) fn rmi(session: &Session<'_>, args: &RmiArgs) -> anyhow::Result<()> {
         .prune_or_report(&options, || session.wait_for_others())
         .context("could not remove what only these images needed")?;
     session.printer.info(&removed(&report));
+    if args.json {
+        let document = json!({ "names": args.images, "removed": kinds(&report) });
+        let text = format!("{}\n", pretty(&document)?);
+        session.printer.result(&text)?;
+    }
     Ok(())
 }
 
@@ -124,13 +134,6 @@ pub(crate) fn prune(session: &Session<'_>, args: &PruneArgs) -> anyhow::Result<(
 
 /// `cog prune --json`; `last_used` in seconds since 1970.
 fn as_json(report: &PruneReport, usage: &[Usage]) -> Value {
-    let removed = report.removed.iter().map(|removed| {
-        json!({
-            "kind": removed.kind.name(2),
-            "count": removed.count,
-            "bytes": removed.bytes,
-        })
-    });
     let left = usage.iter().filter(|usage| usage.count > 0).map(|usage| {
         let used = usage.last_used;
         let used = used.and_then(|used| used.duration_since(UNIX_EPOCH).ok());
@@ -142,9 +145,21 @@ fn as_json(report: &PruneReport, usage: &[Usage]) -> Value {
         })
     });
     json!({
-        "removed": removed.collect::<Vec<_>>(),
+        "removed": kinds(report),
         "left": left.collect::<Vec<_>>(),
     })
+}
+
+/// What was removed of each kind.
+fn kinds(report: &PruneReport) -> Vec<Value> {
+    let removed = report.removed.iter().map(|removed| {
+        json!({
+            "kind": removed.kind.name(2),
+            "count": removed.count,
+            "bytes": removed.bytes,
+        })
+    });
+    removed.collect()
 }
 
 fn removed(report: &PruneReport) -> String {

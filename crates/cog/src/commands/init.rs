@@ -4,8 +4,10 @@ use std::io;
 use std::path::Path;
 
 use anyhow::Context as _;
+use serde_json::json;
 
-use crate::args::TemplateArg;
+use crate::args::{InitArgs, TemplateArg};
+use crate::outputs::pretty;
 use crate::printer::Printer;
 
 /// What a project begins with.
@@ -62,24 +64,27 @@ impl Template {
     }
 }
 
-pub(crate) fn init(
-    directory: &Path,
-    printer: &Printer,
-    chosen: Option<TemplateArg>,
-) -> anyhow::Result<()> {
-    let template = Template::of(chosen);
+pub(crate) fn init(directory: &Path, printer: &Printer, args: &InitArgs) -> anyhow::Result<()> {
+    let template = Template::of(args.template);
+    let (mut written, mut kept) = (Vec::new(), Vec::new());
     printer.info("Setting up the current directory for use with Cog...");
     for (name, content) in template.files() {
         if create(&directory.join(name), content)? {
             printer.success(&format!("Creating {name}"));
+            written.push(name);
         } else {
             printer.info(&format!("Skipped existing {name}"));
+            kept.push(name);
         }
     }
     if let Some(example) = template.example {
         printer.info(&format!("To run the model: {example}"));
     }
     printer.info("Done! For next steps, check out the docs at https://cog.run/getting-started");
+    if args.json {
+        let document = json!({ "written": written, "kept": kept });
+        printer.result(format!("{}\n", pretty(&document)?))?;
+    }
     Ok(())
 }
 
@@ -117,8 +122,12 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let printer = Printer::new(Colour::Off, false);
             fs_err::write(directory.path().join("run.py"), "mine").unwrap();
-            init(directory.path(), &printer, kind).unwrap();
-            init(directory.path(), &printer, kind).unwrap();
+            let args = InitArgs {
+                template: kind,
+                json: false,
+            };
+            init(directory.path(), &printer, &args).unwrap();
+            init(directory.path(), &printer, &args).unwrap();
             for (name, content) in Template::of(kind).files() {
                 let written = fs_err::read_to_string(directory.path().join(name)).unwrap();
                 assert_eq!(written, if name == "run.py" { "mine" } else { content });

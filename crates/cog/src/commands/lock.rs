@@ -1,12 +1,17 @@
 //! `cog lock`: what images of the project are made of, as a file beside cog.yaml.
 
 use anyhow::{Context as _, bail};
-use cog_build::{LockOutcome, Upgrade, check_lock, lock_project};
+use cog_build::{LockOutcome, LockReport, Upgrade, check_lock, lock_project};
+use serde_json::json;
 
 use crate::args::LockArgs;
+use crate::outputs::pretty;
 use crate::session::Session;
 
 pub(crate) fn lock(session: &Session<'_>, args: &LockArgs) -> anyhow::Result<()> {
+    if args.json {
+        session.printer.account().open();
+    }
     args.flags.bases.check()?;
     if args.flags.bases.dockerfile.is_some() {
         bail!(
@@ -15,9 +20,10 @@ pub(crate) fn lock(session: &Session<'_>, args: &LockArgs) -> anyhow::Result<()>
     }
     let project = session.project(&args.flags.project)?;
     if args.check || args.flags.locked {
-        return session.with_request(&project, None, &args.flags, |request| {
+        let report = session.with_request(&project, None, &args.flags, |request| {
             Ok(check_lock(&request)?)
-        });
+        })?;
+        return show(session, args, &report);
     }
     let engine = session.engine(&args.flags)?;
     session.docker(engine.as_ref(), &args.flags)?;
@@ -39,5 +45,24 @@ pub(crate) fn lock(session: &Session<'_>, args: &LockArgs) -> anyhow::Result<()>
         LockOutcome::Changed => format!("Updated {name}"),
         LockOutcome::Unchanged => format!("{name} is up to date"),
     });
-    Ok(())
+    show(session, args, &report)
+}
+
+/// `cog lock --json`.
+fn show(session: &Session<'_>, args: &LockArgs, report: &LockReport) -> anyhow::Result<()> {
+    if !args.json {
+        return Ok(());
+    }
+    let document = json!({
+        "name": report.name,
+        "outcome": match report.outcome {
+            LockOutcome::Made => "made",
+            LockOutcome::Changed => "changed",
+            LockOutcome::Unchanged => "unchanged",
+        },
+        "changes": report.changes,
+        "warnings": session.printer.account().close().warnings,
+    });
+    let text = format!("{}\n", pretty(&document)?);
+    Ok(session.printer.result(&text)?)
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde_json::{Value, json};
+
 /// Whether a project with it can be worked with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Severity {
@@ -49,6 +51,21 @@ impl Finding {
             remediation: Some(remediation.into()),
             ..self
         }
+    }
+
+    /// For programs.
+    pub(super) fn as_json(&self) -> Value {
+        let (file, line) = self.place.clone().unzip();
+        json!({
+            "severity": match self.severity {
+                Severity::Warning => "warning",
+                Severity::Error => "error",
+            },
+            "file": file,
+            "line": line.flatten(),
+            "message": self.message,
+            "remediation": self.remediation,
+        })
     }
 }
 

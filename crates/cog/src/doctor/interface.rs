@@ -4,7 +4,7 @@ use anyhow::{Context as _, bail};
 use cog_schema::modernize;
 
 use super::finding::Finding;
-use super::subject::{Subject, put, regular};
+use super::subject::{Reference, Subject, put, regular};
 
 const OLD_FIELD: &str = "predict";
 const OLD_REFERENCE: &str = "predict.py:Predictor";
@@ -16,7 +16,7 @@ const TRAIN: &str = "train";
 
 pub(super) fn find(subject: &Subject) -> Vec<Finding> {
     let Some(reference) = subject.fields.text(OLD_FIELD) else {
-        return Vec::new();
+        return leftover(subject).into_iter().collect();
     };
     let remediation = "Rename the class to Runner, its base to BaseRunner, its method to run() and the file to run.py";
     let field = Finding::warning("predict in cog.yaml is deprecated; use run with run.py:Runner")
@@ -34,16 +34,39 @@ pub(super) fn find(subject: &Subject) -> Vec<Finding> {
     found
 }
 
-/// The file, the class, its method and its base get the names that are used now.
+/// The old file, where a migration was killed before its last step.
+fn leftover(subject: &Subject) -> Option<Finding> {
+    let is_migrated = subject.fields.text(NEW_FIELD) == Some(NEW_REFERENCE);
+    let is_used = |reference: &Reference| reference.file == OLD_FILE;
+    if !is_migrated || subject.references().iter().any(is_used) || !has_made_the_new(subject) {
+        return None;
+    }
+    let found = Finding::warning("predict.py is left over: run.py was made of it");
+    Some(found.at(OLD_FILE, None).with_remediation("Remove it"))
+}
+
+/// Whether the new file is what the old one becomes.
+fn has_made_the_new(subject: &Subject) -> bool {
+    let (old, new) = (subject.source(OLD_FILE), subject.source(NEW_FILE));
+    let made = old.and_then(|old| modernize::to_runner(&old, OLD_FILE).ok());
+    made.is_some() && made == new
+}
+
+/// The file, the class, its method and its base get the names that are used now. Whenever this is killed, the project works,
+/// and the next time goes on from there.
 pub(super) fn fix(subject: &Subject) -> anyhow::Result<()> {
     let (fields, config_name) = (&subject.fields, subject.config_name());
+    if leftover(subject).is_some() {
+        check_importers(subject)?;
+        return Ok(subject.folder()?.remove_entry(OLD_FILE.as_ref())?);
+    }
     if fields.text(NEW_FIELD).is_some() {
         bail!("{config_name} has `run`, too: remove the one that is not meant");
     }
     if fields.text(OLD_FIELD) != Some(OLD_REFERENCE) {
         bail!("Manual migration required: automatic migration only supports predict.py:Predictor");
     }
-    if subject.has(NEW_FILE) {
+    if subject.has(NEW_FILE) && !has_made_the_new(subject) {
         bail!("cannot migrate predict.py to run.py because run.py already exists");
     }
     if !subject.has(OLD_FILE) {
@@ -55,7 +78,6 @@ pub(super) fn fix(subject: &Subject) -> anyhow::Result<()> {
     let (config, config_mode) = regular(&folder, config_name, config_name)?;
     let config = new_config(subject, &config)?;
     check_importers(subject)?;
-    // Whenever this is interrupted, the project works.
     put(&folder, NEW_FILE, &model, mode)?;
     put(&folder, config_name, &config, config_mode)?;
     folder.remove_entry(OLD_FILE.as_ref())?;

@@ -20,6 +20,7 @@ mod subject;
 use anyhow::bail;
 
 use crate::args::DoctorArgs;
+use crate::outputs::pretty;
 use crate::session::Session;
 use finding::Finding;
 use report::Report;
@@ -132,7 +133,13 @@ pub(crate) fn doctor(session: &Session<'_>, args: &DoctorArgs) -> anyhow::Result
     let file = cog_config::find(session.directory(), &args.project.file)?;
     let report = Report::begin(session.printer, args.fix);
     let report = checked(&file, &CHECKS, report, args.fix)?;
-    if report.end() {
+    let document = args.json.then(|| report.as_json());
+    let has_found = report.end();
+    if let Some(document) = document {
+        let text = format!("{}\n", pretty(&document)?);
+        session.printer.result(&text)?;
+    }
+    if has_found {
         bail!("doctor found issues");
     }
     Ok(())

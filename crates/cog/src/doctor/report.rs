@@ -1,6 +1,7 @@
 //! What is told of the checks, and how it ends.
 
 use cog_errors::Colour;
+use serde_json::{Value, json};
 
 use super::Check;
 use super::finding::{Finding, Severity};
@@ -17,6 +18,30 @@ pub(super) struct Report<'p> {
     can_mend: bool,
     /// A fix was asked for and did not work.
     failed: bool,
+    /// What came of each check, for programs.
+    checks: Vec<Value>,
+}
+
+/// What came of a check.
+#[derive(Debug, Clone, Copy)]
+enum Outcome {
+    Passed,
+    /// Something is wrong.
+    Found,
+    Fixed,
+    /// It was to be mended, and could not be.
+    Refused,
+}
+
+impl Outcome {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Found => "found",
+            Self::Fixed => "fixed",
+            Self::Refused => "refused",
+        }
+    }
 }
 
 impl<'p> Report<'p> {
@@ -32,6 +57,7 @@ impl<'p> Report<'p> {
             fixed: 0,
             can_mend: false,
             failed: false,
+            checks: Vec::new(),
         }
     }
 
@@ -40,6 +66,12 @@ impl<'p> Report<'p> {
     }
 
     pub(super) fn found(&mut self, check: &Check, found: &[Finding]) {
+        let outcome = if found.is_empty() {
+            Outcome::Passed
+        } else {
+            Outcome::Found
+        };
+        self.keep(check, outcome, found, None);
         self.can_mend |= check.fix.is_some() && !found.is_empty();
         self.title(check.title, found);
         self.list(found);
@@ -50,6 +82,7 @@ impl<'p> Report<'p> {
         if !left.is_empty() {
             return self.found(check, left);
         }
+        self.keep(check, Outcome::Fixed, found, None);
         self.printer.success(&format!("Fixed: {}", check.title));
         for finding in found {
             self.printer.detail_of(&format!("    {finding}"));
@@ -61,8 +94,30 @@ impl<'p> Report<'p> {
         self.printer.error(check.title);
         self.list(found);
         let why = cog_errors::render(why.as_ref(), None, Colour::Off);
+        self.keep(check, Outcome::Refused, found, Some(&why));
         self.printer
             .detail_of(&format!("    could not fix this: {why}"));
+    }
+
+    fn keep(&mut self, check: &Check, outcome: Outcome, found: &[Finding], why: Option<&str>) {
+        self.checks.push(json!({
+            "group": check.group.title(),
+            "title": check.title,
+            "outcome": outcome.name(),
+            "can_fix": check.fix.is_some(),
+            "why_not": why,
+            "findings": found.iter().map(Finding::as_json).collect::<Vec<_>>(),
+        }));
+    }
+
+    /// `cog doctor --json`.
+    pub(super) fn as_json(&self) -> Value {
+        json!({
+            "errors": self.errors,
+            "warnings": self.warnings,
+            "fixed": self.fixed,
+            "checks": self.checks,
+        })
     }
 
     /// Whether something is left that has to be seen to.

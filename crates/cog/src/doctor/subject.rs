@@ -4,6 +4,8 @@ use anyhow::{Context as _, bail};
 use cog_config::{ConfigError, Fields, Loaded, ProjectFile};
 use cog_files::{Folder, Links, read_regular_text};
 use cog_schema::{Directory, SourceTree as _};
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 
 /// More than anybody writes by hand.
 const MAX_CONFIG: u64 = 16 << 20;
@@ -142,14 +144,37 @@ pub(super) fn regular(folder: &Folder, name: &str, shown: &str) -> anyhow::Resul
 
 /// Writes a file beside the one whose place it then takes.
 pub(super) fn put(folder: &Folder, name: &str, text: &str, mode: u32) -> anyhow::Result<()> {
-    let temporary = format!(".{name}.{}", std::process::id());
-    let written = folder
-        .write_entry(temporary.as_ref(), text.as_bytes(), mode)
+    let temporary = format!("{}{}", beside(name), std::process::id());
+    let written = clear_away(folder, name)
+        .and_then(|()| folder.write_entry(temporary.as_ref(), text.as_bytes(), mode))
         .and_then(|()| folder.rename(&temporary, name));
     if written.is_err() {
         let _ = folder.remove_entry(temporary.as_ref());
     }
     written.with_context(|| format!("could not write {name}"))
+}
+
+/// How the names of files begin that are to take the place of `name`. The number of their process follows.
+fn beside(name: &str) -> String {
+    format!(".{name}.")
+}
+
+/// Removes what was written for the place of `name` by processes that were killed.
+fn clear_away(folder: &Folder, name: &str) -> std::io::Result<()> {
+    let beginning = beside(name);
+    for entry in folder.entries()? {
+        let number = entry
+            .name
+            .to_str()
+            .and_then(|name| name.strip_prefix(&beginning));
+        let number = number.and_then(|number| number.parse().ok().filter(|number| *number > 0));
+        let writer = number.and_then(Pid::from_raw);
+        if writer.is_some_and(|writer| test_kill_process(writer) == Err(Errno::SRCH)) {
+            // What cannot be removed is in nobody's way.
+            let _ = folder.remove_entry(&entry.name);
+        }
+    }
+    Ok(())
 }
 
 /// For what is not part of a project.

@@ -65,6 +65,59 @@ fn a_predictor_is_migrated_with_its_permissions_and_comments() {
     assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 2);
 }
 
+/// What is there when the one who mends is killed, step by step.
+#[test]
+fn a_migration_that_was_killed_goes_on() {
+    let whole = project(&[("cog.yaml", CONFIG), ("predict.py", MODEL)]);
+    interface::fix(&Subject::in_folder(whole.path())).unwrap();
+    let (config, model) = (read(&whole, "cog.yaml"), read(&whole, "run.py"));
+    // A process that has ended has no such number any more.
+    let mut ended = std::process::Command::new("true").spawn().unwrap();
+    ended.wait().unwrap();
+    let [half_model, half_config] =
+        ["run.py", "cog.yaml"].map(|name| format!(".{name}.{}", ended.id()));
+    let old = [("cog.yaml", CONFIG), ("predict.py", MODEL)];
+    let steps: [&[(&str, &str)]; 4] = [
+        &[old[0], old[1], (&half_model, &model[..9])],
+        &[old[0], old[1], ("run.py", &model)],
+        &[old[0], old[1], ("run.py", &model), (&half_config, "buil")],
+        &[("cog.yaml", &config), old[1], ("run.py", &model)],
+    ];
+    for files in steps {
+        let folder = project(files);
+        let subject = Subject::in_folder(folder.path());
+        assert_eq!(reference::find(&subject), [], "{files:?}");
+        assert_ne!(interface::find(&subject), [], "{files:?}");
+        interface::fix(&subject).unwrap();
+        assert_eq!(interface::find(&Subject::in_folder(folder.path())), []);
+        let mut names: Vec<_> = fs_err::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["cog.yaml", "run.py"], "{files:?}");
+        assert_eq!(read(&folder, "cog.yaml"), config);
+        assert_eq!(read(&folder, "run.py"), model);
+    }
+}
+
+/// Whatever is not sure to be our own leaving stays.
+#[test]
+fn an_old_file_that_is_somebodys_is_left_alone() {
+    let whole = project(&[("cog.yaml", CONFIG), ("predict.py", MODEL)]);
+    interface::fix(&Subject::in_folder(whole.path())).unwrap();
+    let (config, model) = (read(&whole, "cog.yaml"), read(&whole, "run.py"));
+    let trained = format!("{config}train: predict.py:Predictor\n");
+    for (config, old) in [(&config, "x = 1\n"), (&trained, MODEL)] {
+        let files = [
+            ("cog.yaml", config.as_str()),
+            ("run.py", &model),
+            ("predict.py", old),
+        ];
+        assert_eq!(found(interface::find, &files), [""; 0]);
+    }
+}
+
 #[test]
 fn a_trainer_in_the_same_file_follows() {
     let config = format!("{CONFIG}train: 'predict.py:train'\n");

@@ -36,8 +36,20 @@ const MAX_INLINE: u64 = 4 << 20;
 pub(crate) trait Files {
     fn read(&self, path: &str) -> io::Result<Vec<u8>>;
     fn stdin(&self) -> io::Result<Vec<u8>>;
-    /// A URL from which the model's server gets a file that is too large for a request; `None` for others.
-    fn url(&self, path: &str) -> io::Result<Option<String>>;
+    /// A file for an input that takes files. It is opened once: a pipe has its content only once.
+    fn open(&self, path: &str) -> io::Result<Opened>;
+}
+
+/// How a model's server gets a file.
+pub(crate) enum Opened {
+    /// From us, at this URL: it is too large for a request.
+    Large(String),
+    /// In the request.
+    Small {
+        /// What it is called; nothing of a pipe.
+        name: Option<String>,
+        content: Vec<u8>,
+    },
 }
 
 /// The real ones; a leading `~` is the user's home.
@@ -63,6 +75,14 @@ impl Disk {
             EngineArg::Auto => KernelProbe.containers().is_ok() || KernelProbe.daemon().is_err(),
         }
     }
+
+    fn served(&self) -> io::Result<&Served> {
+        if let Some(served) = self.served.get() {
+            return Ok(served);
+        }
+        let served = Served::start()?;
+        Ok(self.served.get_or_init(|| served))
+    }
 }
 
 impl Files for Disk {
@@ -70,18 +90,21 @@ impl Files for Disk {
         fs_err::read(expanded(path))
     }
 
-    fn url(&self, path: &str) -> io::Result<Option<String>> {
+    fn open(&self, path: &str) -> io::Result<Opened> {
         let path = expanded(path);
-        let file = fs_err::File::open(&path)?;
+        let mut file = fs_err::File::open(&path)?;
         let found = file.metadata()?;
-        if !found.is_file() || found.len() <= MAX_INLINE || !self.can_be_fetched() {
-            return Ok(None);
+        if found.is_file() && found.len() > MAX_INLINE && self.can_be_fetched() {
+            let url = self.served()?.add(&path, file.into_parts().0);
+            return Ok(Opened::Large(url));
         }
-        if self.served.get().is_none() {
-            let _ = self.served.set(Served::start()?);
-        }
-        let served = self.served.get();
-        Ok(served.map(|served| served.add(&path, file.into_parts().0)))
+        let mut content = Vec::new();
+        io::Read::read_to_end(&mut file, &mut content)?;
+        let name = path.file_name().filter(|_| found.is_file());
+        Ok(Opened::Small {
+            name: name.map(|name| name.to_string_lossy().into_owned()),
+            content,
+        })
     }
 
     fn stdin(&self) -> io::Result<Vec<u8>> {

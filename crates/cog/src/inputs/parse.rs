@@ -8,7 +8,8 @@ use cog_inputs::{Field, Inputs, Rule, Type};
 use serde_json::value::to_raw_value;
 use serde_json::{Map, Value};
 
-use super::{Files, InputError, check};
+use super::served::escaped;
+use super::{Files, InputError, Opened, check};
 use crate::outputs::mime_of;
 
 pub(super) fn flags(
@@ -157,16 +158,20 @@ pub(super) fn json(
     Ok(values)
 }
 
-/// How the model's server gets a file: in the request, or for a large one of an input that takes files, from us.
+/// How the model's server gets a file: in the request, or for a large one of an input that takes files, from us. Where a
+/// text is expected, it is a plain data URL; where a file is, the model sees the name that it has here.
 fn url(path: &str, field: Field<'_>, files: &dyn Files) -> io::Result<String> {
-    if field.takes_files()
-        && let Some(url) = files.url(path)?
-    {
-        return Ok(url);
+    if !field.takes_files() {
+        return Ok(data_url(path, None, &files.read(path)?));
     }
-    Ok(data_url(path, &files.read(path)?))
+    Ok(match files.open(path)? {
+        Opened::Large(url) => url,
+        Opened::Small { name, content } => data_url(path, name.as_deref(), &content),
+    })
 }
 
-fn data_url(path: &str, content: &[u8]) -> String {
-    format!("data:{};base64,{}", mime_of(path), STANDARD.encode(content))
+fn data_url(path: &str, name: Option<&str>, content: &[u8]) -> String {
+    let name = name.map_or_else(String::new, |name| format!(";name={}", escaped(name)));
+    let mime = mime_of(path);
+    format!("data:{mime}{name};base64,{}", STANDARD.encode(content))
 }

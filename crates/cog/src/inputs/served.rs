@@ -64,7 +64,7 @@ fn token() -> io::Result<String> {
 }
 
 /// All but letters, digits and some signs as `%XX`.
-fn escaped(name: &str) -> String {
+pub(super) fn escaped(name: &str) -> String {
     use std::fmt::Write as _;
     let mut text = String::new();
     for byte in name.bytes() {

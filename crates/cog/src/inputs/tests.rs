@@ -1,16 +1,18 @@
-use std::io;
+use std::io::{self, Write as _};
+use std::path::Path;
 
 use cog_inputs::Kind;
 use serde_json::{Value, json};
 
-use super::{Files, Given, resolve};
+use super::{Disk, Files, Given, Opened, resolve};
+use crate::args::EngineArg;
 
 struct Fake;
 
 impl Files for Fake {
     fn read(&self, path: &str) -> io::Result<Vec<u8>> {
         match path {
-            "a.txt" | "large.bin" => Ok(b"hi".to_vec()),
+            "a.txt" | "sub/a b.txt" | "pipe" | "large.bin" => Ok(b"hi".to_vec()),
             "in.json" => Ok(br#"{"s": "from file"}"#.to_vec()),
             _ => Err(io::Error::new(io::ErrorKind::NotFound, "no such file")),
         }
@@ -20,9 +22,16 @@ impl Files for Fake {
         Ok(br#"{"s": "from stdin"}"#.to_vec())
     }
 
-    fn url(&self, path: &str) -> io::Result<Option<String>> {
-        self.read(path)?;
-        Ok((path == "large.bin").then(|| "http://here/large.bin".to_owned()))
+    fn open(&self, path: &str) -> io::Result<Opened> {
+        let content = self.read(path)?;
+        if path == "large.bin" {
+            return Ok(Opened::Large("http://here/large.bin".to_owned()));
+        }
+        let name = Path::new(path).file_name().filter(|_| path != "pipe");
+        Ok(Opened::Small {
+            name: name.map(|name| name.to_string_lossy().into_owned()),
+            content,
+        })
     }
 }
 
@@ -88,10 +97,6 @@ fn flags_are_read_by_the_declared_type() {
         (vec!["u=1"], json!({ "u": 1 })),
         (vec!["s=a=b"], json!({ "s": "a=b" })),
         (
-            vec!["p=@a.txt"],
-            json!({ "p": "data:text/plain;base64,aGk=" }),
-        ),
-        (
             vec!["l=@a.txt", "l=@a.txt"],
             json!({ "l": ["data:text/plain;base64,aGk=", "data:text/plain;base64,aGk="] }),
         ),
@@ -102,6 +107,55 @@ fn flags_are_read_by_the_declared_type() {
     ] {
         assert_eq!(flags(&given), Ok(expected), "{given:?}");
     }
+}
+
+#[test]
+fn files_keep_their_names_where_files_are_taken() {
+    let named = "data:text/plain;name=a.txt;base64,aGk=";
+    let spaced = "data:text/plain;name=a%20b.txt;base64,aGk=";
+    let unnamed = "data:application/octet-stream;base64,aGk=";
+    for (given, expected) in [
+        (vec!["p=@a.txt"], json!({ "p": named })),
+        (vec!["p=@sub/a b.txt"], json!({ "p": spaced })),
+        (vec!["op=@a.txt"], json!({ "op": named })),
+        (vec!["lp=@a.txt"], json!({ "lp": [named] })),
+        (
+            vec!["lp=@a.txt", "lp=@sub/a b.txt", "lp=@pipe"],
+            json!({ "lp": [named, spaced, unnamed] }),
+        ),
+    ] {
+        assert_eq!(flags(&given), Ok(expected), "{given:?}");
+    }
+}
+
+#[test]
+fn a_pipe_is_read_once_and_has_no_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let (pipe, file) = (folder.path().join("pipe"), folder.path().join("file"));
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .unwrap();
+    fs_err::write(&file, "content").unwrap();
+    let opened = |path: &Path| match Disk::of(EngineArg::Host).open(path.to_str().unwrap()) {
+        Ok(Opened::Small { name, content }) => (name, content),
+        _ => panic!("not read"),
+    };
+    assert_eq!(
+        opened(&file),
+        (Some("file".to_owned()), b"content".to_vec())
+    );
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut writer = fs_err::OpenOptions::new().write(true).open(&pipe).unwrap();
+            writer.write_all(b"content").unwrap();
+        });
+        assert_eq!(opened(&pipe), (None, b"content".to_vec()));
+    });
 }
 
 #[test]
@@ -154,7 +208,7 @@ fn json_comes_as_text_file_or_stdin() {
     }
     assert_eq!(
         json_text(r#"{"p": "@a.txt"}"#),
-        Ok(json!({ "p": "data:text/plain;base64,aGk=" }))
+        Ok(json!({ "p": "data:text/plain;name=a.txt;base64,aGk=" }))
     );
     for (text, said) in [
         (r#"{"typo": "@/no/such/file"}"#, "unknown input \"typo\""),
@@ -211,7 +265,7 @@ fn large_files_are_fetched_where_files_are_taken() {
         (vec!["lp=@large.bin"], json!({ "lp": [here] })),
         (
             vec!["lp=@large.bin", "lp=@a.txt"],
-            json!({ "lp": [here, "data:text/plain;base64,aGk="] }),
+            json!({ "lp": [here, "data:text/plain;name=a.txt;base64,aGk="] }),
         ),
         (vec!["l=@large.bin"], json!({ "l": [inline] })),
     ] {

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::wire::{Answer, Wire, WireError};
 use crate::client::Decoder;
 
 const EVENT_STREAM: &str = "text/event-stream";
 const JSON: &str = "application/json";
-/// Bytes of an answer that are looked at. Of a longer one, only its status counts.
+/// Bytes of an answer that are looked at. Of a longer one, which cannot be read, only its HTTP status counts.
 const MOST_OF_A_BODY: usize = 16 << 20;
 /// Characters of a foreign text that are kept.
 const MOST_OF_A_REASON: usize = 200;
@@ -60,8 +61,8 @@ pub(crate) enum End {
 /// What is read of a result.
 #[derive(Deserialize)]
 struct Outcome {
-    status: Option<String>,
-    error: Option<String>,
+    status: String,
+    error: Option<Value>,
 }
 
 impl Sample {
@@ -120,7 +121,9 @@ impl Target {
         }
         let body;
         (body, sample.bytes) = answer.whole(MOST_OF_A_BODY).await?;
-        Ok(if status.is_success() {
+        Ok(if status.is_success() && sample.bytes > body.len() as u64 {
+            End::Succeeded(status.as_u16())
+        } else if status.is_success() {
             of_result(status.as_u16(), &body)
         } else {
             End::Refused(status.as_u16(), reason(&body))
@@ -150,37 +153,53 @@ async fn follow(mut answer: Answer, when: Instant, sample: &mut Sample) -> Resul
     Ok(end.unwrap_or_else(|| End::Failed(status, "the stream ended before the prediction".into())))
 }
 
-/// What a result says of its prediction. Whatever else answers with 2xx has answered.
+/// What a result says of its prediction. An answer that is none is no success, whatever its HTTP status says: a page of
+/// some other server, or that of a prediction that has only begun.
 fn of_result(status: u16, body: &[u8]) -> End {
-    match serde_json::from_slice::<Outcome>(body) {
-        Ok(Outcome {
-            status: Some(word),
-            error,
-        }) if word == "failed" || word == "canceled" => {
-            let error = error.unwrap_or(word);
-            End::Failed(status, cut(&error))
-        }
-        _ => End::Succeeded(status),
-    }
+    let Ok(Outcome {
+        status: word,
+        error,
+    }) = serde_json::from_slice(body)
+    else {
+        let begins = cut(&beginning(body));
+        let reason = if begins.is_empty() {
+            "the answer is empty".to_owned()
+        } else {
+            format!("the answer is no result of a prediction: {begins}")
+        };
+        return End::Failed(status, reason);
+    };
+    let reason = match (word.as_str(), error) {
+        ("succeeded", _) => return End::Succeeded(status),
+        ("failed" | "canceled", Some(Value::String(error))) if !error.trim().is_empty() => error,
+        ("failed" | "canceled", _) => word,
+        _ => format!("the answer is not the result: its status is `{word}`"),
+    };
+    End::Failed(status, cut(&reason))
 }
 
 /// What a server says of its refusal: `detail` in the words of ours, or the beginning of the body.
 fn reason(body: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Refusal {
-        detail: serde_json::Value,
+        detail: Value,
     }
     let text = match serde_json::from_slice::<Refusal>(body) {
         Ok(Refusal {
-            detail: serde_json::Value::String(text),
+            detail: Value::String(text),
         }) => text,
         Ok(Refusal { detail }) => match detail[0]["msg"].as_str() {
             Some(message) => message.to_owned(),
             None => detail.to_string(),
         },
-        Err(_) => String::from_utf8_lossy(&body[..body.len().min(4 * MOST_OF_A_REASON)]).into(),
+        Err(_) => beginning(body),
     };
     cut(&text)
+}
+
+/// As much of a body as can be a reason.
+fn beginning(body: &[u8]) -> String {
+    String::from_utf8_lossy(&body[..body.len().min(4 * MOST_OF_A_REASON)]).into()
 }
 
 /// The innermost cause, which says what happened; what is around it only repeats the address.
@@ -209,14 +228,31 @@ mod tests {
     fn a_failed_prediction_is_no_success() {
         let of = |body: &str| of_result(200, body.as_bytes());
         assert_eq!(of(r#"{"status": "succeeded"}"#), End::Succeeded(200));
-        assert_eq!(of("[]"), End::Succeeded(200));
-        let failed = End::Failed(200, "no memory".into());
         assert_eq!(
-            of(r#"{"status": "failed", "error": "no memory\nx"}"#),
-            failed
+            of(r#"{"status": "succeeded", "output": {"status": "failed"}, "error": null}"#),
+            End::Succeeded(200)
         );
-        let canceled = End::Failed(200, "canceled".into());
-        assert_eq!(of(r#"{"status": "canceled"}"#), canceled);
+        for (body, reason) in [
+            (
+                r#"{"status": "failed", "error": "no memory\nx"}"#,
+                "no memory",
+            ),
+            (r#"{"status": "failed", "error": ""}"#, "failed"),
+            (r#"{"status": "failed", "error": {"code": 7}}"#, "failed"),
+            (r#"{"status": "canceled"}"#, "canceled"),
+            (
+                r#"{"status": "processing"}"#,
+                "the answer is not the result: its status is `processing`",
+            ),
+            ("", "the answer is empty"),
+            ("{}", "the answer is no result of a prediction: {}"),
+            (
+                "<html>\nWelcome",
+                "the answer is no result of a prediction: <html>",
+            ),
+        ] {
+            assert_eq!(of(body), End::Failed(200, reason.into()), "{body}");
+        }
     }
 
     #[test]

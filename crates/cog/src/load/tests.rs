@@ -85,10 +85,15 @@ fn converse(
 
 const SUCCEEDED: &str = "HTTP/1.1 200 OK\r\ncontent-length: 22\r\n\r\n{\"status\":\"succeeded\"}";
 const BUSY: &str = "HTTP/1.1 409 Conflict\r\ncontent-length: 17\r\n\r\n{\"detail\":\"busy\"}";
-const SAYS_NOTHING_AND_CLOSES: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+const FAILED: &str =
+    "HTTP/1.1 200 OK\r\ncontent-length: 36\r\n\r\n{\"status\":\"failed\",\"error\":\"enough\"}";
+const SAYS_NOTHING_AND_CLOSES: &str =
+    "HTTP/1.1 200 OK\r\ncontent-length: 23\r\n\r\n {\"status\":\"succeeded\"}";
 const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n\
     event: output\ndata: {\"chunk\":\"a\"}\n\nevent: output\ndata: {\"chunk\":\"b\"}\n\n\
     event: completed\ndata: {\"status\":\"succeeded\"}\n\n";
+const FAILED_STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n\
+    event: completed\ndata: {\"status\":\"failed\",\"error\":\"enough\"}\n\n";
 
 fn run(target: &Target, load: Load, limits: Limits) -> Measured {
     crate::runtime::block_on(async {
@@ -127,6 +132,20 @@ fn refusals_are_failures_with_a_reason() {
 }
 
 #[test]
+fn predictions_that_fail_in_answers_with_200_are_failures() {
+    for (answer, answers) in [(FAILED, Answers::Whole), (FAILED_STREAM, Answers::Events)] {
+        let server = Server::start(Duration::ZERO, answer);
+        for target in server.targets(answers) {
+            let found = run(&target, clients(1), requests(3));
+            assert_eq!((found.tally.succeeded, found.tally.failed), (0, 3));
+            assert_eq!(found.tally.failures["enough"], 3);
+            assert_eq!(found.tally.statuses[&200], 3);
+            assert!(found.tally.latencies.is_empty());
+        }
+    }
+}
+
+#[test]
 fn nobody_there_is_a_failure() {
     let server = Server::start(Duration::ZERO, SUCCEEDED);
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -148,7 +167,8 @@ fn nobody_there_is_a_failure() {
 fn connections_that_were_closed_meanwhile_are_made_anew() {
     let server = Server::start(Duration::ZERO, SAYS_NOTHING_AND_CLOSES);
     for target in server.targets(Answers::Whole) {
-        let found = run(&target, clients(2), requests(20));
+        // So far apart that what was closed is seen before it is used again.
+        let found = run(&target, Load::Rate(40.0), requests(20));
         assert_eq!(found.tally.succeeded, 20, "{:?}", found.tally.failures);
     }
 }

@@ -24,6 +24,8 @@ pub(crate) enum Speech {
     Events,
     /// And does what it is told.
     Commands,
+    /// The same, of one that takes the place of another: clients of that one wait until it can answer.
+    CommandsOfSuccessor,
 }
 
 impl Speech {
@@ -32,6 +34,7 @@ impl Speech {
         match self {
             Self::Events => "events",
             Self::Commands => "reload",
+            Self::CommandsOfSuccessor => "succeed",
         }
     }
 }

@@ -352,7 +352,9 @@ impl Launcher {
     ) -> std::io::Result<Streams> {
         let (stdin, stdout) = match (self.place.kind, request.speech) {
             (Kind::Coglet, Speech::Events) => (Stdio::null(), Stdio::piped()),
-            (Kind::Coglet, Speech::Commands) => (Stdio::piped(), Stdio::piped()),
+            (Kind::Coglet, Speech::Commands | Speech::CommandsOfSuccessor) => {
+                (Stdio::piped(), Stdio::piped())
+            }
             // Whatever another server prints is no result of ours.
             (Kind::Other, _) => {
                 let stderr = std::os::fd::AsFd::as_fd(&std::io::stderr()).try_clone_to_owned()?;

@@ -103,8 +103,8 @@ impl App {
             pool: Pool::new(settings.workers),
             wish: watch::Sender::new(Wish::default()),
             renewal: watch::Sender::new(match settings.control {
-                // It may have taken the place of another one, whose clients wait.
-                Some(ControlLine::Reload) => Renewal::Starting,
+                // Who asks before the code is served waits for it.
+                Some(ControlLine::Reload | ControlLine::Succeed) => Renewal::Starting,
                 Some(ControlLine::Events) | None => Renewal::Settled,
             }),
             withheld: Mutex::default(),

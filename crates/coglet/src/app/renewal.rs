@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::App;
 use super::course::STOP_LIMIT;
@@ -13,6 +13,10 @@ use crate::control::{Command, Event};
 use crate::predictions::StopReason;
 use crate::settings::ControlLine;
 use crate::sync::lock;
+
+/// How long those may still wait for the new code who have asked when the server is to stop. It is less than what
+/// connections are given then.
+const LAST_WAIT: Duration = Duration::from_secs(4);
 
 /// How far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,23 +66,39 @@ impl App {
         *self.renewal.borrow() != Renewal::Settled
     }
 
-    /// Waits until the code that was asked for is served, or cannot be.
+    /// Waits until the code that was asked for is served, or cannot be. A server that is to stop is one that makes way
+    /// for another, most likely, and it answers whom it has let in.
     pub(crate) async fn settled(&self) -> Waited {
         if !self.is_renewing() {
             return Waited::No;
         }
         let mut renewal = self.renewal.subscribe();
+        let last_wait = async {
+            self.shutdown_requested().await;
+            sleep(LAST_WAIT).await;
+        };
         tokio::select! {
             // The sender lives in `self`: it cannot have gone.
             _ = renewal.wait_for(|renewal| *renewal == Renewal::Settled) => {}
-            () = self.shutdown_requested() => {}
+            () = last_wait => {}
         }
         Waited::Yes
     }
 
+    /// Waits until this server may take what comes. One that takes the place of another leaves its clients where they
+    /// are until it can answer: should it have to make way before, the next one finds them there.
+    pub(crate) async fn may_accept(&self) {
+        if self.settings.control == Some(ControlLine::Succeed) {
+            self.settled().await;
+        }
+    }
+
     /// Other code may be asked for.
     pub(crate) fn reloads(&self) -> bool {
-        self.settings.control == Some(ControlLine::Reload)
+        matches!(
+            self.settings.control,
+            Some(ControlLine::Reload | ControlLine::Succeed)
+        )
     }
 
     /// Why the code is not served, if it is not.

@@ -65,13 +65,12 @@ pub(super) fn memory(lookup: Lookup<'_>, variable: &'static str) -> Result<Optio
 }
 
 /// One of these words.
-pub(super) fn one_of<T: Copy>(
+pub(super) fn one_of<T: Copy, const N: usize>(
     lookup: Lookup<'_>,
     variable: &'static str,
-    words: [(&str, T); 2],
+    words: [(&str, T); N],
 ) -> Result<Option<T>, Error> {
-    let [(first, _), (second, _)] = words;
-    let expected = format!("`{first}` or `{second}`");
+    let expected = words.map(|(word, _)| format!("`{word}`")).join(" or ");
     value(lookup, variable, &expected, |text| {
         let found = words.iter().find(|(word, _)| *word == text);
         found.map(|(_, meaning)| *meaning)

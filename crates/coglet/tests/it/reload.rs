@@ -273,6 +273,45 @@ fn a_server_is_stopped_in_the_middle_of_it() {
 }
 
 #[test]
+fn who_was_let_in_is_answered_before_a_server_makes_way() {
+    let mut server = ready();
+    let before = server.connections();
+    server.write("predict.py", &code("new", "wait_for('gate')"));
+    reload(&server, 1, 1000);
+    server.until_told("setting up new");
+    let waiting = server.begin("p", json!({"s": "a"}));
+    eventually("the connection", || server.connections() > before);
+    server.signal(rustix::process::Signal::INT);
+    server.until_logged("Shutting down: SIGINT");
+    server.write("gate", "");
+    assert_eq!(answer(waiting)["output"], "new a");
+    assert!(server.exit().success());
+}
+
+#[test]
+fn one_that_succeeds_another_lets_nobody_in_before_it_can_answer() {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let on_it = |model: Model| {
+        let socket = socket.try_clone().unwrap();
+        model
+            .controlled()
+            .env("COG_CONTROL", "succeed")
+            .socket(socket)
+    };
+    let mut first = on_it(Model::new(&code("first", "wait_for('never')"))).start();
+    first.until_told("setting up first");
+    let waiting = first.begin("p", json!({"s": "a"}));
+    first.signal(rustix::process::Signal::INT);
+    assert!(first.exit().success());
+    let second = on_it(Model::new(&code("second", "pass"))).ready();
+    assert_eq!(answer(waiting)["output"], "second a");
+    assert_eq!(second.output(json!({"s": "b"})), "second b");
+    let failed = on_it(Model::new(&code("bad", "raise RuntimeError('no weights')"))).start();
+    failed.until_told("failed");
+    assert_eq!(failed.status(), "SETUP_FAILED");
+}
+
+#[test]
 fn what_goes_on_can_be_asked() {
     let server = ready();
     server.command(&json!({"command": "status"}));

@@ -27,6 +27,9 @@ use attend::Ended;
 use watch::{Watched, Watcher};
 
 pub(crate) fn serve(session: &Session<'_>, args: &ServeArgs) -> anyhow::Result<()> {
+    args.upload_url
+        .as_deref()
+        .map_or(Ok(()), check_upload_url)?;
     let project = session.project(&args.flags.build.project)?;
     // Before the work of building: it may be taken. Who connects meanwhile waits.
     let model = address(&args.host, args.port)?;
@@ -137,7 +140,8 @@ impl Service<'_> {
             launcher.engine_name()
         ));
         let listener = self.door.socket(&launcher)?;
-        let server = launcher.start_server_on(listener, &request(args), &[])?;
+        let request = request(args, self.speech());
+        let server = launcher.start_server_on(listener, &request, &[])?;
         if let (None, Some(snapshot)) = (&self.record, &snapshot) {
             let launch = Launch {
                 asked: engine_name(args.flags.build.engine).to_owned(),
@@ -157,6 +161,15 @@ impl Service<'_> {
             server,
             snapshot,
         })
+    }
+
+    /// What is said on the line to the next server.
+    fn speech(&self) -> Speech {
+        match (self.args.watch, &self.record) {
+            (true, Some(_)) => Speech::CommandsOfSuccessor,
+            (true, None) => Speech::Commands,
+            (false, _) => Speech::Events,
+        }
     }
 
     fn snapshot(&self, project: &Project) -> anyhow::Result<Snapshot> {
@@ -289,7 +302,7 @@ impl Door {
 
 /// What the server is started with. One with a network of its own finds what is on this machine under the name that is
 /// usual for that.
-fn request(args: &ServeArgs) -> Request {
+fn request(args: &ServeArgs, speech: Speech) -> Request {
     let mut arguments = vec!["--await-explicit-shutdown".to_owned(), "true".to_owned()];
     if let Some(url) = &args.upload_url {
         arguments.extend(["--upload-url".to_owned(), url.clone()]);
@@ -298,11 +311,7 @@ fn request(args: &ServeArgs) -> Request {
     Request {
         arguments,
         host_alias: calls_back.then(|| HOST_ALIAS.to_owned()),
-        speech: if args.watch {
-            Speech::Commands
-        } else {
-            Speech::Events
-        },
+        speech,
     }
 }
 

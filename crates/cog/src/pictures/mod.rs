@@ -1,6 +1,13 @@
-//! Pictures in a terminal that shows some: what to print for one, by kitty's protocol or iTerm2's.
+//! Pictures in a terminal that shows some: what to print for one, by kitty's protocol or iTerm2's, or as sixels.
 //!
-//! Sent as they are. kitty's protocol takes PNG alone, and nothing is decoded here for it.
+//! Sent as they are where the terminal takes them so. kitty's protocol takes PNG alone, and sixels are dots of few
+//! colours: for these PNG and JPEG are decoded.
+
+mod jpeg;
+mod palette;
+mod png;
+mod raster;
+mod sixel;
 
 use std::fmt::Write as _;
 
@@ -8,6 +15,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
+use self::raster::Raster;
+use crate::attributes::{self, Attributes};
 use crate::emulator::{self, Protocol};
 use crate::live::Size;
 use crate::outputs::contents;
@@ -15,6 +24,10 @@ use crate::printer::Printer;
 
 /// What a piece of kitty's protocol may have, in letters of base64.
 const PIECE: usize = 4096;
+/// Dots of a cell, where a terminal does not tell.
+const USUAL_CELL: (usize, usize) = (8, 16);
+/// Colours of sixels: more are of no use, and where a terminal does not tell it has that many.
+const MOST_COLOURS: usize = 256;
 
 /// A picture's format, by its first bytes: what its type says came from somebody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,20 +56,49 @@ pub(crate) fn show(printer: &Printer, output: &Value) {
     let Some(room) = printer.room() else {
         return printer.info("`--show`: pictures are shown in a terminal only");
     };
-    let Some(protocol) = emulator::of_environment().pictures() else {
+    let Some(way) = Way::find() else {
         return printer.info(
-            "`--show`: this terminal is not known to show pictures, as kitty, Ghostty, Konsole, iTerm2, WezTerm and mintty do",
+            "`--show`: this terminal is not known to show pictures, as kitty, Ghostty, Konsole, iTerm2, WezTerm and mintty do, and says of itself that it draws no sixels",
         );
     };
     for (format, content) in pictures {
-        match sequence(protocol, format, &content, room) {
-            Some(sequence) => printer.picture(&sequence),
-            None => printer.info(&format!(
-                "`--show`: this terminal takes PNG, and not {}",
-                format.name()
-            )),
+        match sequence(way, format, &content, room) {
+            Ok(sequence) => printer.picture(&sequence),
+            Err(why) => printer.info(&format!("`--show`: {why}")),
         }
     }
+}
+
+/// How a picture gets onto the terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Protocol(Protocol),
+    Sixels { colours: usize },
+}
+
+impl Way {
+    /// Those who name themselves are not asked.
+    fn find() -> Option<Self> {
+        if let Some(protocol) = emulator::of_environment().pictures() {
+            return Some(Self::Protocol(protocol));
+        }
+        Self::answered(attributes::ask()?)
+    }
+
+    fn answered(attributes: Attributes) -> Option<Self> {
+        let Attributes { sixel, colours } = attributes;
+        let colours = colours.unwrap_or(MOST_COLOURS).min(MOST_COLOURS);
+        (sixel && colours > 1).then_some(Self::Sixels { colours })
+    }
+}
+
+/// Why a picture is not shown.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum Unshown {
+    #[error("this terminal takes PNG and JPEG, and not {0}")]
+    Format(&'static str),
+    #[error("a {0} that is damaged, or has more than 64 million dots")]
+    Unreadable(&'static str),
 }
 
 impl Format {
@@ -94,12 +136,43 @@ impl Format {
     }
 }
 
-/// What to print; nothing if the protocol does not take the format.
-fn sequence(protocol: Protocol, format: Format, content: &[u8], room: Room) -> Option<String> {
-    match (protocol, format) {
-        (Protocol::Kitty, Format::Png) => Some(kitty(content, room)),
-        (Protocol::Kitty, _) => None,
-        (Protocol::Iterm, _) => Some(iterm(content)),
+/// What to print.
+fn sequence(way: Way, format: Format, content: &[u8], room: Room) -> Result<String, Unshown> {
+    let small = || {
+        let (width, height) = room.for_pictures();
+        Ok(decode(format, content)?.fitted(width, height))
+    };
+    Ok(match way {
+        Way::Protocol(Protocol::Iterm) => iterm(content),
+        Way::Protocol(Protocol::Kitty) if format == Format::Png => kitty(content, room),
+        Way::Protocol(Protocol::Kitty) => kitty(&png::encode(&small()?), room),
+        Way::Sixels { colours } => sixel::encode(&small()?, colours),
+    })
+}
+
+fn decode(format: Format, content: &[u8]) -> Result<Raster, Unshown> {
+    let name = format.name();
+    let decoded = match format {
+        Format::Png => png::decode(content),
+        Format::Jpeg => jpeg::decode(content),
+        Format::Gif | Format::Webp => return Err(Unshown::Format(name)),
+    };
+    decoded.ok_or(Unshown::Unreadable(name))
+}
+
+impl Room {
+    /// Dots of the terminal without its last row, which is for what is printed next.
+    fn for_pictures(self) -> (usize, usize) {
+        let (columns, rows) = (self.cells.columns.max(1), self.cells.rows.max(2));
+        let size = |dots: u32, cells: usize, usual: usize| match usize::try_from(dots) {
+            Ok(dots) if dots > 0 => dots,
+            _ => cells * usual,
+        };
+        let height = size(self.dots.1, rows, USUAL_CELL.1);
+        (
+            size(self.dots.0, columns, USUAL_CELL.0),
+            height - height / rows,
+        )
     }
 }
 
@@ -197,7 +270,8 @@ mod tests {
     #[test]
     fn kitty_gets_pieces() {
         let picture = png(10, 10, 7000);
-        let sent = sequence(Protocol::Kitty, Format::Png, &picture, ROOM).unwrap();
+        let kitty = Way::Protocol(Protocol::Kitty);
+        let sent = sequence(kitty, Format::Png, &picture, ROOM).unwrap();
         assert!(
             sent.starts_with("\x1b_Ga=T,f=100,q=2,m=1;iVBOR"),
             "{}",
@@ -211,7 +285,72 @@ mod tests {
             .map(|piece| piece.split_once(';').unwrap().1)
             .collect();
         assert_eq!(STANDARD.decode(text).unwrap(), picture);
-        assert_eq!(sequence(Protocol::Kitty, Format::Jpeg, b"", ROOM), None);
+    }
+
+    /// A square of 40 by 40 dots: red on the left, blue on the right.
+    const JPEG: &[u8] = include_bytes!("two-halves.jpg");
+
+    #[test]
+    fn kitty_gets_a_png_of_a_jpeg() {
+        let kitty = Way::Protocol(Protocol::Kitty);
+        let sent = sequence(kitty, Format::Jpeg, JPEG, ROOM).unwrap();
+        let text: String = sent
+            .split_terminator("\x1b\\")
+            .map(|piece| piece.split_once(';').unwrap().1)
+            .collect();
+        let shown = png::decode(&STANDARD.decode(text).unwrap()).unwrap();
+        assert_eq!((shown.width, shown.height), (40, 40));
+        let near = |dot: usize, colour: [u8; 4]| {
+            let differences = shown.dots[dot].iter().zip(colour);
+            let furthest = differences.map(|(one, other)| one.abs_diff(other)).max();
+            assert!(furthest < Some(16), "{:?}", shown.dots[dot]);
+        };
+        near(20 * 40 + 4, [255, 0, 0, 255]);
+        near(20 * 40 + 36, [0, 0, 255, 255]);
+    }
+
+    #[test]
+    fn sixels_fit_the_terminal() {
+        let sixels = Way::Sixels { colours: 16 };
+        let sent = sequence(sixels, Format::Jpeg, JPEG, ROOM).unwrap();
+        assert!(sent.starts_with("\x1bP0;1;0q\"1;1;40;40#0;2;"), "{sent}");
+        let narrow = Room {
+            dots: (20, 480),
+            ..ROOM
+        };
+        let sent = sequence(sixels, Format::Jpeg, JPEG, narrow).unwrap();
+        assert!(sent.starts_with("\x1bP0;1;0q\"1;1;20;20#"), "{sent}");
+        let unknown = Room {
+            dots: (0, 0),
+            ..ROOM
+        };
+        assert_eq!(ROOM.for_pictures(), (800, 460));
+        assert_eq!(unknown.for_pictures(), (640, 368));
+    }
+
+    #[test]
+    fn what_cannot_be_shown_is_said() {
+        let sixels = Way::Sixels { colours: 16 };
+        let kitty = Way::Protocol(Protocol::Kitty);
+        for way in [sixels, kitty] {
+            let why = |format, content| sequence(way, format, content, ROOM).unwrap_err();
+            assert_eq!(why(Format::Gif, b"GIF8"), Unshown::Format("GIF"));
+            assert_eq!(why(Format::Webp, b"RIFF"), Unshown::Format("WebP"));
+            let half = &JPEG[..40];
+            assert_eq!(why(Format::Jpeg, half), Unshown::Unreadable("JPEG"));
+        }
+        let why = sequence(sixels, Format::Png, &png(1, 1, 3), ROOM);
+        assert_eq!(why, Err(Unshown::Unreadable("PNG")));
+    }
+
+    #[test]
+    fn terminals_that_draw_sixels_get_as_many_colours_as_they_have() {
+        let way = |sixel, colours| Way::answered(Attributes { sixel, colours });
+        assert_eq!(way(false, Some(256)), None);
+        assert_eq!(way(true, Some(0)), None);
+        for (colours, used) in [(None, 256), (Some(16), 16), (Some(1024), 256)] {
+            assert_eq!(way(true, colours), Some(Way::Sixels { colours: used }));
+        }
     }
 
     #[test]
@@ -232,7 +371,7 @@ mod tests {
     #[test]
     fn iterm_gets_it_whole() {
         assert_eq!(
-            sequence(Protocol::Iterm, Format::Gif, b"GIF8", ROOM).unwrap(),
+            sequence(Way::Protocol(Protocol::Iterm), Format::Gif, b"GIF8", ROOM).unwrap(),
             "\x1b]1337;File=inline=1;preserveAspectRatio=1;size=4:R0lGOA==\x07"
         );
     }
