@@ -92,16 +92,14 @@ pub enum BuildError {
         step: String,
     },
     /// A build for another platform takes programs of it to run.
-    #[error(
-        "building for {architecture} takes programs of that platform to run, and nothing here, on {}, runs them:{}",
-        Architecture::host(),
-        Need::lines(.needs)
-    )]
+    #[error("building for {architecture} {}:{}", Need::reason(.needs, .obstacle.as_deref()), Need::lines(.needs))]
     NeedsPlatform {
         /// What the image is for.
         architecture: Architecture,
         /// What it takes them for.
         needs: Vec<Need>,
+        /// Why nothing runs them, if nothing does.
+        obstacle: Option<String>,
     },
     /// A daemon that runs no programs of the image's platform, as it seems.
     #[error("{daemon} does not seem to run programs for {architecture}")]
