@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import io
 import json
 import os
 import platform
@@ -109,16 +111,57 @@ def put_other(
     return registry.paths[f"/v2/{REPOSITORY}/manifests/{tag}"].digest
 
 
-def put_index(registry: Registry, tag: str, *other: str) -> None:
-    """An index of the official image and those with these tags."""
+def put_index(registry: Registry, tag: str, *other: str, here: str = OFFICIAL, repository: str = REPOSITORY) -> None:
+    """An index of the official image, or another one for this machine, and those of these tags for the other one."""
     entries = []
-    for name in [OFFICIAL, *other]:
-        manifest = registry.paths[f"/v2/{REPOSITORY}/manifests/{name}"]
-        architecture = HOST if name == OFFICIAL else OTHER
+    for name in [here, *other]:
+        manifest = registry.paths[f"/v2/{repository}/manifests/{name}"]
+        architecture = HOST if name == here else OTHER
         entries.append({**manifest.descriptor(), "platform": {"os": "linux", "architecture": architecture}})
     document = registry.put_document(INDEX, {"schemaVersion": 2, "mediaType": INDEX, "manifests": entries})
     for name in [tag, document.digest]:
-        registry.paths[f"/v2/{REPOSITORY}/manifests/{name}"] = document
+        registry.paths[f"/v2/{repository}/manifests/{name}"] = document
+
+
+def put_cuda(registry: Registry, folder: Path, *, everywhere: bool) -> dict[str, str]:
+    """Images with CUDA on Docker Hub, for both platforms or for this machine's alone, and a build of Python for the
+    other one: the variables that lead there."""
+    root, architecture = registry.root, registry.architecture
+    registry.root = put_layer(registry, {"etc/hostname": "cuda\n"})
+    for registry.architecture, name in [(HOST, "cuda-here"), (OTHER, "cuda-there")]:
+        put_image(registry, name, [], {"CUDA_VERSION": "11.8.0"}, "nvidia/cuda")
+    registry.root, registry.architecture = root, architecture
+    others = ["cuda-there"] if everywhere else []
+    put_index(registry, "11.8.0-cudnn8-devel-ubuntu22.04", *others, here="cuda-here", repository="nvidia/cuda")
+    python = folder / "python.tar.gz"
+    data = f"_sysconfigdata__linux_{OTHER_MACHINE}-linux-gnu.py"
+    nothing = b"# system configuration generated and used by the sysconfig module\nbuild_time_vars = {}\n"
+    files = {
+        "bin/python3.11": saying(b"not run\n"),
+        "lib/python3.11/os.py": b"",
+        f"lib/python3.11/{data}": nothing,
+    }
+    with tarfile.open(python, "w:gz") as archive:
+        for path, content in files.items():
+            entry = tarfile.TarInfo(f"python/{path}")
+            entry.size, entry.mode = len(content), 0o755
+            archive.addfile(entry, io.BytesIO(content))
+    download = {
+        **{"name": "cpython", "arch": {"family": OTHER_MACHINE, "variant": None}, "os": "linux", "libc": "gnu"},
+        **{"major": 3, "minor": 11, "patch": 2, "prerelease": "", "variant": None, "build": "1"},
+        **{"url": python.as_uri(), "sha256": hashlib.sha256(python.read_bytes()).hexdigest()},
+    }
+    listed = folder / "downloads.json"
+    listed.write_text(json.dumps({f"cpython-3.11.2-linux-{OTHER_MACHINE}-gnu": download}))
+    return {
+        "COG_BASE": "",
+        "COG_REGISTRY_HOST": registry.host,
+        "COG_TORCH_INDEX": "default",
+        "COG_INSECURE_REGISTRIES": "docker.io",
+        "HTTP_PROXY": f"http://{registry.host}",
+        "NO_PROXY": "127.0.0.1",
+        "UV_PYTHON_DOWNLOADS_JSON_URL": str(listed),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -444,6 +487,36 @@ def test_a_base_without_the_platform_is_refused(model: Model, registry: Registry
     put_index(registry, "here-only")
     refused = model.run("build", "--platform", f"linux/{OTHER}", COG_BASE=registry.reference("here-only"))
     refused.fails_with(f"is not available for linux/{OTHER}, only for linux/{HOST}")
+
+
+def test_a_gpu_project_is_built_on_cuda_for_the_platform(model: Model, registry: Registry, tmp_path: Path) -> None:
+    model.variables |= put_cuda(registry, tmp_path, everywhere=True)
+    model.write(cog__yaml=CONFIG.replace("build:\n", "build:\n  gpu: true\n"))
+    layout = model.build("cuda", f"linux/{OTHER}")
+    config, files = layout.config(OTHER), layout.files(OTHER)
+    assert config["architecture"] == OTHER
+    assert "CUDA_VERSION=11.8.0" in config["config"]["Env"]
+    assert files["opt/python/bin/python3.11"] == saying(b"not run\n")
+    assert files[f"{SITE_PACKAGES}/native/__init__.py"] == f"MACHINE = '{OTHER_MACHINE}'\n".encode()
+    model.run("lock", "--platform", f"linux/{OTHER}").works()
+    lock = (model.directory / "cog.lock").read_text()
+    assert re.search(r'image = "nvidia/cuda:11.8.0-.*"\ndigest = "sha256:', lock)
+    again = model.build("relocked", f"linux/{OTHER}", "--locked", "--no-cache")
+    # The lock file itself is among the project's files.
+    assert again.layers(OTHER)[:-1] == layout.layers(OTHER)[:-1]
+
+
+def test_a_gpu_project_without_cuda_for_the_platform_is_told_what_to_do(
+    model: Model, registry: Registry, tmp_path: Path
+) -> None:
+    model.variables |= put_cuda(registry, tmp_path, everywhere=False)
+    model.write(cog__yaml=CONFIG.replace("build:\n", "build:\n  gpu: true\n"))
+    refused = model.run("build", "--platform", f"linux/{OTHER}", "--no-cache")
+    refused.fails_with(
+        "base image `nvidia/cuda:11.8.0-cudnn8-devel-ubuntu22.04` is not available for "
+        f"linux/{OTHER}, only for linux/{HOST}",
+        "`--use-cuda-base-image=false`",
+    )
 
 
 def test_another_python_compiles_nothing(model: Model, registry: Registry) -> None:
