@@ -22,8 +22,12 @@ demo: build ## Build everything, then run predictions from examples/ without Doc
 wheel: build ## Write a wheel with both programs and the SDK into dist/
 	scripts/wheel release
 
+.PHONY: cross
+cross: ## Build `coglet` for the other platform too, where there is what that takes: images for that get it
+	CARGO="$(CARGO)" scripts/cross release
+
 .PHONY: release
-release: build man ## Write an archive of both programs for scripts/install.sh into dist/, and its checksum
+release: build cross man ## Write an archive of the programs for scripts/install.sh into dist/, and its checksum
 	scripts/release release dist/man
 
 .PHONY: site

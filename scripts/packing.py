@@ -49,6 +49,16 @@ def programs(profile: str) -> dict[str, Path]:
     return found
 
 
+def other_servers(profile: str) -> dict[str, Path]:
+    """`coglet` for other platforms than this machine's, where `scripts/cross` has made it."""
+    folder = ROOT / "dist" / profile
+    found = {path.name: path for path in sorted(folder.glob("coglet-linux-*")) if path.is_file()}
+    for path in found.values():
+        if why := unfit(path):
+            sys.exit(f"{path} would not run everywhere: {why}")
+    return found
+
+
 def unfit(program: Path) -> str | None:
     """What a program needs that not every Linux has: anything but a glibc as old as the oldest."""
     command = ["readelf", "--wide", "--dynamic", "--version-info", str(program)]

@@ -167,7 +167,14 @@ class Link:
     target: str
 
 
-def put_layer(registry: Registry, files: Mapping[str, str | Link]) -> tuple[Content, str]:
+@dataclass(frozen=True)
+class Program:
+    """A file in a layer that can be run."""
+
+    content: bytes
+
+
+def put_layer(registry: Registry, files: Mapping[str, str | Link | Program]) -> tuple[Content, str]:
     """A layer with these files: the blob, and its diff id."""
     number = next(registry.numbers)
     plain, packed = (registry.folder / f"layer-{number}.tar{suffix}" for suffix in ("", ".gz"))
@@ -178,7 +185,8 @@ def put_layer(registry: Registry, files: Mapping[str, str | Link]) -> tuple[Cont
                 entry.type, entry.linkname = tarfile.SYMTYPE, content.target
                 tar.addfile(entry)
             else:
-                data = content.encode()
+                data = content.content if isinstance(content, Program) else content.encode()
+                entry.mode = 0o755 if isinstance(content, Program) else 0o644
                 entry.size = len(data)
                 tar.addfile(entry, io.BytesIO(data))
     diff_id = pack(plain, packed)

@@ -219,6 +219,32 @@ def test_an_archive_has_what_belongs_to_a_program(archive: Path, manual: Path) -
     assert {(member.uid, member.gid) for member in members.values()} == {(0, 0)}
 
 
+def test_an_archive_has_the_server_for_another_platform_if_there_is_one(
+    programs: Path, manual: Path, tmp_path: Path, prefix: Path
+) -> None:
+    other = {"x86_64": "arm64", "aarch64": "amd64"}.get(MACHINE)
+    if other is None:
+        pytest.skip("there is no other platform than this one")
+    folder = tmp_path / "programs"
+    shutil.copytree(programs, folder)
+    server = bytearray((folder / "coglet").read_bytes())
+    # The machine that a program is for is a number in its header.
+    server[18:20] = {"arm64": 183, "amd64": 62}[other].to_bytes(2, "little")
+    (folder / f"coglet-linux-{other}").write_bytes(server)
+    (folder / f"coglet-linux-{other}").chmod(0o755)
+    packed = Path(release(folder, manual, tmp_path / "out").stdout.strip())
+    install(str(packed), prefix=prefix)
+    beside = (prefix / "bin/cog").resolve().parent
+    assert (beside / f"coglet-linux-{other}").read_bytes() == server
+    # It is found there: what is missing is something else.
+    project = Project(tmp_path).write(cog__yaml='run: "run.py:Runner"\n', run__py=MODEL)
+    env = project.environment(COG_BASE="127.0.0.1:9/none:1") | {f"COG_COGLET_BINARY_{other.upper()}": ""}
+    command = [prefix / "bin/cog", "build", "--platform", f"linux/{other}"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "cannot be reached" in done.stderr, done.stderr
+
+
 def test_an_archive_is_installed_and_runs_a_model(archive: Path, prefix: Path, tmp_path: Path) -> None:
     said = install(str(archive), prefix=prefix)
     assert f"Installed cog {archive.name.split('-')[1]} in {prefix}/bin\n" in said

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use cog_engine::{Emulation, Emulator, Machine};
 use cog_image::Platform;
 use serde::{Deserialize, Serialize};
 
@@ -20,9 +21,6 @@ pub enum Architecture {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("images are made for `linux/amd64` and `linux/arm64`, not for `{0}`")]
 pub struct UnknownPlatform(String);
-
-/// Where the kernel says which programs of other machines it has interpreters for.
-const INTERPRETERS: &str = "/proc/sys/fs/binfmt_misc";
 
 impl Architecture {
     /// That of this machine, which an image has if nothing else is said.
@@ -46,6 +44,12 @@ impl Architecture {
         Platform::new("linux", self.name())
     }
 
+    /// Several, as `--platform` takes them.
+    pub(crate) fn list(several: &[Self]) -> String {
+        let names: Vec<String> = several.iter().map(Self::to_string).collect();
+        names.join(",")
+    }
+
     /// Whether this machine is one.
     pub(crate) fn is_host(self) -> bool {
         self == Self::host()
@@ -53,9 +57,13 @@ impl Architecture {
 
     /// The kernel's name.
     pub(crate) fn machine(self) -> &'static str {
+        self.kind().name()
+    }
+
+    fn kind(self) -> Machine {
         match self {
-            Self::Amd64 => "x86_64",
-            Self::Arm64 => "aarch64",
+            Self::Amd64 => Machine::Amd64,
+            Self::Arm64 => Machine::Arm64,
         }
     }
 
@@ -78,14 +86,6 @@ impl Architecture {
         }
     }
 
-    /// Its number in programs.
-    fn elf_machine(self) -> u16 {
-        match self {
-            Self::Amd64 => 62,
-            Self::Arm64 => 183,
-        }
-    }
-
     /// What the program that begins with `head` is for, in words, if that is not this; also if it is no program.
     pub(crate) fn mismatch(self, head: &[u8]) -> Option<String> {
         // The kind of the file, its word size and byte order, then the machine.
@@ -96,41 +96,35 @@ impl Architecture {
         };
         let machine = u16::from_le_bytes([machine[0], machine[1]]);
         let known = [Self::Amd64, Self::Arm64];
-        match known.into_iter().find(|one| one.elf_machine() == machine) {
+        match known.into_iter().find(|one| one.kind().number() == machine) {
             Some(one) if one == self => None,
             Some(other) => Some(format!("a program for {other}")),
             None => Some(format!("a program for another machine (number {machine})")),
         }
     }
 
-    /// Whether the kernel runs programs for it, also in containers, which do not have the interpreter's file: its own
-    /// ones, or by an interpreter that it keeps open.
+    /// Whether programs for it run here, also in containers of ours.
     pub fn runs_here(self) -> bool {
-        self.is_host() || self.is_emulated()
+        self.is_host() || self.kind().emulation().is_ok()
     }
 
-    fn is_emulated(self) -> bool {
-        // Where it is not mounted, nothing is known.
-        let Ok(entries) = fs_err::read_dir(INTERPRETERS) else {
-            return false;
-        };
-        let mut texts = entries
-            .flatten()
-            .filter_map(|entry| fs_err::read_to_string(entry.path()).ok());
-        texts.any(|text| self.is_emulated_by(&text))
+    /// Why programs for it do not run here; nothing if they do.
+    pub fn obstacle(self) -> Option<String> {
+        if self.is_host() {
+            return None;
+        }
+        self.kind().emulation().err()
     }
 
-    /// Whether the interpreter that the kernel describes so runs programs for it, whatever can be seen of its file.
-    fn is_emulated_by(self, text: &str) -> bool {
-        let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
-        let [low, high] = self.elf_machine().to_le_bytes();
-        let machine = format!("{low:02x}{high:02x}");
-        let magic = value("magic ").unwrap_or_default();
-        text.lines().next() == Some("enabled")
-            && value("flags: ").is_some_and(|flags| flags.contains('F'))
-            && value("offset ") == Some("0")
-            && magic.starts_with("7f454c4602")
-            && magic.get(36..40) == Some(&machine)
+    /// What containers of ours take to run programs for it, besides what the kernel has.
+    pub fn emulator(self) -> Option<Emulator> {
+        if self.is_host() {
+            return None;
+        }
+        match self.kind().emulation() {
+            Ok(Emulation::Own(emulator)) => Some(emulator),
+            Ok(Emulation::Registered) | Err(_) => None,
+        }
     }
 }
 
@@ -211,23 +205,5 @@ mod tests {
                 Some("no 64-bit Linux program")
             );
         }
-    }
-
-    #[test]
-    fn only_interpreters_that_containers_reach_count() {
-        let text = |state: &str, flags: &str, machine: &str| {
-            format!(
-                "{state}\ninterpreter /usr/bin/qemu-aarch64-static\nflags: {flags}\noffset 0\n\
-                 magic 7f454c460201010000000000000000000200{machine}00\nmask ffffffffffffff00\n"
-            )
-        };
-        let arm = Architecture::Arm64;
-        assert!(arm.is_emulated_by(&text("enabled", "OCF", "b7")));
-        assert!(!arm.is_emulated_by(&text("enabled", "OC", "b7")));
-        assert!(!arm.is_emulated_by(&text("disabled", "OCF", "b7")));
-        assert!(!arm.is_emulated_by(&text("enabled", "OCF", "3e")));
-        assert!(!arm.is_emulated_by("enabled\n"));
-        assert!(!arm.is_emulated_by(""));
-        assert!(Architecture::Amd64.is_emulated_by(&text("enabled", "F", "3e")));
     }
 }

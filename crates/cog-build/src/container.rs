@@ -304,6 +304,7 @@ impl Executor<'_> {
             purpose: Purpose::Build,
             ca_bundle: None,
             gpus: Gpus::default(),
+            emulator: self.architecture.emulator(),
             network: Network::default(),
         };
         self.doing(&job.title);

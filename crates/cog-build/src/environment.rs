@@ -1,7 +1,8 @@
 //! Everything of an image but the source: what `run`, `serve` and `exec` of a project need, and
 //! what a build puts the source on.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
 
 use cog_config::Completed;
 use cog_image::Layer;
@@ -10,7 +11,7 @@ use cog_python::requirements::normalise;
 
 use crate::backend::{Backend as _, Native};
 use crate::docker::OwnImage;
-use crate::error::Result;
+use crate::error::{BuildError, Result};
 use crate::executor::Executor;
 use crate::implied::Sources;
 use crate::lock::Lock;
@@ -22,6 +23,7 @@ use crate::reporter::Event;
 use crate::request::BuildRequest;
 use crate::resolve::Question;
 use crate::secret_files::remove_stale_secrets_in_memory;
+use crate::secrets::SecretValue;
 use crate::steps::runtime;
 
 /// An image without its source, ready to run with the project mounted at its working directory.
@@ -62,11 +64,18 @@ pub fn prepare(request: &BuildRequest<'_>) -> Result<Environment> {
         (Some(docker), Some(dockerfile)) => {
             OwnImage::build(request, &executor, docker, dockerfile)?.environment()
         }
-        _ => make(request, &request.complete()?, &executor)?.environment,
+        _ => make(request, &executor)?,
     };
     request.model_variables(&model).add(&mut environment.env);
     environment.schema = model.schema;
     Ok(environment)
+}
+
+/// Makes what is below the source of the project of `request`.
+fn make(request: &BuildRequest<'_>, executor: &Executor<'_>) -> Result<Environment> {
+    let (completed, secrets) = (request.complete()?, request.secret_values()?);
+    let planned = plan(request, &completed, &secrets, executor)?;
+    Ok(planned.make()?.environment)
 }
 
 /// Takes the project's lock (which may be in the store: the caller has a lease on that), and leaves the schema in the
@@ -102,49 +111,73 @@ pub(crate) struct Planned<'a> {
 pub(crate) fn plan<'a>(
     request: &'a BuildRequest<'a>,
     completed: &Completed,
+    secrets: &'a BTreeMap<String, SecretValue>,
     executor: &'a Executor<'a>,
 ) -> Result<Planned<'a>> {
-    let native = Native::of(request, executor)?;
-    let requirements = request.requirements(completed, executor)?;
-    let (lock, implied) = locking::answer(&Question {
-        request,
-        completed,
-        native: &native,
-        requirements: &requirements,
-        sources: &Sources::default(),
-    })?;
-    let plan = BuildPlan::new(
-        request.config,
-        &lock,
-        &implied,
-        executor.plan_settings_on(&lock.base),
-    )?;
-    Ok(Planned { native, lock, plan })
+    let planned = plan_all(request, completed, secrets, std::slice::from_ref(executor))?;
+    planned.into_iter().next().ok_or(BuildError::NoPlatform)
 }
 
-/// Does the steps below the source.
-pub(crate) fn make(
-    request: &BuildRequest<'_>,
+/// The same for several platforms, of which each has one of `executors`.
+pub(crate) fn plan_all<'a>(
+    request: &'a BuildRequest<'a>,
     completed: &Completed,
-    executor: &Executor<'_>,
-) -> Result<LockedEnvironment> {
-    let Planned { native, lock, plan } = plan(request, completed, executor)?;
-    let outputs = native.execute(&plan)?;
-    let runtime = runtime::installed();
-    let packages = outputs.iter().flat_map(|output| &output.packages);
-    let own: Vec<&Freeze> = runtime.iter().chain(packages).collect();
-    let hidden: HashSet<String> = own.iter().map(|one| normalise(&one.name)).collect();
-    let below = plan.base.installed.iter().map(|one| &one.freeze);
-    let below = below.filter(|one| !hidden.contains(&normalise(&one.name)));
-    let pip_freeze = freeze::text(own.iter().copied().chain(below));
-    let above = outputs.iter().flat_map(|output| &output.layers);
-    let environment = Environment {
-        layers: plan.base.layers.iter().chain(above).cloned().collect(),
-        env: plan.environment,
-        working_dir: WORKING_DIR.to_owned(),
-        command: vec!["coglet".to_owned()],
-        pip_freeze,
-        schema: None,
+    secrets: &'a BTreeMap<String, SecretValue>,
+    executors: &'a [Executor<'a>],
+) -> Result<Vec<Planned<'a>>> {
+    let Some(first) = executors.first() else {
+        return Ok(Vec::new());
     };
-    Ok(LockedEnvironment { environment, lock })
+    let natives = executors.iter();
+    let natives: Vec<Native<'a>> = natives
+        .map(|executor| Native::of(request, executor, secrets))
+        .collect();
+    // Needed last, but one that is missing should not cost a build.
+    let servers = natives.iter().map(Native::server);
+    let servers: Vec<PathBuf> = servers.collect::<Result<_>>()?;
+    let requirements = request.requirements(completed, first)?;
+    let sources = Sources::default();
+    let question = |native| Question {
+        request,
+        completed,
+        native,
+        requirements: &requirements,
+        sources: &sources,
+    };
+    let questions: Vec<Question<'_>> = natives.iter().map(question).collect();
+    let answers = locking::answers(&questions)?;
+    let made = natives.into_iter().zip(servers).zip(answers);
+    let planned = made.map(|((native, server), (answers, implied))| {
+        let executor = native.executor;
+        let lock = answers.with(runtime::lock(executor, &server)?);
+        let settings = executor.plan_settings_on(&lock.base);
+        let plan = BuildPlan::new(request.config, &lock, &implied, settings)?;
+        Ok(Planned { native, lock, plan })
+    });
+    planned.collect()
+}
+
+impl Planned<'_> {
+    /// Does the steps below the source.
+    pub(crate) fn make(self) -> Result<LockedEnvironment> {
+        let Self { native, lock, plan } = self;
+        let outputs = native.execute(&plan)?;
+        let runtime = runtime::installed();
+        let packages = outputs.iter().flat_map(|output| &output.packages);
+        let own: Vec<&Freeze> = runtime.iter().chain(packages).collect();
+        let hidden: HashSet<String> = own.iter().map(|one| normalise(&one.name)).collect();
+        let below = plan.base.installed.iter().map(|one| &one.freeze);
+        let below = below.filter(|one| !hidden.contains(&normalise(&one.name)));
+        let pip_freeze = freeze::text(own.iter().copied().chain(below));
+        let above = outputs.iter().flat_map(|output| &output.layers);
+        let environment = Environment {
+            layers: plan.base.layers.iter().chain(above).cloned().collect(),
+            env: plan.environment,
+            working_dir: WORKING_DIR.to_owned(),
+            command: vec!["coglet".to_owned()],
+            pip_freeze,
+            schema: None,
+        };
+        Ok(LockedEnvironment { environment, lock })
+    }
 }

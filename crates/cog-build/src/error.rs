@@ -92,16 +92,14 @@ pub enum BuildError {
         step: String,
     },
     /// A build for another platform takes programs of it to run.
-    #[error(
-        "building for {architecture} takes programs of that platform to run, and nothing here, on {}, runs them:{}",
-        Architecture::host(),
-        Need::lines(.needs)
-    )]
+    #[error("building for {architecture} {}:{}", Need::reason(.needs, .obstacle.as_deref()), Need::lines(.needs))]
     NeedsPlatform {
         /// What the image is for.
         architecture: Architecture,
         /// What it takes them for.
         needs: Vec<Need>,
+        /// Why nothing runs them, if nothing does.
+        obstacle: Option<String>,
     },
     /// A daemon that runs no programs of the image's platform, as it seems.
     #[error("{daemon} does not seem to run programs for {architecture}")]
@@ -123,6 +121,16 @@ pub enum BuildError {
         has: String,
         /// What it should be for.
         wanted: Architecture,
+    },
+    /// A base that is there for other platforms.
+    #[error("base image `{base}` is not available for {wanted}, only for {available}")]
+    PlatformMissing {
+        /// The base.
+        base: String,
+        /// What it should be for.
+        wanted: Architecture,
+        /// What there is.
+        available: String,
     },
     /// A command in a container failed.
     #[error("`{command}` failed with {status}{}", unreported(*.output, .lines))]
@@ -324,6 +332,9 @@ pub enum BuildError {
     },
 }
 
+/// What the names of NVIDIA's images begin with.
+const CUDA_BASE: &str = "nvidia/cuda:";
+
 /// A package of the distribution that is there in another version than before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MovedPackage {
@@ -461,7 +472,11 @@ impl BuildError {
                 "set up an interpreter for them in its kernel, as Debian's package `qemu-user-static` does, or build on such a \
                  machine"
             }
-            Self::OtherPlatform { .. } => {
+            Self::PlatformMissing { base, .. } if base.starts_with(CUDA_BASE) => {
+                "`--use-cuda-base-image=false` takes Python's image, and CUDA from the Python packages; `--base` names \
+                 another one"
+            }
+            Self::OtherPlatform { .. } | Self::PlatformMissing { .. } => {
                 "name a base that has an image for the platform, or build for another one with `--platform`"
             }
             Self::NoServerFor { .. } => {

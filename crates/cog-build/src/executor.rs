@@ -53,6 +53,9 @@ impl Executor<'_> {
             },
             // Whether a daemon runs programs of another platform is not known, and nobody asked for these.
             bytecode: match self.containers {
+                Some(Containers::Docker(_)) if self.architecture.emulator().is_some() => {
+                    Bytecode::Absent
+                }
                 Some(_) if self.architecture.runs_here() => Bytecode::Compiled,
                 _ => Bytecode::Absent,
             },

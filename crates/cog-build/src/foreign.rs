@@ -8,6 +8,7 @@
 use cog_config::Config;
 use cog_python::uv::UvError;
 
+use crate::architecture::Architecture;
 use crate::error::{BuildError, Result};
 use crate::executor::Executor;
 use crate::lock::{LockedPython, PackageSource};
@@ -46,6 +47,7 @@ pub(crate) fn with_own_words(
         BuildError::NeedsPlatform {
             architecture,
             mut needs,
+            obstacle,
         } => {
             // A mistake in reading them must not hide what was found before.
             let implied = implied().unwrap_or_default();
@@ -53,6 +55,7 @@ pub(crate) fn with_own_words(
             BuildError::NeedsPlatform {
                 architecture,
                 needs,
+                obstacle,
             }
         }
         other => other,
@@ -114,9 +117,11 @@ fn of_project(config: &Config, implied: &ImpliedPackages, named: &[String]) -> V
 }
 
 fn refusal(executor: &Executor<'_>, needs: Vec<Need>) -> BuildError {
+    let architecture = executor.architecture;
     BuildError::NeedsPlatform {
-        architecture: executor.architecture,
+        architecture,
         needs,
+        obstacle: architecture.obstacle(),
     }
 }
 
@@ -124,6 +129,22 @@ fn refusal(executor: &Executor<'_>, needs: Vec<Need>) -> BuildError {
 const SHOWN: usize = 100;
 
 impl Need {
+    /// What is wrong with them here.
+    pub(crate) fn reason(needs: &[Self], obstacle: Option<&str>) -> String {
+        let is_package = |need: &Self| matches!(need, Self::SourceDistributions(_));
+        if needs.iter().all(is_package) {
+            return format!(
+                "takes wheels of that platform, as others are not built here, on {}",
+                Architecture::host()
+            );
+        }
+        let why = obstacle.unwrap_or("no container runs here");
+        format!(
+            "takes programs of that platform to run, and nothing here, on {}, runs them ({why})",
+            Architecture::host()
+        )
+    }
+
     /// A line for each, indented.
     pub(crate) fn lines(needs: &[Self]) -> String {
         let lines = needs.iter().map(|need| format!("\n  {}", need.line()));
@@ -158,8 +179,12 @@ impl Need {
         let mut hints = String::new();
         let has = |is: fn(&Self) -> bool| needs.iter().any(is);
         if has(|need| !matches!(need, Self::SourceDistributions(_))) {
-            hints += "build it on such a machine, let the kernel run its programs (as Debian's package `qemu-user-static` \
-                      does), or name a daemon whose kernel does with `--backend docker`";
+            hints += "build it on such a machine, or install QEMU's static emulator (Debian's package `qemu-user-static`)";
+            // A daemon is given layers, which that base is not yet.
+            if !has(|need| matches!(need, Self::DebianBase)) {
+                hints +=
+                    ", or name a daemon whose kernel runs such programs with `--backend docker`";
+            }
         }
         let mut more = |text: &str| {
             if !hints.is_empty() {
@@ -232,6 +257,21 @@ mod tests {
         ] {
             assert!(hints.contains(hint), "{hints}");
         }
+        let because = Some("there is no `qemu-aarch64-static` on PATH");
+        let reason = Need::reason(&needs, because);
+        assert!(
+            reason.starts_with("takes programs of that platform to run"),
+            "{reason}"
+        );
+        assert!(
+            reason.ends_with("(there is no `qemu-aarch64-static` on PATH)"),
+            "{reason}"
+        );
+        let reason = Need::reason(&needs[5..], None);
+        assert!(
+            reason.starts_with("takes wheels of that platform"),
+            "{reason}"
+        );
         let hints = Need::hints(&needs[5..]);
         assert!(hints.starts_with("choose versions"), "{hints}");
     }

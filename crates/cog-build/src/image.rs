@@ -1,13 +1,14 @@
 //! From project to image: the environment, the source on top, and the image's configuration.
 
+use std::collections::BTreeMap;
+
 use cog_config::{BaseLayer, Completed, ImageLabels};
 use cog_image::{ImageConfig, ImageRef, Layer, Platform, Store, StoredImage, StoredIndex};
 
-use crate::architecture::Architecture;
 use crate::attest::{self, Attestations, Recipe};
 use crate::context;
 use crate::dockerignore::Dockerignore;
-use crate::environment::{self, Environment, LockedEnvironment};
+use crate::environment::{self, Environment, LockedEnvironment, Planned};
 use crate::error::{BuildError, Result};
 use crate::executor::Executor;
 use crate::git::{self, Checkout};
@@ -18,6 +19,7 @@ use crate::plan;
 use crate::reporter::ToldOnce;
 use crate::request::BuildRequest;
 use crate::sdk::VERSION;
+use crate::secrets::SecretValue;
 use crate::steps::source::{self, Source};
 
 /// The port the server listens on.
@@ -45,6 +47,8 @@ pub fn build(request: &BuildRequest<'_>, name: &str) -> Result<BuiltImage> {
     if let (Some(docker), Some(dockerfile)) = (request.docker, request.dockerfile) {
         return own_image::build(request, name, docker, dockerfile);
     }
+    // What gives one may give it only once.
+    let secrets = request.secret_values()?;
     // Needed last, but a mistake in it should not cost a build.
     let ignore = context::ignore_for(request.project_dir, request.config)?;
     let _lease = request.store.lease()?;
@@ -55,16 +59,22 @@ pub fn build(request: &BuildRequest<'_>, name: &str) -> Result<BuiltImage> {
         completed: request.complete()?,
         ignore,
         model,
-        told: ToldOnce::new(request.reporter),
+        secrets,
     };
+    let told = ToldOnce::new(request.reporter);
+    let executors = request.architectures.iter().map(|one| Executor {
+        reporter: &told,
+        ..request.executor_for(*one)
+    });
+    let executors: Vec<Executor<'_>> = executors.collect();
     // Asking Git takes some milliseconds, in which the rest can be done.
     let (checkout, environments) = std::thread::scope(|scope| {
         let checkout = scope.spawn(|| git::checkout(request.project_dir, variable));
-        let environments = project.environments();
+        let environments = project.environments(&executors);
         (checkout.join().unwrap_or_default(), environments)
     });
-    let environments = environments?.into_iter();
-    let images = environments.map(|(executor, made)| project.image(&executor, made, &checkout));
+    let images = executors.iter().zip(environments?);
+    let images = images.map(|(executor, made)| project.image(executor, made, &checkout));
     let images: Vec<StoredImage> = images.collect::<Result<_>>()?;
     named(request.store, name, images, project.model.schema)
 }
@@ -99,26 +109,29 @@ struct Project<'a> {
     completed: Completed,
     ignore: Dockerignore,
     model: Model,
-    told: ToldOnce<'a>,
+    secrets: BTreeMap<String, SecretValue>,
 }
 
 impl Project<'_> {
-    /// What is below the source, for each platform. They come first, as the lock file, which is one of the project's files,
-    /// may get a part for each.
-    fn environments(&self) -> Result<Vec<(Executor<'_>, LockedEnvironment)>> {
-        let request = self.request;
-        let make = |architecture: &Architecture| {
-            let executor = Executor {
-                reporter: &self.told,
-                ..request.executor_for(*architecture)
-            };
-            if request.architectures.len() > 1 || !architecture.is_host() {
-                executor.notice(&format!("building for {architecture}"));
+    /// What is below the source, for the platform of each of `executors`. All are planned before anything is made for one:
+    /// what cannot be done for one of them should not cost a build for the others. The source comes after that, as the lock
+    /// file, which is one of the project's files, may get a part for each.
+    fn environments(&self, executors: &[Executor<'_>]) -> Result<Vec<LockedEnvironment>> {
+        let Self {
+            request,
+            completed,
+            secrets,
+            ..
+        } = self;
+        let planned = environment::plan_all(request, completed, secrets, executors)?;
+        let make = |planned: Planned<'_>| {
+            let executor = planned.native.executor;
+            if executors.len() > 1 || !executor.architecture.is_host() {
+                executor.notice(&format!("building for {}", executor.architecture));
             }
-            let made = environment::make(request, &self.completed, &executor)?;
-            Ok((executor, made))
+            planned.make()
         };
-        request.architectures.iter().map(make).collect()
+        planned.into_iter().map(make).collect()
     }
 
     /// Makes the image on top of what is below its source. It has no name yet.

@@ -27,6 +27,34 @@ pub struct Lock {
     pub runtime: LockedRuntime,
 }
 
+/// What the outside world answered: a [`Lock`] but for what comes with `cog`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answers {
+    pub(crate) base: LockedBase,
+    pub(crate) certificates: Option<Certificates>,
+    pub(crate) system: LockedSystem,
+    pub(crate) python: LockedPython,
+}
+
+impl Answers {
+    /// The lock of an image that gets `runtime`.
+    pub(crate) fn with(self, runtime: LockedRuntime) -> Lock {
+        let Self {
+            base,
+            certificates,
+            system,
+            python,
+        } = self;
+        Lock {
+            base,
+            certificates,
+            system,
+            python,
+            runtime,
+        }
+    }
+}
+
 /// Packages of the distribution. Without a lock file, nobody knows their versions before they are installed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockedSystem {

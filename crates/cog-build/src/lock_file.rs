@@ -22,6 +22,7 @@ use cog_python::resolution::{Pinned, Resolution};
 
 pub use self::error::LockFileError;
 pub(crate) use self::inputs::{Difference, Inputs, Part, chooses_base, differences};
+use crate::architecture::Architecture;
 use crate::base::PinnedBase;
 use crate::lock::{LockedPython, PackageSource};
 
@@ -35,9 +36,9 @@ pub(crate) struct LockFile {
     pub(crate) cog: String,
     /// What was asked for.
     pub(crate) inputs: Inputs,
-    /// What was decided and why, for people.
+    /// What was decided for all platforms and why, for people.
     pub(crate) decisions: Vec<Decided>,
-    /// What was found, by the platform's name.
+    /// What was found, in the order of the platforms' names.
     pub(crate) platforms: Vec<PlatformLock>,
 }
 
@@ -52,8 +53,9 @@ pub(crate) struct Decided {
 /// What images for one platform are made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PlatformLock {
-    /// Such as `linux/amd64`.
-    pub(crate) name: String,
+    pub(crate) architecture: Architecture,
+    /// What followed from what was found, for people.
+    pub(crate) decisions: Vec<Decided>,
     pub(crate) base: PinnedBase,
     /// Packages of the distribution that the project implies.
     pub(crate) implied: SystemPins,
@@ -145,9 +147,15 @@ impl LockFile {
         })
     }
 
-    /// What it says for `platform`.
-    pub(crate) fn platform(&self, platform: &str) -> Option<&PlatformLock> {
-        self.platforms.iter().find(|one| one.name == platform)
+    /// What it says for `architecture`.
+    pub(crate) fn platform(&self, architecture: Architecture) -> Option<&PlatformLock> {
+        let mut platforms = self.platforms.iter();
+        platforms.find(|one| one.architecture == architecture)
+    }
+
+    /// The platforms that it says something for.
+    pub(crate) fn architectures(&self) -> Vec<Architecture> {
+        self.platforms.iter().map(|one| one.architecture).collect()
     }
 }
 

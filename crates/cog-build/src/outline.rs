@@ -97,8 +97,9 @@ pub fn resolved_outline(request: &BuildRequest<'_>) -> Result<ResolvedOutline> {
     let outline = outline(request)?;
     let _lease = request.store.lease()?;
     let executor = request.executor();
+    let secrets = request.secret_values()?;
     let environment::Planned { lock, plan, .. } =
-        environment::plan(request, &outline.completed, &executor)?;
+        environment::plan(request, &outline.completed, &secrets, &executor)?;
     let keys = plan.keys().iter().map(ToString::to_string).collect();
     Ok(ResolvedOutline {
         outline,

@@ -1,4 +1,4 @@
-//! From the configuration to a [`Lock`]: everything that is asked of the outside world is asked here, unless it is known
+//! From the configuration to [`Answers`]: everything that is asked of the outside world is asked here, unless it is known
 //! from a lock file.
 
 use cog_config::Completed;
@@ -8,6 +8,7 @@ use cog_python::accelerator::{FrameworkBuild, torch_build};
 use cog_python::requirements::Requirements;
 use cog_python::uv::{Unreachable, UvError};
 
+use crate::architecture::Architecture;
 use crate::backend::{Backend as _, Native};
 use crate::base::{self, Ground, LockedBase};
 use crate::certificate::Certificates;
@@ -16,12 +17,12 @@ use crate::executor::Executor;
 use crate::foreign;
 use crate::gpu::{self, BaseCuda};
 use crate::implied::{self, Project, Sources};
-use crate::lock::{Lock, LockedPython, LockedSystem};
+use crate::lock::{Answers, LockedPython, LockedSystem};
 use crate::lock_file::Inputs;
 use crate::locking::Known;
 use crate::plan::{BuildPlan, BuildTools, ImpliedPackages};
 use crate::request::{BuildRequest, TorchIndex};
-use crate::steps::{build_tools, python_packages, runtime};
+use crate::steps::{build_tools, python_packages};
 
 /// A project that is to be built, and what it takes to find out of what.
 #[derive(Clone, Copy)]
@@ -48,6 +49,11 @@ impl<'a> Question<'a> {
         )
     }
 
+    /// For what.
+    pub(crate) fn architecture(&self) -> Architecture {
+        self.native.executor.architecture
+    }
+
     /// What is asked, as lock files say it.
     pub(crate) fn inputs(&self) -> Inputs {
         Inputs::of(self.request, self.completed, self.requirements)
@@ -66,7 +72,10 @@ impl<'a> Question<'a> {
 }
 
 /// Asks for all that an image of the project of `question` depends on, and is not `known`.
-pub(crate) fn resolve(question: &Question<'_>, known: &Known) -> Result<(Lock, ImpliedPackages)> {
+pub(crate) fn resolve(
+    question: &Question<'_>,
+    known: &Known,
+) -> Result<(Answers, ImpliedPackages)> {
     let Question {
         request,
         completed,
@@ -119,14 +128,13 @@ pub(crate) fn resolve(question: &Question<'_>, known: &Known) -> Result<(Lock, I
     let python = foreign::check(executor, request.config, &packages, &named, python)?;
     tell_of_gpu(executor, completed, &base, &python)?;
     implied::tell(executor, &found, &packages.renamed);
-    let lock = Lock {
+    let answers = Answers {
         base,
         certificates,
         system: known.versions(&packages.image, &named),
         python,
-        runtime: runtime::lock(executor, &native.server)?,
     };
-    Ok((lock, packages))
+    Ok((answers, packages))
 }
 
 /// What source distributions are built over: all that comes before Python's packages.

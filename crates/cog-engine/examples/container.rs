@@ -185,6 +185,7 @@ fn empty() -> Workload {
         purpose: Purpose::Run,
         ca_bundle: None,
         gpus: Gpus::default(),
+        emulator: None,
         network: Network::default(),
     }
 }

@@ -24,6 +24,7 @@ pub(crate) const ISOLATED_ARGUMENT: &str = "__cog-container-isolated";
 pub(crate) const HOST_ARGUMENT: &str = "__cog-host-init";
 pub(crate) const DOCKER_ARGUMENT: &str = "__cog-docker-supervisor";
 pub(crate) const PROBE_ARGUMENT: &str = "__cog-container-probe";
+pub(crate) const EMULATION_ARGUMENT: &str = "__cog-emulation-probe";
 
 /// Why a workload did not start: what a helper process says before it ends.
 #[derive(Debug, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 //!
 //! Start with [`select`], which gives an [`Engine`], and [`Workload`], which says what to run. `embedded` makes
 //! containers from unpacked layers without a daemon and without root; `host` runs in a virtual environment with no
-//! isolation; `docker` runs images that a daemon has ([`docker`]).
+//! isolation; `docker` runs images that a daemon has ([`docker`]). [`emulator`] says what runs programs of another machine.
 //!
 //! Nothing here knows the image store, projects or what workloads serve.
 //!
@@ -11,6 +11,7 @@
 
 pub mod docker;
 pub mod embedded;
+pub mod emulator;
 mod error;
 mod gpus;
 mod helper;
@@ -27,6 +28,7 @@ use std::fmt;
 
 pub use docker::Docker;
 pub use embedded::Embedded;
+pub use emulator::{COG_EMULATOR, Emulation, Emulator, Machine};
 pub use error::EngineError;
 pub use gpus::{CDI_FOLDERS, Cuda, Driver, GpuError, GpuHost, GpuRequest, Gpus};
 pub use host::Host;

@@ -40,7 +40,7 @@ impl Probe for KernelProbe {
                 "user namespaces are disabled (`kernel.unprivileged_userns_clone` is 0)".into(),
             );
         }
-        try_namespaces()
+        try_in_process(helper::PROBE_ARGUMENT)
     }
 }
 
@@ -48,10 +48,10 @@ fn is_zero(path: &Path) -> bool {
     fs_err::read_to_string(path).is_ok_and(|text| text.trim() == "0")
 }
 
-/// Does what a container's set-up begins with, in a process of its own.
-fn try_namespaces() -> Result<(), String> {
+/// Does what a container's set-up begins with, or the part of it that `argument` names, in a process of its own.
+pub(crate) fn try_in_process(argument: &str) -> Result<(), String> {
     let output = helper::this_program()
-        .arg(helper::PROBE_ARGUMENT)
+        .arg(argument)
         .env_clear()
         .stdin(Stdio::null())
         .output()

@@ -7,6 +7,7 @@ use std::process::Stdio;
 
 use serde::{Deserialize, Serialize};
 
+use crate::emulator::Emulator;
 use crate::gpus::Gpus;
 
 /// A command with everything around it.
@@ -27,6 +28,9 @@ pub struct Workload {
     pub ca_bundle: Option<PathBuf>,
     /// GPUs it may use; for a container they come with all that their driver needs.
     pub gpus: Gpus,
+    /// What runs programs of another machine than this one, where the kernel has nothing for them. Only containers of ours
+    /// have it.
+    pub emulator: Option<Emulator>,
     /// How it is connected, where it has a network of its own. The embedded engine's and the host engine's workloads share
     /// the host's.
     pub network: Network,

@@ -32,7 +32,7 @@ pub use manifest::{Descriptor, Index, Manifest, Platform};
 pub use reference::ImageRef;
 pub use store::{
     Artifact, ImageSummary, Kind, Lease, LockGuard, Names, Observer, PruneOptions, PruneReport,
-    Removed, Rootfs, Scratch, StepKey, StepKeyBuilder, StepRecord, Store, StoreOptions,
+    Pulled, Removed, Rootfs, Scratch, StepKey, StepKeyBuilder, StepRecord, Store, StoreOptions,
     StoredArtifact, StoredImage, StoredIndex, Transfer, Usage,
 };
 pub use time::rfc3339;

@@ -32,6 +32,10 @@ pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The name as containerd (`ctr image import`, `docker load`) wants it: complete.
 pub(crate) const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
+/// Annotations of BuildKit: that an entry of an index is no image, and which one it says something about.
+const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
+const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
+
 /// No manifest, index or config is larger than this; registries enforce 4 MiB.
 pub(crate) const MAX_DOCUMENT: u64 = 8 * 1024 * 1024;
 
@@ -72,6 +76,20 @@ impl Descriptor {
             extra: Map::new(),
         }
     }
+
+    /// Whether the entry of an index lists an image. BuildKit lists what it says about images among them, as manifests for
+    /// an unknown platform.
+    pub(crate) fn lists_image(&self) -> bool {
+        is_manifest(&self.media_type)
+            && self.artifact_type.is_none()
+            && !self.annotations.contains_key(REFERENCE_TYPE)
+            && self.platform.as_ref().is_none_or(Platform::is_known)
+    }
+
+    /// The image that the entry of an index is about, if it lists something that BuildKit says about one.
+    pub(crate) fn about(&self) -> Option<Digest> {
+        self.annotations.get(REFERENCE_DIGEST)?.parse().ok()
+    }
 }
 
 /// What a manifest in an index runs on.
@@ -111,6 +129,10 @@ impl Platform {
             "aarch64" => Self::new("linux", "arm64"),
             _ => Self::linux_amd64(),
         }
+    }
+
+    fn is_known(&self) -> bool {
+        self.os != "unknown" && self.architecture != "unknown"
     }
 
     pub(crate) fn matches(&self, wanted: &Self) -> bool {
@@ -230,6 +252,20 @@ impl Index {
         parse(bytes, what)
     }
 
+    /// The platforms that it lists images for, in words.
+    pub(crate) fn platforms(&self) -> String {
+        let images = self.manifests.iter().filter(|entry| entry.lists_image());
+        let mut names: Vec<String> = images
+            .filter_map(|entry| entry.platform.as_ref())
+            .map(ToString::to_string)
+            .collect();
+        names.dedup();
+        match names.as_slice() {
+            [] => "none".to_owned(),
+            names => names.join(", "),
+        }
+    }
+
     /// The entry for `platform`. An entry that names no platform fits if it is the only one.
     pub fn for_platform(&self, platform: &Platform) -> Option<&Descriptor> {
         let fits = |entry: &&Descriptor| {
@@ -313,6 +349,41 @@ mod tests {
         assert_eq!(index(&[Some("arm64")]).for_platform(&amd64), None);
         assert_eq!(index(&[None]).for_platform(&amd64), Some(&entry(None)));
         assert_eq!(index(&[None, Some("arm64")]).for_platform(&amd64), None);
+    }
+
+    #[test]
+    fn what_is_said_about_images_is_none() {
+        let image = entry(Some("arm64"));
+        assert!(image.lists_image());
+        assert!(entry(None).lists_image());
+        let unknown = Descriptor {
+            platform: Some(Platform::new("unknown", "unknown")),
+            ..image.clone()
+        };
+        let mut said = image.clone();
+        let digest = image.digest.to_string();
+        said.annotations
+            .insert(REFERENCE_TYPE.into(), "attestation-manifest".into());
+        said.annotations.insert(REFERENCE_DIGEST.into(), digest);
+        let artifact = Descriptor {
+            artifact_type: Some("a/b".into()),
+            ..image.clone()
+        };
+        let nested = Descriptor {
+            media_type: OCI_INDEX.into(),
+            ..image.clone()
+        };
+        assert_eq!(said.about(), Some(image.digest));
+        assert_eq!(image.about(), None);
+        let index = Index {
+            manifests: vec![image, unknown, said, artifact, nested],
+            ..Index::default()
+        };
+        for other in &index.manifests[1..] {
+            assert!(!other.lists_image(), "{other:?}");
+        }
+        assert_eq!(index.platforms(), "linux/arm64");
+        assert_eq!(Index::default().platforms(), "none");
     }
 
     #[test]

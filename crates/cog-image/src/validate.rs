@@ -70,8 +70,11 @@ pub fn validate(store: &Store, name: &str) -> Result<Report> {
     } else {
         validator.image(&entry)?;
     }
-    for manifest in store.manifests(&entry)? {
-        for referrer in store.all_referrers(&manifest.digest)? {
+    let mut subjects = vec![entry.digest];
+    subjects.extend(store.manifests(&entry)?.iter().map(|one| one.digest));
+    subjects.dedup();
+    for subject in subjects {
+        for referrer in store.all_referrers(&subject)? {
             validator.image(&referrer)?;
         }
     }
@@ -128,6 +131,7 @@ impl Validator<'_> {
         manifests.try_for_each(|manifest| self.image(manifest))
     }
 
+    /// An image, or something that is said about one.
     fn image(&mut self, entry: &Descriptor) -> Result<()> {
         let subject = format!("manifest {}", entry.digest);
         let bytes = self.document(entry);
@@ -138,7 +142,7 @@ impl Validator<'_> {
         let Some(manifest) = self.note(&subject, manifest)? else {
             return Ok(());
         };
-        if manifest.kind().is_some() {
+        if manifest.kind().is_some() || !entry.lists_image() {
             return self.artifact(&manifest);
         }
         let subject = format!("config {}", manifest.config.digest);

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cog_image::{Layer, StepKey};
 
@@ -20,20 +20,29 @@ use crate::steps::{build_tools, certificates, command, python_packages, runtime,
 /// Does steps that are not in the store yet.
 pub(crate) struct Native<'a> {
     pub(crate) executor: &'a Executor<'a>,
-    /// The server's program on this machine.
-    pub(crate) server: PathBuf,
+    /// The server's program for this machine, if it is not the one beside this program.
+    given_server: Option<&'a Path>,
     /// What commands may mount, by name.
-    pub(crate) secrets: BTreeMap<String, SecretValue>,
+    pub(crate) secrets: &'a BTreeMap<String, SecretValue>,
 }
 
 impl<'a> Native<'a> {
     /// What builds the project of `request`.
-    pub(crate) fn of(request: &BuildRequest<'_>, executor: &'a Executor<'a>) -> Result<Self> {
-        Ok(Self {
+    pub(crate) fn of(
+        request: &BuildRequest<'a>,
+        executor: &'a Executor<'a>,
+        secrets: &'a BTreeMap<String, SecretValue>,
+    ) -> Self {
+        Self {
             executor,
-            server: runtime::server_program(request.server, executor.architecture)?,
-            secrets: request.secret_values()?,
-        })
+            given_server: request.server,
+            secrets,
+        }
+    }
+
+    /// The server's program for what is built for.
+    pub(crate) fn server(&self) -> Result<PathBuf> {
+        runtime::server_program(self.given_server, self.executor.architecture)
     }
 }
 
@@ -63,7 +72,7 @@ impl Native<'_> {
         if let Step::Command(run) = step
             && self.executor.recorded(key)?.is_none()
         {
-            command::mounted(&run.command, &self.secrets)?;
+            command::mounted(&run.command, self.secrets)?;
         }
         Ok(())
     }
@@ -119,7 +128,7 @@ impl Done<'_> {
                 match executor.daemon() {
                     None => {
                         let below = self.with_tools(&run.tools)?;
-                        command::run(executor, run, &self.native.secrets, &below)
+                        command::run(executor, run, self.native.secrets, &below)
                     }
                     Some(docker) => self.commands(docker, run, rest),
                 }
@@ -129,8 +138,8 @@ impl Done<'_> {
                 bytecode,
                 ..
             } => {
-                let server = &self.native.server;
-                runtime::run(executor, interpreter, *bytecode, server, base)
+                let server = self.native.server()?;
+                runtime::run(executor, interpreter, *bytecode, &server, base)
             }
         }
     }
@@ -160,7 +169,7 @@ impl Done<'_> {
         }
         let below = self.with_tools(&run.tools)?;
         let outputs =
-            command::run_in_daemon(executor, docker, &steps, &self.native.secrets, &below)?;
+            command::run_in_daemon(executor, docker, &steps, self.native.secrets, &below)?;
         let mut outputs = outputs.into_iter();
         let first = outputs.next();
         ahead.extend(keys.into_iter().skip(1).zip(outputs));

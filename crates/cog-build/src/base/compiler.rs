@@ -76,9 +76,10 @@ fn is_absence(error: &BuildError) -> bool {
         BuildError::NoPython { .. }
             | BuildError::NoPythonForBase { .. }
             | BuildError::OtherPlatform { .. }
+            | BuildError::PlatformMissing { .. }
             | BuildError::BaseGone { .. }
             | BuildError::Image(ImageError::Registry(
-                RegistryError::NotFound { .. } | RegistryError::NoFittingPlatform { .. },
+                RegistryError::NotFound { .. } | RegistryError::ListedGone { .. },
             ))
     )
 }

@@ -41,7 +41,12 @@ pub(super) fn add(
         path: format!("/{PYTHON_DIR}/bin/python{minor}"),
         minor,
     };
-    let title = format!("base: Python {version}");
+    let name = format!("base: Python {version}");
+    let title = if executor.architecture.is_host() {
+        name.clone()
+    } else {
+        format!("{name} for {}", executor.architecture)
+    };
     let exact = build.map_or(version, |build| &build.version);
     let (layer, added) = executor.timed(&title, || {
         let uv = executor.uv()?;
@@ -73,7 +78,7 @@ pub(super) fn add(
         if base.debian.is_some() && executor.plan_settings().bytecode == Bytecode::Compiled {
             compile_folder(executor, &interpreter, &root, PYTHON_DIR, &base.layers)?;
         }
-        let options = executor.layer_options(title.clone());
+        let options = executor.layer_options(name);
         let layer = executor.store.add_layer_from_dir(&root, &options)?;
         Ok((layer, added))
     })?;

@@ -1,6 +1,6 @@
 //! Bases from registries. They are taken by reference: the store fetches layers when a step needs them.
 
-use cog_image::registry::{Lookup, Memory, RemoteImage};
+use cog_image::registry::{Lookup, Memory, RegistryError, RemoteImage};
 use cog_image::{ImageRef, StepKey, Store, StoredImage};
 
 use super::inside::{self, Inside};
@@ -75,6 +75,17 @@ fn known_or_asked(
             return Err(BuildError::BaseGone {
                 reference: reference.familiar(),
                 source: Box::new(error.into()),
+            });
+        }
+        Lookup::NotFound(RegistryError::NoFittingPlatform {
+            reference,
+            available,
+            ..
+        }) => {
+            return Err(BuildError::PlatformMissing {
+                base: reference,
+                wanted: executor.architecture,
+                available,
             });
         }
         Lookup::NotFound(error) | Lookup::Refused(error) => {

@@ -15,6 +15,7 @@ use cog_python::venv::Interpreter;
 use sha2::{Digest as _, Sha256};
 
 use super::*;
+use crate::architecture::Architecture;
 use crate::base::{BaseChoice, Inherited, LockedBase};
 use crate::executor::Cache;
 use crate::implied::ImpliedPolicy;

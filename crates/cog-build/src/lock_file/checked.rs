@@ -63,8 +63,6 @@ checked! {
     Commit: |text| (7..=64).contains(&text.len()) && text.bytes().all(is_hex), "not a commit";
     /// A date.
     Date: is_date, "not a date such as 2026-07-11T10:16:37Z";
-    /// A platform.
-    PlatformName: |text| is_plain(text, b"/.-") && text.split('/').count() >= 2, "not a platform such as linux/amd64";
 }
 
 fn is_hex(byte: u8) -> bool {

@@ -2,6 +2,8 @@
 
 use cog_errors::Hint;
 
+use crate::architecture::Architecture;
+
 /// A lock file cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -57,6 +59,8 @@ pub enum LockFileError {
         name: String,
         /// What differs, a line each.
         differences: Vec<String>,
+        /// The platforms to lock, where the file lacks one.
+        platforms: Vec<Architecture>,
     },
     /// The file has nothing of that name to upgrade.
     #[error("{name} has no `{wanted}`")]
@@ -88,8 +92,14 @@ impl Hint for LockFileError {
                 )
             }
             Self::Missing { .. } => "make it with `cog lock`".to_owned(),
-            Self::Drift { .. } => {
-                "`cog lock` brings it up to date, and keeps all versions that still fit".to_owned()
+            Self::Drift { platforms, .. } => {
+                let flag = match platforms.as_slice() {
+                    [] => String::new(),
+                    some => format!(" --platform {}", Architecture::list(some)),
+                };
+                format!(
+                    "`cog lock{flag}` brings it up to date, and keeps all versions that still fit"
+                )
             }
             Self::Unknown { .. } => {
                 "name a Python package, a package of the distribution, `base` or `system`"

@@ -1,17 +1,18 @@
 //! Reads a lock file. Nothing in it is believed: a mistake, or a file that somebody made up, is told with its line.
 
-use cog_debian::{Architecture, Archive, ListedPackage, Lock as ArchiveLock, LockedPackage};
+use cog_debian::{Archive, ListedPackage, Lock as ArchiveLock, LockedPackage};
 use cog_image::{Digest, ImageRef};
 use cog_python::resolution::{IndexFile, Origin as PythonOrigin, Pinned};
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::checked::{
-    Commit, Date, FileName, Hash, Hashes, Line, PlatformName, PoolPath, ProjectPath, PythonName,
-    PythonVersion, Repository, Sha256, Size, SystemName, SystemVersion, Url, suite,
+    Commit, Date, FileName, Hash, Hashes, Line, PoolPath, ProjectPath, PythonName, PythonVersion,
+    Repository, Sha256, Size, SystemName, SystemVersion, Url, suite,
 };
 use super::error::LockFileError;
 use super::{Decided, Inputs, LockFile, PlatformLock, PythonPins, SystemPins, VERSION};
+use crate::architecture::Architecture;
 use crate::base::{AddedPython, Origin, PinnedBase};
 use crate::lock::PackageSource;
 
@@ -59,8 +60,10 @@ struct Decision {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Platform {
-    name: Spanned<PlatformName>,
+    name: Spanned<Line>,
     python_packages: PackageSource,
+    #[serde(default)]
+    decision: Vec<Decision>,
     base: Spanned<Base>,
     #[serde(default)]
     implied_packages: System,
@@ -159,12 +162,13 @@ impl LockFile {
             let platform = source.platform(one)?;
             if platforms
                 .iter()
-                .any(|other: &PlatformLock| other.name == platform.name)
+                .any(|other: &PlatformLock| other.architecture == platform.architecture)
             {
                 return Err(source.at(at, "the platform is there twice"));
             }
             platforms.push(platform);
         }
+        platforms.sort_by_key(|one| one.architecture.to_string());
         let project = document.project;
         Ok(Self {
             cog: document.cog.0,
@@ -213,7 +217,9 @@ impl Text<'_> {
     }
 
     fn platform(&self, platform: Platform) -> Result<PlatformLock, LockFileError> {
-        let name = platform.name.into_inner().0;
+        let at = platform.name.span().start;
+        let architecture =
+            known(&platform.name.into_inner().0).map_err(|reason| self.at(at, reason))?;
         let mut distributions = Vec::new();
         for one in platform.python {
             let at = one.span().start;
@@ -227,18 +233,23 @@ impl Text<'_> {
             distributions.push(found);
         }
         Ok(PlatformLock {
-            base: self.base(platform.base, &name)?,
+            architecture,
+            decisions: platform.decision.into_iter().map(reason).collect(),
+            base: self.base(platform.base, architecture)?,
             implied: system(platform.implied_packages),
             named: system(platform.system_packages),
             python: PythonPins {
                 source: platform.python_packages,
                 distributions,
             },
-            name,
         })
     }
 
-    fn base(&self, base: Spanned<Base>, platform: &str) -> Result<PinnedBase, LockFileError> {
+    fn base(
+        &self,
+        base: Spanned<Base>,
+        platform: Architecture,
+    ) -> Result<PinnedBase, LockFileError> {
         let at = base.span().start;
         let base = base.into_inner();
         let origin = match (base.image, base.digest, base.debian) {
@@ -258,7 +269,10 @@ impl Text<'_> {
                 let suite = suite(&release.into_inner().0).map_err(|reason| self.at(at, reason))?;
                 Origin::Debian(Box::new(ArchiveLock {
                     suite,
-                    architecture: architecture(platform).map_err(|reason| self.at(at, reason))?,
+                    architecture: match platform {
+                        Architecture::Amd64 => cog_debian::Architecture::Amd64,
+                        Architecture::Arm64 => cog_debian::Architecture::Arm64,
+                    },
                     archives: base.archives,
                     date: base.date.map(|date| date.0),
                     packages: base.packages.into_iter().map(archive_package).collect(),
@@ -297,13 +311,13 @@ fn reason(decision: Decision) -> Decided {
     }
 }
 
-fn architecture(platform: &str) -> Result<Architecture, String> {
-    match platform {
-        "linux/amd64" => Ok(Architecture::Amd64),
-        "linux/arm64" => Ok(Architecture::Arm64),
-        other => Err(format!(
-            "no base can be made of Debian's packages for {other}"
-        )),
+/// The platform that is called so, by the one name of several that we write.
+fn known(name: &str) -> Result<Architecture, String> {
+    let found: Architecture = name.parse().map_err(|error| format!("{error}"))?;
+    if found.to_string() == name {
+        Ok(found)
+    } else {
+        Err(format!("`{name}` is called `{found}` in here"))
     }
 }
 

@@ -1,4 +1,6 @@
-use cog_debian::{Architecture, Archive, Lock as ArchiveLock, LockedPackage, Suite};
+use cog_debian::{
+    Architecture as DebianArchitecture, Archive, Lock as ArchiveLock, LockedPackage, Suite,
+};
 use cog_image::Digest;
 use cog_python::resolution::{IndexFile, Origin as PythonOrigin};
 
@@ -87,7 +89,7 @@ fn debian() -> PinnedBase {
     PinnedBase {
         origin: Origin::Debian(Box::new(ArchiveLock {
             suite: Suite::Trixie,
-            architecture: Architecture::Amd64,
+            architecture: DebianArchitecture::Amd64,
             archives: vec![Archive::Main, Archive::Security],
             date: Some("2026-07-11T10:16:37Z".to_owned()),
             packages: vec![
@@ -113,6 +115,15 @@ fn system(name: &str) -> SystemPins {
     }
 }
 
+fn decided(subject: &str, value: &str, reason: &str) -> Decided {
+    let [subject, value, reason] = [subject, value, reason].map(text_of);
+    Decided {
+        subject,
+        value,
+        reason,
+    }
+}
+
 fn file() -> LockFile {
     let image = PinnedBase {
         origin: Origin::Image {
@@ -135,14 +146,11 @@ fn file() -> LockFile {
             files: vec![format!("libs/a model sha256:{}", "0d".repeat(32))],
             system_packages: texts(&["ffmpeg"]),
         },
-        decisions: vec![Decided {
-            subject: "python".to_owned(),
-            value: "3.12".to_owned(),
-            reason: "`build.python_version`".to_owned(),
-        }],
+        decisions: vec![decided("python", "3.12", "`build.python_version`")],
         platforms: vec![
             PlatformLock {
-                name: "linux/amd64".to_owned(),
+                architecture: Architecture::Amd64,
+                decisions: vec![decided("base taken", "debian:trixie", "it is asked for")],
                 base: debian(),
                 implied: system("libgl1"),
                 named: system("ffmpeg"),
@@ -152,7 +160,8 @@ fn file() -> LockFile {
                 },
             },
             PlatformLock {
-                name: "linux/arm64".to_owned(),
+                architecture: Architecture::Arm64,
+                decisions: Vec::new(),
                 base: image,
                 implied: SystemPins::default(),
                 named: SystemPins::default(),
@@ -257,6 +266,16 @@ fn mistakes_are_told_with_their_line() {
         "name = \"linux/arm64\"",
         "name = \"linux/amd64\"",
         "LINE: the platform is there twice",
+    );
+    check_refused(
+        "name = \"linux/arm64\"",
+        "name = \"linux/riscv64\"",
+        "LINE: images are made for `linux/amd64` and `linux/arm64`, not for `linux/riscv64`",
+    );
+    check_refused(
+        "name = \"linux/arm64\"",
+        "name = \"linux/aarch64\"",
+        "LINE: `linux/aarch64` is called `linux/arm64` in here",
     );
     check_refused(
         "version = 1",

@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Write as _};
 use cog_debian::{ListedPackage, LockedPackage};
 use cog_python::resolution::{IndexFile, Origin as PythonOrigin, Pinned};
 
-use super::{LockFile, PlatformLock, SystemPins, VERSION};
+use super::{Decided, LockFile, PlatformLock, SystemPins, VERSION};
 use crate::base::{Origin, PinnedBase};
 use crate::lock::PackageSource;
 
@@ -29,10 +29,7 @@ impl LockFile {
         table.optional_list("files", &self.inputs.files);
         table.optional_list("system_packages", &self.inputs.system_packages);
         for one in &self.decisions {
-            table.begin("[[decision]]");
-            table.text("subject", &one.subject);
-            table.text("value", &one.value);
-            table.text("reason", &one.reason);
+            table.decision("[[decision]]", one);
         }
         for platform in &self.platforms {
             table.platform(platform);
@@ -47,7 +44,7 @@ struct Table<'a>(&'a mut String);
 impl Table<'_> {
     fn platform(&mut self, platform: &PlatformLock) {
         self.begin("[[platform]]");
-        self.text("name", &platform.name);
+        self.text("name", &platform.architecture.to_string());
         self.text(
             "python_packages",
             match platform.python.source {
@@ -55,12 +52,22 @@ impl Table<'_> {
                 PackageSource::SourceDistributions => "source_distributions",
             },
         );
+        for one in &platform.decisions {
+            self.decision("[[platform.decision]]", one);
+        }
         self.base(&platform.base);
         self.system("[platform.implied_packages]", &platform.implied);
         self.system("[platform.system_packages]", &platform.named);
         for one in &platform.python.distributions {
             self.distribution(one);
         }
+    }
+
+    fn decision(&mut self, title: &str, one: &Decided) {
+        self.begin(title);
+        self.text("subject", &one.subject);
+        self.text("value", &one.value);
+        self.text("reason", &one.reason);
     }
 
     fn base(&mut self, base: &PinnedBase) {

@@ -4,27 +4,41 @@ use std::collections::BTreeMap;
 
 use cog_python::resolution::{Origin as PythonOrigin, Pinned};
 
+use crate::architecture::Architecture;
 use crate::base::{Origin, PinnedBase};
 use crate::lock_file::{LockFile, PlatformLock};
 
-/// A line for each thing that was added, removed or became another one.
+/// A line for each thing that was added, removed or became another one. What is so for some of several platforms names
+/// these.
 pub(super) fn between(old: &LockFile, new: &LockFile) -> Vec<String> {
-    let mut lines = Vec::new();
+    let mut lines: Vec<(String, Vec<Architecture>)> = Vec::new();
+    let mut kept = 0;
+    let mut added = Vec::new();
     for one in &new.platforms {
-        match old.platform(&one.name) {
-            Some(before) => lines.extend(of_platform(before, one)),
-            None => lines.push(format!("added {}", one.name)),
+        let architecture = one.architecture;
+        let Some(before) = old.platform(architecture) else {
+            added.push(format!("added {architecture}"));
+            continue;
+        };
+        kept += 1;
+        for line in of_platform(before, one) {
+            match lines.iter_mut().find(|(known, _)| *known == line) {
+                Some((_, platforms)) => platforms.push(architecture),
+                None => lines.push((line, vec![architecture])),
+            }
         }
     }
-    for one in &old.platforms {
-        if new.platform(&one.name).is_none() {
-            lines.push(format!(
-                "removed {}, which was for other requirements",
-                one.name
-            ));
+    let changed = lines.into_iter().map(|(line, platforms)| {
+        if platforms.len() == kept {
+            line
+        } else {
+            format!("{line} ({})", Architecture::list(&platforms))
         }
-    }
-    lines
+    });
+    let removed = old.platforms.iter().map(|one| one.architecture);
+    let removed = removed.filter(|one| new.platform(*one).is_none());
+    let removed = removed.map(|one| format!("removed {one}"));
+    changed.chain(added).chain(removed).collect()
 }
 
 fn of_platform(old: &PlatformLock, new: &PlatformLock) -> Vec<String> {
@@ -99,7 +113,71 @@ fn packages_of_python(platform: &PlatformLock) -> Packages {
 
 #[cfg(test)]
 mod tests {
+    use cog_image::Digest;
+    use cog_python::resolution::IndexFile;
+
     use super::*;
+    use crate::lock::PackageSource;
+    use crate::lock_file::{Inputs, PythonPins, SystemPins};
+
+    /// A platform with these versions of a package each.
+    fn platform(architecture: Architecture, versions: &[(&str, &str)]) -> PlatformLock {
+        let pinned = |(name, version): &(&str, &str)| Pinned {
+            name: (*name).to_owned(),
+            version: Some((*version).to_owned()),
+            origin: PythonOrigin::Index {
+                files: vec![IndexFile {
+                    url: "x.whl".to_owned(),
+                    hashes: Vec::new(),
+                    size: None,
+                }],
+            },
+        };
+        PlatformLock {
+            architecture,
+            decisions: Vec::new(),
+            base: PinnedBase {
+                origin: Origin::Image {
+                    reference: "python:3.12-slim".to_owned(),
+                    digest: Digest::of(b"x"),
+                },
+                python: None,
+            },
+            implied: SystemPins::default(),
+            named: SystemPins::default(),
+            python: PythonPins {
+                source: PackageSource::Wheels,
+                distributions: versions.iter().map(pinned).collect(),
+            },
+        }
+    }
+
+    fn file(platforms: Vec<PlatformLock>) -> LockFile {
+        LockFile {
+            cog: "1".to_owned(),
+            inputs: Inputs::default(),
+            decisions: Vec::new(),
+            platforms,
+        }
+    }
+
+    #[test]
+    fn what_is_so_for_all_platforms_is_told_once() {
+        let (amd, arm) = (Architecture::Amd64, Architecture::Arm64);
+        let old = file(vec![
+            platform(amd, &[("a", "1"), ("b", "1")]),
+            platform(arm, &[("a", "1"), ("b", "1")]),
+        ]);
+        let new = file(vec![
+            platform(amd, &[("a", "2"), ("b", "1")]),
+            platform(arm, &[("a", "2"), ("b", "2")]),
+        ]);
+        assert_eq!(between(&old, &new), ["a 1 -> 2", "b 1 -> 2 (linux/arm64)"]);
+        assert_eq!(between(&old, &old), [""; 0]);
+        let one = file(vec![platform(amd, &[("a", "1"), ("b", "1")])]);
+        assert_eq!(between(&one, &new), ["a 1 -> 2", "added linux/arm64"]);
+        assert_eq!(between(&old, &one), ["removed linux/arm64"]);
+    }
 
     fn packages(all: &[(&str, &str)]) -> Packages {
         let owned = |(name, version): &(&str, &str)| ((*name).to_owned(), (*version).to_owned());

@@ -29,6 +29,7 @@ pub(crate) struct Known {
 }
 
 /// A lock file held against a project.
+#[derive(Default)]
 pub(crate) struct Fit {
     /// What is not as it was.
     pub(crate) differences: Vec<Difference>,
@@ -46,8 +47,8 @@ impl Fit {
     ) -> Result<Self> {
         let source = question.request.requirements_source();
         let mut found = differences(&file.inputs, now, &source, name);
-        let target = question.native.executor.architecture.to_string();
-        let Some(platform) = file.platform(&target) else {
+        let target = question.architecture();
+        let Some(platform) = file.platform(target) else {
             found.push(Difference {
                 part: Part::Platform,
                 text: format!("{name} has nothing for {target}"),
@@ -98,6 +99,41 @@ impl Fit {
             },
         })
     }
+
+    /// Whether all of it can be taken.
+    pub(super) fn is_whole(&self) -> bool {
+        self.differences.is_empty()
+    }
+}
+
+impl Upgrade {
+    /// Takes away what is to be upgraded from what is `known` for several platforms from the file `name`.
+    pub(super) fn forget<'a>(
+        &self,
+        known: impl Iterator<Item = &'a mut Known>,
+        name: &str,
+    ) -> Result<(), LockFileError> {
+        let mut known: Vec<&mut Known> = known.collect();
+        match self {
+            Self::Nothing => {}
+            Self::Everything => known.into_iter().for_each(|one| *one = Known::default()),
+            Self::These(these) => {
+                for wanted in these {
+                    let mut was_there = false;
+                    for one in &mut known {
+                        was_there |= one.forget(wanted);
+                    }
+                    if !was_there {
+                        return Err(LockFileError::Unknown {
+                            name: name.to_owned(),
+                            wanted: wanted.clone(),
+                        });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// How the packages `now` are others than `before`.
@@ -140,25 +176,6 @@ impl Known {
         LockedSystem {
             implied: versions(&self.implied, implied, implied_stay),
             named: versions(&self.named, named, named_stay),
-        }
-    }
-
-    /// What is left of it without what is to be `upgrade`d; the file is called `name`.
-    pub(crate) fn without(mut self, upgrade: &Upgrade, name: &str) -> Result<Self, LockFileError> {
-        match upgrade {
-            Upgrade::Nothing => Ok(self),
-            Upgrade::Everything => Ok(Self::default()),
-            Upgrade::These(these) => {
-                for one in these {
-                    if !self.forget(one) {
-                        return Err(LockFileError::Unknown {
-                            name: name.to_owned(),
-                            wanted: one.clone(),
-                        });
-                    }
-                }
-                Ok(self)
-            }
         }
     }
 

@@ -3,42 +3,47 @@
 use cog_python::accelerator::{FrameworkBuild, Source, Target, torch_build};
 
 use crate::base::{Origin, PinnedBase, everywhere};
-use crate::lock::Lock;
+use crate::lock::Answers;
 use crate::lock_file::{Decided, Inputs, LockFile};
 use crate::resolve::Question;
 
 /// What is known of torch from where its files are, which a lock file does not say.
 const TORCH: &str = "torch build";
 
-/// What was decided from the tables, and then by what was found. `old` is a file with the same Python packages.
-pub(super) fn of(
+/// What was decided for the project from the tables.
+pub(super) fn of_project(question: &Question<'_>) -> Vec<Decided> {
+    let decisions = question.completed.decisions.iter();
+    let decided = decisions.map(|one| Decided {
+        subject: one.subject.to_owned(),
+        value: everywhere(&one.value, &question.request.options),
+        reason: one.reason.clone(),
+    });
+    decided.collect()
+}
+
+/// What followed for a platform from what was found. `old` is a file with the same Python packages.
+pub(super) fn of_platform(
     question: &Question<'_>,
-    inputs: &Inputs,
-    lock: &Lock,
+    base: &PinnedBase,
+    answers: &Answers,
     old: Option<&LockFile>,
 ) -> Vec<Decided> {
-    let decisions = question.completed.decisions.iter();
-    let mut reasons: Vec<Decided> = decisions
-        .map(|one| Decided {
-            subject: one.subject.to_owned(),
-            value: everywhere(&one.value, &question.request.options),
-            reason: one.reason.clone(),
-        })
-        .collect();
-    if let Some(base) = PinnedBase::of(&lock.base, &question.request.options) {
-        reasons.push(Decided {
-            subject: "base taken".to_owned(),
-            value: base.name(),
-            reason: of_base(&base, inputs).to_owned(),
-        });
-    }
-    let known = old.and_then(|old| old.decisions.iter().find(|one| one.subject == TORCH));
+    let known = old.and_then(|old| {
+        let part = old.platform(question.native.executor.architecture)?;
+        // Files that were made by earlier versions say it for all platforms.
+        let mut decisions = part.decisions.iter().chain(&old.decisions);
+        decisions.find(|one| one.subject == TORCH)
+    });
     let torch = match known {
         Some(known) => Some(known.clone()),
-        None => torch_build(&lock.python.resolution).map(|torch| of_torch(&torch)),
+        None => torch_build(&answers.python.resolution).map(|torch| of_torch(&torch)),
     };
-    reasons.extend(torch);
-    reasons
+    let base = Decided {
+        subject: "base taken".to_owned(),
+        value: base.name(),
+        reason: of_base(base, &question.inputs()).to_owned(),
+    };
+    std::iter::once(base).chain(torch).collect()
 }
 
 fn of_base(base: &PinnedBase, inputs: &Inputs) -> &'static str {

@@ -67,6 +67,7 @@ pub(super) fn output(
         purpose: Purpose::Build,
         ca_bundle: None,
         gpus: Gpus::default(),
+        emulator: None,
         network: Network::default(),
     };
     let mut running = Embedded

@@ -15,7 +15,7 @@ use rustix::process::{
 use super::container::Parent;
 use super::overlay::Directories;
 use super::spec::Spec;
-use super::{capabilities, rootfs, seccomp};
+use super::{capabilities, interpreter, rootfs, seccomp};
 use crate::helper::Report;
 use crate::program::{self, Program};
 use crate::supervisor::{
@@ -35,13 +35,19 @@ pub(super) fn main(
     caller: &mut Caller,
     parent: Parent,
 ) -> ! {
-    match set_up(spec, directories, &parent).and_then(|()| fork()) {
+    // Open until the end: it counts for as long.
+    let interpreter = spec.emulator.as_ref().map(interpreter::register);
+    let ready = interpreter.transpose().and_then(|interpreter| {
+        set_up(spec, directories, &parent)?;
+        Ok((interpreter, fork()?))
+    });
+    match ready {
         Err(failure) => {
             caller.say(&failure.into());
             exit(FAILED)
         }
-        Ok(None) => start(spec, caller),
-        Ok(Some(workload)) => {
+        Ok((_interpreter, None)) => start(spec, caller),
+        Ok((_interpreter, Some(workload))) => {
             caller.close_report();
             let_go(spec);
             reap(workload, parent)

@@ -16,6 +16,7 @@ mod capabilities;
 mod container;
 mod driver;
 mod init;
+mod interpreter;
 mod namespaces;
 mod overlay;
 mod protected;
@@ -24,12 +25,12 @@ mod seccomp;
 mod spec;
 
 use crate::helper::{
-    self, CONTAINER_ARGUMENT, DOCKER_ARGUMENT, HOST_ARGUMENT, ISOLATED_ARGUMENT, PROBE_ARGUMENT,
-    Streams,
+    self, CONTAINER_ARGUMENT, DOCKER_ARGUMENT, EMULATION_ARGUMENT, HOST_ARGUMENT,
+    ISOLATED_ARGUMENT, PROBE_ARGUMENT, Streams,
 };
 use crate::workload::{Process, Root, Workload};
 use crate::{
-    Engine, EngineError, Isolation, KernelProbe, Probe as _, Running, supervisor, terminal,
+    Engine, EngineError, Isolation, KernelProbe, Probe as _, Running, probe, supervisor, terminal,
 };
 use spec::Spec;
 use terminal::Outer;
@@ -62,6 +63,8 @@ pub fn run_if_init() {
         supervisor::main(&numbers(), crate::docker::supervise)
     } else if role == PROBE_ARGUMENT {
         namespaces::probe()
+    } else if role == EMULATION_ARGUMENT {
+        namespaces::probe_emulation()
     }
 }
 
@@ -119,6 +122,7 @@ impl Engine for Embedded {
             build: workload.purpose == crate::Purpose::Build,
             ca_bundle: workload.ca_bundle,
             gpus: workload.gpus,
+            emulator: workload.emulator,
             terminal: inner,
         };
         let mut supervisor = helper::this_program();
@@ -142,6 +146,11 @@ impl Engine for Embedded {
         running.terminal = outer.map(Outer::receive).transpose()?;
         Ok(Box::new(running))
     }
+}
+
+/// Whether a container can have an interpreter of its own for programs of another machine; if not, why.
+pub(crate) fn can_register() -> Result<(), String> {
+    probe::try_in_process(EMULATION_ARGUMENT)
 }
 
 /// Says what the kernel lacks, if that is why no container starts.

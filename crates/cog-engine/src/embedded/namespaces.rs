@@ -10,6 +10,7 @@ use std::process::exit;
 use rustix::mount::{FsOpenFlags, MountPropagationFlags, fsopen, mount_change};
 use rustix::process::{getgid, getpid, getuid};
 
+use super::interpreter;
 use crate::supervisor::{FAILED, Failure, fork, reap_until};
 
 /// Makes the namespaces but the mount namespace, which is the init's: the supervisor stays among the host's files.
@@ -124,7 +125,17 @@ fn identity(map: &str) -> String {
 
 /// Tries what a container needs and exits: status 0, or a line on stderr.
 pub(super) fn probe() -> ! {
-    match try_all() {
+    tried(try_all())
+}
+
+/// The same for an interpreter of programs of another machine.
+pub(super) fn probe_emulation() -> ! {
+    let step = "list interpreters";
+    tried(try_namespaces().and_then(|()| interpreter::list().map(drop).map_err(Failure::at(step))))
+}
+
+fn tried(result: Result<(), Failure>) -> ! {
+    match result {
         Ok(()) => exit(0),
         Err(failure) => {
             let _ = writeln!(std::io::stderr(), "{}: {}", failure.step, failure.reason);
@@ -134,15 +145,7 @@ pub(super) fn probe() -> ! {
 }
 
 fn try_all() -> Result<(), Failure> {
-    let (uid, gid) = (getuid(), getgid());
-    unshare(
-        libc::CLONE_NEWUSER
-            | libc::CLONE_NEWNS
-            | libc::CLONE_NEWPID
-            | libc::CLONE_NEWIPC
-            | libc::CLONE_NEWUTS,
-    )?;
-    map_single(uid.as_raw(), gid.as_raw())?;
+    try_namespaces()?;
     // Some systems let everyone make user namespaces and then refuse all power in them.
     mount_change(
         "/",
@@ -152,6 +155,18 @@ fn try_all() -> Result<(), Failure> {
     fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
         .map_err(Failure::at("use overlay file systems"))?;
     Ok(())
+}
+
+fn try_namespaces() -> Result<(), Failure> {
+    let (uid, gid) = (getuid(), getgid());
+    unshare(
+        libc::CLONE_NEWUSER
+            | libc::CLONE_NEWNS
+            | libc::CLONE_NEWPID
+            | libc::CLONE_NEWIPC
+            | libc::CLONE_NEWUTS,
+    )?;
+    map_single(uid.as_raw(), gid.as_raw())
 }
 
 #[cfg(test)]

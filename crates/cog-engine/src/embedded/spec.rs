@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::emulator::Emulator;
 use crate::gpus::Gpus;
 use crate::supervisor::Supervised;
 use crate::terminal::Inner;
@@ -23,6 +24,7 @@ pub(super) struct Spec {
     pub(super) build: bool,
     pub(super) ca_bundle: Option<PathBuf>,
     pub(super) gpus: Gpus,
+    pub(super) emulator: Option<Emulator>,
     pub(super) terminal: Option<Inner>,
 }
 

@@ -155,6 +155,7 @@ fn workload(root: cog_engine::Root) -> cog_engine::Workload {
         purpose: cog_engine::Purpose::Run,
         ca_bundle: None,
         gpus: cog_engine::Gpus::default(),
+        emulator: None,
         network: cog_engine::Network::default(),
     }
 }

@@ -47,18 +47,51 @@ impl Contents {
         let mut contents = Self::default();
         let mut manifests = Vec::with_capacity(index.images.len());
         for image in &index.images {
-            manifests.push(contents.add_image(store, image, options)?);
+            let entry = contents.add_image(store, image, options)?;
+            let listed = index.document.manifests.iter();
+            let listed = listed.filter(|listed| listed.digest == image.manifest.digest);
+            let listed = listed.map(|listed| Descriptor {
+                media_type: entry.media_type.clone(),
+                digest: entry.digest,
+                size: entry.size,
+                ..listed.clone()
+            });
+            manifests.extend(listed.take(1));
         }
-        // Converted layers make other manifests; else it is the index that the store has.
-        let listed = to_json(&Index {
-            manifests,
-            ..Index::default()
+        let is_same = manifests.iter().all(|entry| {
+            let mut listed = index.document.manifests.iter();
+            listed.any(|listed| listed == entry)
         });
-        let digest = Digest::of(&listed);
-        let entry = Descriptor::new(OCI_INDEX, digest, listed.len() as u64);
-        contents.documents.push((digest, listed));
-        contents.name(&index.name, entry);
+        if is_same && index.descriptor.media_type == OCI_INDEX {
+            contents.add_list(store, index)?;
+        } else {
+            // Converted images have other manifests, about which nothing is said.
+            let listed = to_json(&Index {
+                manifests,
+                ..Index::default()
+            });
+            let digest = Digest::of(&listed);
+            let entry = Descriptor::new(OCI_INDEX, digest, listed.len() as u64);
+            contents.documents.push((digest, listed));
+            contents.name(&index.name, entry);
+        }
         Ok(contents)
+    }
+
+    /// Adds the index as the store has it, with what it lists besides its images and what is said about it.
+    fn add_list(&mut self, store: &Store, index: &StoredIndex) -> Result<()> {
+        for entry in index.besides() {
+            let bytes = store.read_document(entry)?;
+            let manifest = Manifest::parse(&bytes, &format!("manifest {}", entry.digest))?;
+            self.documents.push((entry.digest, bytes));
+            self.blobs.extend(manifest.blobs().cloned());
+        }
+        let entry = &index.descriptor;
+        self.documents
+            .push((entry.digest, store.read_document(entry)?));
+        self.add_referrers(store, &entry.digest)?;
+        self.name(&index.name, entry.clone());
+        Ok(())
     }
 
     /// Puts the line of what is called `name` first.

@@ -165,6 +165,17 @@ pub enum RegistryError {
         available: String,
     },
 
+    /// An index lists an image that is not there.
+    #[error("`{reference}` lists an image for {platform}, which {registry} does not have")]
+    ListedGone {
+        /// Image reference.
+        reference: String,
+        /// What the image is for.
+        platform: String,
+        /// Host and port.
+        registry: String,
+    },
+
     /// Something else arrived than was asked for.
     #[error("{what} arrived from {registry} as {actual} instead of {expected}")]
     Corrupt {
@@ -226,6 +237,9 @@ impl RegistryError {
             Self::NotFound { .. } => Some("check the spelling, or log in first".into()),
             Self::PartGone { .. } => Some(
                 "whoever made the image can push it again; a registry that clears up may have taken it".into(),
+            ),
+            Self::ListedGone { .. } => Some(
+                "whoever made the images can push them again, all of them; `--platform` takes some of them alone".into(),
             ),
             Self::PartsMissing { .. } => Some(
                 "push again: what is not there is sent; a registry that clears up may have taken it".into(),

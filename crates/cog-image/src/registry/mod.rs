@@ -7,7 +7,7 @@
 //! `endpoint` says where a registry is, `transport` sends requests and tries again, `answer` judges what
 //! comes back, `auth` and `keychain` prove who we are, `lookup` tells a registry's answers apart,
 //! `download` fetches blobs, `push` sends them,
-//! `referrers` fetches what is said about an image. Everything that arrives is verified before it is used.
+//! `referrers` fetches what is said about an image, `several` knows indexes of images for several platforms. Everything that arrives is verified before it is used.
 
 mod answer;
 mod auth;
@@ -20,6 +20,7 @@ mod lookup;
 mod page;
 mod push;
 mod referrers;
+mod several;
 mod transport;
 
 use std::time::Duration;
@@ -52,6 +53,7 @@ pub use push::{
     PushEvent, PushFn, UploadOptions,
 };
 pub use referrers::PulledReferrers;
+pub use several::Wanted;
 pub use transport::{Wait, WaitObserver};
 
 /// Names registries, separated by commas, that are spoken to without TLS.
@@ -418,22 +420,10 @@ fn media_type(bytes: &[u8]) -> Option<String> {
 }
 
 fn unfit(reference: &ImageRef, wanted: &Platform, index: &Index) -> Error {
-    let mut available: Vec<String> = index
-        .manifests
-        .iter()
-        .filter_map(|entry| entry.platform.as_ref())
-        .map(ToString::to_string)
-        .filter(|platform| !platform.starts_with("unknown"))
-        .collect();
-    available.dedup();
     RegistryError::NoFittingPlatform {
         reference: reference.familiar(),
         wanted: wanted.to_string(),
-        available: if available.is_empty() {
-            "none".into()
-        } else {
-            available.join(", ")
-        },
+        available: index.platforms(),
     }
     .into()
 }

@@ -7,14 +7,15 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use super::images::size;
 use super::{Store, StoredImage};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::manifest::{Descriptor, Platform};
+use crate::manifest::{Descriptor, Platform, is_index};
 use crate::reference::ImageRef;
 use crate::registry::{
     Client, ClientOptions, Lookup, Memory, Progress, PulledReferrers, PushEvent, UploadOptions,
-    Wait,
+    Wait, Wanted,
 };
 
 /// What a store does when it needs a registry.
@@ -74,6 +75,36 @@ impl fmt::Debug for StoreOptions {
         f.debug_struct("StoreOptions")
             .field("registries", &self.registries)
             .finish_non_exhaustive()
+    }
+}
+
+/// What was pulled.
+#[derive(Clone, Debug)]
+pub struct Pulled {
+    /// What its name stands for: an image, or an index of images.
+    pub entry: Descriptor,
+    /// The images.
+    pub images: Vec<StoredImage>,
+}
+
+impl Pulled {
+    /// Whether its name stands for an index.
+    pub fn is_index(&self) -> bool {
+        is_index(&self.entry.media_type)
+    }
+
+    /// Bytes of all blobs of its images, each once.
+    pub fn size(&self) -> u64 {
+        size(&self.images)
+    }
+}
+
+impl From<StoredImage> for Pulled {
+    fn from(image: StoredImage) -> Self {
+        Self {
+            entry: image.manifest.clone(),
+            images: vec![image],
+        }
     }
 }
 
@@ -170,18 +201,35 @@ impl Store {
         self.name_remote(reference, platform, &image)
     }
 
-    /// Stores what the registry of `reference` says about `image`, which came from there: see
+    /// Pulls what is `wanted` of the index `reference`, with all layers, and stores it under its familiar name; or the one
+    /// image that is wanted, or that it is.
+    pub fn pull_several(&self, reference: &ImageRef, wanted: &Wanted) -> Result<Pulled> {
+        let _lease = self.lease()?;
+        let client = self.remote().client()?;
+        let asking = self.asking(reference, reference.familiar());
+        let several = block_on(|| client.resolve_several(self, reference, wanted))??;
+        drop(asking);
+        self.fetch(several.blobs())?;
+        let name = reference.familiar();
+        self.put_name(&name, several.entry.clone())?;
+        Ok(Pulled {
+            images: self.load_images(&name, &several.entry)?,
+            entry: several.entry,
+        })
+    }
+
+    /// Stores what the registry of `reference` says about `manifest`, which came from there: see
     /// [`Client::pull_referrers`].
     pub fn pull_referrers(
         &self,
         reference: &ImageRef,
-        image: &StoredImage,
+        manifest: &Descriptor,
     ) -> Result<PulledReferrers> {
         let _lease = self.lease()?;
         let client = self.remote().client()?;
-        let what = format!("what is said about {}", image.name);
+        let what = format!("what is said about {}", reference.familiar());
         let _asking = self.asking(reference, what);
-        block_on(|| client.pull_referrers(self, reference, image.manifest.digest))?
+        block_on(|| client.pull_referrers(self, reference, manifest.digest))?
     }
 
     pub(super) fn remote(&self) -> &Remote {

@@ -302,7 +302,8 @@ impl StoredImage {
     }
 }
 
-fn size(images: &[StoredImage]) -> u64 {
+/// Bytes of all blobs of `images`, each once.
+pub(super) fn size(images: &[StoredImage]) -> u64 {
     let layers = images.iter().flat_map(|image| &image.layers);
     let documents = images
         .iter()

@@ -14,6 +14,8 @@ pub struct StoredIndex {
     pub descriptor: Descriptor,
     /// The images, in its order.
     pub images: Vec<StoredImage>,
+    /// What it says. It may list what is no image, such as what BuildKit says about them.
+    pub document: Index,
 }
 
 impl Store {
@@ -25,12 +27,17 @@ impl Store {
         for image in &mut images {
             image.name.clone_from(&name);
         }
-        let descriptor = self.put_document(OCI_INDEX, &to_json(&listing(&images)))?;
+        let document = Index {
+            manifests: images.iter().map(StoredImage::listed).collect(),
+            ..Index::default()
+        };
+        let descriptor = self.put_document(OCI_INDEX, &to_json(&document))?;
         self.put_name(&name, descriptor.clone())?;
         Ok(StoredIndex {
             name,
             descriptor,
             images,
+            document,
         })
     }
 
@@ -42,16 +49,21 @@ impl Store {
             return Ok(None);
         };
         let images = self.load_images(&name, &entry)?;
+        let document = self.listed_in(&entry)?;
         Ok(Some(StoredIndex {
             name,
             descriptor: Descriptor::new(&entry.media_type, entry.digest, entry.size),
             images,
+            document,
         }))
     }
 
     /// The images of an index, or the one image that `entry` is.
     pub(super) fn load_images(&self, name: &str, entry: &Descriptor) -> Result<Vec<StoredImage>> {
-        let manifests = self.manifests(entry)?;
+        let mut manifests = self.manifests(entry)?;
+        if is_index(&entry.media_type) {
+            manifests.retain(Descriptor::lists_image);
+        }
         let load = |manifest: &Descriptor| self.load_image(name.to_owned(), manifest);
         manifests.iter().map(load).collect()
     }
@@ -78,17 +90,10 @@ impl Store {
         }
         let index = self.listed_in(entry)?;
         let found = index.for_platform(platform).cloned();
-        found.ok_or_else(|| {
-            let available = index
-                .manifests
-                .iter()
-                .filter_map(|one| one.platform.as_ref());
-            let available: Vec<String> = available.map(ToString::to_string).collect();
-            Error::OtherPlatforms {
-                name: name.to_owned(),
-                wanted: platform.to_string(),
-                available: available.join(", "),
-            }
+        found.ok_or_else(|| Error::OtherPlatforms {
+            name: name.to_owned(),
+            wanted: platform.to_string(),
+            available: index.platforms(),
         })
     }
 
@@ -107,15 +112,13 @@ impl StoredIndex {
         images.find(|image| image.platform().matches(platform))
     }
 
-    /// What it says.
-    pub fn document(&self) -> Index {
-        listing(&self.images)
-    }
-}
-
-fn listing(images: &[StoredImage]) -> Index {
-    Index {
-        manifests: images.iter().map(StoredImage::listed).collect(),
-        ..Index::default()
+    /// What it lists that is no image.
+    pub(crate) fn besides(&self) -> impl Iterator<Item = &Descriptor> {
+        let is_image = |entry: &Descriptor| {
+            let mut images = self.images.iter();
+            images.any(|image| image.manifest.digest == entry.digest)
+        };
+        let listed = self.document.manifests.iter();
+        listed.filter(move |entry| !is_image(entry))
     }
 }

@@ -48,7 +48,7 @@ use crate::manifest::Descriptor;
 
 pub use artifacts::{Artifact, StoredArtifact};
 pub(crate) use blobs::{copy_verified, open_blob_file, read_verified};
-pub use fetch::{Observer, StoreOptions, Transfer};
+pub use fetch::{Observer, Pulled, StoreOptions, Transfer};
 pub use images::{ImageSummary, StoredImage};
 pub use indexes::StoredIndex;
 pub use leases::Lease;

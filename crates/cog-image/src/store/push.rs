@@ -18,13 +18,20 @@ impl Store {
         block_on(|| client.push(self, image, target, &options, &tell))?
     }
 
-    /// Pushes the images of `index`, with what is said about each, and the index itself to `target`; its descriptor.
+    /// Pushes all that `index` lists, with what is said about each, and the index itself, byte for byte, to `target`; its
+    /// descriptor.
     pub fn push_images(&self, index: &StoredIndex, target: &ImageRef) -> Result<Descriptor> {
         let _lease = self.lease()?;
-        for image in &index.images {
-            self.push(image, &target.clone().with_digest(image.manifest.digest))?;
+        let options = self.upload_options()?;
+        let client = self.remote().client()?;
+        let tell = |event| self.tell(event);
+        let images = index.images.iter().map(|image| &image.manifest);
+        for part in images.chain(index.besides()) {
+            let target = target.clone().with_digest(part.digest);
+            block_on(|| client.push_manifest(self, part, &target, &options, &tell))??;
         }
-        self.push_index(target, &index.document())
+        block_on(|| client.push_manifest(self, &index.descriptor, target, &options, &tell))??;
+        Ok(index.descriptor.clone())
     }
 
     /// Pushes an index of manifests that are in `target`'s repository; its descriptor.

@@ -30,7 +30,7 @@ pub(crate) use images::{ImagesArgs, InspectArgs, PruneArgs, RmiArgs, TagArgs};
 pub(crate) use lock::LockArgs;
 pub(crate) use playground::PlaygroundArgs;
 pub(crate) use publish::{PortError, PublishArg};
-pub(crate) use push::{LoginArgs, PullArgs, PushArgs};
+pub(crate) use push::{LoginArgs, PullArgs, PulledArg, PushArgs};
 pub(crate) use run::{ExecArgs, GpuFlags, RunArgs, ServeArgs, StartFlags, TrainArgs};
 
 /// Package machine-learning models as production-ready images, and run them.

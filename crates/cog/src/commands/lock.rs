@@ -21,7 +21,7 @@ pub(crate) fn lock(session: &Session<'_>, args: &LockArgs) -> anyhow::Result<()>
     let project = session.project(&args.flags.project)?;
     if args.check || args.flags.locked {
         let report = session.with_request(&project, None, &args.flags, |request| {
-            Ok(check_lock(&request)?)
+            Ok(check_lock(&request, &args.platform)?)
         })?;
         return show(session, args, &report);
     }
@@ -34,7 +34,7 @@ pub(crate) fn lock(session: &Session<'_>, args: &LockArgs) -> anyhow::Result<()>
     };
     let engine = Some(engine.as_ref());
     let report = session.with_request(&project, engine, &args.flags, |request| {
-        lock_project(&request, &upgrade).context("locking failed")
+        lock_project(&request, &args.platform, &upgrade).context("locking failed")
     })?;
     for change in &report.changes {
         session.printer.info(change);

@@ -5,7 +5,7 @@ use cog_build::BuiltImage;
 use cog_config::Config;
 use cog_errors::Hint;
 use cog_image::registry::RegistryError;
-use cog_image::{Descriptor, ImageRef, Index};
+use cog_image::{Descriptor, ImageRef, Index, Platform, StoredImage};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -45,6 +45,8 @@ pub(crate) enum PushError {
     Pinned(String),
     #[error("`{0}` is a registry, and names no repository in it")]
     NoRepository(String),
+    #[error("image {0} is not in the local store")]
+    NotStored(String),
     #[error(
         "Unable to find existing Replicate model for {0}. Go to replicate.com and create a new model before pushing."
     )]
@@ -64,6 +66,10 @@ impl Hint for PushError {
                  as the same user, without or with 'sudo', as 'cog push'"
                     .into(),
             ),
+            Self::NotStored(name) => Some(format!(
+                "build it with `cog build -t {name}`, or give the name to an image with `cog tag IMAGE {name}`; without \
+                 `--no-build` it is built and pushed"
+            )),
             Self::NoTarget => None,
         }
     }
@@ -74,18 +80,11 @@ pub(crate) fn push(session: &Session<'_>, args: &PushArgs) -> anyhow::Result<()>
         session.printer.account().open();
     }
     args.flags.bases.check()?;
-    let project = session.project(&args.flags.project)?;
-    let model = session.model(&project)?;
-    let target = Target::choose(model, args.image.as_deref(), &project.config)?;
-    let name = target.build_name();
-    let milliseconds = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
-    let order = Order {
-        flags: &args.flags,
-        image: &args.image_flags,
-        name: &name,
-        push_id: Some(push_id(milliseconds)),
+    let (target, built) = if args.no_build {
+        stored(session, args)?
+    } else {
+        made(session, args)?
     };
-    let built = order.build(session, project, SchemaChoice::ByFlags)?;
     let shown = target.reference().familiar();
     session.printer.info(&format!("Pushing to {shown}..."));
     let pushed = match &target {
@@ -108,6 +107,49 @@ pub(crate) fn push(session: &Session<'_>, args: &PushArgs) -> anyhow::Result<()>
             .result(format!("{}\n", pretty(&document)?))?;
     }
     Ok(())
+}
+
+/// The image of the project, and where it goes.
+fn made(session: &Session<'_>, args: &PushArgs) -> anyhow::Result<(Target, BuiltImage)> {
+    let project = session.project(&args.flags.project)?;
+    let model = session.model(&project)?;
+    let target = Target::choose(model, args.image.as_deref(), &project.config)?;
+    let name = target.build_name();
+    let milliseconds = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
+    let order = Order {
+        flags: &args.flags,
+        image: &args.image_flags,
+        name: &name,
+        push_id: Some(push_id(milliseconds)),
+    };
+    let built = order.build(session, project, SchemaChoice::ByFlags)?;
+    Ok((target, built))
+}
+
+/// The image that the store has under the name that it goes to. Whoever names that needs no project.
+fn stored(session: &Session<'_>, args: &PushArgs) -> anyhow::Result<(Target, BuiltImage)> {
+    let target = if let Some(name) = args.image.as_deref() {
+        Target::choose(None, Some(name), &Config::default())?
+    } else {
+        let project = session.project(&args.flags.project)?;
+        Target::choose(session.model(&project)?, None, &project.config)?
+    };
+    let (store, name) = (session.store()?, target.build_name());
+    let index = store.image_index(&name)?;
+    let image = match &index {
+        Some(index) => {
+            let here = index.for_platform(&Platform::host());
+            here.or(index.images.first()).cloned()
+        }
+        None => store.image(&name)?,
+    };
+    let image = image.ok_or_else(|| PushError::NotStored(name))?;
+    let built = BuiltImage {
+        image,
+        index,
+        schema: None,
+    };
+    Ok((target, built))
 }
 
 /// `cog push --json`.
@@ -168,6 +210,14 @@ impl Pushed {
     }
 }
 
+/// An image of an index as it is told.
+fn listed(image: &StoredImage) -> Descriptor {
+    Descriptor {
+        platform: Some(image.platform()),
+        ..image.manifest.clone()
+    }
+}
+
 /// Pushes the image alone, or the images for several platforms with their index.
 fn push_image(
     session: &Session<'_>,
@@ -191,7 +241,7 @@ fn push_image(
         repository,
         index: Some(made.clone()),
         made,
-        images: index.document().manifests,
+        images: index.images.iter().map(listed).collect(),
         title: INDEX,
     })
 }
@@ -214,7 +264,7 @@ fn push_bundle(
             repository,
             index: Some(made.clone()),
             made,
-            images: index.document().manifests,
+            images: index.images.iter().map(listed).collect(),
             title: MODEL,
         });
     }

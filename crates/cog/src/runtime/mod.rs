@@ -167,6 +167,7 @@ impl Launcher {
             purpose: Purpose::Run,
             ca_bundle: self.place.ca_bundle.clone(),
             gpus: self.gpus.clone(),
+            emulator: self.place.emulator.clone(),
             network,
         }
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use cog_build::{Architecture, BuildRequest};
 use cog_engine::docker::{Daemon, DaemonImage};
-use cog_engine::{Access, Engine, Isolation, Mount, Root};
+use cog_engine::{Access, Emulator, Engine, Isolation, Mount, Root};
 use cog_image::serve::Content;
 use cog_image::{ImageConfig, ImageRef, Lease, Rootfs, Scratch, Store, StoredImage, trust};
 
@@ -41,6 +41,8 @@ pub(super) struct Place {
     pub(super) kind: Kind,
     /// What a container trusts, where that is not its own affair.
     pub(super) ca_bundle: Option<PathBuf>,
+    /// What runs its programs, where they are for another machine.
+    pub(super) emulator: Option<Emulator>,
     pub(super) scratch: Scratch,
     _in_use: InUse,
 }
@@ -122,6 +124,7 @@ impl Place {
             kind: kind(&environment.command),
             server: environment.command,
             ca_bundle: None,
+            emulator: None,
             scratch,
             _in_use: InUse::Nothing,
         })
@@ -153,6 +156,7 @@ impl Place {
             server: vec![host.coglet.to_string_lossy().into_owned()],
             kind: Kind::Coglet,
             ca_bundle: None,
+            emulator: None,
             scratch,
             _in_use: InUse::Environment(lease),
         })
@@ -179,6 +183,7 @@ impl Place {
             kind: kind(&environment.command),
             server: environment.command,
             ca_bundle: ca_bundle(&root, &scratch)?,
+            emulator: None,
             scratch,
             _in_use: InUse::Layers(root),
         })
@@ -192,7 +197,7 @@ impl Place {
         printer: &Printer,
     ) -> anyhow::Result<Self> {
         match (image, engine.daemon()) {
-            (Image::Stored(image), None) => Self::of_layers(image, store),
+            (Image::Stored(image), None) => Self::of_layers(image, store, printer),
             (Image::Stored(image), Some(daemon)) => {
                 let name = daemon_name(&image.name)?;
                 let handed = hand_over(printer, store, daemon, &name, |zstd| {
@@ -218,14 +223,18 @@ impl Place {
         }
     }
 
-    fn of_layers(image: &StoredImage, store: &Store) -> anyhow::Result<Self> {
-        refuse_other_platform(image)?;
+    fn of_layers(image: &StoredImage, store: &Store, printer: &Printer) -> anyhow::Result<Self> {
+        let emulator = emulator(image, printer)?;
         let layers = store.rootfs(&image.layers)?;
         let scratch = store.scratch()?;
         let ca_bundle = ca_bundle(&layers, &scratch)?;
         let root = Root::Layers(layers.layers().to_vec());
         let place = Self::of_config(root, &image.config, InUse::Layers(layers), scratch)?;
-        Ok(Self { ca_bundle, ..place })
+        Ok(Self {
+            ca_bundle,
+            emulator,
+            ..place
+        })
     }
 
     /// Where the model's document is not in the project, it is replaced, in the file that a container sees.
@@ -260,6 +269,7 @@ impl Place {
             server: command,
             kind,
             ca_bundle: None,
+            emulator: None,
             scratch,
             _in_use: in_use,
         })
@@ -276,18 +286,28 @@ fn config_of(image: &DaemonImage) -> ImageConfig {
     }
 }
 
-/// Refuses an image whose programs this machine does not run. What can't be told is tried.
-fn refuse_other_platform(image: &StoredImage) -> anyhow::Result<()> {
+/// What runs the programs of an image that are not for this machine, besides what the kernel has; one whose programs
+/// nothing runs is refused. What can't be told is tried.
+fn emulator(image: &StoredImage, printer: &Printer) -> anyhow::Result<Option<Emulator>> {
+    let host = Architecture::host();
     let platform = image.platform().to_string();
-    match platform.parse::<Architecture>() {
-        Ok(architecture) if !architecture.runs_here() => bail!(
-            "image {} is for {architecture}, and this machine is {}: run it on such a machine, or build it with `--platform {}`",
+    let Ok(architecture) = platform.parse::<Architecture>() else {
+        return Ok(None);
+    };
+    if let Some(reason) = architecture.obstacle() {
+        bail!(
+            "image {} is for {architecture}, and this machine is {host}, where nothing runs its programs: {reason}. Run it on \
+             such a machine, build it with `--platform {host}`, or install QEMU's static emulator, Debian's package \
+             `qemu-user-static`",
             image.name,
-            Architecture::host(),
-            Architecture::host(),
-        ),
-        _ => Ok(()),
+        );
     }
+    if architecture != host {
+        printer.info(&format!(
+            "The image is for {architecture}: its programs are emulated, which takes its time"
+        ));
+    }
+    Ok(architecture.emulator())
 }
 
 fn platform(config: &ImageConfig) -> String {
@@ -321,6 +341,7 @@ impl Place {
             server: vec!["coglet".into()],
             kind: Kind::Coglet,
             ca_bundle: None,
+            emulator: None,
             scratch: store.scratch().expect("there is room"),
             _in_use: InUse::Layers(root),
         }

@@ -57,9 +57,11 @@ fn known() -> Known {
 
 fn without(names: &[&str]) -> Known {
     let upgrade = Upgrade::These(texts(names));
-    known()
-        .without(&upgrade, "cog.lock")
-        .expect("they are there")
+    let mut known = known();
+    upgrade
+        .forget(std::iter::once(&mut known), "cog.lock")
+        .expect("they are there");
+    known
 }
 
 #[test]
@@ -106,11 +108,25 @@ fn what_is_upgraded_is_forgotten_and_nothing_else() {
     let found = system.versions(&texts(&["libgl1"]), &texts(&["ffmpeg"]));
     assert_eq!(found, LockedSystem::default());
 
-    let all = known().without(&Upgrade::Everything, "cog.lock");
-    assert_eq!(all.expect("it takes any"), Known::default());
+    let mut all = known();
+    Upgrade::Everything
+        .forget(std::iter::once(&mut all), "cog.lock")
+        .expect("it takes any");
+    assert_eq!(all, Known::default());
     let upgrade = Upgrade::These(texts(&["nupmy"]));
-    let error = known()
-        .without(&upgrade, "cog.lock")
+    let error = upgrade
+        .forget(std::iter::once(&mut known()), "cog.lock")
         .expect_err("not there");
     assert_eq!(error.to_string(), "cog.lock has no `nupmy`");
+}
+
+#[test]
+fn what_one_platform_has_can_be_upgraded_without_the_other() {
+    let mut both = [known(), Known::default()];
+    let upgrade = Upgrade::These(texts(&["typing-extensions"]));
+    upgrade
+        .forget(both.iter_mut(), "cog.lock")
+        .expect("one has it");
+    assert_eq!(both[0].python, None);
+    assert_eq!(both[1], Known::default());
 }

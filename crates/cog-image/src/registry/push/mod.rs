@@ -25,7 +25,7 @@ use self::upload::Upload;
 use super::Client;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::manifest::{Descriptor, Index, Manifest, Platform, oci_layer_type, to_json};
+use crate::manifest::{Descriptor, Index, Manifest, is_index, oci_layer_type, to_json};
 use crate::reference::ImageRef;
 use crate::store::{Store, StoredImage};
 
@@ -64,14 +64,28 @@ impl Client {
         options: &UploadOptions,
         tell: PushFn<'_>,
     ) -> Result<Descriptor> {
-        let digest = image.manifest.digest;
+        self.push_manifest(store, &image.manifest, target, options, tell)
+            .await?;
+        Ok(image.listed())
+    }
+
+    /// The same for a `manifest` that is in the store, or for an index, whose manifests are in the repository.
+    pub(crate) async fn push_manifest(
+        &self,
+        store: &Store,
+        manifest: &Descriptor,
+        target: &ImageRef,
+        options: &UploadOptions,
+        tell: PushFn<'_>,
+    ) -> Result<()> {
+        let digest = manifest.digest;
         if target.digest().is_some_and(|pinned| pinned != digest) {
             return Err(Error::Unsupported {
                 what: format!("`{}`", target.familiar()),
                 reason: format!("it is pinned to another image than {digest}"),
             });
         }
-        let package = Package::collect(store, image)?;
+        let package = Package::collect(store, manifest, &target.familiar())?;
         let transport = self.transport.with_back_off(options.back_off);
         let way = Way {
             store,
@@ -89,12 +103,7 @@ impl Client {
         });
         let result = way.push(package, target).await;
         tell(PushEvent::Ended);
-        result?;
-        let platform = Platform::new(&image.config.os, &image.config.architecture);
-        Ok(Descriptor {
-            platform: Some(platform),
-            ..image.manifest.clone()
-        })
+        result
     }
 
     /// Pushes an index of manifests that are in `target`'s repository; its descriptor.
@@ -222,13 +231,17 @@ impl Way<'_> {
 }
 
 impl Package {
-    fn collect(store: &Store, image: &StoredImage) -> Result<Self> {
-        let manifest = store.read_document(&image.manifest)?;
-        let what = format!("the manifest of `{}`", image.name);
-        let content = Manifest::parse(&manifest, &what)?;
-        let mut blobs: Vec<Descriptor> = content.blobs().cloned().collect();
+    /// What belongs to `manifest`, which is for `name`; what an index lists does not.
+    fn collect(store: &Store, manifest: &Descriptor, name: &str) -> Result<Self> {
+        let bytes = store.read_document(manifest)?;
+        let mut blobs: Vec<Descriptor> = if is_index(&manifest.media_type) {
+            Vec::new()
+        } else {
+            let content = Manifest::parse(&bytes, &format!("the manifest of `{name}`"))?;
+            content.blobs().cloned().collect()
+        };
         let mut referrers = Vec::new();
-        for entry in store.all_referrers(&image.manifest.digest)? {
+        for entry in store.all_referrers(&manifest.digest)? {
             let bytes = store.read_document(&entry)?;
             let content = Manifest::parse(&bytes, &format!("manifest {}", entry.digest))?;
             blobs.extend(content.blobs().cloned());
@@ -248,8 +261,8 @@ impl Package {
         Ok(Self {
             blobs,
             referrers,
-            media_type: image.manifest.media_type.clone(),
-            manifest,
+            media_type: manifest.media_type.clone(),
+            manifest: bytes,
         })
     }
 }

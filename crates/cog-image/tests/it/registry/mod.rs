@@ -5,6 +5,7 @@ mod debian;
 mod login;
 mod lookup;
 mod push;
+mod several;
 mod transfer;
 
 use std::time::Duration;
