@@ -127,12 +127,14 @@ build:
     config = project.directory / "cog.yaml"
     config.write_text(config.read_text().replace("build:\n", commands))
     (project.directory / "token").write_text("s3cret")
-    flags = ("--secret", "id=token,src=token", "--no-cache")
+    flags = ("--secret", "id=token,src=token", "--no-cache", "--debug")
     environment = {"COG_BACKEND": "docker", "DOCKER_HOST": podman.host, "COG_LOAD": "auto"}
     done = project.cog("build", "-t", "hello:by-podman", *flags, **environment)
     if "operation not permitted" in done.stderr.lower():
         pytest.skip(f"podman cannot run containers here: {done.stderr[-300:]}")
     assert "Building with the docker backend: Podman" in done.works().stderr
+    # What is below does not come back with what the commands changed.
+    assert "Podman has pushed" in done.stderr and "archive is taken" not in done.stderr, done
     project.cog("build", "-t", "hello:by-us", *flags, COG_BACKEND="native").works()
 
     def layers(name: str) -> list[str]:

@@ -59,7 +59,9 @@ pub use base::{
 pub use certificate::{COG_CA_CERT, CertificateError, Certificates};
 pub use command::{Command, CommandError, SecretMount};
 pub use context::ContextError;
-pub use docker::{DaemonError, DockerBuilder, HandedOver, Observers, hand_over, layers_for};
+pub use docker::{
+    DaemonError, DockerBuilder, HandedOver, Observers, Route, hand_over, layers_for, remove_ended,
+};
 pub use dockerignore::{Dockerignore, DockerignoreError, FolderVerdict, PatternLine};
 pub use environment::{Environment, prepare};
 pub use error::{BuildError, CommandOutput, MovedPackage, Result};

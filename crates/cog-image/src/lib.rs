@@ -4,7 +4,7 @@
 //! unpacked ([`Store::rootfs`]), and gives images names ([`Store::put_image`]). Content that is still in
 //! a registry is fetched by asking for it. [`layout`] writes images for other tools and reads theirs,
 //! [`registry`] speaks with registries, [`serve`] is one for a daemon on
-//! this machine, [`trust`] says whom to trust, [`validate()`] recomputes every
+//! this machine to pull from, [`receive`] one to push to, [`trust`] says whom to trust, [`validate()`] recomputes every
 //! digest.
 //!
 //! Nothing here runs a container, knows what a Cog project is, or prints.
@@ -14,7 +14,9 @@ pub mod digest;
 mod error;
 pub mod layer;
 pub mod layout;
+mod loopback;
 pub mod manifest;
+pub mod receive;
 pub mod reference;
 pub mod registry;
 pub mod serve;

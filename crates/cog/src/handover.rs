@@ -84,6 +84,30 @@ pub(crate) fn load(
     }
 }
 
+/// What builds that were killed had left in a daemon.
+pub(crate) struct Tidied {
+    pub(crate) daemon: &'static str,
+    /// The names of the images.
+    pub(crate) removed: Vec<String>,
+}
+
+/// Removes that from the daemon that answers, if one does.
+pub(crate) fn tidy(session: &Session<'_>) -> Option<Tidied> {
+    let told = |error: &dyn std::fmt::Display| {
+        session
+            .printer
+            .debug(&format!("no daemon is tidied up: {error}"));
+    };
+    let daemon = Daemon::find(Wanted::Any, AUTO_PATIENCE);
+    let daemon = daemon.map_err(|error| told(&error)).ok()?;
+    let removed = cog_build::remove_ended(&daemon);
+    let removed = removed.map_err(|error| told(&error)).ok()?;
+    Some(Tidied {
+        daemon: daemon.title(),
+        removed,
+    })
+}
+
 fn give(session: &Session<'_>, daemon: &Daemon, image: &StoredImage) -> anyhow::Result<Given> {
     let store = session.store()?;
     let handed = hand_over(session.printer, store, daemon, &image.name, |zstd| {

@@ -10,6 +10,7 @@ use cog_image::serve::{Content, SentObserver, Served, Zstd};
 use tokio::sync::mpsc::{Sender, channel};
 
 use super::error::DaemonError;
+use super::names::Owner;
 
 /// Pieces of an archive that wait for the daemon.
 const PIECES: usize = 4;
@@ -21,6 +22,19 @@ pub struct HandedOver {
     pub id: String,
     /// Bytes that it took.
     pub sent: u64,
+    /// The way that they took.
+    pub route: Route,
+}
+
+/// How a daemon gets an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// It had it, under whatever name.
+    Named,
+    /// It pulled what it lacked.
+    Pulled,
+    /// By an archive: it cannot pull from this process.
+    Archive,
 }
 
 /// Who is told how far it is.
@@ -54,11 +68,15 @@ pub fn hand_over(
             return Ok(HandedOver {
                 id: image.id,
                 sent: 0,
+                route: Route::Named,
             });
         }
     }
     let name = format!("{repository}:{tag}");
-    let served = Served::start(store, content.clone(), observers.sent.clone())?;
+    let served = {
+        let tag = Owner::here().tag("served");
+        Served::start(store, content.clone(), &tag, observers.sent.clone())?
+    };
     let reference = served.reference();
     if let Err(error) = daemon.pull(&reference) {
         if let Some(failure) = served.failure() {
@@ -72,6 +90,7 @@ pub fn hand_over(
         return Ok(HandedOver {
             id: here(daemon, &name, &name)?,
             sent,
+            route: Route::Archive,
         });
     }
     let id = here(daemon, &reference, &name)?;
@@ -83,6 +102,7 @@ pub fn hand_over(
     Ok(HandedOver {
         id,
         sent: served.sent(),
+        route: Route::Pulled,
     })
 }
 

@@ -8,27 +8,32 @@
 //! Steps that only add files never come here: their layers go to the daemon as they are.
 
 mod context;
+mod counted;
 mod error;
 mod handover;
+mod names;
 mod own;
 mod recipe;
 mod result;
+mod taking;
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
-use bytes::Bytes;
 use cog_engine::docker::{BuildEvent, BuildOrder, Credentials, Daemon, DaemonKind, EarlierLayers};
 use cog_image::registry::Keychain;
 use cog_image::serve::Content;
-use cog_image::{ImageConfig, Layer, layout::SavedImage};
-use tokio::sync::mpsc::{Receiver, channel};
+use cog_image::{ImageConfig, Layer};
+use tokio::sync::mpsc::channel;
 
 use self::context::{Context, DOCKERFILE, Secrets};
+use self::counted::counted;
 pub use self::error::DaemonError;
 use self::handover::Pieces;
-pub use self::handover::{HandedOver, Observers, hand_over, layers_for};
+pub use self::handover::{HandedOver, Observers, Route, hand_over, layers_for};
+use self::names::{BELOW, Owner, STEP};
 pub(crate) use self::own::OwnImage;
 use self::recipe::{Way, way};
 use crate::architecture::Architecture;
@@ -37,8 +42,6 @@ use crate::error::{BuildError, CommandOutput, Result};
 use crate::executor::Executor;
 use crate::reporter::Event;
 
-/// Names of images that a daemon has for the time of a build begin so.
-const REPOSITORY: &str = "cog-build/";
 /// Pieces of an archive that wait for whoever reads it.
 const PIECES: usize = 16;
 /// Bytes of such a piece.
@@ -63,8 +66,13 @@ struct Order<'a> {
 pub struct DockerBuilder {
     daemon: Daemon,
     credentials: Credentials,
+    owner: Owner,
     /// Images that are there for the time of a build.
     names: Mutex<Vec<String>>,
+    /// What other builds left is looked for once.
+    tidied: Once,
+    /// It cannot reach what listens on this machine's loopback.
+    is_out_of_reach: AtomicBool,
 }
 
 impl std::fmt::Debug for DockerBuilder {
@@ -84,7 +92,10 @@ impl DockerBuilder {
         Ok(Self {
             daemon,
             credentials: Arc::new(credentials),
+            owner: Owner::here(),
             names: Mutex::default(),
+            tidied: Once::new(),
+            is_out_of_reach: AtomicBool::new(false),
         })
     }
 
@@ -167,18 +178,34 @@ impl DockerBuilder {
         config: &ImageConfig,
         layers: &[Layer],
     ) -> Result<String> {
+        self.tidy(executor);
         let zstd = layers_for(&self.daemon);
         let content = Content::of_layers(executor.store, config, layers, zstd)?;
         let [id, _] = content.ids();
-        let name = (format!("{REPOSITORY}below"), id.hex()[..16].to_owned());
-        executor.doing(&format!("handing layers to {}", self.daemon.title()));
-        let observers = Observers {
-            sent: Arc::new(|_| {}),
-            detail: &|detail| executor.detail(detail),
-        };
-        let names = (name.0.as_str(), name.1.as_str());
-        let handed = hand_over(executor.store, &self.daemon, names, content, &observers)?;
-        let name = format!("{}:{}", name.0, name.1);
+        let tag = self.owner.tag(&id.hex()[..16]);
+        let label = format!("handing layers to {}", self.daemon.title());
+        let handed = counted(executor.reporter, &label, |sent| {
+            let observers = Observers {
+                sent,
+                detail: &|detail| executor.detail(detail),
+            };
+            hand_over(
+                executor.store,
+                &self.daemon,
+                (BELOW, &tag),
+                content,
+                &observers,
+            )
+        })?;
+        executor.detail(&format!(
+            "{} took {} bytes of layers",
+            self.daemon.title(),
+            handed.sent
+        ));
+        if handed.route == Route::Archive {
+            self.is_out_of_reach.store(true, Ordering::Relaxed);
+        }
+        let name = format!("{BELOW}:{tag}");
         self.remember(&name);
         Ok(match self.daemon.kind() {
             DaemonKind::Docker => name,
@@ -261,40 +288,27 @@ impl DockerBuilder {
         })
     }
 
-    /// Reads the image `name` of the daemon, of which `known` layers are not wanted.
-    fn take(&self, executor: &Executor<'_>, name: &str, known: &[Layer]) -> Result<SavedImage> {
-        executor.doing(&format!("taking layers from {}", self.daemon.title()));
-        let (sender, pieces) = channel(PIECES);
-        std::thread::scope(|scope| {
-            let store = executor.store;
-            let reader = scope.spawn(move || SavedImage::read(store, Received::new(pieces), known));
-            let saved = self.daemon.save(name, &sender);
-            let hung_up = sender.is_closed();
-            if saved.is_err() {
-                let broken = io::Error::other("the daemon broke off");
-                let _ = sender.blocking_send(Err(broken));
-            }
-            drop(sender);
-            let read = reader.join();
-            let read =
-                read.map_err(|_| io::Error::other("the thread that reads the image ended"))?;
-            match (read, saved) {
-                (Ok(image), Ok(())) => Ok(image),
-                (Err(error), Ok(())) => Err(error.into()),
-                // Whoever reads has hung up, and says why.
-                (Err(error), Err(_)) if hung_up => Err(error.into()),
-                (_, Err(error)) => Err(DaemonError::from(error).into()),
-            }
-        })
-    }
-
     /// A name that no other build has.
     fn temporary_name(&self) -> Result<String> {
         let mut random = [0_u8; 8];
         io::Read::read_exact(&mut fs_err::File::open("/dev/urandom")?, &mut random)?;
-        let name = format!("{REPOSITORY}step:{:016x}", u64::from_ne_bytes(random));
+        let random = format!("{:016x}", u64::from_ne_bytes(random));
+        let name = format!("{STEP}:{}", self.owner.tag(&random));
         self.remember(&name);
         Ok(name)
+    }
+
+    /// Removes what builds that were killed have left in the daemon. Nothing depends on that.
+    fn tidy(&self, executor: &Executor<'_>) {
+        self.tidied
+            .call_once(|| match names::remove_ended(&self.daemon, &self.owner) {
+                Ok(names) => {
+                    for name in names {
+                        executor.detail(&format!("{name} was left by a build that has ended"));
+                    }
+                }
+                Err(error) => executor.detail(&error.to_string()),
+            });
     }
 
     fn remember(&self, name: &str) {
@@ -303,6 +317,11 @@ impl DockerBuilder {
             names.push(name.to_owned());
         }
     }
+}
+
+/// Removes what builds that have ended have left in `daemon`, and gives the names that it had.
+pub fn remove_ended(daemon: &Daemon) -> Result<Vec<String>, DaemonError> {
+    names::remove_ended(daemon, &Owner::here())
 }
 
 /// What was there for the time of the build goes. The images that came of it keep the layers that they have in common.
@@ -395,34 +414,5 @@ impl<'a> Heard<'a> {
             said.remove(0);
         }
         said.push(line.to_owned());
-    }
-}
-
-/// Reads what a daemon sends.
-struct Received {
-    pieces: Receiver<io::Result<Bytes>>,
-    piece: Bytes,
-}
-
-impl Received {
-    fn new(pieces: Receiver<io::Result<Bytes>>) -> Self {
-        Self {
-            pieces,
-            piece: Bytes::new(),
-        }
-    }
-}
-
-impl Read for Received {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.piece.is_empty() {
-            match self.pieces.blocking_recv() {
-                None => return Ok(0),
-                Some(piece) => self.piece = piece?,
-            }
-        }
-        let length = buffer.len().min(self.piece.len());
-        buffer[..length].copy_from_slice(&self.piece.split_to(length));
-        Ok(length)
     }
 }

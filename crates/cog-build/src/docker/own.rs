@@ -47,6 +47,7 @@ impl OwnImage {
         let ignore = context::ignore(request.project_dir)?;
         let title = format!("{}: {}", docker.daemon.title(), dockerfile.display());
         executor.timed(&title, || {
+            docker.tidy(executor);
             let project = Files::new(request, dockerfile, &text, &ignore)?;
             let name = docker.temporary_name()?;
             build(request, executor, docker, &project, &name)?;

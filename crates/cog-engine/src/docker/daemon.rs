@@ -1,22 +1,14 @@
-//! A daemon that answers: what it is, and its images.
+//! A daemon that answers: where and what it is.
 
 use std::time::Duration;
 
 use bollard::errors::Error as ApiError;
-use bollard::query_parameters::{
-    CreateImageOptionsBuilder, ImportImageOptions, RemoveImageOptionsBuilder,
-    TagImageOptionsBuilder,
-};
 use bollard::{API_DEFAULT_VERSION, Docker as Client};
-use bytes::Bytes;
-use futures_util::{Stream, TryStreamExt as _, stream};
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc::{Receiver, Sender};
 
 use super::address::{Address, Surroundings, Wanted};
 use super::build::BUILDKIT_SINCE;
 use super::error::{DockerError, reason};
-use super::libpod;
 
 /// The client gives up on an answer after this time, and some take as long as a container runs; whoever waits can stop us.
 const CLIENT_LIMIT_SECONDS: u64 = 10 * 365 * 24 * 60 * 60;
@@ -40,25 +32,6 @@ pub struct Daemon {
     runtime: Runtime,
     kind: DaemonKind,
     version: String,
-}
-
-/// An image that a daemon has.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DaemonImage {
-    /// What the daemon calls it: a digest.
-    pub id: String,
-    /// Environment variables.
-    pub env: Vec<(String, String)>,
-    /// What runs first.
-    pub entrypoint: Vec<String>,
-    /// Its arguments, or the command where there is no entry point.
-    pub cmd: Vec<String>,
-    /// Working directory.
-    pub working_dir: Option<String>,
-    /// Labels, by name.
-    pub labels: Vec<(String, String)>,
-    /// What it runs on, such as `linux/amd64`.
-    pub platform: String,
 }
 
 impl Daemon {
@@ -137,6 +110,10 @@ impl Daemon {
         self.address.to_string()
     }
 
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
     pub(crate) fn address(&self) -> &Address {
         &self.address
     }
@@ -173,109 +150,7 @@ impl Daemon {
         self.runtime.block_on(future)
     }
 
-    /// The image called `name`, which may also be its id; `None` if it has none.
-    pub fn image(&self, name: &str) -> Result<Option<DaemonImage>, DockerError> {
-        let found = self.runtime.block_on(self.client.inspect_image(name));
-        match found {
-            Ok(found) => Ok(Some(found.into())),
-            Err(ApiError::DockerResponseServerError {
-                status_code: 404, ..
-            }) => Ok(None),
-            Err(error) => Err(self.failed(format!("look for `{name}`"), &error)),
-        }
-    }
-
-    /// Makes the daemon pull `reference`, a name with a tag in a registry of this machine's loopback.
-    pub fn pull(&self, reference: &str) -> Result<(), DockerError> {
-        if self.kind == DaemonKind::Podman {
-            let pulled = self
-                .runtime
-                .block_on(libpod::pull(&self.address, reference));
-            return pulled.map_err(|reason| DockerError::Request {
-                daemon: self.title(),
-                action: "pull the image".to_owned(),
-                reason,
-            });
-        }
-        let options = CreateImageOptionsBuilder::new()
-            .from_image(reference)
-            .build();
-        let steps = self.client.create_image(Some(options), None, None);
-        self.to_the_end(steps)
-            .map_err(|error| self.failed("pull the image", &error))
-    }
-
-    /// Gives the daemon a Docker archive, piece by piece.
-    pub fn load(&self, mut archive: Receiver<std::io::Result<Bytes>>) -> Result<(), DockerError> {
-        let options = ImportImageOptions {
-            quiet: true,
-            ..ImportImageOptions::default()
-        };
-        let pieces = stream::poll_fn(move |context| archive.poll_recv(context));
-        let steps = self.client.import_image_stream(options, pieces, None);
-        self.to_the_end(steps)
-            .map_err(|error| self.failed("load the image", &error))
-    }
-
-    /// Writes the image `name` as a Docker archive, piece by piece. Whoever reads may hang up.
-    pub fn save(
-        &self,
-        name: &str,
-        pieces: &Sender<std::io::Result<Bytes>>,
-    ) -> Result<(), DockerError> {
-        let archive = self.client.export_image(name);
-        let written = archive.try_for_each(|piece| async {
-            let sent = pieces.send(Ok(piece)).await;
-            sent.map_err(|_| ApiError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe)))
-        });
-        self.runtime
-            .block_on(written)
-            .map_err(|error| self.failed(format!("hand out the image {name}"), &error))
-    }
-
-    /// Removes the image `name`, with what only it has. One that is not there is no matter.
-    pub fn remove(&self, name: &str) -> Result<(), DockerError> {
-        let options = RemoveImageOptionsBuilder::new().force(true).build();
-        let removed = self.client.remove_image(name, Some(options), None);
-        match self.runtime.block_on(removed) {
-            Ok(_)
-            | Err(ApiError::DockerResponseServerError {
-                status_code: 404, ..
-            }) => Ok(()),
-            Err(error) => Err(self.failed(format!("remove the image {name}"), &error)),
-        }
-    }
-
-    fn to_the_end<T>(
-        &self,
-        steps: impl Stream<Item = Result<T, ApiError>>,
-    ) -> Result<(), ApiError> {
-        let done = steps.try_for_each(|_| async { Ok(()) });
-        self.runtime.block_on(done)
-    }
-
-    /// Gives the image `id` a name: `repository` and `tag`. Another image that has it loses it.
-    pub fn tag(&self, id: &str, repository: &str, tag: &str) -> Result<(), DockerError> {
-        let options = TagImageOptionsBuilder::new()
-            .repo(repository)
-            .tag(tag)
-            .build();
-        self.runtime
-            .block_on(self.client.tag_image(id, Some(options)))
-            .map_err(|error| self.failed(format!("name the image {repository}:{tag}"), &error))
-    }
-
-    /// Takes a name away. An image that has another one stays.
-    pub fn untag(&self, name: &str) -> Result<(), DockerError> {
-        let options = RemoveImageOptionsBuilder::new().noprune(true).build();
-        let removed = self.client.remove_image(name, Some(options), None);
-        self.runtime
-            .block_on(removed)
-            .map(drop)
-            .map_err(|error| self.failed(format!("forget the name {name}"), &error))
-    }
-
-    fn failed(&self, action: impl Into<String>, error: &ApiError) -> DockerError {
+    pub(super) fn failed(&self, action: impl Into<String>, error: &ApiError) -> DockerError {
         DockerError::Request {
             daemon: self.title(),
             action: action.into(),
@@ -310,30 +185,6 @@ fn major(version: &str) -> Option<u32> {
 fn numbers(version: &str) -> Option<(u32, u32)> {
     let mut parts = version.split(['.', '-']).map(|part| part.parse().ok());
     Some((parts.next()??, parts.next()??))
-}
-
-impl From<bollard::models::ImageInspect> for DaemonImage {
-    fn from(found: bollard::models::ImageInspect) -> Self {
-        let config = found.config.unwrap_or_default();
-        let variables = config.env.unwrap_or_default();
-        let variables = variables.iter().filter_map(|one| one.split_once('='));
-        let text = |value: Option<String>| value.filter(|text| !text.is_empty());
-        Self {
-            id: found.id.unwrap_or_default(),
-            env: variables
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect(),
-            entrypoint: config.entrypoint.unwrap_or_default(),
-            cmd: config.cmd.unwrap_or_default(),
-            working_dir: text(config.working_dir),
-            labels: config.labels.into_iter().flatten().collect(),
-            platform: format!(
-                "{}/{}",
-                text(found.os).as_deref().unwrap_or("linux"),
-                text(found.architecture).as_deref().unwrap_or("amd64")
-            ),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! Podman's own protocol, for the one thing that Docker's cannot say there: that a registry has no certificate. Podman
-//! takes ours, on the loopback, only when it is told.
+//! pulls from ours, on the loopback, and pushes to it, only when it is told.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty, Limited};
@@ -21,6 +21,15 @@ const MOST: usize = 1 << 20;
 struct Line {
     #[serde(default)]
     error: String,
+}
+
+/// Pushes the image `id` as `reference`, a name with a tag in a registry without a certificate. The error is Podman's.
+pub(super) async fn push(address: &Address, id: &str, reference: &str) -> Result<(), String> {
+    let path = format!(
+        "/{VERSION}/libpod/images/{id}/push?destination={reference}&tlsVerify=false&quiet=true"
+    );
+    let answer = ask(connect(address).await?, &path).await?;
+    failure(&answer).map_or(Ok(()), Err)
 }
 
 /// Pulls `reference`, a name with a tag in a registry without a certificate. The error is Podman's.

@@ -16,6 +16,7 @@ mod contexts;
 mod daemon;
 mod error;
 mod events;
+mod images;
 mod libpod;
 mod output;
 mod request;
@@ -33,8 +34,9 @@ pub use address::{
 };
 pub use build::{BuildEvent, BuildOrder, EarlierLayers};
 pub(crate) use container::supervise;
-pub use daemon::{Daemon, DaemonImage, DaemonKind};
+pub use daemon::{Daemon, DaemonKind};
 pub use error::DockerError;
+pub use images::DaemonImage;
 pub use session::Credentials;
 use spec::Spec;
 

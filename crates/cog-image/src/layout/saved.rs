@@ -1,4 +1,5 @@
-//! Reads what a daemon hands out of an image (`docker save`), in one pass: it comes as a stream.
+//! What a daemon hands out of an image: an archive (`docker save`), read in one pass, as it comes as a stream; or files that
+//! came one by one ([`receive`](crate::receive)).
 //!
 //! Layers that are known already are read and dropped; the others are kept as they came until somebody asks for one. All
 //! versions list the parts in `manifest.json`, which comes last in some.
@@ -6,6 +7,7 @@
 use std::collections::HashMap;
 use std::io::{self, BufReader, Read};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use tar::EntryType;
@@ -31,7 +33,7 @@ const MANIFEST: &[u8] = b"manifest.json";
 pub struct SavedImage {
     config: ParsedConfig,
     layers: Vec<SavedLayer>,
-    _scratch: Scratch,
+    _scratch: Arc<Scratch>,
 }
 
 #[derive(Debug)]
@@ -78,24 +80,33 @@ impl SavedImage {
                     "it lists {listed} layers, and its config {described}"
                 )));
             }
-            let layers = entry.layers.iter();
-            let layers = layers.zip(&config.diff_ids).map(|(name, diff_id)| {
-                // A daemon may compress a layer otherwise than we do: what it is counts.
-                if let Some(known) = known.iter().find(|one| one.diff_id == *diff_id) {
-                    return Ok(SavedLayer::Known(Box::new(known.clone())));
-                }
-                match parts.find(name.as_bytes())? {
-                    Part::File(path) => Ok(SavedLayer::File(path.clone())),
-                    _ => Err(unreadable(format!("`{name}` is another layer"))),
-                }
-            });
-            let layers = layers.collect::<Result<_>>()?;
-            Ok((config, layers))
+            let files = entry.layers.iter().map(|name| parts.file(name.as_bytes()));
+            let files = files.collect::<Result<_>>()?;
+            Ok((config, files))
         };
-        let (config, layers) = read().map_err(|error: Error| error.at(store.root()))?;
+        let (config, files) = read().map_err(|error: Error| error.at(store.root()))?;
+        Self::of_files(Arc::new(scratch), config, files, known)
+    }
+
+    /// An image of `config` and of layers as they came, each in a file of `scratch` unless it is `known`.
+    pub(crate) fn of_files(
+        scratch: Arc<Scratch>,
+        config: ParsedConfig,
+        files: Vec<Option<PathBuf>>,
+        known: &[Layer],
+    ) -> Result<Self> {
+        let layers = files.into_iter().zip(&config.diff_ids);
+        let layers = layers.map(|(file, diff_id)| {
+            // A daemon may compress a layer otherwise than we do: what it is counts.
+            if let Some(known) = known.iter().find(|one| one.diff_id == *diff_id) {
+                return Ok(SavedLayer::Known(Box::new(known.clone())));
+            }
+            let missing = || unreadable(format!("the layer {diff_id} is not in it"));
+            file.map(SavedLayer::File).ok_or_else(missing)
+        });
         Ok(Self {
+            layers: layers.collect::<Result<_>>()?,
             config,
-            layers,
             _scratch: scratch,
         })
     }
@@ -198,6 +209,14 @@ impl Parts {
             found => found,
         };
         part.ok_or_else(|| unreadable(format!("`{}` is not in it", String::from_utf8_lossy(name))))
+    }
+
+    /// The file of the layer `name`; none of one that is known.
+    fn file(&self, name: &[u8]) -> Result<Option<PathBuf>> {
+        Ok(match self.find(name)? {
+            Part::File(path) => Some(path.clone()),
+            Part::Known | Part::Link(_) => None,
+        })
     }
 
     fn document(&self, name: &[u8]) -> Result<Vec<u8>> {

@@ -1,24 +1,20 @@
 //! What is answered to a request: the little of the distribution specification that pulling needs.
 
 use std::io::{self, Write};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::mpsc;
 
+use super::Shared;
 use super::content::{Document, ServedLayer};
-use super::{Shared, TAG};
 use crate::digest::Digest;
 use crate::error::Result;
+use crate::loopback::{AnswerBody, failure, whole, with_digest};
 
-const VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
-const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const OCTETS: &str = "application/octet-stream";
 /// Pieces of a blob that wait for somebody who reads slowly; each has up to 256 KiB.
 const PIECES: usize = 4;
@@ -47,7 +43,7 @@ pub(super) fn answer<B>(request: &Request<B>, shared: &Arc<Shared>) -> Response<
     };
     let content = &shared.content;
     match kind {
-        "manifests" if name == TAG || is(name, &content.manifest.digest) => {
+        "manifests" if name == shared.tag || is(name, &content.manifest.digest) => {
             shared.was_read.store(true, Ordering::Relaxed);
             document(&content.manifest)
         }
@@ -65,34 +61,11 @@ fn is(name: &str, digest: &Digest) -> bool {
     name.parse::<Digest>().is_ok_and(|named| named == *digest)
 }
 
-fn failure(status: StatusCode, code: &str) -> Response<AnswerBody> {
-    let body = serde_json::json!({ "errors": [{ "code": code }] });
-    whole(status, "application/json", body.to_string().into())
-}
-
 fn document(document: &Document) -> Response<AnswerBody> {
     let body = Bytes::from(document.bytes.clone());
     let mut response = whole(StatusCode::OK, &document.media_type, body);
     with_digest(&mut response, &document.digest);
     response
-}
-
-/// The server leaves the body out where only the head was asked for.
-fn whole(status: StatusCode, media_type: &str, body: Bytes) -> Response<AnswerBody> {
-    let mut response = Response::new(AnswerBody::Whole(Some(body)));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(VERSION, HeaderValue::from_static("registry/2.0"));
-    if let Ok(value) = HeaderValue::from_str(media_type) {
-        headers.insert(CONTENT_TYPE, value);
-    }
-    response
-}
-
-fn with_digest<T>(response: &mut Response<T>, digest: &Digest) {
-    if let Ok(value) = HeaderValue::from_str(&digest.to_string()) {
-        response.headers_mut().insert(CONTENT_DIGEST, value);
-    }
 }
 
 /// The head goes out at once, whether the blob is here or has to be fetched.
@@ -156,53 +129,5 @@ impl Write for Pieces<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// The body of an answer.
-pub(super) enum AnswerBody {
-    Whole(Option<Bytes>),
-    Pieces {
-        pieces: mpsc::Receiver<Bytes>,
-        /// Bytes that have yet to come.
-        left: u64,
-    },
-}
-
-impl Body for AnswerBody {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        match self.get_mut() {
-            Self::Whole(body) => {
-                let body = body.take().filter(|body| !body.is_empty());
-                Poll::Ready(body.map(|body| Ok(Frame::data(body))))
-            }
-            Self::Pieces { pieces, left } => match pieces.poll_recv(context) {
-                Poll::Pending => Poll::Pending,
-                Poll::Ready(Some(piece)) => {
-                    *left = left.saturating_sub(piece.len() as u64);
-                    Poll::Ready(Some(Ok(Frame::data(piece))))
-                }
-                Poll::Ready(None) if *left == 0 => Poll::Ready(None),
-                Poll::Ready(None) => {
-                    let why = io::Error::other("the blob could not be read to its end");
-                    Poll::Ready(Some(Err(why)))
-                }
-            },
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(body) => {
-                SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64))
-            }
-            Self::Pieces { left, .. } => SizeHint::with_exact(*left),
-        }
     }
 }

@@ -39,7 +39,7 @@ fn image(store: &Store, name: &str, text: &str) -> StoredImage {
 
 fn serve(store: &Store, image: &StoredImage, zstd: Zstd) -> Served {
     let content = Content::of_image(store, image, zstd).unwrap();
-    Served::start(store, content, Arc::new(|_| ())).unwrap()
+    Served::start(store, content, "latest", Arc::new(|_| ())).unwrap()
 }
 
 struct Answer {
@@ -49,7 +49,7 @@ struct Answer {
 }
 
 fn ask(served: &Served, method: &str, path: &str) -> Answer {
-    let mut connection = TcpStream::connect(served.address).unwrap();
+    let mut connection = TcpStream::connect(served.server.address()).unwrap();
     write!(
         connection,
         "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"

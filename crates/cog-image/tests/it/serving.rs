@@ -11,7 +11,7 @@ use crate::support::{image, test_store};
 
 fn serve(store: &Store, image: &StoredImage, zstd: Zstd) -> Served {
     let content = Content::of_image(store, image, zstd).unwrap();
-    Served::start(store, content, Arc::new(|_| ())).unwrap()
+    Served::start(store, content, "latest", Arc::new(|_| ())).unwrap()
 }
 
 fn reference(served: &Served) -> ImageRef {
@@ -53,6 +53,7 @@ fn a_layer_in_a_registry_is_fetched_when_it_is_asked_for() {
     let served = Served::start(
         &store,
         content,
+        "latest",
         Arc::new(move |bytes| *counted.lock().unwrap() = bytes),
     )
     .unwrap();

@@ -7,6 +7,7 @@ use cog_image::{ImageRef, Names, PruneOptions, PruneReport, Usage};
 use serde_json::{Value, json};
 
 use crate::args::{ImagesArgs, PruneArgs, RmiArgs, TagArgs};
+use crate::handover::{self, Tidied};
 use crate::outputs::pretty;
 use crate::serving;
 use crate::session::Session;
@@ -121,11 +122,15 @@ pub(crate) fn prune(session: &Session<'_>, args: &PruneArgs) -> anyhow::Result<(
         .prune_or_report(&options, || session.wait_for_others())
         .context("could not prune the store")?;
     let usage = store.usage().context("could not look at the store")?;
+    let tidied = handover::tidy(session);
     if args.json {
-        let text = format!("{}\n", pretty(&as_json(&report, &usage))?);
+        let text = format!("{}\n", pretty(&as_json(&report, &usage, tidied.as_ref()))?);
         return Ok(session.printer.result(&text)?);
     }
     session.printer.success(&removed(&report));
+    if let Some(tidied) = tidied.filter(|tidied| !tidied.removed.is_empty()) {
+        session.printer.success(&removed_from_daemon(&tidied));
+    }
     for usage in usage.iter().filter(|usage| usage.count > 0) {
         session.printer.info(&left(usage));
     }
@@ -133,7 +138,7 @@ pub(crate) fn prune(session: &Session<'_>, args: &PruneArgs) -> anyhow::Result<(
 }
 
 /// `cog prune --json`; `last_used` in seconds since 1970.
-fn as_json(report: &PruneReport, usage: &[Usage]) -> Value {
+fn as_json(report: &PruneReport, usage: &[Usage], tidied: Option<&Tidied>) -> Value {
     let left = usage.iter().filter(|usage| usage.count > 0).map(|usage| {
         let used = usage.last_used;
         let used = used.and_then(|used| used.duration_since(UNIX_EPOCH).ok());
@@ -147,6 +152,10 @@ fn as_json(report: &PruneReport, usage: &[Usage]) -> Value {
     json!({
         "removed": kinds(report),
         "left": left.collect::<Vec<_>>(),
+        "daemon": tidied.map(|tidied| json!({
+            "name": tidied.daemon,
+            "removed": tidied.removed,
+        })),
     })
 }
 
@@ -160,6 +169,13 @@ fn kinds(report: &PruneReport) -> Vec<Value> {
         })
     });
     removed.collect()
+}
+
+/// What builds that were killed had left.
+fn removed_from_daemon(tidied: &Tidied) -> String {
+    let (count, daemon) = (tidied.removed.len(), tidied.daemon);
+    let images = if count == 1 { "image" } else { "images" };
+    format!("Removed {count} {images} of killed builds from {daemon}")
 }
 
 fn removed(report: &PruneReport) -> String {
@@ -260,6 +276,26 @@ mod tests {
         ] {
             assert_eq!(left(&usage(age)), text);
         }
+    }
+
+    #[test]
+    fn what_goes_from_a_daemon_is_counted() {
+        let tidied = |count| Tidied {
+            daemon: "Docker",
+            removed: vec!["cog-build/step:x".to_owned(); count],
+        };
+        for (count, text) in [
+            (1, "Removed 1 image of killed builds from Docker"),
+            (2, "Removed 2 images of killed builds from Docker"),
+        ] {
+            assert_eq!(removed_from_daemon(&tidied(count)), text);
+        }
+        let json = as_json(&PruneReport::default(), &[], Some(&tidied(1)));
+        assert_eq!(json["daemon"]["removed"][0], "cog-build/step:x");
+        assert_eq!(
+            as_json(&PruneReport::default(), &[], None)["daemon"],
+            Value::Null
+        );
     }
 
     #[test]

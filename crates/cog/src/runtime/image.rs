@@ -12,7 +12,7 @@ pub(crate) enum Image {
     /// In the daemon that the engine uses.
     InDaemon {
         /// What the daemon says of it.
-        image: DaemonImage,
+        image: Box<DaemonImage>,
         /// Its labels.
         labels: BTreeMap<String, String>,
     },
@@ -36,6 +36,9 @@ impl From<StoredImage> for Image {
 impl From<DaemonImage> for Image {
     fn from(mut image: DaemonImage) -> Self {
         let labels = std::mem::take(&mut image.labels).into_iter().collect();
-        Self::InDaemon { image, labels }
+        Self::InDaemon {
+            image: Box::new(image),
+            labels,
+        }
     }
 }
