@@ -287,6 +287,15 @@ pub enum BuildError {
         /// Where it was looked for.
         beside: PathBuf,
     },
+    /// A variable names a server's program that is none.
+    #[error("{variable} names no program")]
+    ServerVariable {
+        /// The variable.
+        variable: &'static str,
+        /// Why not, with the path.
+        #[source]
+        source: std::io::Error,
+    },
     /// The server's program for another platform is missing.
     #[error(
         "no `coglet` for {architecture}: neither does {variable} name one, nor is there `{}`",

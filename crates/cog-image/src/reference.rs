@@ -125,6 +125,9 @@ fn parse(text: &str) -> Result<ImageRef, &'static str> {
     if text.is_empty() {
         return Err("it is empty");
     }
+    if text.contains("://") {
+        return Err("it is a URL: leave out what is before the registry");
+    }
     let (rest, digest) = match text.split_once('@') {
         Some((rest, digest)) => (
             rest,
@@ -336,6 +339,7 @@ mod tests {
             "a\nb",
             "[::1/a",
             "a b",
+            "https://host.example/a",
         ] {
             assert!(text.parse::<ImageRef>().is_err(), "`{text}` was accepted");
         }

@@ -31,6 +31,7 @@ mod session;
 mod sizes;
 mod terminal;
 mod update;
+mod variables;
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -60,6 +61,14 @@ pub fn config_schema() -> serde_json::Value {
 pub fn main() -> ExitCode {
     // A container's first process is this program again, called with an argument of the engine's own.
     cog_engine::embedded::run_if_init();
+    for name in variables::empty(|name| std::env::var_os(name)) {
+        // SAFETY: nothing else runs in this process yet that could read or change its environment.
+        unsafe { std::env::remove_var(name) };
+    }
+    if let Some(mistake) = variables::mistake(|name| std::env::var_os(name)) {
+        Printer::new(Colour::choose(false), false).rendered_error(&mistake);
+        return ExitCode::FAILURE;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -165,12 +174,22 @@ fn usage(error: &clap::Error) -> ExitCode {
         ErrorKind::InvalidSubcommand => {
             let word = texts(error, ContextKind::InvalidSubcommand).concat();
             let similar = texts(error, ContextKind::SuggestedSubcommand);
-            let words = std::env::args().skip(1);
+            let words = std::env::args_os().skip(1);
+            let words = words.map(|word| word.to_string_lossy().into_owned());
             printer.rendered_error(&unknown_command(words, &word, &similar));
             ExitCode::FAILURE
         }
+        ErrorKind::InvalidUtf8 => {
+            printer.rendered_error(&variables::odd_arguments(std::env::args_os()));
+            ExitCode::FAILURE
+        }
         _ => {
-            printer.rendered_error(&error.render().to_string());
+            let mut text = error.render().to_string();
+            let argument = texts(error, ContextKind::InvalidArg).concat();
+            if let Some(variable) = variables::origin(&argument, std::env::args_os()) {
+                let _ = write!(text, "\nThe value is that of `{variable}`.");
+            }
+            printer.rendered_error(&text);
             ExitCode::FAILURE
         }
     }

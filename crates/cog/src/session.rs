@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::ValueEnum as _;
 use cog_build::{
     Architecture, Attestations, BaseChoice, BuildRequest, COG_COGLET_BINARY, Cache, DockerBuilder,
@@ -77,7 +77,15 @@ impl<'a> Session<'a> {
             observer: Some(transfers(self.printer.clone())),
             ..StoreOptions::default()
         };
-        let store = Store::open_with(&Store::default_root()?, options)?;
+        let root = Store::default_root()?;
+        // What runs in it are told of it in JSON, or read it as text.
+        if root.to_str().is_none() {
+            bail!(
+                "the store `{}` has a name that is not UTF-8: set `COG_CACHE_DIR` to another folder",
+                root.display()
+            );
+        }
+        let store = Store::open_with(&root, options)?;
         Ok(self.store.get_or_init(|| store))
     }
 
@@ -147,6 +155,11 @@ impl<'a> Session<'a> {
     /// The engine that the flags ask for; the first progress line names it.
     pub(crate) fn engine(&self, flags: &BuildFlags) -> anyhow::Result<Box<dyn Engine>> {
         self.apply_progress(flags.progress);
+        if let Some(odd) = flags.bases.odd_cuda_base() {
+            self.printer.warning(&format!(
+                "`--use-cuda-base-image {odd}` is neither `auto` nor `true` nor `false`: taken for `auto`"
+            ));
+        }
         let choice = match flags.engine {
             EngineArg::Auto => Choice::Auto,
             EngineArg::Docker => Choice::Docker,
@@ -307,7 +320,7 @@ impl<'a> Session<'a> {
 
 fn source_date() -> anyhow::Result<Option<i64>> {
     match std::env::var(SOURCE_DATE_EPOCH) {
-        Ok(text) if !text.is_empty() => seconds(&text).map(Some),
+        Ok(text) if !text.is_empty() => seconds(SOURCE_DATE_EPOCH, &text).map(Some),
         _ => Ok(None),
     }
 }
@@ -315,14 +328,12 @@ fn source_date() -> anyhow::Result<Option<i64>> {
 /// The most that the field of an archive can hold: a day in 2242.
 const LATEST: i64 = 0o77_777_777_777;
 
-/// A moment that can be written as a date.
-fn seconds(text: &str) -> anyhow::Result<i64> {
+/// A moment that can be written as a date; `name` is where it was given.
+pub(crate) fn seconds(name: &str, text: &str) -> anyhow::Result<i64> {
     let seconds: Option<i64> = text.parse().ok();
     seconds
         .filter(|seconds| (0..=LATEST).contains(seconds))
-        .with_context(|| {
-            format!("`{SOURCE_DATE_EPOCH}` is `{text}`, not a number of seconds since 1970")
-        })
+        .with_context(|| format!("`{name}` is `{text}`, not a number of seconds since 1970"))
 }
 
 #[cfg(test)]
@@ -331,8 +342,8 @@ mod tests {
 
     #[test]
     fn only_dates_since_1970_are_dates() {
-        assert_eq!(seconds("0").unwrap(), 0);
-        assert_eq!(seconds("1700000000").unwrap(), 1_700_000_000);
+        assert_eq!(seconds("X", "0").unwrap(), 0);
+        assert_eq!(seconds("X", "1700000000").unwrap(), 1_700_000_000);
         for wrong in [
             "-5",
             "x",
@@ -341,10 +352,10 @@ mod tests {
             "99999999999999",
             "9223372036854775807",
         ] {
-            let error = seconds(wrong).unwrap_err().to_string();
+            let error = seconds("X", wrong).unwrap_err().to_string();
             assert_eq!(
                 error,
-                format!("`SOURCE_DATE_EPOCH` is `{wrong}`, not a number of seconds since 1970")
+                format!("`X` is `{wrong}`, not a number of seconds since 1970")
             );
         }
     }

@@ -3,6 +3,8 @@
 
 use std::ffi::OsString;
 
+use reqwest::Url;
+
 /// Printed by `--help`, and before the error when an argument is not understood.
 pub const USAGE: &str = "\
 usage: coglet [-h] [-v] [--host HOST] [--port PORT] [--threads N] [--upload-url URL]
@@ -32,7 +34,7 @@ pub struct Arguments {
     pub port: Option<u16>,
     pub sigterm: Sigterm,
     pub mode: Mode,
-    pub upload_url: Option<String>,
+    pub upload_url: Option<Url>,
 }
 
 /// Which handler of the model the worker runs.
@@ -59,6 +61,11 @@ pub enum UsageError {
     MissingValue(&'static str),
     #[error("argument {name}: invalid value: `{value}`")]
     InvalidValue { name: &'static str, value: String },
+    /// It may hold a password, and is not shown.
+    #[error("argument --upload-url: expected a URL that begins with http:// or https://")]
+    InvalidUploadUrl,
+    #[error("`{0}` is not UTF-8 text")]
+    NotText(String),
 }
 
 impl Default for Arguments {
@@ -76,7 +83,9 @@ impl Default for Arguments {
 impl Command {
     /// Reads the arguments that follow the program's name.
     pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Self, UsageError> {
-        let mut words = arguments.map(|word| word.to_string_lossy().into_owned());
+        let words: Result<Vec<String>, OsString> = arguments.map(OsString::into_string).collect();
+        let words = words.map_err(|word| UsageError::NotText(word.to_string_lossy().into()))?;
+        let mut words = words.into_iter();
         let mut parsed = Arguments::default();
         while let Some(word) = words.next() {
             let (name, attached) = match word.split_once('=') {
@@ -97,9 +106,7 @@ impl Command {
                 "--threads" => {
                     number::<u32>("--threads", &value("--threads")?)?;
                 }
-                "--upload-url" => {
-                    parsed.upload_url = Some(value("--upload-url")?).filter(|url| !url.is_empty());
-                }
+                "--upload-url" => parsed.upload_url = upload_url(&value("--upload-url")?)?,
                 "--await-explicit-shutdown" => {
                     // Any text turns it on, `false` included: deployments rely on it.
                     if !value("--await-explicit-shutdown")?.is_empty() {
@@ -122,6 +129,18 @@ fn mode(value: &str) -> Result<Mode, UsageError> {
             name: "--x-mode",
             value: value.into(),
         }),
+    }
+}
+
+/// Nothing if it is empty.
+fn upload_url(value: &str) -> Result<Option<Url>, UsageError> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let url: Option<Url> = value.parse().ok();
+    match url.filter(|url| matches!(url.scheme(), "http" | "https")) {
+        Some(url) => Ok(Some(url)),
+        None => Err(UsageError::InvalidUploadUrl),
     }
 }
 
@@ -184,5 +203,38 @@ mod tests {
             value: "both".into(),
         };
         assert_eq!(parse(&["--x-mode", "both"]), Err(bad_mode));
+        for port in ["", "-1", "65536", "http"] {
+            let bad_port = UsageError::InvalidValue {
+                name: "--port",
+                value: port.into(),
+            };
+            assert_eq!(parse(&["--port", port]), Err(bad_port));
+        }
+        let odd = std::os::unix::ffi::OsStringExt::from_vec(b"--host=a\xff".to_vec());
+        assert_eq!(
+            Command::parse([odd].into_iter()),
+            Err(UsageError::NotText("--host=a\u{fffd}".into()))
+        );
+    }
+
+    #[test]
+    fn uploads_go_over_http() {
+        let uploads = |url| match parse(&["--upload-url", url]) {
+            Ok(Command::Serve(arguments)) => Ok(arguments.upload_url.map(String::from)),
+            Ok(_) => panic!("not served"),
+            Err(error) => Err(error),
+        };
+        assert_eq!(uploads("https://h/a?b"), Ok(Some("https://h/a?b".into())));
+        assert_eq!(uploads(""), Ok(None));
+        for wrong in [
+            "ftp://h/a",
+            "h/a",
+            "/a",
+            "http://",
+            "https://a b/",
+            "file:///a",
+        ] {
+            assert_eq!(uploads(wrong), Err(UsageError::InvalidUploadUrl), "{wrong}");
+        }
     }
 }

@@ -54,9 +54,8 @@ impl Default for Destinations {
 
 impl Destinations {
     /// Public addresses, and these hosts whatever their address is.
-    pub(crate) fn public_only(except: &str) -> Self {
-        let hosts = except.split(',').map(|host| bare(host.trim()));
-        let except = hosts.filter(|host| !host.is_empty()).collect();
+    pub(crate) fn public_only(except: &[String]) -> Self {
+        let except = except.iter().map(|host| bare(host)).collect();
         Self {
             public_only: Some(Arc::new(PublicOnly { except })),
             ..Self::default()
@@ -106,7 +105,7 @@ impl Destinations {
 
 impl PublicOnly {
     fn excepts(&self, host: &str) -> bool {
-        self.except.iter().any(|known| known == host)
+        host_is_among(host, &self.except)
     }
 }
 
@@ -215,10 +214,13 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 mod tests {
     use super::*;
 
+    fn public_only(except: &str) -> Destinations {
+        let hosts = except.split(',').filter(|host| !host.is_empty());
+        Destinations::public_only(&hosts.map(str::to_owned).collect::<Vec<_>>())
+    }
+
     fn check(except: &str, url: &str) -> bool {
-        Destinations::public_only(except)
-            .check(&url.parse().unwrap())
-            .is_ok()
+        public_only(except).check(&url.parse().unwrap()).is_ok()
     }
 
     #[test]
@@ -313,16 +315,18 @@ mod tests {
 
     #[test]
     fn exceptions_are_whole_hosts() {
-        assert!(check("10.0.0.1, ::1", "http://10.0.0.1:9000/x"));
+        assert!(check("10.0.0.1,::1", "http://10.0.0.1:9000/x"));
         assert!(check("10.0.0.1,[::1]", "http://[::1]/"));
         assert!(!check("10.0.0.1", "http://10.0.0.10/"));
+        let rule = public_only(".inner.example").public_only.unwrap();
+        assert!(rule.excepts("a.inner.example") && !rule.excepts("inner.example"));
         assert!(!check("", "http://10.0.0.1/"));
     }
 
     #[tokio::test]
     async fn names_are_resolved_before_they_are_trusted() {
         let resolve = async |except: &str, name: &str| {
-            let rule = Destinations::public_only(except).public_only.unwrap();
+            let rule = public_only(except).public_only.unwrap();
             let resolver = CheckedResolver(rule);
             resolver.resolve(name.parse().unwrap()).await.map(drop)
         };

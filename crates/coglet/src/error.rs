@@ -40,6 +40,12 @@ pub enum Error {
         value: String,
         expected: String,
     },
+    #[error("the value of `{variable}` is not UTF-8 text")]
+    NotText { variable: String },
+    #[error(
+        "the value of `{variable}` cannot be sent in an HTTP header: remove line ends and control characters"
+    )]
+    NotForHeaders { variable: &'static str },
     #[error(
         "`{variable}` is empty or holds characters that a token cannot have: set a token, or unset the variable"
     )]

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         }
         Command::Serve(arguments) => arguments,
     };
-    let served = Settings::new(arguments, &|name| std::env::var(name).ok()).and_then(coglet::run);
+    let served = Settings::from_environment(arguments).and_then(coglet::run);
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -2,8 +2,12 @@
 
 mod parse;
 
+use std::cell::Cell;
+use std::env::VarError;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use reqwest::Url;
 
 use crate::args::{Arguments, Mode, Sigterm};
 use crate::auth::AuthToken;
@@ -51,7 +55,7 @@ pub struct Settings {
     pub(crate) webhook_token: Option<String>,
     pub(crate) weights: Option<String>,
     /// Where file outputs are sent.
-    pub(crate) upload_url: Option<String>,
+    pub(crate) upload_url: Option<Url>,
     pub(crate) user_agent: Option<String>,
     pub(crate) writes_readiness_file: bool,
     pub(crate) ready_fd: Option<i32>,
@@ -79,7 +83,7 @@ pub struct Settings {
     /// Bytes of results that webhooks have not delivered.
     pub(crate) webhook_memory: u64,
     /// Who gets the webhook token; everybody if nothing is said.
-    pub(crate) webhook_token_hosts: Option<String>,
+    pub(crate) webhook_token_hosts: Option<Vec<String>>,
     pub(crate) tracing: Option<TraceSettings>,
     pub(crate) log: LogSettings,
     /// Values that were not understood and replaced by a default; logged once logging works.
@@ -125,6 +129,24 @@ pub(crate) enum LogFormat {
 }
 
 impl Settings {
+    /// Combines the arguments with this process's environment.
+    pub fn from_environment(arguments: Arguments) -> Result<Self, Error> {
+        let not_text = Cell::new(None);
+        let settings = Self::new(arguments, &|name| match std::env::var(name) {
+            Ok(value) => Some(value),
+            Err(VarError::NotPresent) => None,
+            // As if it were not set, a limit or a lock would be missing.
+            Err(VarError::NotUnicode(_)) => {
+                not_text.set(Some(name.to_owned()));
+                None
+            }
+        });
+        match not_text.into_inner() {
+            Some(variable) => Err(Error::NotText { variable }),
+            None => settings,
+        }
+    }
+
     /// Combines the arguments with the environment, which is asked through `lookup`.
     pub fn new(arguments: Arguments, lookup: Lookup<'_>) -> Result<Self, Error> {
         let variable = match arguments.mode {
@@ -133,7 +155,7 @@ impl Settings {
         };
         let model = non_empty(lookup, variable).ok_or(Error::NoModel { variable })?;
         let mut warnings = Vec::new();
-        let workers = parse::number_from_1(lookup, env::WORKERS)?.unwrap_or(1);
+        let workers = parse::count(lookup, env::WORKERS)?.unwrap_or(1);
         Ok(Self {
             workers,
             gpus: gpus(lookup, workers)?,
@@ -150,13 +172,13 @@ impl Settings {
             drain_timeout: parse::seconds(lookup, env::DRAIN_TIMEOUT)?,
             cancel_grace: Some(parse::seconds(lookup, env::CANCEL_GRACE)?.unwrap_or(CANCEL_GRACE))
                 .filter(|grace| !grace.is_zero()),
-            throttle_interval: throttle_interval(lookup),
+            throttle_interval: throttle_interval(lookup, &mut warnings),
             client_timeout: client_timeout(lookup)?,
             replayed_events: replayed_events(lookup, &mut warnings),
-            webhook_token: non_empty(lookup, env::WEBHOOK_TOKEN),
+            webhook_token: parse::header(lookup, env::WEBHOOK_TOKEN)?,
             upload_url: arguments.upload_url,
             weights: non_empty(lookup, env::WEIGHTS),
-            user_agent: non_empty(lookup, env::USER_AGENT),
+            user_agent: parse::header(lookup, env::USER_AGENT)?,
             writes_readiness_file: lookup(env::KUBERNETES).is_some(),
             ready_fd: descriptor(lookup, env::READY_FD)?,
             control: parse::one_of(
@@ -188,10 +210,10 @@ impl Settings {
             log_size: parse::memory(lookup, env::LOG_SIZE)?.unwrap_or(16 << 20),
             setup_log_size: parse::memory(lookup, env::SETUP_LOG_SIZE)?.unwrap_or(1 << 20),
             webhook_memory: parse::size(lookup, env::WEBHOOK_MEMORY)?.unwrap_or(64 << 20),
-            webhook_token_hosts: non_empty(lookup, env::WEBHOOK_TOKEN_HOSTS),
+            webhook_token_hosts: parse::hosts(lookup, env::WEBHOOK_TOKEN_HOSTS)?,
             tracing: TraceSettings::from_variables(lookup, &mut warnings),
             log: LogSettings {
-                filter: log_filter(lookup),
+                filter: log_filter(lookup, &mut warnings),
                 format: log_format(lookup),
             },
             warnings,
@@ -205,7 +227,7 @@ fn non_empty(lookup: Lookup<'_>, name: &str) -> Option<String> {
 
 fn port(lookup: Lookup<'_>) -> Result<u16, Error> {
     const DEFAULT: u16 = 5000;
-    lookup(env::PORT).map_or(Ok(DEFAULT), |value| {
+    non_empty(lookup, env::PORT).map_or(Ok(DEFAULT), |value| {
         value
             .trim()
             .parse()
@@ -231,7 +253,7 @@ fn slots(lookup: Lookup<'_>, warnings: &mut Vec<String>) -> usize {
 
 /// The first worker gets the first GPUs, and so on.
 fn gpus(lookup: Lookup<'_>, workers: usize) -> Result<Vec<String>, Error> {
-    let Some(each) = parse::number_from_1(lookup, env::GPUS_PER_WORKER)? else {
+    let Some(each) = parse::count(lookup, env::GPUS_PER_WORKER)? else {
         return Ok(Vec::new());
     };
     let needed = each.saturating_mul(workers);
@@ -256,7 +278,7 @@ fn gpus(lookup: Lookup<'_>, workers: usize) -> Result<Vec<String>, Error> {
 fn setup_timeout(lookup: Lookup<'_>, warnings: &mut Vec<String>) -> Option<Duration> {
     let value = lookup(env::SETUP_TIMEOUT)?;
     match value.parse() {
-        Ok(seconds) if seconds >= 1 => Some(Duration::from_secs(seconds)),
+        Ok(seconds) if seconds >= 1 => Some(Duration::from_secs(seconds).min(parse::LONGEST)),
         _ => {
             let name = env::SETUP_TIMEOUT;
             warnings.push(format!(
@@ -267,12 +289,14 @@ fn setup_timeout(lookup: Lookup<'_>, warnings: &mut Vec<String>) -> Option<Durat
     }
 }
 
-fn throttle_interval(lookup: Lookup<'_>) -> Duration {
+fn throttle_interval(lookup: Lookup<'_>, warnings: &mut Vec<String>) -> Duration {
     const DEFAULT: Duration = Duration::from_millis(500);
-    lookup(env::THROTTLE_INTERVAL)
-        .and_then(|value| value.parse().ok())
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .unwrap_or(DEFAULT)
+    // The published server goes on with the default, and so does this one, but not in silence.
+    let chosen = parse::seconds(lookup, env::THROTTLE_INTERVAL).unwrap_or_else(|error| {
+        warnings.push(format!("{error}: using {}", DEFAULT.as_secs_f64()));
+        None
+    });
+    chosen.unwrap_or(DEFAULT)
 }
 
 /// Longer than the 60 seconds for which common load balancers keep a connection: none of them may send
@@ -310,8 +334,8 @@ fn descriptor(lookup: Lookup<'_>, variable: &'static str) -> Result<Option<i32>,
 }
 
 fn downloads(lookup: Lookup<'_>) -> Result<DownloadRules, Error> {
+    let except = parse::hosts(lookup, env::ALLOW_PRIVATE_HOSTS)?;
     let mut destinations = if parse::switch(lookup, env::DENY_PRIVATE_URLS)? {
-        let except = non_empty(lookup, env::ALLOW_PRIVATE_HOSTS);
         Destinations::public_only(&except.unwrap_or_default())
     } else {
         Destinations::default()
@@ -335,15 +359,22 @@ fn history(lookup: Lookup<'_>) -> Result<HistoryLimits, Error> {
     })
 }
 
-fn log_filter(lookup: Lookup<'_>) -> LogFilter {
+fn log_filter(lookup: Lookup<'_>, warnings: &mut Vec<String>) -> LogFilter {
     if let Some(expression) = non_empty(lookup, env::RUST_LOG) {
         return LogFilter::Expression(expression);
     }
-    LogFilter::Level(match lookup(env::LOG_LEVEL).as_deref() {
+    LogFilter::Level(match non_empty(lookup, env::LOG_LEVEL).as_deref() {
         Some("debug") => tracing::Level::DEBUG,
+        None | Some("info") => tracing::Level::INFO,
         Some("warn" | "warning") => tracing::Level::WARN,
         Some("error") => tracing::Level::ERROR,
-        _ => tracing::Level::INFO,
+        Some(other) => {
+            warnings.push(format!(
+                "`{}` is `{other}`, not `debug`, `info`, `warn` or `error`: using `info`",
+                env::LOG_LEVEL
+            ));
+            tracing::Level::INFO
+        }
     })
 }
 
@@ -355,108 +386,4 @@ fn log_format(lookup: Lookup<'_>) -> LogFormat {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn settings(variables: &[(&str, &str)]) -> Result<Settings, Error> {
-        let lookup = |name: &str| {
-            let found = variables.iter().find(|(key, _)| *key == name);
-            found
-                .map(|(_, value)| (*value).to_owned())
-                .or((name == env::PREDICT_REFERENCE).then(|| "m.py:M".into()))
-        };
-        Settings::new(Arguments::default(), &lookup)
-    }
-
-    #[test]
-    fn an_unset_model_is_named() {
-        for empty in [
-            settings(&[(env::PREDICT_REFERENCE, "")]),
-            Settings::new(Arguments::default(), &|_| None),
-        ] {
-            let message = empty.unwrap_err().to_string();
-            assert!(
-                message.starts_with("COG_PREDICT_TYPE_STUB environment variable is not set."),
-                "{message}"
-            );
-        }
-    }
-
-    #[test]
-    fn the_port_must_be_a_number() {
-        assert_eq!(settings(&[]).unwrap().port, 5000);
-        assert_eq!(settings(&[("PORT", "0")]).unwrap().port, 0);
-        assert!(
-            matches!(settings(&[("PORT", "http")]), Err(Error::InvalidPort { value }) if value == "http")
-        );
-    }
-
-    #[test]
-    fn concurrency_falls_back_to_one_with_a_warning() {
-        let slots = |value| {
-            settings(&[("COG_MAX_CONCURRENCY", value)])
-                .map(|s| (s.slots, s.warnings.len()))
-                .unwrap()
-        };
-        assert_eq!(slots("5"), (5, 0));
-        for bad in ["wat", "0", "-1", ""] {
-            assert_eq!(slots(bad), (1, 1), "{bad}");
-        }
-    }
-
-    #[test]
-    fn each_worker_has_its_gpus() {
-        let gpus = |workers, each, visible| {
-            settings(&[
-                ("COG_WORKERS", workers),
-                ("COG_GPUS_PER_WORKER", each),
-                ("CUDA_VISIBLE_DEVICES", visible),
-            ])
-            .map(|settings| settings.gpus)
-        };
-        assert_eq!(gpus("2", "", "0,1").unwrap(), [""; 0]);
-        assert_eq!(gpus("2", "2", "").unwrap(), ["0,1", "2,3"]);
-        assert_eq!(
-            gpus("2", "1", "GPU-a, GPU-b,GPU-c").unwrap(),
-            ["GPU-a", "GPU-b"]
-        );
-        let message = gpus("3", "2", "0,1,2").unwrap_err().to_string();
-        assert!(message.contains("need 6 GPUs"), "{message}");
-        assert!(gpus("0", "1", "").is_err());
-    }
-
-    #[test]
-    fn the_replay_can_be_turned_off() {
-        let replayed = |value| {
-            settings(&[("COG_STREAM_HISTORY_CAPACITY", value)])
-                .map(|s| (s.replayed_events, s.warnings.len()))
-                .unwrap()
-        };
-        assert_eq!(replayed("0"), (0, 0));
-        assert_eq!(replayed("9"), (9, 0));
-        assert_eq!(replayed("many"), (1024, 1));
-    }
-
-    #[test]
-    fn the_setup_timeout_is_whole_seconds() {
-        let timeout = |value| {
-            settings(&[("COG_SETUP_TIMEOUT", value)])
-                .unwrap()
-                .setup_timeout
-        };
-        assert_eq!(timeout("10"), Some(Duration::from_secs(10)));
-        assert_eq!(timeout("0"), None);
-        assert_eq!(timeout("soon"), None);
-    }
-
-    #[test]
-    fn the_throttle_is_a_fraction_of_seconds() {
-        let interval = |value| {
-            settings(&[("COG_THROTTLE_RESPONSE_INTERVAL", value)])
-                .unwrap()
-                .throttle_interval
-        };
-        assert_eq!(interval("0.25"), Duration::from_millis(250));
-        assert_eq!(interval("-1"), Duration::from_millis(500));
-    }
-}
+mod tests;

@@ -38,7 +38,7 @@ fn lock() -> Lock {
             inherited: Inherited::default(),
         },
         certificates: Certificates::read(
-            "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----",
+            "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----",
         )
         .expect("valid"),
         system: LockedSystem {

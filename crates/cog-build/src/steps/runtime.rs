@@ -46,7 +46,7 @@ pub(crate) fn server_program(given: Option<&Path>, architecture: Architecture) -
         let (name, variable) = other_server(architecture);
         let given = std::env::var_os(variable).filter(|path| !path.is_empty());
         match given {
-            Some(path) => fs_err::canonicalize(path)?,
+            Some(path) => named(Path::new(&path), variable)?,
             None => beside(&name).map_err(|beside| BuildError::NoServerFor {
                 architecture,
                 path: beside.with_file_name(&name),
@@ -60,9 +60,22 @@ pub(crate) fn server_program(given: Option<&Path>, architecture: Architecture) -
 
 fn own_program(given: Option<&Path>) -> Result<PathBuf> {
     match given {
-        Some(path) => Ok(fs_err::canonicalize(path)?),
+        Some(path) => named(path, COG_COGLET_BINARY),
         None => beside("coglet").map_err(|beside| BuildError::NoServer { beside }),
     }
+}
+
+/// The program that a variable names.
+fn named(path: &Path, variable: &'static str) -> Result<PathBuf> {
+    let found = fs_err::canonicalize(path).and_then(|path| {
+        let is_file = fs_err::metadata(&path)?.is_file();
+        if is_file {
+            return Ok(path);
+        }
+        let reason = format!("`{}` is no file", path.display());
+        Err(std::io::Error::other(reason))
+    });
+    found.map_err(|source| BuildError::ServerVariable { variable, source })
 }
 
 /// What the server for another `architecture` is called beside this program, and the variable that names it elsewhere.

@@ -202,6 +202,13 @@ pub enum RegistryError {
         actual: Digest,
     },
 
+    /// A registry to speak with in plain HTTP is none.
+    #[error("`{value}` in `{COG_INSECURE_REGISTRIES}` is not `HOST` or `HOST:PORT`")]
+    InvalidInsecure {
+        /// What was given.
+        value: String,
+    },
+
     /// A variable that says how to send has no usable value.
     #[error("`{name}` is `{value}`, not a whole number above 0")]
     InvalidVariable {

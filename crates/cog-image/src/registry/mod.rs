@@ -111,16 +111,31 @@ impl ClientOptions {
         let variable = |name| std::env::var(name).unwrap_or_default();
         let certificates = Certificates::of_environment()?;
         let insecure = variable(COG_INSECURE_REGISTRIES);
-        let insecure = insecure.split(',').map(str::trim);
         Ok(Self {
-            insecure: insecure
-                .filter(|registry| !registry.is_empty())
-                .map(str::to_owned)
-                .collect(),
+            insecure: registries(&insecure)?,
             extra_certificates: certificates.map(|found| found.pem().into_bytes()),
             ..Self::default()
         })
     }
+}
+
+/// The registries in a list with commas. What is no name of one would be compared with them in vain.
+fn registries(text: &str) -> Result<Vec<String>, RegistryError> {
+    let given = text.split(',').map(str::trim);
+    let given = given.filter(|registry| !registry.is_empty());
+    let checked = given.map(|registry| {
+        let name: Result<ImageRef> = format!("{registry}/name").parse();
+        // A host without dot and port is one here: nothing else is meant.
+        let is_name = name.is_ok_and(|name| name.registry() == registry)
+            || format!("{registry}:1/name").parse::<ImageRef>().is_ok();
+        if is_name {
+            return Ok(registry.to_owned());
+        }
+        Err(RegistryError::InvalidInsecure {
+            value: registry.to_owned(),
+        })
+    });
+    checked.collect()
 }
 
 /// The beginning of an HTTP client for other servers than registries: it trusts whom the environment says, as

@@ -120,9 +120,21 @@ fn check(text: &str) -> Result<(), &'static str> {
         Err("it does not start with `-----BEGIN CERTIFICATE-----`")
     } else if !text.contains(END) {
         Err("it has no `-----END CERTIFICATE-----`")
+    } else if !text.split(BEGIN).skip(1).all(holds_something) {
+        Err("what is between `-----BEGIN CERTIFICATE-----` and its end is no base64")
     } else {
         Ok(())
     }
+}
+
+/// Whether what follows a beginning can be a certificate.
+fn holds_something(text: &str) -> bool {
+    let Some((content, _)) = text.split_once(END) else {
+        return false;
+    };
+    let letters: String = content.split_whitespace().collect();
+    let decoded = base64::engine::general_purpose::STANDARD.decode(letters);
+    decoded.is_ok_and(|bytes| !bytes.is_empty())
 }
 
 #[cfg(test)]
@@ -168,6 +180,9 @@ mod tests {
             "/no/such/file.crt",
             "-----BEGIN KEY-----",
             "Z2FyYmFnZQ==",
+            "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----",
+            "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----",
+            &format!("{PEM}\n-----BEGIN CERTIFICATE-----\nMIIB"),
         ] {
             assert_eq!(read(value).expect_err(value), invalid);
         }

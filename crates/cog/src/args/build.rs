@@ -87,6 +87,12 @@ pub(crate) struct BaseFlags {
 }
 
 impl BaseFlags {
+    /// A word that the published tool takes as it takes `auto`, and that may mean something else.
+    pub(crate) fn odd_cuda_base(&self) -> Option<&str> {
+        let given = self.use_cuda_base_image.as_deref()?;
+        (!["auto", "true", "false"].contains(&given)).then_some(given)
+    }
+
     /// Refuses flags that contradict each other, where they are given.
     pub(crate) fn check(&self) -> Result<(), ExclusiveFlags> {
         let given = [
@@ -269,6 +275,24 @@ mod tests {
         }
         for bad in ["", "root", "1:", ":1", "1:2:3", "-1", "+1", "4294967296"] {
             assert!(user(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn words_that_are_none_of_the_three_are_odd() {
+        for (given, odd) in [
+            (None, None),
+            (Some("auto"), None),
+            (Some("false"), None),
+            (Some("no"), Some("no")),
+            (Some(""), Some("")),
+        ] {
+            let flags = BaseFlags {
+                use_cog_base_image: None,
+                use_cuda_base_image: given.map(str::to_owned),
+                dockerfile: None,
+            };
+            assert_eq!(flags.odd_cuda_base(), odd);
         }
     }
 

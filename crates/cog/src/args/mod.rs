@@ -16,7 +16,9 @@ mod run;
 
 use std::path::{Path, PathBuf};
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use cog_image::ImageRef;
 
 pub(crate) use base_image::{BaseImageCommand, MatrixArgs};
 pub(crate) use bench::BenchArgs;
@@ -80,7 +82,8 @@ pub(crate) struct GlobalArgs {
         global = true,
         hide = true,
         value_name = "HOST",
-        env = "COG_REGISTRY_HOST"
+        env = "COG_REGISTRY_HOST",
+        value_parser = registry
     )]
     pub(crate) registry: Option<String>,
 }
@@ -143,7 +146,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args, Clone)]
 pub(crate) struct ProjectArgs {
     /// Name of the config file
-    #[arg(short, long, value_name = "NAME", default_value = "cog.yaml")]
+    #[arg(short, long, value_name = "NAME", default_value = "cog.yaml", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) file: String,
 }
 
@@ -183,6 +186,15 @@ pub(crate) struct CompletionArgs {
     /// The shell
     #[arg(value_enum, value_name = "SHELL")]
     pub(crate) shell: clap_complete::Shell,
+}
+
+/// What can stand before the names of images; nothing is nothing. A mirror may have them below a path.
+fn registry(text: &str) -> Result<String, String> {
+    let is_odd = || format!("{text}/name").parse::<ImageRef>().is_err();
+    if !text.is_empty() && is_odd() {
+        return Err("expected a registry, such as `registry.example` or `localhost:5000`".into());
+    }
+    Ok(text.to_owned())
 }
 
 /// Where `cog build --output` writes a copy of the image.
@@ -227,6 +239,30 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn registries_stand_before_names() {
+        for right in [
+            "",
+            "r8.im",
+            "localhost",
+            "localhost:5000",
+            "[::1]:5000",
+            "mirror.example/r8",
+        ] {
+            assert_eq!(registry(right), Ok(right.to_owned()));
+        }
+        for wrong in [
+            "a b",
+            "http://x",
+            "localhost:99999",
+            "UPPER",
+            "r8.im/",
+            "a@b",
+        ] {
+            assert!(registry(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Flags of the commands that start something: run, serve, exec.
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 
 use super::BuildFlags;
 
@@ -51,7 +52,7 @@ pub(crate) struct RunArgs {
     pub(crate) json: Option<String>,
 
     /// Where the output is written; `-` is standard output, and in `DIR/` files have the names that the model gave
-    #[arg(short, long, value_name = "PATH")]
+    #[arg(short, long, value_name = "PATH", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) output: Option<String>,
 
     /// Show pictures in the terminal, too, where it can
@@ -77,7 +78,7 @@ pub(crate) struct TrainArgs {
     pub(crate) ask: AskArgs,
 
     /// Where the output is written
-    #[arg(short, long, value_name = "PATH", default_value = "weights")]
+    #[arg(short, long, value_name = "PATH", default_value = "weights", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) output: String,
 }
 

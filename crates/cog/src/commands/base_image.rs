@@ -15,8 +15,38 @@ pub(crate) fn base_image(
     let BaseImageCommand::GenerateMatrix(args) = command;
     let host = registry.filter(|host| !host.is_empty());
     let host = host.unwrap_or(DEFAULT_REGISTRY);
+    for mistake in unknown(args) {
+        printer.warning(&mistake);
+    }
     let text = format!("{}\n", pretty(&matrix(args, host))?);
     Ok(printer.result(&text)?)
+}
+
+/// Versions that no image has: a list that is shorter for them would not say why.
+fn unknown(args: &MatrixArgs) -> Vec<String> {
+    let images = prebuilt_images();
+    let text = |version: &Option<Version>| version.as_ref().map(ToString::to_string);
+    let cudas = images
+        .iter()
+        .filter_map(|image| text(&image.cuda))
+        .collect();
+    let pythons = images.iter().map(Prebuilt::python_version).collect();
+    let torches = images
+        .iter()
+        .filter_map(|image| text(&image.torch))
+        .collect();
+    let known: [(&str, &[String], Vec<String>); 3] = [
+        ("--cuda", &args.cuda, cudas),
+        ("--python", &args.python, pythons),
+        ("--torch", &args.torch, torches),
+    ];
+    let of = |(flag, given, known): &(&str, &[String], Vec<String>)| {
+        let unknown = given.iter().filter(|version| !known.contains(version));
+        let said =
+            unknown.map(|version| format!("`{flag} {version}`: no base image has that version"));
+        said.collect::<Vec<_>>()
+    };
+    known.iter().flat_map(of).collect()
 }
 
 fn matrix(args: &MatrixArgs, host: &str) -> Vec<Value> {
@@ -47,6 +77,22 @@ fn entry(image: &Prebuilt, host: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_that_there_are_not_are_told() {
+        let list = |versions: &[&str]| versions.iter().map(ToString::to_string).collect();
+        let args = MatrixArgs {
+            cuda: list(&["12.1", "abc"]),
+            python: list(&[""]),
+            torch: list(&["2.1.2", "9.9.9"]),
+            json: false,
+        };
+        let said = ["--cuda abc", "--python ", "--torch 9.9.9"];
+        assert_eq!(
+            unknown(&args),
+            said.map(|flag| format!("`{flag}`: no base image has that version"))
+        );
+    }
 
     #[test]
     fn images_are_listed_with_their_tags() {

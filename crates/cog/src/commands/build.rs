@@ -14,7 +14,7 @@ use super::images::refuse_digest;
 use crate::args::{BuildArgs, BuildFlags, CompressionArg, FinishFlags, ImageFlags, OutputArg};
 use crate::handover::{self, Given};
 use crate::outputs::pretty;
-use crate::session::{Project, Session};
+use crate::session::{Project, Session, seconds};
 
 pub(crate) fn build(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<()> {
     if args.image.json {
@@ -51,8 +51,20 @@ pub(crate) fn build(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<(
     Ok(())
 }
 
-/// Refuses what can't hold images for several platforms, before any is made.
+/// Refuses where nothing can be written, and what can't hold images for several platforms, before any is made.
 fn check_outputs(args: &BuildArgs) -> anyhow::Result<()> {
+    let archives = args.output.iter().filter_map(|output| match output {
+        OutputArg::OciDir(_) => None,
+        OutputArg::OciArchive(path) | OutputArg::DockerArchive(path) => Some(path),
+    });
+    for path in archives {
+        if path.is_dir() {
+            bail!(
+                "`--output`: `{}` is a folder: name a file for the archive",
+                path.display()
+            );
+        }
+    }
     let mut outputs = args.output.iter();
     let archive = outputs.any(|output| matches!(output, OutputArg::DockerArchive(_)));
     if archive && architectures(&args.image.finish).len() > 1 {
@@ -202,7 +214,8 @@ impl Order<'_> {
                 request.cache = Cache::Ignore;
             }
             if image.recipe.timestamp >= 0 {
-                request.timestamp = Some(image.recipe.timestamp);
+                let given = image.recipe.timestamp.to_string();
+                request.timestamp = Some(seconds("--timestamp", &given)?);
             }
             // Bytecode (`--precompile`) is made in any case.
             if image.recipe.strip {

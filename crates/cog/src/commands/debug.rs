@@ -13,8 +13,8 @@ use cog_config::{
     BaseCandidate, BaseKind, CogBase, CompleteError, CompleteWarning, Completed, Options, complete,
 };
 use cog_engine::Engine;
-use cog_image::Platform;
 use cog_image::registry::Memory;
+use cog_image::{ImageRef, Platform};
 use serde::Serialize;
 
 use super::build::image_name;
@@ -99,6 +99,9 @@ fn given(project: &Project, file: &Path) -> anyhow::Result<String> {
 }
 
 fn separated(session: &Session<'_>, project: &Project, args: &DebugArgs) -> anyhow::Result<String> {
+    if let Some(name) = &args.image_name {
+        name.parse::<ImageRef>().context("`--image-name`")?;
+    }
     let weights = SeparatedWeights {
         image: image_name(project, args.image_name.as_deref()),
         paths: cog_build::separated_paths(project.directory())?,

@@ -45,7 +45,7 @@ const HEAD_LIMIT: Duration = Duration::from_secs(30);
 pub(crate) struct Settings {
     /// The model's server.
     pub(crate) target: String,
-    /// The name by which that server reaches this machine.
+    /// The name by which that server reaches this machine, as it stands in a URL.
     pub(crate) webhook_host: String,
 }
 
@@ -99,13 +99,9 @@ impl Playground {
     ) -> anyhow::Result<Self> {
         const STARTING: &str = "starting playground server";
         let address = listener.local_addr().context(STARTING)?;
-        let host = match settings.webhook_host.as_str() {
-            ipv6 if ipv6.contains(':') && !ipv6.starts_with('[') => format!("[{ipv6}]"),
-            host => host.to_owned(),
-        };
         let config = json!({
             "target": settings.target,
-            "webhookBase": format!("http://{host}:{}", address.port()),
+            "webhookBase": format!("http://{}:{}", settings.webhook_host, address.port()),
             "cogVersion": env!("CARGO_PKG_VERSION"),
         });
         let shared = Arc::new(Shared {

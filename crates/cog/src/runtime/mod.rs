@@ -61,6 +61,13 @@ impl Launcher {
         project: &Project,
         flags: &StartFlags,
     ) -> anyhow::Result<Self> {
+        let directory = project.directory();
+        if directory.to_str().is_none() {
+            bail!(
+                "the name of the folder `{}` is not valid UTF-8, and nothing can be run in it; rename it",
+                directory.display()
+            );
+        }
         let engine = session.engine(&flags.build)?;
         let image_word = session.image_word(engine.as_ref(), &flags.build)?;
         let wanted = Wanted::by_project(project);
@@ -425,6 +432,9 @@ pub(crate) fn environment(flags: &[String]) -> anyhow::Result<Vec<(String, Strin
     flags
         .iter()
         .map(|flag| match flag.split_once('=') {
+            Some((name, _)) if name.contains(char::is_whitespace) => {
+                bail!("`--env {flag}`: the name of a variable has no white space")
+            }
             Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
             _ => bail!("`--env {flag}` must be NAME=VALUE"),
         })

@@ -26,6 +26,14 @@ pub(crate) struct TraceSettings {
 impl TraceSettings {
     /// None if tracing is not wanted, or not possible; then a warning says why.
     pub(crate) fn from_variables(lookup: Lookup<'_>, warnings: &mut Vec<String>) -> Option<Self> {
+        let given = lookup(env::TRACE_CONFIGURED).unwrap_or_default();
+        let known = ["", "1", "true", "yes", "0", "false", "no", "off"];
+        if !known.contains(&given.trim().to_ascii_lowercase().as_str()) {
+            warnings.push(format!(
+                "Requests are not traced: `{given}` in `{}` is not `1` or `0`",
+                env::TRACE_CONFIGURED
+            ));
+        }
         if !is_wanted(lookup) {
             return None;
         }
@@ -198,6 +206,11 @@ mod tests {
             assert!(settings.is_none() && warnings.is_empty(), "{off:?}");
         }
         assert!(settings(&[]).0.is_some());
+        let (settings, warnings) = settings(&[("COG_TRACE_CONFIGURED", "maybe")]);
+        assert!(
+            settings.is_none() && warnings[0].contains("`maybe`"),
+            "{warnings:?}"
+        );
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub(crate) trait Subject: fmt::Debug + Send + Sync {
 pub(crate) struct WebhookRules {
     pub(crate) token: Option<String>,
     /// Who gets the token; everybody if nothing is said.
-    pub(crate) token_hosts: Option<String>,
+    pub(crate) token_hosts: Option<Vec<String>>,
     pub(crate) throttle_interval: Duration,
     /// At the same time.
     pub(crate) max_calls: usize,
@@ -93,12 +93,6 @@ impl Webhooks {
             .token
             .and_then(|token| HeaderValue::try_from(format!("Bearer {token}")).ok());
         let interim = usize::try_from(rules.memory / 2).unwrap_or(usize::MAX);
-        let hosts = |hosts: String| {
-            let hosts = hosts
-                .split(',')
-                .map(|host| host.trim().to_ascii_lowercase());
-            hosts.filter(|host| !host.is_empty()).collect()
-        };
         Self {
             client: OnceLock::new(),
             calls: Arc::new(Semaphore::new(rules.max_calls)),
@@ -107,7 +101,7 @@ impl Webhooks {
                 token.set_sensitive(true);
                 token
             }),
-            token_hosts: rules.token_hosts.map(hosts),
+            token_hosts: rules.token_hosts,
             throttle_interval: rules.throttle_interval,
             destinations: rules.destinations,
             undelivered: Arc::new(Undelivered::new(rules.memory)),
@@ -254,10 +248,10 @@ mod tests {
         assert!(throttle.lets_through(EventKind::Logs, at(701)));
     }
 
-    fn trusted(hosts: Option<&str>, url: &str) -> bool {
+    fn trusted(hosts: Option<&[&str]>, url: &str) -> bool {
         let webhooks = Webhooks::new(WebhookRules {
             token: Some("t".into()),
-            token_hosts: hosts.map(str::to_owned),
+            token_hosts: hosts.map(|hosts| hosts.iter().map(ToString::to_string).collect()),
             throttle_interval: Duration::ZERO,
             max_calls: 1,
             memory: 0,
@@ -271,7 +265,7 @@ mod tests {
     #[test]
     fn the_token_goes_to_whom_the_operator_named() {
         assert!(trusted(None, "http://anybody.example/"));
-        let named = Some("hooks.example, .inner.example");
+        let named = Some(&["hooks.example", ".inner.example"][..]);
         assert!(trusted(named, "https://hooks.example:8443/x"));
         assert!(trusted(named, "https://HOOKS.example./x"));
         assert!(trusted(named, "https://a.b.inner.example/x"));

@@ -1,5 +1,7 @@
 //! What must end in a clear message.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::{Command, Output};
 
 use serde_json::json;
@@ -76,15 +78,59 @@ fn arguments_that_are_not_understood() {
         &["--nonsense"][..],
         &["--x-mode", "both"],
         &["--threads", "many"],
+        &["--upload-url", "ftp://user:word@h/"],
     ] {
         let output = coglet(arguments, &[]);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let message = stderr(&output);
         assert!(
-            stderr(&output).starts_with("usage: "),
-            "{}",
-            stderr(&output)
+            message.starts_with("usage: ") && !message.contains("word"),
+            "{message}"
         );
     }
+}
+
+/// Taken for unset, a token that is to keep strangers out would be none.
+#[test]
+fn a_variable_that_is_no_text() {
+    for variable in ["COG_AUTH_TOKEN", "COG_MAX_BODY_SIZE", "PORT"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coglet"));
+        command.env("COG_PREDICT_TYPE_STUB", "m.py:M");
+        command.env(variable, OsStr::from_bytes(b"a\xff"));
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(
+            stderr(&output),
+            format!("ERROR: the value of `{variable}` is not UTF-8 text\n")
+        );
+    }
+}
+
+/// What is longer than any clock can tell is for ever.
+#[test]
+fn times_without_end() {
+    let longest = u64::MAX.to_string();
+    let variables = [
+        "COG_SETUP_TIMEOUT",
+        "COG_PREDICT_TIMEOUT",
+        "COG_CANCEL_GRACE",
+        "COG_DRAIN_TIMEOUT",
+        "COG_CLIENT_TIMEOUT",
+        "COG_RESULTS_AGE",
+        "COG_DOWNLOAD_TIMEOUT",
+        "COG_THROTTLE_RESPONSE_INTERVAL",
+    ];
+    let mut model = Model::echo();
+    for variable in variables {
+        model = model.env(variable, &longest);
+    }
+    let server = model.ready();
+    let request = Request::new("POST", "/predictions")
+        .header("Content-Type", "application/json")
+        .header("Cog-Timeout", "1000000000000000000")
+        .body(r#"{"input":{"s":"x"}}"#);
+    assert_eq!(server.send(request).answer().status, 200);
+    server.stop();
 }
 
 #[test]

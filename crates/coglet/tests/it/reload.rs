@@ -306,6 +306,7 @@ fn one_that_succeeds_another_lets_nobody_in_before_it_can_answer() {
     let second = on_it(Model::new(&code("second", "pass"))).ready();
     assert_eq!(answer(waiting)["output"], "second a");
     assert_eq!(second.output(json!({"s": "b"})), "second b");
+    second.stop();
     let failed = on_it(Model::new(&code("bad", "raise RuntimeError('no weights')"))).start();
     failed.until_told("failed");
     assert_eq!(failed.status(), "SETUP_FAILED");

@@ -14,6 +14,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use cog_build::{SchemaSource, Snapshot};
 use cog_errors::Colour;
+use reqwest::Url;
 
 use crate::args::ServeArgs;
 use crate::interrupts::Interrupts;
@@ -310,6 +311,18 @@ fn request(args: &ServeArgs, speech: Speech) -> Request {
         host_alias: calls_back.then(|| HOST_ALIAS.to_owned()),
         speech,
     }
+}
+
+/// Refuses what the server would refuse, before anything is built.
+fn check_upload_url(text: &str) -> anyhow::Result<()> {
+    let url: Option<Url> = text.parse().ok();
+    if url.is_some_and(|url| matches!(url.scheme(), "http" | "https")) {
+        return Ok(());
+    }
+    bail!(
+        "`--upload-url {}` must be a URL that begins with http:// or https://",
+        cog_errors::redact_url(text)
+    )
 }
 
 /// On every interface, since the model may run where this machine has another name. Others get no further than its
