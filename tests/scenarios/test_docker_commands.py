@@ -1,5 +1,5 @@
-"""Every command of a project whose environment a daemon builds and runs: `--engine docker --backend docker`, with commands
-of its own and a Debian package."""
+"""Every command of a project whose environment a daemon builds and runs: `--engine docker --backend docker`, with
+commands of its own and a Debian package."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ def test_it_runs_trains_and_executes(project: Project, docker: Docker) -> None:
     assert again.stdout == "made again /usr/bin/tree\n"
     # Nothing is built, and nothing handed over.
     assert "run: echo" not in again.stderr and "system packages" not in again.stderr, again
-    assert project.cog("exec", "sh", "-c", "cat /made && tree --noreport /home", **env).works().stdout == "made\n/home\n"
+    script = "cat /made && tree --noreport /home"
+    assert project.cog("exec", "sh", "-c", script, **env).works().stdout == "made\n/home\n"
     project.cog("train", "-i", "text=this", **env).works()
     assert (project.directory / "weights.txt").read_text() == "trained on this"
     assert docker.containers() == []
