@@ -4,7 +4,6 @@ commands of its own and a Debian package."""
 from __future__ import annotations
 
 import json
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -145,13 +144,30 @@ def test_it_is_served_as_it_is_saved_on_one_port(project: Project, docker: Docke
     assert docker.containers() == []
 
 
+def test_an_environment_that_is_not_run_any_more_goes(project: Project, docker: Docker) -> None:
+    env = environment(docker)
+    for word in ("one", "two"):
+        config = CONFIG.format(uuid4()).replace("echo made", f"echo {word}")
+        project.write(cog__yaml=config)
+        assert project.cog("run", "-i", "text=a", **env).works().stdout == f"{word} a /usr/bin/tree\n"
+    assert docker("images", "--quiet", "--filter", "dangling=true") == ""
+    # One that has another name stays.
+    project.cog("build", "-t", "commands:kept", "--load", "none", **env).works()
+    project.cog("run", "commands:kept", "-i", "text=a", **env).works()
+    docker("tag", "cog-run/commands:kept", "kept:1")
+    project.write(run__py=MODEL.replace('f"{open', 'f"new {open'))
+    project.cog("build", "-t", "commands:kept", "--load", "none", **env).works()
+    assert project.cog("run", "commands:kept", "-i", "text=a", **env).works().stdout.startswith("new two")
+    assert docker.has("kept:1")
+    docker("rmi", "kept:1")
+
+
 def test_it_goes_on_after_the_daemon_has_forgotten_everything(project: Project, docker: Docker) -> None:
     env = environment(docker)
     project.cog("run", "-i", "text=a", **env).works()
     docker("system", "prune", "--all", "--force")
     assert docker("images", "--quiet") == ""
     assert project.cog("run", "-i", "text=b", **env).works().stdout == "made b /usr/bin/tree\n"
-    shutil.rmtree(project.directory / ".cog", ignore_errors=True)
     config = (project.directory / "cog.yaml").read_text()
     project.write(cog__yaml=config.replace("echo made", "echo other"))
     docker("system", "prune", "--all", "--force")
