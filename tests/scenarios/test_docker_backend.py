@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -174,12 +175,37 @@ def test_a_failure_says_what_failed_and_how(tmp_path: Path, docker: Docker) -> N
     assert "cog-build/below" not in names and "cog-build/step" not in names, names
 
 
-def test_a_daemon_builds_where_no_container_of_ours_can_run(tmp_path: Path, docker: Docker) -> None:
+def without_namespaces(folder: Path) -> tuple[str, ...]:
+    """Before a command, which then can make no containers."""
     needs_root()
-    zero = tmp_path / "zero"
+    zero = folder / "zero"
     zero.write_text("0\n")
     script = f'mount --bind {zero} /proc/sys/user/max_user_namespaces && exec "$@"'
-    before = ("unshare", "--mount", "sh", "-c", script, "sh")
+    return ("unshare", "--mount", "sh", "-c", script, "sh")
+
+
+def test_a_daemon_makes_the_debian_base_where_no_container_of_ours_can_run(tmp_path: Path, docker: Docker) -> None:
+    project = hello(tmp_path / "project")
+    flags = ("build", "-t", "hello:base", "--base", "debian")
+    project.cog(*flags).works()
+    ours = diff_ids(project, "hello:base")
+    # Another store knows no base; packages need not come over the network again.
+    elsewhere = Project(project.directory, tmp_path / "store")
+    for downloads in ("debian", "uv"):
+        shutil.copytree(project.store / downloads, elsewhere.store / downloads, symlinks=True)
+    environment = {"COG_ENGINE": "auto", "COG_LOAD": "none", "DOCKER_HOST": docker.host}
+    done = elsewhere.cog(*flags, before=without_namespaces(tmp_path), **environment).works()
+    assert "Building with the docker backend: Docker" in done.stderr and "base: Debian" in done.stderr, done
+    assert diff_ids(elsewhere, "hello:base") == ours
+
+
+def diff_ids(project: Project, name: str) -> list[str]:
+    inspected = json.loads(project.cog("inspect", name, "--json").works().stdout)
+    return [layer["diff_id"] for layer in inspected["layers"]]
+
+
+def test_a_daemon_builds_where_no_container_of_ours_can_run(tmp_path: Path, docker: Docker) -> None:
+    before = without_namespaces(tmp_path)
     project = hello(tmp_path / "project")
     # The base is there, and only what is built on it takes a container.
     project.cog("build", "-t", "hello:here").works()

@@ -1,5 +1,6 @@
 //! Runs a command in a container over layers of the store: one of ours, or a daemon's. All use of the engine is here.
 
+mod in_place;
 mod network;
 
 use std::collections::VecDeque;
@@ -10,13 +11,13 @@ use std::process::Stdio;
 use cog_engine::{Engine, Exit, Gpus, Network, Process, Purpose, Root, Workload, Writable};
 use cog_image::{Layer, Scratch};
 
+pub(crate) use self::in_place::InPlace;
 pub(crate) use self::mount::Mount;
 pub(crate) use self::network::HOST_BUNDLE;
 use crate::docker::DockerBuilder;
 use crate::error::{BuildError, CommandOutput, Result};
 use crate::executor::Executor;
-use crate::reporter::{Event, Silent};
-use cog_debian::RunInRoot;
+use crate::reporter::Event;
 
 /// A command to run.
 #[derive(Debug, Clone)]
@@ -106,13 +107,6 @@ mod mount {
     }
 }
 
-/// Runs the scripts of packages in a tree that is not a layer yet. What they print is no news unless one fails; then it
-/// is in the error.
-pub(crate) struct InPlace<'a> {
-    executor: &'a Executor<'a>,
-    engine: &'a dyn Engine,
-}
-
 /// What runs containers for steps.
 #[derive(Clone, Copy)]
 pub(crate) enum Containers<'a> {
@@ -120,54 +114,6 @@ pub(crate) enum Containers<'a> {
     Own(&'a dyn Engine),
     /// A daemon.
     Docker(&'a DockerBuilder),
-}
-
-impl<'a> InPlace<'a> {
-    pub(crate) fn new(executor: &'a Executor<'a>) -> Result<Self> {
-        match executor.containers {
-            Some(Containers::Own(engine)) => Ok(Self { executor, engine }),
-            // A tree that is not a layer yet is nothing that a daemon can be given.
-            Some(Containers::Docker(_)) | None => Err(BuildError::NeedsContainer {
-                step: "the Debian base".to_owned(),
-            }),
-        }
-    }
-
-    fn execute(&self, root: &Path, command: &[&str], env: &[(&str, &str)]) -> Result<()> {
-        let scratch = self.executor.store.scratch()?;
-        // An overlay needs something below: with nothing in it, all changes are made in the tree.
-        let nothing = scratch.path().join("nothing");
-        fs_err::create_dir(&nothing)?;
-        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let job = Job {
-            title: "setting up the packages".to_owned(),
-            arguments: command
-                .iter()
-                .map(|&argument| argument.to_owned())
-                .collect(),
-            environment: env.iter().map(owned).collect(),
-            working_dir: "/".to_owned(),
-            mounts: Vec::new(),
-            output: CommandOutput::Kept,
-        };
-        let quiet = Executor {
-            reporter: &Silent,
-            ..*self.executor
-        };
-        self.executor.doing("setting up the base's packages");
-        quiet.execute(self.engine, vec![nothing], root.to_owned(), job)
-    }
-}
-
-impl RunInRoot for InPlace<'_> {
-    fn run(
-        &self,
-        root: &Path,
-        command: &[&str],
-        env: &[(&str, &str)],
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        Ok(self.execute(root, command, env)?)
-    }
 }
 
 /// What a container changed.

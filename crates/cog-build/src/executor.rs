@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
+use cog_engine::Engine;
 use cog_image::{Compression, LayerOptions, Modes, StepKey, StepRecord, Store, trust};
 
 use cog_python::uv::{Progress, Uv};
@@ -34,6 +35,8 @@ pub(crate) struct Executor<'a> {
     pub(crate) containers: Option<Containers<'a>>,
     /// What runs programs for this machine.
     pub(crate) here: Option<Containers<'a>>,
+    /// What runs containers of our own for the image, also beside a daemon.
+    pub(crate) own: Option<&'a dyn Engine>,
     pub(crate) reporter: &'a dyn Reporter,
     pub(crate) cache: Cache,
     pub(crate) symbols: Symbols,
@@ -278,6 +281,7 @@ mod tests {
             architecture: Architecture::host(),
             containers: None,
             here: None,
+            own: None,
             reporter: &warnings,
             cache: Cache::Use,
             symbols: Symbols::Kept,

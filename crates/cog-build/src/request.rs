@@ -101,12 +101,12 @@ impl<'a> BuildRequest<'a> {
 
     /// What works for `architecture`.
     pub(crate) fn executor_for(&self, architecture: Architecture) -> Executor<'a> {
-        let here = match (self.docker, self.engine) {
-            (Some(docker), _) => Some(Containers::Docker(docker)),
-            (None, Some(engine)) if engine.isolation() == Isolation::Container => {
-                Some(Containers::Own(engine))
-            }
-            _ => None,
+        let own = self
+            .engine
+            .filter(|engine| engine.isolation() == Isolation::Container);
+        let here = match self.docker {
+            Some(docker) => Some(Containers::Docker(docker)),
+            None => own.map(Containers::Own),
         };
         Executor {
             project_dir: self.project_dir,
@@ -118,6 +118,7 @@ impl<'a> BuildRequest<'a> {
                 Containers::Docker(_) => true,
             }),
             here,
+            own: own.filter(|_| architecture.runs_here()),
             reporter: self.reporter,
             cache: self.cache,
             symbols: self.symbols,

@@ -28,7 +28,7 @@ pub mod validate;
 pub use config::ImageConfig;
 pub use digest::{DiffId, Digest};
 pub use error::{Disk, Error, Result};
-pub use layer::{Compression, Entry, EntryKind, Layer, LayerOptions, Modes, Owner};
+pub use layer::{Compression, Entry, EntryKind, Layer, LayerOptions, Modes, Owner, merge_upper};
 pub use layout::{ExportOptions, ExportTarget, ImportSource, export, export_index, import};
 pub use manifest::{Descriptor, Index, Manifest, Platform};
 pub use reference::ImageRef;

@@ -21,8 +21,8 @@ use crate::executor::Executor;
 /// A daemon compresses what it pushes, on one core, and writes archives as fast as its disk is: it makes this many bytes of an
 /// archive while it pushes one.
 const PUSHED_FOR_SAVED: u64 = 5;
-/// How often an image is pushed: what was said to be here and is not comes the second time.
-const ROUNDS: usize = 2;
+/// How often an image is pushed: what was said to be here and is not comes the next time, if need be the config before layers.
+const ROUNDS: usize = 3;
 /// An archive is longer than the files in it, by so much for sure.
 const HEADERS: u64 = 1 << 30;
 

@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 
 use super::address::{Address, Surroundings, Wanted};
 use super::build::BUILDKIT_SINCE;
-use super::error::{DockerError, reason};
+use super::error::{DockerError, is_denied, reason};
 
 /// The client gives up on an answer after this time, and some take as long as a container runs; whoever waits can stop us.
 const CLIENT_LIMIT_SECONDS: u64 = 10 * 365 * 24 * 60 * 60;
@@ -73,7 +73,15 @@ impl Daemon {
             runtime.block_on(async { tokio::time::timeout(patience, client.version()).await });
         let version = answer
             .map_err(|_| unreachable("no answer in time".into()))?
-            .map_err(|error| unreachable(reason(&error)))?;
+            .map_err(|error| {
+                if is_denied(&error) {
+                    DockerError::Denied {
+                        address: address.to_string(),
+                    }
+                } else {
+                    unreachable(reason(&error))
+                }
+            })?;
         let is_podman = version
             .components
             .iter()

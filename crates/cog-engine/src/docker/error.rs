@@ -16,6 +16,12 @@ pub enum DockerError {
         /// What happened.
         reason: String,
     },
+    /// There is one, and this user may not use it.
+    #[error("error pinging docker daemon: permission denied at {address}")]
+    Denied {
+        /// Where it is.
+        address: String,
+    },
     /// `DOCKER_HOST`, or a context's host, is of a kind that is not supported.
     #[error("cannot connect to a Docker daemon at `{host}`: {reason}")]
     Host {
@@ -76,6 +82,11 @@ impl Hint for DockerError {
                 "start Docker or Podman, or say with `DOCKER_HOST` where it is; `--engine embedded` needs neither"
                     .into(),
             ),
+            Self::Denied { .. } => Some(
+                "join the group that the socket belongs to (`sudo usermod -aG docker $USER`, then log in again), or run as root; \
+                 `--engine embedded` needs no daemon"
+                    .into(),
+            ),
             Self::NoBuildKit { .. } => {
                 Some("update Docker, or build with `--backend native`, which needs no daemon".into())
             }
@@ -83,6 +94,23 @@ impl Hint for DockerError {
             _ => None,
         }
     }
+}
+
+/// Whether the operating system lets nobody like us in.
+pub(super) fn is_denied(error: &bollard::errors::Error) -> bool {
+    let mut next: Option<&dyn std::error::Error> = match error {
+        // It passes for what it has inside.
+        bollard::errors::Error::IOError { err } => Some(err),
+        other => Some(other),
+    };
+    while let Some(error) = next {
+        let found = error.downcast_ref::<std::io::Error>();
+        if found.is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// What a daemon, or the way to it, says of a failure.
@@ -101,5 +129,28 @@ pub(crate) fn reason(error: &bollard::errors::Error) -> String {
             }
             last.to_string()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn who_is_not_let_in_is_told_which_group_is() {
+        let denied = |kind: ErrorKind| is_denied(&Error::from(kind).into());
+        assert!(denied(ErrorKind::PermissionDenied));
+        assert!(!denied(ErrorKind::ConnectionRefused));
+        let told = DockerError::Denied {
+            address: "unix:///x".to_owned(),
+        };
+        assert_eq!(
+            told.to_string(),
+            "error pinging docker daemon: permission denied at unix:///x"
+        );
+        let hint = told.hint().expect("there is something to do");
+        assert!(hint.contains("usermod -aG docker"), "{hint}");
     }
 }

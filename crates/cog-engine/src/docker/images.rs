@@ -32,6 +32,8 @@ pub struct DaemonImage {
     pub labels: Vec<(String, String)>,
     /// What it runs on, such as `linux/amd64`.
     pub platform: String,
+    /// Its names, each with a tag.
+    pub names: Vec<String>,
     /// Its layers, lowest first, each by the digest of its archive without compression.
     pub layers: Vec<String>,
     /// Bytes of all files of all layers.
@@ -159,6 +161,23 @@ impl Daemon {
             .map_err(|error| self.failed(format!("hand out the image {name}"), &error))
     }
 
+    /// Removes the image `id` if it has no name any more and no container needs it.
+    pub fn remove_nameless(&self, id: &str) -> Result<(), DockerError> {
+        match self.image(id)? {
+            Some(image) if image.names.is_empty() => {}
+            _ => return Ok(()),
+        }
+        let options = RemoveImageOptionsBuilder::new().build();
+        match self.block_on(self.client().remove_image(id, Some(options), None)) {
+            Ok(_)
+            | Err(ApiError::DockerResponseServerError {
+                status_code: 404 | 409,
+                ..
+            }) => Ok(()),
+            Err(error) => Err(self.failed(format!("remove the image {id}"), &error)),
+        }
+    }
+
     /// Removes the image `name`, with what only it has. One that is not there is no matter.
     pub fn remove(&self, name: &str) -> Result<(), DockerError> {
         let options = RemoveImageOptionsBuilder::new().force(true).build();
@@ -215,6 +234,7 @@ impl From<bollard::models::ImageInspect> for DaemonImage {
             cmd: config.cmd.unwrap_or_default(),
             working_dir: text(config.working_dir),
             labels: config.labels.into_iter().flatten().collect(),
+            names: found.repo_tags.unwrap_or_default(),
             layers: found
                 .root_fs
                 .and_then(|root| root.layers)

@@ -10,6 +10,7 @@ pub(crate) mod decompress;
 mod gzip;
 mod inside;
 pub(crate) mod limits;
+mod merge;
 pub(crate) mod overlay;
 pub(crate) mod system;
 pub(crate) mod tar_reader;
@@ -20,6 +21,7 @@ pub(crate) mod write;
 
 use std::path::PathBuf;
 
+pub use merge::merge_upper;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::DiffId;

@@ -148,6 +148,16 @@ impl Store {
         self.add_layer_from_tree(dir, Reading::Plain, options)
     }
 
+    /// Makes a layer of what the directory `dir` is now. The directory stays; permissions and times in it change as they do
+    /// for [`Store::add_layer_from_dir`].
+    pub fn add_layer_like(&self, dir: &Path, options: &LayerOptions) -> Result<Layer> {
+        let add = || {
+            let nodes = tree::take_directory(dir, Reading::Plain, options)?;
+            self.write_blob(&nodes, options)
+        };
+        add().map_err(|error: Error| error.at(self.root()))
+    }
+
     /// Makes a layer of an overlayfs upper directory inside a [`Scratch`] of this store. It moves and
     /// becomes the snapshot; in the blob, overlayfs's marks are written as `.wh.` entries.
     ///

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use cog_build::{Architecture, BuildRequest};
+use cog_build::{Architecture, BuildRequest, HandedOver};
 use cog_engine::docker::{Daemon, DaemonImage};
 use cog_engine::{Access, Emulator, Engine, Isolation, Mount, Root};
-use cog_image::serve::Content;
+use cog_image::serve::{Content, Zstd};
 use cog_image::{ImageConfig, ImageRef, Lease, Rootfs, Scratch, Store, StoredImage, trust};
 
 use super::image::Image;
@@ -98,7 +98,7 @@ impl Place {
         };
         let store = request.store;
         let layers = &environment.layers;
-        let handed = hand_over(printer, store, daemon, &daemon_name(name)?, |zstd| {
+        let handed = lend(printer, store, daemon, &daemon_name(name)?, |zstd| {
             Content::of_layers(store, &config, layers, zstd)
         })?;
         let scratch = store.scratch()?;
@@ -200,7 +200,7 @@ impl Place {
             (Image::Stored(image), None) => Self::of_layers(image, store, printer),
             (Image::Stored(image), Some(daemon)) => {
                 let name = daemon_name(&image.name)?;
-                let handed = hand_over(printer, store, daemon, &name, |zstd| {
+                let handed = lend(printer, store, daemon, &name, |zstd| {
                     Content::of_image(store, image, zstd)
                 })?;
                 let root = Root::Image {
@@ -274,6 +274,24 @@ impl Place {
             _in_use: in_use,
         })
     }
+}
+
+/// Gives the daemon an image to run, in the place of the one that it has had under `name`, of which nobody else knows.
+fn lend(
+    printer: &Printer,
+    store: &Store,
+    daemon: &Daemon,
+    name: &str,
+    content: impl FnOnce(Zstd) -> cog_image::Result<Content>,
+) -> anyhow::Result<HandedOver> {
+    let before = daemon.image(name)?;
+    let handed = hand_over(printer, store, daemon, name, content)?;
+    if let Some(before) = before.filter(|before| before.id != handed.id)
+        && let Err(error) = daemon.remove_nameless(&before.id)
+    {
+        printer.debug(&error.to_string());
+    }
+    Ok(handed)
 }
 
 fn config_of(image: &DaemonImage) -> ImageConfig {

@@ -94,6 +94,7 @@ impl Project {
             architecture: crate::architecture::Architecture::host(),
             containers: None,
             here: None,
+            own: None,
             reporter: &self.notices,
             cache: self.cache,
             symbols: Symbols::Kept,

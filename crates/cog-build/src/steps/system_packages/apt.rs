@@ -68,6 +68,9 @@ exit 100
 const INSTALL: &str = r#"apt-get $options install -qqy -- "$@"
 "#;
 
+/// In a daemon all that is there at the end comes back, and of this nothing is kept: it is far more than most packages.
+const FORGET: &str = "rm -rf /var/lib/apt/lists/* $shared/index $shared/sources\n";
+
 /// A package manager at work.
 pub(super) struct Apt<'a> {
     executor: &'a Executor<'a>,
@@ -159,7 +162,7 @@ impl<'a> Apt<'a> {
 
     /// The package files that were installed. They are in the cache now.
     fn choose_and_install(&self, upper: &Upper) -> Result<Vec<PackageFile>> {
-        let script = format!("(\n{CHOOSE})\n{INSTALL}");
+        let script = format!("(\n{CHOOSE})\n{INSTALL}{FORGET}");
         let files = self.chosen(self.run(upper, &script))?;
         let archives = self.shared().join("archives");
         for file in &files {

@@ -48,6 +48,7 @@ pub(super) fn attend(
         mut control,
     } = server;
     let printer = service.session.printer.clone();
+    let (door, relay) = (service.door.address, service.door.relay.clone());
     let remote = running.remote();
     let (ended, mut has_ended) = tokio::sync::oneshot::channel();
     let waiter = std::thread::spawn(move || {
@@ -80,7 +81,7 @@ pub(super) fn attend(
                     in_setup = false;
                     let word = word.unwrap_or_default();
                     follower.begun(&word);
-                    announce(&printer, &word, address, follower.follows()).await;
+                    announce(&printer, &word, (door, address), follower.follows()).await;
                     Step::Stay
                 }
                 told = told(&mut events) => follower.hear(told, address).await?,
@@ -97,6 +98,9 @@ pub(super) fn attend(
                 && matches!(stop, Stop::NotAsked)
             {
                 next = Some(project);
+                if let Some(relay) = &relay {
+                    relay.rest();
+                }
                 stop = Stop::make_way(remote.as_ref())?;
             }
         }
@@ -124,8 +128,14 @@ async fn told(events: &mut Option<Events>) -> Told {
     }
 }
 
-async fn announce(printer: &Printer, word: &str, address: SocketAddr, follows: bool) {
-    let url = shown_url(address);
+/// Tells how the first setup has ended: of the server behind the door.
+async fn announce(
+    printer: &Printer,
+    word: &str,
+    (door, server): (SocketAddr, SocketAddr),
+    follows: bool,
+) {
+    let url = shown_url(door);
     match word {
         "READY" => printer.info(&format!("Serving at {url}")),
         SETUP_FAILED => {
@@ -137,7 +147,7 @@ async fn announce(printer: &Printer, word: &str, address: SocketAddr, follows: b
             printer.warning(&format!(
                 "Model setup failed, as its log says; {url}/health-check has it too, {mended}"
             ));
-            if let Some(advice) = setup_advice(address).await {
+            if let Some(advice) = setup_advice(server).await {
                 printer.warning(&advice);
             }
         }

@@ -1,10 +1,11 @@
 //! `cog serve`: the project over HTTP, until it is stopped; with `--watch` as it is saved.
 //!
 //! [`attend`] looks after a server that runs; [`follow`] says what a change of the project means for it; [`watch`] notices
-//! changes, and [`stand_in`] answers while there is no server.
+//! changes, [`stand_in`] answers while there is no server, and [`relay`] keeps the port where a daemon opens those of servers.
 
 mod attend;
 mod follow;
+mod relay;
 mod stand_in;
 mod watch;
 
@@ -25,6 +26,7 @@ use crate::session::{Project, Session};
 
 use super::predict::engine_name;
 use attend::Ended;
+use relay::Relay;
 use watch::{Watched, Watcher};
 
 pub(crate) fn serve(session: &Session<'_>, args: &ServeArgs) -> anyhow::Result<()> {
@@ -137,9 +139,16 @@ impl Service<'_> {
             "Running the model server in the {} engine with the current directory mounted as a volume...",
             launcher.engine_name()
         ));
-        let listener = self.door.socket(&launcher)?;
         let request = request(args, self.speech());
-        let server = launcher.start_server_on(listener, &request, &[])?;
+        let server = if args.watch && launcher.opens_ports_itself() {
+            let relay = self.door.relay()?;
+            let server = launcher.start_server(&request, &[])?;
+            relay.lead_to(server.address);
+            server
+        } else {
+            let listener = self.door.socket(&launcher)?;
+            launcher.start_server_on(listener, &request, &[])?
+        };
         if let (None, Some(snapshot)) = (&self.record, &snapshot) {
             let launch = Launch {
                 asked: engine_name(args.flags.build.engine).to_owned(),
@@ -147,7 +156,12 @@ impl Service<'_> {
                 gpus: args.flags.gpus.gpus.clone(),
                 upload_url: args.upload_url.clone(),
             };
-            let mut record = Record::new(server.address, launch, snapshot.clone());
+            let address = match self.door.relay {
+                // Other containers will be elsewhere.
+                Some(_) => self.door.address,
+                None => server.address,
+            };
+            let mut record = Record::new(address, launch, snapshot.clone());
             record.watches = args.watch;
             self.record = Some(record);
         }
@@ -269,6 +283,8 @@ fn announcement(session: &Session<'_>, project: &Project) -> Option<Announcement
 struct Door {
     listener: Option<TcpListener>,
     address: SocketAddr,
+    /// Takes them to servers that cannot have it.
+    relay: Option<Relay>,
 }
 
 impl Door {
@@ -277,7 +293,16 @@ impl Door {
         Ok(Self {
             address: listener.local_addr()?,
             listener: Some(listener),
+            relay: None,
         })
+    }
+
+    fn relay(&mut self) -> anyhow::Result<Relay> {
+        let relay = match self.relay.take() {
+            Some(relay) => relay,
+            None => Relay::start(self.listener()?)?,
+        };
+        Ok(self.relay.insert(relay).clone())
     }
 
     /// For a server. One in a daemon's container opens the port itself.
