@@ -28,8 +28,13 @@ export async function dataUrl(file: File): Promise<string> {
   return typed;
 }
 
+/** The name of a file that was chosen on this page. */
+export function chosenName(url: string): string | undefined {
+  return names.get(url);
+}
+
 export function nameOf(url: string): string | undefined {
-  return names.get(url) ?? nameIn(url);
+  return chosenName(url) ?? nameIn(url);
 }
 
 /** Whether a file is what a field takes; browsers ask for it in their pickers, and not when one is dropped. */
