@@ -1,5 +1,7 @@
 /** Files that inputs have: read to data URLs, with the names that they had. */
 
+import { own } from "./json.ts";
+
 /** Larger ones are given as a URL. */
 export const MAX_FILE = 16 << 20;
 
@@ -127,7 +129,7 @@ const EXTENSIONS: Record<string, string> = {
 /** What a file that has no name is saved as. */
 export function fileName(url: DataUrl, stem: string): string {
   if (url.name) return url.name;
-  const known = EXTENSIONS[url.type] ?? url.type.split("/")[1]?.replace(/^x-/, "");
+  const known = own(EXTENSIONS, url.type) ?? url.type.split("/")[1]?.replace(/^x-/, "");
   return `${stem}.${known && /^[a-z0-9]+$/.test(known) ? known : "bin"}`;
 }
 
@@ -148,7 +150,7 @@ const MEDIA_EXTENSIONS: Record<string, Medium> = Object.fromEntries([
 /** What is at a URL, by its name. */
 export function mediumAt(url: string): Medium {
   const extension = /\.([a-z0-9]+)(?:[?#].*)?$/i.exec(url)?.[1]?.toLowerCase() ?? "";
-  return MEDIA_EXTENSIONS[extension] ?? "other";
+  return own(MEDIA_EXTENSIONS, extension) ?? "other";
 }
 
 export function isUrl(text: string): boolean {

@@ -6,9 +6,10 @@ import { endpoints as endpointsOf } from "./document.ts";
 import { fieldId } from "./form/field.tsx";
 import { beginning, Form } from "./form/form.tsx";
 import { History, remembered } from "./history.tsx";
-import type { JsonObject } from "./json.ts";
+import { type JsonObject, own } from "./json.ts";
 import { Response } from "./response/response.tsx";
 import { type Mode, Run } from "./run.ts";
+import { encoded } from "./text.ts";
 import { Toolbar, WEBHOOK_EVENTS } from "./toolbar.tsx";
 import { Announcement } from "./ui.tsx";
 import type { Problem } from "./validate.ts";
@@ -52,7 +53,7 @@ export function Workspace(props: { target: string; webhookBase: string; document
   };
   const change = (next: JsonObject) => {
     setInput(next);
-    setProblems((old) => old.filter(({ path: [name = ""] }) => input[name] === next[name]));
+    setProblems((old) => old.filter(({ path: [name = ""] }) => own(input, name) === own(next, name)));
   };
   const tellUnfinished = (name: string, why: string | undefined) =>
     setUnfinished(({ [name]: _old, ...rest }) => (why === undefined ? rest : { ...rest, [name]: why }));
@@ -101,7 +102,7 @@ export function Workspace(props: { target: string; webhookBase: string; document
   };
   const request = {
     target,
-    path: id ? `${endpoint.path}/${encodeURIComponent(id)}` : endpoint.path,
+    path: id ? `${endpoint.path}/${encoded(id)}` : endpoint.path,
     method: id ? ("PUT" as const) : ("POST" as const),
     mode,
     input,

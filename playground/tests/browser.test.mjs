@@ -456,6 +456,41 @@ test("the code of a request does the same elsewhere", async () => {
   await shot("code");
 });
 
+/** In place of a model whose answers no server of ours would give. */
+async function impersonate(properties, answer) {
+  const json = (route, body) => route.fulfill({ contentType: "application/json", body: JSON.stringify(body) });
+  const document = { paths: { "/predictions": { post: {} } }, components: { schemas: { Input: { type: "object", properties } } } };
+  await page.route("**/proxy/openapi.json", (route) => json(route, document));
+  await page.route("**/proxy/predictions", (route) => json(route, { status: "succeeded", output: answer(route.request()) }));
+  await page.reload();
+}
+
+test("inputs may be named as what every object has", async () => {
+  const names = ["constructor", "toString", "valueOf", "hasOwnProperty", "__proto__", "\ud800"];
+  const properties = Object.fromEntries(names.map((name, at) => [name, { type: "string", "x-order": at }]));
+  let sent = "";
+  await impersonate(properties, (request) => {
+    sent = request.postData();
+    return "fine";
+  });
+  const boxes = page.locator(".fields textarea");
+  await boxes.first().waitFor();
+  assert.deepEqual(await boxes.evaluateAll((all) => all.map((one) => one.value)), names.map(() => ""));
+  await run();
+  await isShown("fine");
+  assert.equal(sent, '{"input":{}}');
+  for (let at = 0; at < names.length; at += 1) await boxes.nth(at).fill(`value ${at}`);
+  await run();
+  await page.locator(".history li").nth(1).waitFor();
+  assert.deepEqual(Object.entries(JSON.parse(sent).input), names.map((name, at) => [name, `value ${at}`]));
+  await tab("Request").click();
+  await page.getByRole("region", { name: "Request body" }).getByText("__proto__").waitFor();
+  await tab("Code").click();
+  assert.match(await page.getByRole("region", { name: "curl code" }).innerText(), /"__proto__": "value 4"/);
+  await tab("JSON").click();
+  assert.match(await page.getByLabel("The prediction’s input").inputValue(), /"__proto__": "value 4"/);
+});
+
 test("the keyboard is enough", async () => {
   await page.keyboard.press("Tab");
   for (let presses = 0; presses < 60; presses += 1) {
