@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { accepts, bytesIn, fileName, mediumAt, size, splitDataUrl } from "./files.ts";
+import { accepts, blob, bytesIn, fileName, mediumAt, size, splitDataUrl, textIn } from "./files.ts";
 import { Last, Tail } from "./growing.ts";
 import { abridged, type Json, pretty, weight } from "./json.ts";
 import { EventParser } from "./sse.ts";
@@ -30,6 +30,27 @@ test("data URLs say what they are", () => {
   assert.deepEqual([fileName(bare, "output"), bytesIn(bare)], ["output.jpg", 1]);
   assert.equal(splitDataUrl("https://x"), undefined);
   assert.equal(splitDataUrl("data:x"), undefined);
+});
+
+test("data URLs that are broken are text, or nothing", () => {
+  const cases: [string, string | undefined][] = [
+    ["data:text/plain;base64,!!!!", undefined],
+    ["data:text/plain;base64,A", undefined],
+    ["data:text/plain;base64,aGVs bG8%3D", "hello"],
+    ["data:text/plain;base64,aGVsbG8=", "hello"],
+    ["data:text/plain,%E0%A4%A", "\ufffd%A"],
+    ["data:text/plain,100%", "100%"],
+    ["data:text/plain,%c3%a9%zz\u{1f600}", "é%zz\u{1f600}"],
+    [`data:text/plain;base64,${btoa("x".repeat(1000))}`, `${"x".repeat(50)}…`],
+    [`data:text/plain,${"x".repeat(1000)}`, `${"x".repeat(50)}…`],
+    ["data:;;;,", ""],
+  ];
+  for (const [text, expected] of cases) {
+    const url = splitDataUrl(text);
+    assert.ok(url);
+    assert.equal(textIn(url, 50), expected, text);
+    assert.equal(blob(url) === undefined, expected === undefined, text);
+  }
 });
 
 test("what a field takes is checked for dropped files", () => {

@@ -5,6 +5,7 @@ import { check } from "./checker.ts";
 import { endpoints as endpointsOf } from "./document.ts";
 import { fieldId } from "./form/field.tsx";
 import { beginning, Form } from "./form/form.tsx";
+import { Guard } from "./guard.tsx";
 import { History, remembered } from "./history.tsx";
 import { type JsonObject, own } from "./json.ts";
 import { Response } from "./response/response.tsx";
@@ -113,7 +114,9 @@ export function Workspace(props: { target: string; webhookBase: string; document
         <div class={`summary-of-problems${problems.length > 0 ? "" : " visually-hidden"}`} ref={summary} tabIndex={-1} role="group" aria-label="Problems">
           <Problems problems={problems} />
         </div>
-        <Form endpoint={endpoint} input={input} problems={problems} generation={generation} onInput={change} onUnfinished={tellUnfinished} />
+        <Guard what="The form" of={generation}>
+          <Form endpoint={endpoint} input={input} problems={problems} generation={generation} onInput={change} onUnfinished={tellUnfinished} />
+        </Guard>
         <Toolbar
           {...{ endpoints, endpoint, modes, mode, id }}
           webhookEvents={webhookBase ? webhookEvents : undefined}
@@ -128,8 +131,12 @@ export function Workspace(props: { target: string; webhookBase: string; document
         />
       </section>
       <div class="results" ref={results}>
-        <Response run={shown} endpoint={endpoint} request={request} />
-        <History runs={history} shown={shown} onShow={setShown} onTake={take} onClear={() => setHistory([])} />
+        <Guard what="The answer" of={shown}>
+          <Response run={shown} endpoint={endpoint} request={request} />
+        </Guard>
+        <Guard what="The history" of={history}>
+          <History runs={history} shown={shown} onShow={setShown} onTake={take} onClear={() => setHistory([])} />
+        </Guard>
       </div>
       <Announcement text={run ? `The ${endpoint.noun} is ${run.status}` : ""} />
     </main>

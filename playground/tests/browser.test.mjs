@@ -491,6 +491,53 @@ test("inputs may be named as what every object has", async () => {
   assert.match(await page.getByLabel("The prediction’s input").inputValue(), /"__proto__": "value 4"/);
 });
 
+test("whatever a model answers, the page shows that and what comes later", async () => {
+  let deep = "end";
+  for (let depth = 0; depth < 1000; depth += 1) deep = [deep];
+  const outputs = [
+    ["data:text/plain;base64,!!!!", "data:text/plain;base64,!!!!"],
+    ["data:text/plain,%E0%A4%A", "\ufffd%A"],
+    ["data:text/plain,100%", "100%"],
+    ["data:text/plain", "data:text/plain"],
+    [["data:image/png;base64,!", "data:,%"], "%"],
+    [{ constructor: 1, toString: 2, file: "data:text/x;base64,!" }, "data:text/x;base64,!"],
+    ["https://127.0.0.1:1/x.constructor", "https://127.0.0.1:1/x.constructor"],
+    [deep, "… (more inside)"],
+  ];
+  let at = 0;
+  await impersonate({}, () => (at % 2 ? `fine ${at}` : outputs[at / 2][0]));
+  for (; at < 2 * outputs.length; at += 1) {
+    await page.getByRole("button", { name: "Run", exact: true }).waitFor();
+    await run();
+    await isShown(at % 2 ? `fine ${at}` : outputs[at / 2][1]);
+    await status("succeeded");
+  }
+});
+
+test("what cannot be drawn takes nothing else down", async () => {
+  await impersonate({}, () => "fine");
+  await page.route("**/proxy/health-check", (route) => route.fulfill({ contentType: "application/json", body: JSON.stringify({ status: "READY", setup: { status: "succeeded", logs: 3 } }) }));
+  await page.reload();
+  await page.getByRole("alert").getByText(/^The server cannot be shown here/).waitFor();
+  await run();
+  await isShown("fine");
+  await page.unroute("**/proxy/health-check");
+  await page.route("**/proxy/predictions", (route) => route.fulfill({ contentType: "application/json", body: '{"status": "succeeded", "output": "odd", "metrics": {"a": {"b": 1}}}' }));
+  await page.evaluate(() => {
+    const entries = Object.entries;
+    Object.entries = (value) => {
+      if (value?.b === 1) throw new Error("no entries today");
+      return entries(value);
+    };
+  });
+  await run();
+  await output().getByRole("alert").getByText("This view of the answer cannot be shown here: no entries today").waitFor();
+  await page.unroute("**/proxy/predictions");
+  await page.route("**/proxy/predictions", (route) => route.fulfill({ contentType: "application/json", body: '{"status": "succeeded", "output": "fine again"}' }));
+  await run();
+  await isShown("fine again");
+});
+
 test("the keyboard is enough", async () => {
   await page.keyboard.press("Tab");
   for (let presses = 0; presses < 60; presses += 1) {
