@@ -92,7 +92,7 @@ export function reason(body: Json | undefined): string | undefined {
 
 /** The headers that the model's server has sent; those of the answer have passed the proxy. */
 export function upstreamHeaders(response: Response): Record<string, string[]> {
-  const encoded = response.headers.get("X-Cog-Upstream-Headers");
+  const encoded = isOwn() ? null : response.headers.get("X-Cog-Upstream-Headers");
   if (encoded) {
     const bytes = Uint8Array.from(atob(encoded.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
     const headers = parsed(new TextDecoder().decode(bytes));

@@ -1,6 +1,6 @@
 /** A model's OpenAPI document, as far as a form needs it. */
 
-import { isObject, type Json, type JsonObject } from "./json.ts";
+import { isObject, type Json, type JsonObject, own } from "./json.ts";
 
 export type Schema = JsonObject;
 
@@ -65,7 +65,7 @@ export function endpoints(document: JsonObject): Endpoint[] {
 function component(document: JsonObject, name: string): Schema | undefined {
   const components = isObject(document.components) ? document.components : {};
   const schemas = isObject(components.schemas) ? components.schemas : {};
-  const found = schemas[name];
+  const found = own(schemas, name);
   return isObject(found) ? found : undefined;
 }
 

@@ -1,5 +1,7 @@
 /** Files that inputs have: read to data URLs, with the names that they had. */
 
+import { own } from "./json.ts";
+
 /** Larger ones are given as a URL. */
 export const MAX_FILE = 16 << 20;
 
@@ -28,8 +30,13 @@ export async function dataUrl(file: File): Promise<string> {
   return typed;
 }
 
+/** The name of a file that was chosen on this page. */
+export function chosenName(url: string): string | undefined {
+  return names.get(url);
+}
+
 export function nameOf(url: string): string | undefined {
-  return names.get(url) ?? nameIn(url);
+  return chosenName(url) ?? nameIn(url);
 }
 
 /** Whether a file is what a field takes; browsers ask for it in their pickers, and not when one is dropped. */
@@ -85,12 +92,45 @@ export function bytesIn(url: DataUrl): number {
   return Math.max(0, Math.floor((url.data.length * 3) / 4) - padding);
 }
 
-export function blob(url: DataUrl): Blob {
-  if (!url.isBase64) return new Blob([decodeURIComponent(url.data)], { type: url.type });
-  const text = atob(url.data);
-  const bytes = new Uint8Array(text.length);
-  for (let at = 0; at < text.length; at += 1) bytes[at] = text.charCodeAt(at);
-  return new Blob([bytes], { type: url.type });
+/** What a data URL stands for, or the beginning of it; nothing if it is broken. Escapes that are none are as they stand. */
+export function content(url: DataUrl, most = Number.POSITIVE_INFINITY): Uint8Array<ArrayBuffer> | undefined {
+  // Some escape characters of base64, and some break its lines.
+  const taken = url.data.slice(0, 12 * most);
+  const bytes = taken.includes("%") || !url.isBase64 ? unescaped(taken) : undefined;
+  if (!url.isBase64) return bytes?.slice(0, most);
+  const base64 = (bytes ? new TextDecoder().decode(bytes) : taken).replace(/\s+/g, "");
+  const isWhole = taken.length === url.data.length;
+  try {
+    return Uint8Array.from(atob(isWhole ? base64 : base64.slice(0, base64.length & ~3)), (one) => one.charCodeAt(0)).slice(0, most);
+  } catch {
+    return undefined;
+  }
+}
+
+function unescaped(text: string): Uint8Array<ArrayBuffer> {
+  const bytes = new TextEncoder().encode(text);
+  let end = 0;
+  for (let at = 0; at < bytes.length; at += 1) {
+    const escape = bytes[at] === 0x25 ? /^[0-9a-f]{2}$/i.exec(String.fromCharCode(...bytes.subarray(at + 1, at + 3))) : null;
+    bytes[end] = escape ? Number.parseInt(escape[0], 16) : (bytes[at] ?? 0);
+    end += 1;
+    if (escape) at += 2;
+  }
+  return bytes.slice(0, end);
+}
+
+/** The beginning of a data URL's text; nothing if it is broken. */
+export function textIn(url: DataUrl, most: number): string | undefined {
+  // No character has more bytes.
+  const bytes = content(url, 4 * most);
+  if (!bytes) return undefined;
+  const text = new TextDecoder().decode(bytes);
+  return text.length > most ? `${text.slice(0, most)}…` : text;
+}
+
+export function blob(url: DataUrl): Blob | undefined {
+  const bytes = content(url);
+  return bytes && new Blob([bytes], { type: url.type });
 }
 
 export function size(bytes: number): string {
@@ -122,7 +162,7 @@ const EXTENSIONS: Record<string, string> = {
 /** What a file that has no name is saved as. */
 export function fileName(url: DataUrl, stem: string): string {
   if (url.name) return url.name;
-  const known = EXTENSIONS[url.type] ?? url.type.split("/")[1]?.replace(/^x-/, "");
+  const known = own(EXTENSIONS, url.type) ?? url.type.split("/")[1]?.replace(/^x-/, "");
   return `${stem}.${known && /^[a-z0-9]+$/.test(known) ? known : "bin"}`;
 }
 
@@ -143,7 +183,7 @@ const MEDIA_EXTENSIONS: Record<string, Medium> = Object.fromEntries([
 /** What is at a URL, by its name. */
 export function mediumAt(url: string): Medium {
   const extension = /\.([a-z0-9]+)(?:[?#].*)?$/i.exec(url)?.[1]?.toLowerCase() ?? "";
-  return MEDIA_EXTENSIONS[extension] ?? "other";
+  return own(MEDIA_EXTENSIONS, extension) ?? "other";
 }
 
 export function isUrl(text: string): boolean {

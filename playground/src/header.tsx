@@ -2,6 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { type Health, isOwn } from "./api.ts";
+import { Guard } from "./guard.tsx";
 import type { JsonObject } from "./json.ts";
 import { duration, plain } from "./text.ts";
 import { Badge, Block } from "./ui.tsx";
@@ -47,7 +48,9 @@ export function Header(props: HeaderProps) {
         </button>
         <Theme />
       </nav>
-      <About {...props} />
+      <Guard what="The server" of={props.health}>
+        <About {...props} />
+      </Guard>
     </header>
   );
 }

@@ -3,6 +3,7 @@
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { type Config, config as fetchConfig } from "./api.ts";
+import { Guard } from "./guard.tsx";
 import { Header, restoreTheme } from "./header.tsx";
 import { useServer } from "./server.ts";
 import { Workspace } from "./workspace.tsx";
@@ -14,7 +15,9 @@ function App({ config }: { config: Config }) {
     <>
       <Header {...server} target={target} cogVersion={config.cogVersion} onConnect={setTarget} />
       {server.document ? (
-        <Workspace key={target} target={target} webhookBase={config.webhookBase} document={server.document} />
+        <Guard what="The model" of={server.document}>
+          <Workspace key={target} target={target} webhookBase={config.webhookBase} document={server.document} />
+        </Guard>
       ) : (
         <main class="panel empty" aria-busy="true">
           <p>

@@ -3,8 +3,9 @@
 import { ask, reason, send, upstreamHeaders } from "./api.ts";
 import type { Endpoint } from "./document.ts";
 import { chunks, Last, Tail } from "./growing.ts";
-import { abridged, isObject, type Json, type JsonObject, parsed, weight } from "./json.ts";
+import { abridged, isObject, type Json, type JsonObject, parsed, weight, worded } from "./json.ts";
 import { events } from "./sse.ts";
+import { encoded } from "./text.ts";
 
 export type Mode = "sync" | "stream" | "async";
 
@@ -75,7 +76,7 @@ export class Run {
     const { endpoint, mode, id, input } = options;
     this.id = id;
     this.method = id ? "PUT" : "POST";
-    this.path = id ? `${endpoint.path}/${encodeURIComponent(id)}` : endpoint.path;
+    this.path = id ? `${endpoint.path}/${encoded(id)}` : endpoint.path;
     this.token = mode === "async" ? opaque() : "";
     this.headers = { "Content-Type": "application/json", "Cog-Output-Names": "1" };
     if (mode === "stream") {
@@ -123,7 +124,7 @@ export class Run {
       this.abort.abort();
       return;
     }
-    const path = `${this.options.endpoint.path}/${encodeURIComponent(this.id)}/cancel`;
+    const path = `${this.options.endpoint.path}/${encoded(this.id)}/cancel`;
     setTimeout(() => this.abort.abort(), CANCEL_GRACE_MS);
     try {
       await ask(this.options.target, { method: "POST", path });
@@ -178,8 +179,8 @@ export class Run {
   private refused(status: number, body: Json | undefined): void {
     const detail = isObject(body) && Array.isArray(body.detail) ? body.detail : [];
     this.problems = detail.filter(isObject).map((one) => ({
-      path: (Array.isArray(one.loc) ? one.loc : []).slice(2).map(String),
-      message: String(one.msg ?? ""),
+      path: (Array.isArray(one.loc) ? one.loc : []).slice(2).map(worded),
+      message: worded(one.msg),
     }));
     const said = reason(body) ?? (typeof body === "string" ? body : undefined);
     const why = this.problems.length > 0 ? "the server does not take this input" : said;
@@ -208,7 +209,7 @@ export class Run {
         this.snapshot(fields);
         break;
       case "error":
-        this.hint = `${String(fields.error ?? "events are missing")} (${String(fields.skipped ?? "?")})`;
+        this.hint = `${worded(fields.error ?? "events are missing")} (${worded(fields.skipped ?? "?")})`;
         break;
     }
     this.change();
@@ -224,7 +225,7 @@ export class Run {
         if (!isObject(snapshot) || this.ended) return;
         this.webhooks += 1;
         this.hint = "";
-        this.note(`webhook: ${String(snapshot.status)}`, snapshot);
+        this.note(`webhook: ${worded(snapshot.status)}`, snapshot);
         this.snapshot(snapshot);
         if (this.ended) resolve();
       });
@@ -251,7 +252,7 @@ export class Run {
   /** Asks for the result besides: some servers tell it, and webhooks may not find their way. */
   private async poll(): Promise<void> {
     const { target, webhookBase, endpoint } = this.options;
-    const path = `${endpoint.path}/${encodeURIComponent(this.id)}`;
+    const path = `${endpoint.path}/${encoded(this.id)}`;
     while (!this.ended && !this.abort.signal.aborted) {
       await pause(POLL_MS, this.abort.signal);
       const answer = await ask(target, { method: "GET", path, signal: this.abort.signal }).catch(() => undefined);

@@ -1,7 +1,8 @@
 /** A request as code that does the same elsewhere. Files are read where the code runs, by the names that they had. */
 
-import { nameOf, splitDataUrl } from "./files.ts";
-import { isObject, type Json, type JsonObject } from "./json.ts";
+import { FileOf, literal, quoted, shellText, type Syntax, type Tree, tree, word } from "./code.ts";
+import { chosenName, splitDataUrl } from "./files.ts";
+import type { JsonObject } from "./json.ts";
 import type { Mode } from "./run.ts";
 
 export type Language = "curl" | "python" | "javascript";
@@ -14,9 +15,16 @@ export interface Request {
   input: JsonObject;
 }
 
+/** A shorter data URL is as good as a file. */
+const SHORT = 200;
+
 export function snippet(language: Language, request: Request): string {
-  const files = new Files();
-  const body = files.taken({ input: request.input });
+  const files: FileOf[] = [];
+  const body = tree({ input: request.input }, (text) => {
+    const file = fileOf(text);
+    if (file) files.push(file);
+    return file;
+  });
   switch (language) {
     case "curl":
       return curl(request, body, files);
@@ -27,34 +35,13 @@ export function snippet(language: Language, request: Request): string {
   }
 }
 
-/** Values that stand for files, by a mark that no input has. */
-class Files {
-  readonly found: { mark: string; name: string; type: string }[] = [];
-
-  taken(value: Json): Json {
-    if (typeof value === "string") {
-      const url = splitDataUrl(value);
-      // A short one is as good as a file.
-      if (!url || (value.length < 200 && nameOf(value) === undefined)) return value;
-      const mark = `\u0000file ${this.found.length}\u0000`;
-      this.found.push({ mark, name: nameOf(value) ?? "FILE", type: url.type });
-      return mark;
-    }
-    if (Array.isArray(value)) return value.map((item) => this.taken(item));
-    if (isObject(value)) {
-      return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, this.taken(item)]));
-    }
-    return value;
-  }
-
-  /** Puts an expression in the place of each mark; `literal` is how the mark looks there. */
-  placed(
-    code: string,
-    literal: (mark: string) => string,
-    expression: (file: { name: string; type: string }) => string,
-  ): string {
-    return this.found.reduce((code, file) => code.replace(literal(file.mark), () => expression(file)), code);
-  }
+/** Only who chose a file names it: a name in a URL of somebody else's could be that of any file of the reader's. */
+function fileOf(text: string): FileOf | undefined {
+  const url = splitDataUrl(text);
+  if (!url) return undefined;
+  const name = chosenName(text);
+  if (name === undefined && text.length < SHORT) return undefined;
+  return new FileOf(name ?? "FILE", url.type);
 }
 
 function headers(mode: Mode): [string, string][] {
@@ -64,26 +51,29 @@ function headers(mode: Mode): [string, string][] {
   return all;
 }
 
-function curl(request: Request, body: Json, files: Files): string {
-  const quoted = (text: string) => `'${text.replaceAll("'", `'\\''`)}'`;
-  const lines = [`curl -sS${request.mode === "stream" ? "N" : ""} ${quoted(request.target + request.path)}`];
+/** Nothing but words in single quotes: a shell takes those as they are. */
+function curl(request: Request, body: Tree, files: FileOf[]): string {
+  const lines = [`curl -sS${request.mode === "stream" ? "N" : ""} ${word(request.target + request.path)}`];
   if (request.method !== "POST") lines.push(`-X ${request.method}`);
-  for (const [name, value] of headers(request.mode)) lines.push(`-H '${name}: ${value}'`);
-  const text = JSON.stringify(body, null, 2);
-  if (files.found.length === 0) return [...lines, `-d ${quoted(text)}`].join(" \\\n  ");
+  for (const [name, value] of headers(request.mode)) lines.push(`-H ${word(`${name}: ${value}`)}`);
+  const command = (data: string) => [...lines, `-d ${data}`].join(" \\\n  ");
+  // JSON has no such character but in a text, and there it is escaped.
+  const mark = "\u0000";
+  const start = ({ type }: FileOf) => quoted(`data:${type};base64,`).slice(0, -1);
+  const json: Syntax = { indent: "  ", none: "null", yes: "true", no: "false", key: quoted, file: (file) => `${start(file)}${mark}"` };
+  const [first = "", ...rest] = literal(body, json).split(mark);
+  if (files.length === 0) return command(shellText(first));
   // A file may be larger than an argument.
-  const escaped = text.replace(/[\\$`]/g, (character) => `\\${character}`);
-  const document = files.placed(
-    escaped,
-    (mark) => JSON.stringify(mark).slice(1, -1).replaceAll("\\", "\\\\"),
-    ({ name, type }) => `data:${type};base64,$(base64 < ${quoted(name)} | tr -d '\\n')`,
-  );
-  return `${[...lines, "-d @- <<JSON"].join(" \\\n  ")}\n${document}\nJSON`;
+  const parts = [`printf %s ${shellText(first)}`];
+  rest.forEach((text, index) => {
+    parts.push(`base64 < ${word(files[index]?.name ?? "FILE")} | tr -d '\\n'`, `printf %s ${shellText(text)}`);
+  });
+  return `{\n${parts.join("\n")}\n} | ${command("@-")}`;
 }
 
-function python(request: Request, body: Json, files: Files): string {
+function python(request: Request, body: Tree, files: FileOf[]): string {
   const lines = ["import requests", ""];
-  if (files.found.length > 0) {
+  if (files.length > 0) {
     lines.unshift("import base64");
     lines.push(
       "",
@@ -94,15 +84,18 @@ function python(request: Request, body: Json, files: Files): string {
       "",
     );
   }
-  const text = files.placed(
-    pythonValue(body, "    "),
-    (mark) => JSON.stringify(mark),
-    ({ name, type }) => `data_url(${JSON.stringify(name)}, ${JSON.stringify(type)})`,
-  );
+  const syntax: Syntax = {
+    indent: "    ",
+    none: "None",
+    yes: "True",
+    no: "False",
+    key: quoted,
+    file: ({ name, type }) => `data_url(${quoted(name)}, ${quoted(type)})`,
+  };
   const extra = headers(request.mode).slice(1);
   lines.push(`response = requests.${request.method.toLowerCase()}(`);
-  lines.push(`    ${JSON.stringify(request.target + request.path)},`, `    json=${text},`);
-  if (extra.length > 0) lines.push(`    headers=${pythonValue(Object.fromEntries(extra), "    ")},`);
+  lines.push(`    ${quoted(request.target + request.path)},`, `    json=${literal(body, syntax, "    ")},`);
+  if (extra.length > 0) lines.push(`    headers=${literal(new Map(extra), syntax, "    ")},`);
   if (request.mode === "stream") lines.push("    stream=True,");
   lines.push(")", "response.raise_for_status()");
   if (request.mode === "stream") {
@@ -116,24 +109,9 @@ function python(request: Request, body: Json, files: Files): string {
   return lines.join("\n");
 }
 
-function pythonValue(value: Json, indent: string): string {
-  if (value === null) return "None";
-  if (value === true) return "True";
-  if (value === false) return "False";
-  if (Array.isArray(value)) return `[${value.map((item) => pythonValue(item, indent)).join(", ")}]`;
-  if (isObject(value)) {
-    const inner = `${indent}    `;
-    const entries = Object.entries(value).map(
-      ([key, item]) => `${inner}${JSON.stringify(key)}: ${pythonValue(item, inner)},`,
-    );
-    return entries.length > 0 ? `{\n${entries.join("\n")}\n${indent}}` : "{}";
-  }
-  return JSON.stringify(value);
-}
-
-function javascript(request: Request, body: Json, files: Files): string {
+function javascript(request: Request, body: Tree, files: FileOf[]): string {
   const lines: string[] = [];
-  if (files.found.length > 0) {
+  if (files.length > 0) {
     lines.push(
       'import { readFile } from "node:fs/promises";',
       "",
@@ -142,14 +120,18 @@ function javascript(request: Request, body: Json, files: Files): string {
       "",
     );
   }
-  const text = files.placed(
-    JSON.stringify(body, null, 2).replaceAll("\n", "\n  "),
-    (mark) => JSON.stringify(mark),
-    ({ name, type }) => `await dataUrl(${JSON.stringify(name)}, ${JSON.stringify(type)})`,
-  );
-  const all = JSON.stringify(Object.fromEntries(headers(request.mode)), null, 2).replaceAll("\n", "\n  ");
-  lines.push(`const response = await fetch(${JSON.stringify(request.target + request.path)}, {`);
-  lines.push(`  method: "${request.method}",`, `  headers: ${all},`, `  body: JSON.stringify(${text}),`, "});");
+  const syntax: Syntax = {
+    indent: "  ",
+    none: "null",
+    yes: "true",
+    no: "false",
+    // As a plain key it is no property.
+    key: (name) => (name === "__proto__" ? `[${quoted(name)}]` : quoted(name)),
+    file: ({ name, type }) => `await dataUrl(${quoted(name)}, ${quoted(type)})`,
+  };
+  const all = literal(new Map(headers(request.mode)), syntax, "  ");
+  lines.push(`const response = await fetch(${quoted(request.target + request.path)}, {`);
+  lines.push(`  method: "${request.method}",`, `  headers: ${all},`, `  body: JSON.stringify(${literal(body, syntax, "  ")}),`, "});");
   if (request.mode === "stream") {
     lines.push("for await (const text of response.body.pipeThrough(new TextDecoderStream())) {");
     lines.push("  console.log(text);", "}");

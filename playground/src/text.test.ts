@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { accepts, bytesIn, fileName, mediumAt, size, splitDataUrl } from "./files.ts";
+import { accepts, blob, bytesIn, fileName, mediumAt, size, splitDataUrl, textIn } from "./files.ts";
 import { Last, Tail } from "./growing.ts";
-import { abridged, weight } from "./json.ts";
+import { abridged, type Json, pretty, weight } from "./json.ts";
 import { EventParser } from "./sse.ts";
-import { duration, plain } from "./text.ts";
+import { duration, encoded, plain } from "./text.ts";
 
 test("events are whole however they arrive", () => {
   const text = 'event: output\r\ndata: {"a":\ndata: 1}\n\n: comment\n\nid: 3\ndata:x\r\r';
@@ -32,6 +32,27 @@ test("data URLs say what they are", () => {
   assert.equal(splitDataUrl("data:x"), undefined);
 });
 
+test("data URLs that are broken are text, or nothing", () => {
+  const cases: [string, string | undefined][] = [
+    ["data:text/plain;base64,!!!!", undefined],
+    ["data:text/plain;base64,A", undefined],
+    ["data:text/plain;base64,aGVs bG8%3D", "hello"],
+    ["data:text/plain;base64,aGVsbG8=", "hello"],
+    ["data:text/plain,%E0%A4%A", "\ufffd%A"],
+    ["data:text/plain,100%", "100%"],
+    ["data:text/plain,%c3%a9%zz\u{1f600}", "é%zz\u{1f600}"],
+    [`data:text/plain;base64,${btoa("x".repeat(1000))}`, `${"x".repeat(50)}…`],
+    [`data:text/plain,${"x".repeat(1000)}`, `${"x".repeat(50)}…`],
+    ["data:;;;,", ""],
+  ];
+  for (const [text, expected] of cases) {
+    const url = splitDataUrl(text);
+    assert.ok(url);
+    assert.equal(textIn(url, 50), expected, text);
+    assert.equal(blob(url) === undefined, expected === undefined, text);
+  }
+});
+
 test("what a field takes is checked for dropped files", () => {
   const png = { name: "A.PNG", type: "image/png" };
   for (const accept of ["", "image/*", "image/png", ".png", "audio/*, .PNG", "*/*"]) {
@@ -45,7 +66,8 @@ test("small texts", () => {
   assert.deepEqual([duration(3.2), duration(1234), duration(12_345), duration(65_000)], ["3 ms", "1.23 s", "12.3 s", "1 min 5 s"]);
   assert.deepEqual([size(999), size(1500), size(16 << 20)], ["999 bytes", "1.5 KB", "17 MB"]);
   assert.equal(mediumAt("https://x/y.webm?sig=1"), "video");
-  assert.equal(mediumAt("https://x/y"), "other");
+  for (const end of ["", ".constructor", ".__proto__", ".toString"]) assert.equal(mediumAt(`https://x/y${end}`), "other");
+  assert.equal(encoded("a/\ud800\u{1f600}"), "a%2F%EF%BF%BD%F0%9F%98%80");
 });
 
 test("what grows has an end", () => {
@@ -68,6 +90,10 @@ test("what grows has an end", () => {
 test("long texts are cut where they are shown", () => {
   assert.equal(abridged("x".repeat(700)), `${"x".repeat(600)}… (100 more characters)`);
   assert.deepEqual(abridged({ a: [1, null, "y"] }), { a: [1, null, "y"] });
+  let deep: Json = "end";
+  for (let depth = 0; depth < 100_000; depth += 1) deep = depth % 2 ? [deep] : { deep };
+  assert.ok(pretty(abridged(deep)).includes("more inside"));
+  assert.ok(weight(deep) < 10_000);
   assert.ok(weight({ a: "x".repeat(100) }) > 100);
   assert.ok(weight(Array.from({ length: 1000 }, () => "x".repeat(1000)), 5000) < 10_000);
 });

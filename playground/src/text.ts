@@ -7,6 +7,11 @@ export function plain(text: string): string {
   return text.replace(ANSI, "");
 }
 
+/** As a part of a URL or an ID. Half a character, which JSON can have, is no part of either. */
+export function encoded(text: string): string {
+  return encodeURIComponent(text.replace(/\p{Surrogate}/gu, "\ufffd"));
+}
+
 export function duration(milliseconds: number): string {
   if (milliseconds < 1000) return `${Math.round(milliseconds)} ms`;
   const seconds = milliseconds / 1000;

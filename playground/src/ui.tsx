@@ -2,6 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
+import { own } from "./json.ts";
 
 export interface Tab<Name extends string> {
   name: Name;
@@ -24,7 +25,7 @@ export function Tabs<Name extends string>(props: {
   const move = (event: KeyboardEvent) => {
     const at = tabs.findIndex((tab) => tab.name === active);
     const steps: Record<string, number> = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: tabs.length - 1 };
-    const step = steps[event.key];
+    const step = own(steps, event.key);
     if (step === undefined) return;
     event.preventDefault();
     const next = tabs[(step + tabs.length) % tabs.length];
@@ -106,7 +107,7 @@ const TONES: Record<string, string> = {
 };
 
 export function Badge({ status }: { status: string }) {
-  return <span class={`badge ${TONES[status] ?? "bad"}`}>{status}</span>;
+  return <span class={`badge ${own(TONES, status) ?? "bad"}`}>{status}</span>;
 }
 
 /** What somebody who does not see the page is told when it changes. */

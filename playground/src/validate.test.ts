@@ -19,6 +19,18 @@ test("what is required has to be there, and to be something", () => {
   assert.deepEqual(said(properties, { d: 1 }), ["d is not an input of this model"]);
 });
 
+test("inputs may be named as what every object has", () => {
+  const names = ["constructor", "toString", "valueOf", "hasOwnProperty", "__proto__"];
+  for (const name of names) {
+    const input = Object.fromEntries([[name, 1]]);
+    assert.deepEqual(said({}, {}, [name]), [`${name} is required`]);
+    assert.deepEqual(said({}, input), [`${name} is not an input of this model`]);
+    assert.deepEqual(said(Object.fromEntries([[name, { type: "string" }]]), input), [`${name} expected string, got number`]);
+    assert.deepEqual(said({ x: { $ref: `#/components/schemas/${name}` } }, { x: 1 }), []);
+  }
+  assert.deepEqual(said({ x: { enum: [{ toString: 1 }] } }, { x: 1 }), ['x must be one of: {"toString":1}']);
+});
+
 test("types, bounds, lengths, choices", () => {
   const cases: [JsonObject, JsonObject["x"], string[]][] = [
     [{ type: "integer" }, 1, []],

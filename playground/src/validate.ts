@@ -1,7 +1,7 @@
 /** What an input breaks of a model's rules. The server decides; this tells sooner, and beside the field. */
 
 import { type Endpoint, resolved, type Schema } from "./document.ts";
-import { isObject, type Json, type JsonObject } from "./json.ts";
+import { isObject, type Json, type JsonObject, own, worded } from "./json.ts";
 import { fromPython } from "./pattern.ts";
 
 export interface Problem {
@@ -17,14 +17,14 @@ export function problems(document: JsonObject, endpoint: Pick<Endpoint, "input">
   const found: Problem[] = [];
   for (const name of needed) {
     if (typeof name !== "string") continue;
-    const value = input[name];
+    const value = own(input, name);
     if (value === undefined) found.push({ path: [name], message: "is required" });
     else if (value === "" || (Array.isArray(value) && value.length === 0)) {
       found.push({ path: [name], message: "must not be empty" });
     }
   }
   for (const [name, value] of Object.entries(input)) {
-    const schema = known[name];
+    const schema = own(known, name);
     if (schema === undefined) found.push({ path: [name], message: "is not an input of this model" });
     else if (!found.some((problem) => problem.path[0] === name)) check(document, schema, value, [name], found, 0);
   }
@@ -50,7 +50,7 @@ function check(
   }
   if (Array.isArray(schema.enum)) {
     if (!schema.enum.some((choice) => choice === value)) {
-      say(`must be one of: ${schema.enum.map((choice) => String(choice)).join(", ")}`);
+      say(`must be one of: ${schema.enum.map(worded).join(", ")}`);
     }
     return;
   }

@@ -5,10 +5,12 @@ import { check } from "./checker.ts";
 import { endpoints as endpointsOf } from "./document.ts";
 import { fieldId } from "./form/field.tsx";
 import { beginning, Form } from "./form/form.tsx";
+import { Guard } from "./guard.tsx";
 import { History, remembered } from "./history.tsx";
-import type { JsonObject } from "./json.ts";
+import { type JsonObject, own } from "./json.ts";
 import { Response } from "./response/response.tsx";
 import { type Mode, Run } from "./run.ts";
+import { encoded } from "./text.ts";
 import { Toolbar, WEBHOOK_EVENTS } from "./toolbar.tsx";
 import { Announcement } from "./ui.tsx";
 import type { Problem } from "./validate.ts";
@@ -52,7 +54,7 @@ export function Workspace(props: { target: string; webhookBase: string; document
   };
   const change = (next: JsonObject) => {
     setInput(next);
-    setProblems((old) => old.filter(({ path: [name = ""] }) => input[name] === next[name]));
+    setProblems((old) => old.filter(({ path: [name = ""] }) => own(input, name) === own(next, name)));
   };
   const tellUnfinished = (name: string, why: string | undefined) =>
     setUnfinished(({ [name]: _old, ...rest }) => (why === undefined ? rest : { ...rest, [name]: why }));
@@ -101,7 +103,7 @@ export function Workspace(props: { target: string; webhookBase: string; document
   };
   const request = {
     target,
-    path: id ? `${endpoint.path}/${encodeURIComponent(id)}` : endpoint.path,
+    path: id ? `${endpoint.path}/${encoded(id)}` : endpoint.path,
     method: id ? ("PUT" as const) : ("POST" as const),
     mode,
     input,
@@ -112,7 +114,9 @@ export function Workspace(props: { target: string; webhookBase: string; document
         <div class={`summary-of-problems${problems.length > 0 ? "" : " visually-hidden"}`} ref={summary} tabIndex={-1} role="group" aria-label="Problems">
           <Problems problems={problems} />
         </div>
-        <Form endpoint={endpoint} input={input} problems={problems} generation={generation} onInput={change} onUnfinished={tellUnfinished} />
+        <Guard what="The form" of={generation}>
+          <Form endpoint={endpoint} input={input} problems={problems} generation={generation} onInput={change} onUnfinished={tellUnfinished} />
+        </Guard>
         <Toolbar
           {...{ endpoints, endpoint, modes, mode, id }}
           webhookEvents={webhookBase ? webhookEvents : undefined}
@@ -127,8 +131,12 @@ export function Workspace(props: { target: string; webhookBase: string; document
         />
       </section>
       <div class="results" ref={results}>
-        <Response run={shown} endpoint={endpoint} request={request} />
-        <History runs={history} shown={shown} onShow={setShown} onTake={take} onClear={() => setHistory([])} />
+        <Guard what="The answer" of={shown}>
+          <Response run={shown} endpoint={endpoint} request={request} />
+        </Guard>
+        <Guard what="The history" of={history}>
+          <History runs={history} shown={shown} onShow={setShown} onTake={take} onClear={() => setHistory([])} />
+        </Guard>
       </div>
       <Announcement text={run ? `The ${endpoint.noun} is ${run.status}` : ""} />
     </main>

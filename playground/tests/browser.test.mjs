@@ -456,6 +456,88 @@ test("the code of a request does the same elsewhere", async () => {
   await shot("code");
 });
 
+/** In place of a model whose answers no server of ours would give. */
+async function impersonate(properties, answer) {
+  const json = (route, body) => route.fulfill({ contentType: "application/json", body: JSON.stringify(body) });
+  const document = { paths: { "/predictions": { post: {} } }, components: { schemas: { Input: { type: "object", properties } } } };
+  await page.route("**/proxy/openapi.json", (route) => json(route, document));
+  await page.route("**/proxy/predictions", (route) => json(route, { status: "succeeded", output: answer(route.request()) }));
+  await page.reload();
+}
+
+test("inputs may be named as what every object has", async () => {
+  const names = ["constructor", "toString", "valueOf", "hasOwnProperty", "__proto__", "\ud800"];
+  const properties = Object.fromEntries(names.map((name, at) => [name, { type: "string", "x-order": at }]));
+  let sent = "";
+  await impersonate(properties, (request) => {
+    sent = request.postData();
+    return "fine";
+  });
+  const boxes = page.locator(".fields textarea");
+  await boxes.first().waitFor();
+  assert.deepEqual(await boxes.evaluateAll((all) => all.map((one) => one.value)), names.map(() => ""));
+  await run();
+  await isShown("fine");
+  assert.equal(sent, '{"input":{}}');
+  for (let at = 0; at < names.length; at += 1) await boxes.nth(at).fill(`value ${at}`);
+  await run();
+  await page.locator(".history li").nth(1).waitFor();
+  assert.deepEqual(Object.entries(JSON.parse(sent).input), names.map((name, at) => [name, `value ${at}`]));
+  await tab("Request").click();
+  await page.getByRole("region", { name: "Request body" }).getByText("__proto__").waitFor();
+  await tab("Code").click();
+  assert.match(await page.getByRole("region", { name: "curl code" }).innerText(), /"__proto__": "value 4"/);
+  await tab("JSON").click();
+  assert.match(await page.getByLabel("The prediction’s input").inputValue(), /"__proto__": "value 4"/);
+});
+
+test("whatever a model answers, the page shows that and what comes later", async () => {
+  let deep = "end";
+  for (let depth = 0; depth < 1000; depth += 1) deep = [deep];
+  const outputs = [
+    ["data:text/plain;base64,!!!!", "data:text/plain;base64,!!!!"],
+    ["data:text/plain,%E0%A4%A", "\ufffd%A"],
+    ["data:text/plain,100%", "100%"],
+    ["data:text/plain", "data:text/plain"],
+    [["data:image/png;base64,!", "data:,%"], "%"],
+    [{ constructor: 1, toString: 2, file: "data:text/x;base64,!" }, "data:text/x;base64,!"],
+    ["https://127.0.0.1:1/x.constructor", "https://127.0.0.1:1/x.constructor"],
+    [deep, "… (more inside)"],
+  ];
+  let at = 0;
+  await impersonate({}, () => (at % 2 ? `fine ${at}` : outputs[at / 2][0]));
+  for (; at < 2 * outputs.length; at += 1) {
+    await page.getByRole("button", { name: "Run", exact: true }).waitFor();
+    await run();
+    await isShown(at % 2 ? `fine ${at}` : outputs[at / 2][1]);
+    await status("succeeded");
+  }
+});
+
+test("what cannot be drawn takes nothing else down", async () => {
+  await impersonate({}, () => "fine");
+  await page.route("**/proxy/health-check", (route) => route.fulfill({ contentType: "application/json", body: JSON.stringify({ status: "READY", setup: { status: "succeeded", logs: 3 } }) }));
+  await page.reload();
+  await page.getByRole("alert").getByText(/^The server cannot be shown here/).waitFor();
+  await run();
+  await isShown("fine");
+  await page.unroute("**/proxy/health-check");
+  await page.route("**/proxy/predictions", (route) => route.fulfill({ contentType: "application/json", body: '{"status": "succeeded", "output": "odd", "metrics": {"a": {"b": 1}}}' }));
+  await page.evaluate(() => {
+    const entries = Object.entries;
+    Object.entries = (value) => {
+      if (value?.b === 1) throw new Error("no entries today");
+      return entries(value);
+    };
+  });
+  await run();
+  await output().getByRole("alert").getByText("This view of the answer cannot be shown here: no entries today").waitFor();
+  await page.unroute("**/proxy/predictions");
+  await page.route("**/proxy/predictions", (route) => route.fulfill({ contentType: "application/json", body: '{"status": "succeeded", "output": "fine again"}' }));
+  await run();
+  await isShown("fine again");
+});
+
 test("the keyboard is enough", async () => {
   await page.keyboard.press("Tab");
   for (let presses = 0; presses < 60; presses += 1) {

@@ -1,7 +1,7 @@
 /** Editors of plain values. What is left out shows the default, and is included as soon as it is changed. */
 
 import { useState } from "preact/hooks";
-import type { Json } from "../json.ts";
+import { type Json, worded } from "../json.ts";
 import type { Editor } from "./field.tsx";
 
 type Typed = Event & { currentTarget: { value: string } };
@@ -88,7 +88,7 @@ export function Choice(props: Editor & { choices: Json[] }) {
       {at < 0 ? <option value="">Choose…</option> : null}
       {choices.map((choice, index) => (
         <option key={index} value={String(index)}>
-          {String(choice)}
+          {worded(choice)}
         </option>
       ))}
     </select>

@@ -3,6 +3,7 @@
 import type { ComponentChildren } from "preact";
 import type { Field } from "../document.ts";
 import type { Json } from "../json.ts";
+import { encoded } from "../text.ts";
 import type { Problem } from "../validate.ts";
 import { Choice, NumberBox, SecretBox, TextBox } from "./boxes.tsx";
 import { FileBox, FilesBox } from "./file-box.tsx";
@@ -25,7 +26,7 @@ export interface Editor extends FieldProps {
 }
 
 export function fieldId(name: string): string {
-  return `field-${encodeURIComponent(name)}`;
+  return `field-${encoded(name)}`;
 }
 
 export function FieldRow(props: FieldProps) {

@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 import type { Endpoint, Field } from "../document.ts";
-import type { Json, JsonObject } from "../json.ts";
+import { type Json, type JsonObject, own } from "../json.ts";
 import type { Problem } from "../validate.ts";
 import { Tabs } from "../ui.tsx";
 import { FieldRow } from "./field.tsx";
@@ -67,7 +67,7 @@ function Fields({ endpoint, input, problems, onInput, onUnfinished }: FormProps)
         <FieldRow
           key={field.name}
           field={field}
-          value={input[field.name]}
+          value={own(input, field.name)}
           problems={problems.filter((problem) => problem.path[0] === field.name)}
           onValue={change(field)}
           onUnfinished={(why) => onUnfinished(field.name, why)}

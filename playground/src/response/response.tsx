@@ -2,6 +2,7 @@
 
 import { useMemo, useState } from "preact/hooks";
 import type { Endpoint } from "../document.ts";
+import { Guard } from "../guard.tsx";
 import { isObject } from "../json.ts";
 import type { Run } from "../run.ts";
 import { plain, duration } from "../text.ts";
@@ -29,7 +30,9 @@ export function Response(props: { run: Run | undefined; endpoint: Endpoint; requ
     <section class="panel response" aria-label="Response">
       {run ? <Summary run={run} /> : null}
       <Tabs label="Response views" tabs={tabs} active={view} onSelect={choose}>
-        {view === "code" ? <Code request={request} /> : run ? <Side run={run} view={view} endpoint={endpoint} /> : <Empty endpoint={endpoint} />}
+        <Guard key={view} what={view === "code" ? "The code" : "This view of the answer"} of={view === "code" ? request.input : run}>
+          {view === "code" ? <Code request={request} /> : run ? <Side run={run} view={view} endpoint={endpoint} /> : <Empty endpoint={endpoint} />}
+        </Guard>
       </Tabs>
     </section>
   );

@@ -1,8 +1,8 @@
 //! `/proxy/…`: the page's requests to a model's server, which has another origin than the page.
 //!
 //! Each request names its server in a header, and there is no server that is asked otherwise: a link or a form of
-//! another site cannot set a header. What a browser would send for the page's own origin is not passed on, and nothing
-//! of an answer acts on the page's origin.
+//! another site cannot set a header. What a browser would send for the page's own origin is not passed on, and of an
+//! answer's headers those are returned that act on nothing; the page shows the others all the same.
 
 use std::error::Error;
 use std::sync::{Mutex, PoisonError};
@@ -14,8 +14,10 @@ use cog_image::trust::Certificates;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
-    self, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST,
-    HeaderName, HeaderValue, LOCATION, ORIGIN, REFERER, SET_COOKIE, VIA,
+    self, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_DISPOSITION, CONTENT_ENCODING,
+    CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, COOKIE, DATE, ETAG, EXPECT,
+    HOST, HeaderName, HeaderValue, LAST_MODIFIED, LOCATION, ORIGIN, REFERER, RETRY_AFTER, SERVER,
+    VARY, VIA,
 };
 use hyper::{HeaderMap, Request, StatusCode};
 use serde_json::{Map, Value};
@@ -51,12 +53,42 @@ const NOT_FORWARDED: [HeaderName; 8] = [
     CONTENT_LENGTH,
     EXPECT,
 ];
-/// They would act on the page's own origin.
-const NOT_RETURNED: [HeaderName; 4] = [
-    SET_COOKIE,
-    HeaderName::from_static("clear-site-data"),
-    HeaderName::from_static("service-worker-allowed"),
+/// What says how the body is to be read, and what clients of models go by. Browsers act on many others, and on more of
+/// them every year: for the page's own origin, where they are a stranger's.
+const RETURNED: [HeaderName; 17] = [
+    header::ACCEPT_RANGES,
+    header::ALLOW,
+    CONTENT_DISPOSITION,
+    CONTENT_ENCODING,
+    CONTENT_LANGUAGE,
+    CONTENT_LENGTH,
+    CONTENT_RANGE,
+    CONTENT_TYPE,
+    DATE,
+    ETAG,
+    LAST_MODIFIED,
+    LOCATION,
+    RETRY_AFTER,
+    SERVER,
+    VARY,
+    VIA,
+    HeaderName::from_static("preference-applied"),
+];
+/// Those of a model's own begin so.
+const OWN: &str = "x-";
+/// Browsers act on these all the same, or once did.
+const NOT_OWN: [HeaderName; 11] = [
     UPSTREAM_HEADERS,
+    header::X_CONTENT_TYPE_OPTIONS,
+    header::X_DNS_PREFETCH_CONTROL,
+    header::X_FRAME_OPTIONS,
+    header::X_XSS_PROTECTION,
+    HeaderName::from_static("x-content-security-policy"),
+    HeaderName::from_static("x-permitted-cross-domain-policies"),
+    HeaderName::from_static("x-robots-tag"),
+    HeaderName::from_static("x-sourcemap"),
+    HeaderName::from_static("x-ua-compatible"),
+    HeaderName::from_static("x-webkit-csp"),
 ];
 
 /// Passes requests on. Clients are made when first needed: loading certificates takes a moment.
@@ -140,16 +172,25 @@ impl Proxy {
 fn returned(headers: &mut HeaderMap, status: StatusCode) {
     let shown = shown(headers);
     remove_hop_by_hop(headers);
-    for name in NOT_RETURNED {
+    let lost: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| !is_returned(name, status))
+        .cloned()
+        .collect();
+    for name in lost {
         headers.remove(name);
-    }
-    if status.is_redirection() {
-        headers.remove(LOCATION);
     }
     headers.insert(CACHE_CONTROL, answer::NO_STORE);
     if let Some(shown) = shown {
         headers.insert(UPSTREAM_HEADERS, shown);
     }
+}
+
+fn is_returned(name: &HeaderName, status: StatusCode) -> bool {
+    if *name == LOCATION && status.is_redirection() {
+        return false;
+    }
+    RETURNED.contains(name) || (name.as_str().starts_with(OWN) && !NOT_OWN.contains(name))
 }
 
 /// Headers as a JSON object in base64; nothing if they are too many.
