@@ -353,11 +353,9 @@ async fn headers_of_an_answer_act_on_nothing() {
     ];
     let playground = playground();
     let (url, _asked) = upstream_that(|mut stream| {
-        let headers: String = LOST
-            .iter()
-            .chain(&KEPT)
-            .map(|name| format!("{name}: theirs\r\n"))
-            .collect();
+        let lines = LOST.iter().chain(&KEPT);
+        let lines: Vec<String> = lines.map(|name| format!("{name}: theirs\r\n")).collect();
+        let headers = lines.concat();
         write!(
             stream,
             "HTTP/1.1 401 Unauthorized\r\n{headers}\

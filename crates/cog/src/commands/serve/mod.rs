@@ -30,6 +30,9 @@ use relay::Relay;
 use watch::{Watched, Watcher};
 
 pub(crate) fn serve(session: &Session<'_>, args: &ServeArgs) -> anyhow::Result<()> {
+    args.upload_url
+        .as_deref()
+        .map_or(Ok(()), check_upload_url)?;
     let project = session.project(&args.flags.build.project)?;
     // Before the work of building: it may be taken. Who connects meanwhile waits.
     let model = address(&args.host, args.port)?;
