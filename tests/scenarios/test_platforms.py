@@ -13,6 +13,7 @@ import shutil
 import struct
 import subprocess
 import tarfile
+import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
@@ -406,6 +407,50 @@ def test_an_index_is_pulled_whole_and_pushed_on(model: Model, tmp_path: Path) ->
         assert pulled["digest"] in [one["digest"] for one in index["manifests"]]
         other.run("push", "--no-build", f"{target.host}/none/such:1").fails_with("is not in the local store", "cog tag")
         other.run("pull", name, "--platform", "linux/riscv64").fails_with("not for `linux/riscv64`")
+
+
+def test_a_name_that_has_nothing_for_this_machine(model: Model, tmp_path: Path) -> None:
+    with docker_registry(tmp_path / "registry") as target:
+        name, far = (f"{target.host}/team/model:{tag}" for tag in ("v1", "far"))
+        model.run("push", name, "--platform", BOTH).works()
+        index, _ = target.document("team/model/manifests/v1")
+        index["manifests"] = [one for one in index["manifests"] if one["platform"]["architecture"] == OTHER]
+        url, headers = f"http://{target.host}/v2/team/model/manifests/far", {"Content-Type": OCI_INDEX}
+        body = json.dumps(index).encode()
+        urllib.request.urlopen(urllib.request.Request(url, data=body, method="PUT", headers=headers)).close()
+        for command in ["pull", "inspect", "run"]:
+            model.run(command, far).fails_with(
+                f"is not available for linux/{HOST}, only for linux/{OTHER}", "`cog pull --platform`"
+            )
+        model.run("pull", "--platform", "all", far).works()
+        told = json.loads(model.run("inspect", "--json", far).works().stdout)
+        assert told["platform"] == f"linux/{OTHER}"
+        assert told["index"]["platforms"] == [f"linux/{OTHER}"]
+        assert "output" in model.run("inspect", far).works().stdout
+        model.run("inspect", "--platform", f"linux/{HOST}", far).fails_with(
+            f"is for linux/{OTHER}, not for linux/{HOST}"
+        )
+        refused = model.run("run", far).fails_with(f"is for linux/{OTHER}, and this machine is linux/{HOST}")
+        assert "invalid" not in refused.stderr
+        model.run("schema", far).works()
+        model.run("tag", far, "moved").works()
+        model.run("rmi", far).works()
+        model.run("prune").works()
+        model.run("inspect", "moved").works()
+
+
+def test_an_image_that_an_index_lists_and_its_registry_lost(model: Model, registry: Registry) -> None:
+    put_other(registry, "lost", "3.11.3")
+    put_index(registry, "half", "lost")
+    gone = registry.paths.pop(f"/v2/{REPOSITORY}/manifests/lost").digest
+    del registry.paths[f"/v2/{REPOSITORY}/manifests/{gone}"]
+    model.variables["COG_BASE"] = registry.reference("half")
+    for platforms in [f"linux/{OTHER}", BOTH]:
+        refused = model.run("build", "--platform", platforms, "-t", "half")
+        refused.fails_with(f"lists an image for linux/{OTHER}, which", "does not have")
+        assert "building for" not in refused.stderr
+    # The one that is there is enough for itself.
+    model.run("build", "--platform", f"linux/{HOST}", "-t", "half").works()
 
 
 def test_all_that_has_to_run_is_refused_at_once(model: Model) -> None:

@@ -91,17 +91,6 @@ pub enum Error {
         name: String,
     },
 
-    /// A name has images for other platforms alone.
-    #[error("`{name}` has no image for {wanted}, only for {available}")]
-    OtherPlatforms {
-        /// The name.
-        name: String,
-        /// What it should be for.
-        wanted: String,
-        /// What there is.
-        available: String,
-    },
-
     /// A layout holds no image that fits.
     #[error("`{}` holds no image for {wanted}", path.display())]
     NoFittingImage {
@@ -250,9 +239,6 @@ impl Error {
                 "set `COG_CACHE_DIR` to a directory of your own; one that is not there yet is made"
                     .into(),
             ),
-            Self::OtherPlatforms { wanted, .. } => Some(format!(
-                "build it with `--platform {wanted}` among the others, or use it on such a machine"
-            )),
             Self::NoSuchImage { .. } => Some("`cog images` lists the images that are there".into()),
             Self::CorruptBlob { .. } | Self::WrongSize { .. } | Self::WrongDiffId { .. } => {
                 Some("the store was damaged from outside; build or pull the image again, which replaces what is broken".into())

@@ -36,6 +36,10 @@ pub(crate) const CONTAINERD_NAME: &str = "io.containerd.image.name";
 const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
 
+/// So many platforms are named of an index, and so many bytes are shown of a name.
+const SHOWN: usize = 12;
+const LONGEST: usize = 40;
+
 /// No manifest, index or config is larger than this; registries enforce 4 MiB.
 pub(crate) const MAX_DOCUMENT: u64 = 8 * 1024 * 1024;
 
@@ -129,6 +133,14 @@ impl Platform {
             "aarch64" => Self::new("linux", "arm64"),
             _ => Self::linux_amd64(),
         }
+    }
+
+    /// Its name for people: whoever made an image may have written anything.
+    pub fn shown(&self) -> String {
+        let name = self.to_string();
+        let end = name.floor_char_boundary(LONGEST);
+        let more = if end < name.len() { "…" } else { "" };
+        format!("{}{more}", cog_errors::plain(&name[..end]))
     }
 
     fn is_known(&self) -> bool {
@@ -252,14 +264,16 @@ impl Index {
         parse(bytes, what)
     }
 
-    /// The platforms that it lists images for, in words.
+    /// The platforms that it lists images for, in words; of very many, not all.
     pub(crate) fn platforms(&self) -> String {
         let images = self.manifests.iter().filter(|entry| entry.lists_image());
-        let mut names: Vec<String> = images
-            .filter_map(|entry| entry.platform.as_ref())
-            .map(ToString::to_string)
-            .collect();
+        let names = images.filter_map(|entry| entry.platform.as_ref());
+        let mut names: Vec<String> = names.take(SHOWN + 1).map(Platform::shown).collect();
         names.dedup();
+        if names.len() > SHOWN {
+            names.truncate(SHOWN);
+            names.push("more".to_owned());
+        }
         match names.as_slice() {
             [] => "none".to_owned(),
             names => names.join(", "),
@@ -384,6 +398,20 @@ mod tests {
         }
         assert_eq!(index.platforms(), "linux/arm64");
         assert_eq!(Index::default().platforms(), "none");
+        let names = (0..1000).map(|number| format!("a{number}"));
+        let many = Index {
+            manifests: names.map(|name| entry(Some(&name))).collect(),
+            ..Index::default()
+        };
+        assert!(
+            many.platforms().ends_with("linux/a11, more"),
+            "{}",
+            many.platforms()
+        );
+        let odd = Platform::new("linux\u{1b}[2J", "x".repeat(1000));
+        let shown = odd.shown();
+        assert!(shown.starts_with("linux\\u{1b}[2J/xxx"), "{shown}");
+        assert!(shown.len() < 60, "{shown}");
     }
 
     #[test]

@@ -245,8 +245,12 @@ impl RegistryError {
             Self::PartGone { .. } => Some(
                 "whoever made the image can push it again; a registry that clears up may have taken it".into(),
             ),
+            Self::NoFittingPlatform { .. } => {
+                Some("`cog pull --platform`, or `cog inspect --platform`, takes what there is for another one".into())
+            }
             Self::ListedGone { .. } => Some(
-                "whoever made the images can push them again, all of them; `--platform` takes some of them alone".into(),
+                "whoever made the images can push them again, all of them; `cog pull --platform` takes one that is there"
+                    .into(),
             ),
             Self::PartsMissing { .. } => Some(
                 "push again: what is not there is sent; a registry that clears up may have taken it".into(),

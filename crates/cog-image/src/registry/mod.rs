@@ -231,9 +231,9 @@ impl Client {
             let picked = index
                 .for_platform(platform)
                 .ok_or_else(|| unfit(reference, platform, &index))?;
-            entry = self
-                .manifest(store, reference, &picked.digest.to_string())
-                .await?;
+            let version = picked.digest.to_string();
+            let listed = self.manifest(store, reference, &version).await;
+            entry = listed.map_err(|error| several::gone(error, reference, picked))?;
         }
         if !is_manifest(&entry.media_type) {
             let request = manifest_request(reference, &entry.digest.to_string());

@@ -106,7 +106,7 @@ impl Client {
             return Err(RegistryError::NoFittingPlatform {
                 reference: reference.clone().without_digest().familiar(),
                 wanted: missing.to_string(),
-                available: platform.to_string(),
+                available: platform.shown(),
             }
             .into());
         }
@@ -185,14 +185,14 @@ fn chosen(reference: &ImageRef, index: &Index, wanted: &Wanted) -> Result<Vec<De
 }
 
 /// Says of something that is listed and not there for which platform it is.
-fn gone(error: Error, reference: &ImageRef, entry: &Descriptor) -> Error {
+pub(super) fn gone(error: Error, reference: &ImageRef, entry: &Descriptor) -> Error {
     let Error::Registry(RegistryError::NotFound { registry, .. }) = error else {
         return error;
     };
     let platform = entry.platform.as_ref();
     RegistryError::ListedGone {
         reference: reference.familiar(),
-        platform: platform.map_or_else(|| "no known platform".to_owned(), ToString::to_string),
+        platform: platform.map_or_else(|| "no known platform".to_owned(), Platform::shown),
         registry,
     }
     .into()

@@ -126,7 +126,7 @@ impl Store {
     }
 
     /// The image called `name`; `None` if there is none. Its manifest and config are verified. Where the name has
-    /// images for several platforms, it is the one for this machine.
+    /// images for several platforms, it is the one for this machine, else the first.
     pub fn image(&self, name: &str) -> Result<Option<StoredImage>> {
         let name = canonical(name)?;
         let Some(entry) = self.entry(&name)? else {
@@ -231,9 +231,9 @@ impl Store {
             .find(|entry| name_of(entry) == Some(name)))
     }
 
-    /// Of an index, the image for this machine.
+    /// Of an index, the image for this machine, else the first.
     pub(crate) fn load_image(&self, name: String, entry: &Descriptor) -> Result<StoredImage> {
-        let entry = &self.manifest_for(&name, entry, &Platform::host())?;
+        let entry = &self.manifest_here(&name, entry)?;
         let what = |part: &str| format!("the {part} of image `{name}`");
         let manifest = Manifest::parse(&self.read_document(entry)?, &what("manifest"))?;
         let config = ParsedConfig::parse(&self.read_document(&manifest.config)?, &what("config"))?;

@@ -78,22 +78,18 @@ impl Store {
         Ok(manifests)
     }
 
-    /// The manifest for `platform` of the index `entry`, or `entry` if it is none.
-    pub(super) fn manifest_for(
-        &self,
-        name: &str,
-        entry: &Descriptor,
-        platform: &Platform,
-    ) -> Result<Descriptor> {
+    /// The manifest for this machine of the index `entry`, else the first that it lists; `entry` if it is no index.
+    pub(super) fn manifest_here(&self, name: &str, entry: &Descriptor) -> Result<Descriptor> {
         if !is_index(&entry.media_type) {
             return Ok(entry.clone());
         }
         let index = self.listed_in(entry)?;
-        let found = index.for_platform(platform).cloned();
-        found.ok_or_else(|| Error::OtherPlatforms {
-            name: name.to_owned(),
-            wanted: platform.to_string(),
-            available: index.platforms(),
+        let mut images = index.manifests.iter().filter(|one| one.lists_image());
+        let here = index.for_platform(&Platform::host());
+        let found = here.or_else(|| images.next()).cloned();
+        found.ok_or_else(|| Error::Unsupported {
+            what: format!("`{name}`"),
+            reason: "it is an index that lists no image".to_owned(),
         })
     }
 

@@ -81,18 +81,18 @@ fn the_order_of_images_decides_nothing() {
 }
 
 #[test]
-fn a_name_without_an_image_for_this_machine_says_so() {
+fn a_name_without_an_image_for_this_machine_is_its_first() {
     let store = test_store();
-    let image = image_for(&store, other());
-    store.put_index("far", vec![image]).unwrap();
-    let error = store.image("far").unwrap_err();
-    assert!(matches!(error, Error::OtherPlatforms { .. }), "{error}");
-    let text = error.to_string();
-    assert!(
-        text.ends_with(&format!("only for linux/{}", other())),
-        "{text}"
-    );
-    assert!(store.image_index("far").unwrap().is_some());
+    let images = ["s390x", other()].map(|architecture| image_for(&store, architecture));
+    let index = store.put_index("far", images.to_vec()).unwrap();
+    let first = store.image("far").unwrap().unwrap();
+    assert_eq!(first.manifest.digest, index.images[0].manifest.digest);
+    assert_eq!(first.platform().to_string(), format!("linux/{}", other()));
+
+    store.put_index("none", Vec::new()).unwrap();
+    let error = store.image("none").unwrap_err();
+    assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+    assert!(error.to_string().contains("lists no image"), "{error}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use anyhow::{Context as _, bail};
 use cog_build::Architecture;
 use cog_config::{BaseLayer, Config, Labels, Revision};
-use cog_image::registry::{Lookup, Memory};
+use cog_image::registry::{Lookup, Memory, RegistryError};
 use cog_image::{Digest, ImageConfig, ImageRef, Layer, Store, StoredImage, StoredIndex};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -68,8 +68,11 @@ fn stored(
     };
     match platform {
         Some(wanted) if image.platform() != wanted.platform() => {
-            let has = image.platform();
-            bail!("image {name} is for {has}, not for {wanted}")
+            let all = index.as_ref().map_or_else(
+                || image.platform().to_string(),
+                |index| Listed::of(index).platforms.join(" and "),
+            );
+            bail!("image {name} is for {all}, not for {wanted}")
         }
         _ => Ok(Some((image, index))),
     }
@@ -174,9 +177,12 @@ impl Inspected {
                     &image.layers,
                 ))
             }
-            Lookup::NotFound(_) => bail!("image {name}: image not found"),
-            Lookup::Refused(error) | Lookup::Unreachable(error) => {
-                Err(error).with_context(|| format!("image {name} is not in the local store"))
+            Lookup::NotFound(RegistryError::NotFound { .. }) => {
+                bail!("image {name}: image not found")
+            }
+            Lookup::NotFound(error) | Lookup::Refused(error) | Lookup::Unreachable(error) => {
+                Err(cog_image::Error::from(error))
+                    .with_context(|| format!("image {name} is not in the local store"))
             }
         }
     }

@@ -32,7 +32,8 @@ pub(crate) fn pull(session: &Session<'_>, args: &PullArgs) -> anyhow::Result<()>
     let platforms: Vec<String> = platforms.map(|one| one.to_string()).collect();
     let digest = pulled.entry.digest;
     let several = if pulled.is_index() {
-        format!(" for {}", platforms.join(", "))
+        let shown = pulled.images.iter().map(|image| image.platform().shown());
+        format!(" for {}", shown.collect::<Vec<_>>().join(", "))
     } else {
         String::new()
     };

@@ -199,7 +199,7 @@ impl Pushed {
         let line = |(number, image): (usize, &Descriptor)| {
             let branch = if number == last { "└─" } else { "├─" };
             let title = match &image.platform {
-                Some(platform) if last > 0 => platform.to_string(),
+                Some(platform) if last > 0 => platform.shown(),
                 _ => "image".to_owned(),
             };
             format!("  {branch} {title}   {}", pinned(image))

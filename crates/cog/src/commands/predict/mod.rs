@@ -220,15 +220,12 @@ pub(super) fn local_or_pulled(
     name: &str,
 ) -> anyhow::Result<Image> {
     let store = session.store()?;
-    if let Some(image) = store
-        .image(name)
-        .with_context(|| format!("invalid image reference \"{name}\""))?
-    {
-        return Ok(image.into());
-    }
     let reference: cog_image::ImageRef = name
         .parse()
         .with_context(|| format!("invalid image reference \"{name}\""))?;
+    if let Some(image) = store.image(name)? {
+        return Ok(image.into());
+    }
     if flags.build.engine == EngineArg::Docker
         && let Some(image) = KernelProbe.daemon()?.image(&reference.familiar())?
     {
