@@ -145,7 +145,10 @@ fn sequence(way: Way, format: Format, content: &[u8], room: Room) -> Result<Stri
     Ok(match way {
         Way::Protocol(Protocol::Iterm) => iterm(content),
         Way::Protocol(Protocol::Kitty) if format == Format::Png => kitty(content, room),
-        Way::Protocol(Protocol::Kitty) => kitty(&png::encode(&small()?), room),
+        Way::Protocol(Protocol::Kitty) => {
+            let picture = png::encode(&small()?);
+            kitty(&picture.ok_or(Unshown::Unreadable(format.name()))?, room)
+        }
         Way::Sixels { colours } => sixel::encode(&small()?, colours),
     })
 }
