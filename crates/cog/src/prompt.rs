@@ -1,6 +1,9 @@
 //! Questions to the person at the terminal, and their answers.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
+use std::time::Duration;
+
+use rustix::process::{Signal, kill_current_process_group};
 
 use crate::printer::Printer;
 use crate::terminal::Raw;
@@ -9,14 +12,29 @@ use crate::terminal::Raw;
 const CONTROL_C: u8 = 3;
 const CONTROL_D: u8 = 4;
 const BACKSPACE: u8 = 8;
+const TAB: u8 = 9;
+const CONTROL_U: u8 = 21;
+const CONTROL_Z: u8 = 26;
+const CONTROL_BACKSLASH: u8 = 28;
 const DELETE: u8 = 127;
 /// Nobody types more, in bytes.
 const MAX_ANSWER: u64 = 64 * 1024;
+/// A signal that suspends a program may be a moment late; the terminal is not to be hidden before.
+const SUSPENSION: Duration = Duration::from_millis(100);
 
 /// What came instead of an answer.
 pub(crate) enum Answer {
     Text(String),
     Interrupted,
+}
+
+/// How the typing of a hidden answer ended.
+#[derive(Debug, PartialEq)]
+enum Typed {
+    Text(String),
+    Interrupted,
+    /// What a terminal sends for this key, if it is not told to leave that to the program.
+    Signal(Signal),
 }
 
 /// A line of standard input, without its end.
@@ -35,12 +53,22 @@ pub(crate) fn ask_hidden(printer: &Printer, question: &str) -> io::Result<Answer
     if !io::stdin().is_terminal() {
         return ask(printer, question).map(Answer::Text);
     }
-    printer.prompt(question);
-    let raw = Raw::enter()?;
-    let typed = read_hidden(io::stdin().lock());
-    drop(raw);
-    printer.prompt("\n");
-    typed
+    loop {
+        printer.prompt(question);
+        let raw = Raw::enter()?;
+        let typed = read_hidden(io::stdin().lock());
+        drop(raw);
+        printer.prompt("\n");
+        match typed? {
+            Typed::Text(text) => return Ok(Answer::Text(text)),
+            Typed::Interrupted => return Ok(Answer::Interrupted),
+            Typed::Signal(signal) => {
+                kill_current_process_group(signal)?;
+                // Whoever comes back is asked anew, as a terminal forgets a line that was not ended.
+                std::thread::sleep(SUSPENSION);
+            }
+        }
+    }
 }
 
 /// All of standard input, without the end of its last line.
@@ -58,7 +86,7 @@ fn without_line_end(text: &str) -> String {
 }
 
 /// Reads keys up to the end of the line, as a terminal gives them that does nothing with them.
-fn read_hidden(mut keys: impl io::Read) -> io::Result<Answer> {
+fn read_hidden(mut keys: impl io::Read) -> io::Result<Typed> {
     let mut typed = Vec::new();
     let mut key = [0];
     loop {
@@ -70,14 +98,19 @@ fn read_hidden(mut keys: impl io::Read) -> io::Result<Answer> {
         }
         match key[0] {
             b'\r' | b'\n' | CONTROL_D => break,
-            CONTROL_C => return Ok(Answer::Interrupted),
+            CONTROL_C => return Ok(Typed::Interrupted),
+            CONTROL_Z => return Ok(Typed::Signal(Signal::TSTP)),
+            CONTROL_BACKSLASH => return Ok(Typed::Signal(Signal::QUIT)),
+            CONTROL_U => typed.clear(),
             BACKSPACE | DELETE => remove_character(&mut typed),
+            // Other keys are no characters.
+            other if other < b' ' && other != TAB => {}
             other if (typed.len() as u64) < MAX_ANSWER => typed.push(other),
             _ => {}
         }
     }
     let text = String::from_utf8(typed).map_err(|_| io::Error::other("it is not UTF-8"))?;
-    Ok(Answer::Text(text))
+    Ok(Typed::Text(text))
 }
 
 /// The last character, all of its bytes.
@@ -96,8 +129,8 @@ mod tests {
 
     fn typed(keys: &[u8]) -> Option<String> {
         match read_hidden(keys).expect("slices can be read") {
-            Answer::Text(text) => Some(text),
-            Answer::Interrupted => None,
+            Typed::Text(text) => Some(text),
+            Typed::Interrupted | Typed::Signal(_) => None,
         }
     }
 
@@ -108,5 +141,15 @@ mod tests {
         assert_eq!(typed("sé\u{7f}\u{7f}x\n".as_bytes()).as_deref(), Some("x"));
         assert_eq!(typed(b"\x08\n").as_deref(), Some(""));
         assert_eq!(typed(b"abc\x03def\n"), None);
+    }
+
+    #[test]
+    fn keys_that_are_no_characters_are_not_of_it() {
+        let key = |key: &[u8]| read_hidden(key).expect("slices can be read");
+        assert_eq!(key(b"abc\x1adef\n"), Typed::Signal(Signal::TSTP));
+        assert_eq!(key(b"abc\x1cdef\n"), Typed::Signal(Signal::QUIT));
+        assert_eq!(typed(b"ab\x15cd\n").as_deref(), Some("cd"));
+        assert_eq!(typed(b"a\0\x01\tb\x1b\x1f\n").as_deref(), Some("a\tb"));
+        assert_eq!(typed(b"\x04").as_deref(), Some(""));
     }
 }
