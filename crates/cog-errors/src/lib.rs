@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 
 use owo_colors::OwoColorize as _;
 
-pub use plain::plain;
+pub use plain::{line, plain};
 pub use redact::redact_url;
 
 /// An error that can say what to do about it.

@@ -9,20 +9,34 @@ pub fn plain(text: &str) -> Cow<'_, str> {
     if !text.contains(acts) {
         return Cow::Borrowed(text);
     }
+    Cow::Owned(escaped(&text.replace("\r\n", "\n"), acts))
+}
+
+/// The same on one line: for what somebody else calls something, and for words of theirs within ours.
+pub fn line(text: &str) -> Cow<'_, str> {
+    // Some terminals begin a line for the last two.
+    let acts = |letter: char| letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}');
+    if !text.contains(acts) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(escaped(text, acts))
+}
+
+fn escaped(text: &str, acts: impl Fn(char) -> bool) -> String {
     let mut letters = String::with_capacity(text.len());
-    for letter in text.replace("\r\n", "\n").chars() {
+    for letter in text.chars() {
         if acts(letter) {
             letters.extend(letter.escape_default());
         } else {
             letters.push(letter);
         }
     }
-    Cow::Owned(letters)
+    letters
 }
 
 #[cfg(test)]
 mod tests {
-    use super::plain;
+    use super::{line, plain};
 
     #[test]
     fn nothing_acts_on_a_terminal() {
@@ -33,6 +47,18 @@ mod tests {
             ("over\rwritten", "over\\rwritten"),
         ] {
             assert_eq!(plain(text), shown);
+        }
+    }
+
+    #[test]
+    fn a_line_is_one() {
+        for (text, shown) in [
+            ("of é, as it is", "of é, as it is"),
+            ("plan9\r\n", "plan9\\r\\n"),
+            ("x\nfake: pushed", "x\\nfake: pushed"),
+            ("a\tb\u{1b}[A\u{2028}c", "a\\tb\\u{1b}[A\\u{2028}c"),
+        ] {
+            assert_eq!(line(text), shown);
         }
     }
 }

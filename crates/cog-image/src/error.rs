@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use cog_errors::Hint;
+use cog_errors::{Hint, line};
 
 use crate::digest::{DiffId, Digest};
 use crate::registry::{CredentialsError, RegistryError};
@@ -33,14 +33,17 @@ pub enum Error {
     },
 
     /// Text that should be a digest is not one.
-    #[error("`{text}` is not a digest of the form `sha256:<64 hex digits>`")]
+    #[error(
+        "`{}` is not a digest of the form `sha256:<64 hex digits>`",
+        line(text)
+    )]
     InvalidDigest {
         /// The text, shortened.
         text: String,
     },
 
     /// Text that should be an image reference is not one.
-    #[error("`{text}` is not an image reference: {reason}")]
+    #[error("`{}` is not an image reference: {reason}", line(text))]
     InvalidReference {
         /// The text, shortened.
         text: String,
@@ -76,7 +79,7 @@ pub enum Error {
     },
 
     /// An image or layout asks for something this crate does not support.
-    #[error("{what}: {reason}")]
+    #[error("{what}: {}", line(reason))]
     Unsupported {
         /// The image, layout or layer.
         what: String,
@@ -139,7 +142,7 @@ pub enum Error {
     },
 
     /// An entry of a layer is hostile, or cannot be represented here.
-    #[error("layer {layer}: entry `{entry}` {reason}")]
+    #[error("layer {layer}: entry `{}` {}", line(entry), line(reason))]
     BadEntry {
         /// The layer's blob.
         layer: Digest,
@@ -150,7 +153,7 @@ pub enum Error {
     },
 
     /// A layer is not a readable archive.
-    #[error("layer {layer} cannot be read: {reason}")]
+    #[error("layer {layer} cannot be read: {}", line(reason))]
     BadArchive {
         /// The layer's blob.
         layer: Digest,

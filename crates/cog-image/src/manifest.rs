@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use cog_errors::line;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -154,10 +155,10 @@ impl Platform {
 
 impl std::fmt::Display for Platform {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
+        write!(f, "{}/{}", line(&self.os), line(&self.architecture))?;
         self.variant
             .as_ref()
-            .map_or(Ok(()), |variant| write!(f, "/{variant}"))
+            .map_or(Ok(()), |variant| write!(f, "/{}", line(variant)))
     }
 }
 

@@ -95,7 +95,7 @@ impl Daemon {
             } else {
                 DaemonKind::Docker
             },
-            version: version.version.unwrap_or_default(),
+            version: cog_errors::line(&version.version.unwrap_or_default()).into_owned(),
             address,
         })
     }

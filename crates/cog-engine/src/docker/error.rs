@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use cog_errors::Hint;
+use cog_errors::{Hint, line};
 
 /// A daemon could not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DockerError {
     /// Nobody answers where the daemon should be.
-    #[error("error pinging docker daemon: {reason} at {address}")]
+    #[error("error pinging docker daemon: {} at {address}", line(reason))]
     Ping {
         /// Where it was looked for.
         address: String,
@@ -47,7 +47,7 @@ pub enum DockerError {
         reason: String,
     },
     /// The daemon refused, or the connection broke off.
-    #[error("{daemon} could not {action}: {reason}")]
+    #[error("{daemon} could not {action}: {}", line(reason.trim()))]
     Request {
         /// Its name.
         daemon: &'static str,
@@ -57,7 +57,7 @@ pub enum DockerError {
         reason: String,
     },
     /// The daemon is too old for builds.
-    #[error("Docker {version} cannot build images for cog: it takes BuildKit of Docker {}.{} or newer", needed.0, needed.1)]
+    #[error("Docker {} cannot build images for cog: it takes BuildKit of Docker {}.{} or newer", line(version), needed.0, needed.1)]
     NoBuildKit {
         /// The daemon's version.
         version: String,
@@ -152,5 +152,18 @@ mod tests {
         );
         let hint = told.hint().expect("there is something to do");
         assert!(hint.contains("usermod -aG docker"), "{hint}");
+    }
+
+    #[test]
+    fn what_a_daemon_says_is_on_one_line() {
+        let error = DockerError::Request {
+            daemon: "Docker",
+            action: "pull the image".to_owned(),
+            reason: "no such image\nfake: pushed\n".to_owned(),
+        };
+        assert_eq!(
+            error.to_string(),
+            r"Docker could not pull the image: no such image\nfake: pushed"
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! What can go wrong between here and a registry.
 
+use cog_errors::line;
+
 use super::answer::is_of_authority;
 use super::transport::in_words;
 use super::{COG_INSECURE_REGISTRIES, COG_PUSH_DEFAULT_CHUNK_SIZE, COG_PUSH_MULTIPART_THRESHOLD};
@@ -131,7 +133,7 @@ pub enum RegistryError {
     },
 
     /// The registry wants other credentials, or any.
-    #[error("{registry} refuses access to `{what}`: {reason}")]
+    #[error("{registry} refuses access to `{what}`: {}", line(reason))]
     Unauthorized {
         /// Image reference or blob.
         what: String,
@@ -155,7 +157,10 @@ pub enum RegistryError {
     },
 
     /// The image exists, but not for the platform.
-    #[error("image `{reference}` is not available for {wanted}, only for {available}")]
+    #[error(
+        "image `{reference}` is not available for {wanted}, only for {}",
+        line(available)
+    )]
     NoFittingPlatform {
         /// Image reference.
         reference: String,
@@ -219,7 +224,7 @@ pub enum RegistryError {
     },
 
     /// An answer that makes no sense.
-    #[error("{registry} gave an invalid answer for `{what}`: {reason}")]
+    #[error("{registry} gave an invalid answer for `{what}`: {}", line(reason))]
     InvalidAnswer {
         /// Image reference or blob.
         what: String,
@@ -336,6 +341,6 @@ fn suffix(message: &str) -> String {
     if message.is_empty() {
         String::new()
     } else {
-        format!(": {message}")
+        format!(": {}", line(message))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 
+use cog_errors::Colour;
 use cog_image::registry::{Lookup, Memory, RegistryError};
 use cog_image::{ImageRef, Platform, Store};
 use cog_testing::skip;
@@ -75,6 +76,49 @@ fn each_answer_has_its_name() {
     let server = Server::start_with(Content::default(), |_, _| Some(Answer::status(500)));
     let error = look(&test_store(), &server.reference("a/b:1"), Memory::Use).unwrap_err();
     assert!(error.to_string().contains("answered 500"), "{error}");
+}
+
+#[test]
+fn what_a_registry_says_is_on_one_line() {
+    const FORGED: &str = r"x\nfake: pushed";
+    let (store, image, _content) = large_image();
+    let manifest = fs_err::read_to_string(store.blob_path(&image.manifest.digest)).unwrap();
+    let layer = &image.layers[0].blob.media_type;
+    let digest = image.layers[0].blob.digest.to_string();
+    let index = format!(
+        r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"a/b","digest":"{digest}","size":1,
+            "platform":{{"os":"{FORGED}","architecture":"arm","variant":"{FORGED}"}}}}]}}"#
+    );
+    for document in [
+        index.clone(),
+        index.replace(&digest, FORGED),
+        manifest.replace(layer.as_str(), FORGED),
+        manifest.replace(&digest, FORGED),
+    ] {
+        let (_origin, _image, mut content) = large_image();
+        let path = "/v2/a/b/manifests/1";
+        content.put(path.into(), "application/json", document.into_bytes());
+        let server = Server::start(content);
+        let said = match look(&test_store(), &server.reference("a/b:1"), Memory::Use) {
+            Ok(found) => found.to_string(),
+            Err(error) => cog_errors::render(&error, None, Colour::Off),
+        };
+        assert!(said.contains(FORGED) && !said.contains('\n'), "{said}");
+    }
+    let server = Server::start_with(Content::default(), |_, _| {
+        let refusal = format!(r#"{{"errors":[{{"code":"DENIED","message":"{FORGED}"}}]}}"#);
+        let answer = Answer::status(500);
+        Some(Answer {
+            status: answer.status,
+            ..Answer::ok(refusal)
+        })
+    });
+    let error = look(&test_store(), &server.reference("a/b:1"), Memory::Use).unwrap_err();
+    let said = cog_errors::render(&error, None, Colour::Off);
+    assert!(
+        said.contains("fake: pushed") && !said.contains('\n'),
+        "{said}"
+    );
 }
 
 #[test]

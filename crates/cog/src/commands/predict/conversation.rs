@@ -272,7 +272,10 @@ async fn follow(mut stream: EventStream, screen: &Screen) -> Result<Value, Failu
     }
     Err(Failure::Lost(match told.gap {
         None => anyhow!("the server ended the event stream before the prediction had ended"),
-        Some(why) => anyhow!("the server gave up the prediction: {why}"),
+        Some(why) => anyhow!(
+            "the server gave up the prediction: {}",
+            cog_errors::line(&why)
+        ),
     }))
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use cog_build::missing;
-use cog_errors::Hint;
+use cog_errors::{Hint, line};
 use serde_json::Value;
 
 /// A prediction that ended otherwise than it should.
@@ -58,7 +58,7 @@ pub(super) fn refused(body: &[u8]) -> String {
             .and_then(Value::as_str)
             .unwrap_or_default();
         let message = detail["msg"].as_str().unwrap_or_default();
-        let _ = writeln!(text, "- {field}: {message}");
+        let _ = writeln!(text, "- {}: {}", line(field), line(message));
     }
     text.push_str("Give inputs as `-i name=value`, and files as `-i name=@path`");
     text
@@ -92,5 +92,12 @@ mod tests {
             "Prediction failed with status \"canceled\""
         );
         assert_eq!(failed.hint().as_deref(), Some("look"));
+    }
+
+    #[test]
+    fn findings_of_a_server_are_a_line_each() {
+        let detail = json!([{"loc": ["body", "a\nb"], "msg": "bad\n- c: good"}]);
+        let said = refused(json!({ "detail": detail }).to_string().as_bytes());
+        assert!(said.contains("\n- a\\nb: bad\\n- c: good\n"), "{said}");
     }
 }

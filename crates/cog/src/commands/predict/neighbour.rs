@@ -200,5 +200,5 @@ pub(super) async fn refusal(address: std::net::SocketAddr, body: &[u8]) -> anyho
         return SetupFailed::new(&setup_logs(address).await, Printed::Nothing).into();
     }
     let why = answer["error"].as_str().unwrap_or("it is not ready");
-    anyhow!("Failed to run prediction: {why}")
+    anyhow!("Failed to run prediction: {}", cog_errors::line(why))
 }
