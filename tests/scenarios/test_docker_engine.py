@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from docker_daemon import Daemon, Docker
 from ports import free_port, post, wait_ready
+from serving import Serve
 from support import COG, Project, hello
 from terminals import Terminal
 
@@ -145,6 +146,23 @@ def test_a_project_is_served_until_it_is_stopped(tmp_path: Path, docker: Docker)
         _, said = server.communicate(timeout=LIMIT_SECONDS)
     assert server.returncode == 0, said
     assert f"Serving at http://localhost:{port}" in said
+    assert docker.containers() == []
+
+
+def test_what_is_saved_is_served(tmp_path: Path, docker: Docker) -> None:
+    project = hello(tmp_path / "project")
+    config, model = (project.directory / name for name in ("cog.yaml", "run.py"))
+    with Serve(project, "--watch", **environment(docker)).ready() as server:
+        model.write_text(model.read_text().replace("hello", "good day"))
+        server.log.until("restarting the model")
+        assert server.output(text="a") == "good day a"
+        config.write_text(config.read_text() + "environment:\n  - GREETING=oh\n")
+        server.log.until("The project needs another environment")
+        # Another container opens the port anew.
+        server.log.until("Serving at")
+        assert server.output(text="b") == "good day b"
+        assert len(docker.containers()) == 1
+        server.stop()
     assert docker.containers() == []
 
 

@@ -192,7 +192,10 @@ pub(crate) struct CompletionArgs {
 fn registry(text: &str) -> Result<String, String> {
     let is_odd = || format!("{text}/name").parse::<ImageRef>().is_err();
     if !text.is_empty() && is_odd() {
-        return Err("expected a registry, such as `registry.example` or `localhost:5000`".into());
+        return Err(
+            "it is not the name of a registry, such as `registry.example` or `localhost:5000`"
+                .into(),
+        );
     }
     Ok(text.to_owned())
 }
