@@ -179,12 +179,8 @@ impl Need {
         let mut hints = String::new();
         let has = |is: fn(&Self) -> bool| needs.iter().any(is);
         if has(|need| !matches!(need, Self::SourceDistributions(_))) {
-            hints += "build it on such a machine, or install QEMU's static emulator (Debian's package `qemu-user-static`)";
-            // A daemon is given layers, which that base is not yet.
-            if !has(|need| matches!(need, Self::DebianBase)) {
-                hints +=
-                    ", or name a daemon whose kernel runs such programs with `--backend docker`";
-            }
+            hints += "build it on such a machine, install QEMU's static emulator (Debian's package `qemu-user-static`), or name \
+                      a daemon whose kernel runs such programs with `--backend docker`";
         }
         let mut more = |text: &str| {
             if !hints.is_empty() {
