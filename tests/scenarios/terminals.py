@@ -84,5 +84,5 @@ def lead() -> None:
     """In a new process: takes the terminal, with signals as a shell would have them."""
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     # Whoever runs the tests in the background has them ignored.
-    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTSTP):
         signal.signal(number, signal.SIG_DFL)
