@@ -141,7 +141,7 @@ impl Platform {
         let name = self.to_string();
         let end = name.floor_char_boundary(LONGEST);
         let more = if end < name.len() { "…" } else { "" };
-        format!("{}{more}", cog_errors::plain(&name[..end]))
+        format!("{}{more}", &name[..end])
     }
 
     fn is_known(&self) -> bool {

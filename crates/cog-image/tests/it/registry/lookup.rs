@@ -85,8 +85,9 @@ fn what_a_registry_says_is_on_one_line() {
     let manifest = fs_err::read_to_string(store.blob_path(&image.manifest.digest)).unwrap();
     let layer = &image.layers[0].blob.media_type;
     let digest = image.layers[0].blob.digest.to_string();
+    let kind = &image.manifest.media_type;
     let index = format!(
-        r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"a/b","digest":"{digest}","size":1,
+        r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"{kind}","digest":"{digest}","size":1,
             "platform":{{"os":"{FORGED}","architecture":"arm","variant":"{FORGED}"}}}}]}}"#
     );
     for document in [
