@@ -99,7 +99,7 @@ pub(super) fn attend(
             {
                 next = Some(project);
                 if let Some(relay) = &relay {
-                    relay.rest();
+                    relay.rest().await;
                 }
                 stop = Stop::make_way(remote.as_ref())?;
             }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
+use tokio::sync::RwLock;
 use tokio::sync::watch::{Receiver, Sender, channel};
 use tokio::time::{sleep, timeout};
 
@@ -21,17 +22,24 @@ const ASK_LIMIT: Duration = Duration::from_millis(250);
 #[derive(Clone)]
 pub(super) struct Relay {
     server: Arc<Sender<Option<SocketAddr>>>,
+    gate: Gate,
 }
+
+/// Held for reading while somebody is let in, until they are at the server.
+type Gate = Arc<RwLock<()>>;
 
 impl Relay {
     /// Clients that come to `listener` wait until they are led to a server.
     pub(super) fn start(listener: TcpListener) -> anyhow::Result<Self> {
         listener.set_nonblocking(true)?;
         let (server, changes) = channel(None);
-        std::thread::spawn(move || block_on(lead(listener, changes)));
-        Ok(Self {
+        let gate = Gate::default();
+        let relay = Self {
             server: Arc::new(server),
-        })
+            gate: Arc::clone(&gate),
+        };
+        std::thread::spawn(move || block_on(lead(listener, changes, gate)));
+        Ok(relay)
     }
 
     /// From now on they get to this one, as soon as it answers.
@@ -39,9 +47,14 @@ impl Relay {
         self.server.send_replace(Some(server));
     }
 
-    /// From now on they wait.
-    pub(super) fn rest(&self) {
-        self.server.send_replace(None);
+    /// From now on they wait. Those who were led before are with their server, which may end then: it answers them.
+    pub(super) async fn rest(&self) {
+        let before = self.server.send_replace(None);
+        drop(self.gate.write().await);
+        if let Some(server) = before {
+            // It takes in one after the other, and so has those who came before this question.
+            answers(server).await;
+        }
     }
 }
 
@@ -49,13 +62,14 @@ impl Relay {
 async fn lead(
     listener: TcpListener,
     mut changes: Receiver<Option<SocketAddr>>,
+    gate: Gate,
 ) -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     loop {
         let server = *changes.borrow_and_update();
         let led = async {
             match server {
-                Some(server) => lead_all(&listener, server).await,
+                Some(server) => lead_all(&listener, server, &gate).await,
                 None => std::future::pending().await,
             }
         };
@@ -66,19 +80,22 @@ async fn lead(
     }
 }
 
-async fn lead_all(listener: &tokio::net::TcpListener, server: SocketAddr) {
+async fn lead_all(listener: &tokio::net::TcpListener, server: SocketAddr, gate: &Gate) {
     // A daemon lets clients in before the server is there, and sends them away.
     while !answers(server).await {
         sleep(ASK_INTERVAL).await;
     }
     loop {
+        let pass = Arc::clone(gate).read_owned().await;
         let Ok((mut client, _)) = listener.accept().await else {
             // Out of descriptors, most likely: some connections have to end first.
             sleep(Duration::from_millis(100)).await;
             continue;
         };
         tokio::spawn(async move {
-            let mut server = TcpStream::connect(server).await?;
+            let connected = TcpStream::connect(server).await;
+            drop(pass);
+            let mut server = connected?;
             // As they would see each other without us.
             client.set_nodelay(true)?;
             server.set_nodelay(true)?;
@@ -139,17 +156,10 @@ mod tests {
             let (first, task) = saying("first").await;
             relay.lead_to(first);
             assert_eq!(heard(early.await?), "first");
-            relay.rest();
-            // What is told to rest may have let one in that came before.
+            relay.rest().await;
             task.abort();
             let _ = task.await;
-            let waiting = tokio::spawn(async move {
-                loop {
-                    if let Ok(answer) = client::get(address, "/").await {
-                        break Ok(answer);
-                    }
-                }
-            });
+            let waiting = tokio::spawn(async move { client::get(address, "/").await });
             let (second, _task) = saying("second").await;
             relay.lead_to(second);
             assert_eq!(heard(waiting.await?), "second");
