@@ -118,8 +118,8 @@ def test_a_flipped_byte_is_found_and_repaired(tmp_path: Path, own_store: Path) -
     manifest = next(
         entry["digest"]
         for entry in index["manifests"]
-        if entry["annotations"].get("org.opencontainers.image.ref.name", "").endswith("x:latest")
-        or "x:latest" in entry["annotations"].values()
+        # What is said about images has no name.
+        if entry.get("annotations", {}).get("org.opencontainers.image.ref.name") == "x:latest"
     )
     blobs = own_store / "blobs/sha256"
     layers = json.loads((blobs / manifest.partition(":")[2]).read_text())["layers"]
