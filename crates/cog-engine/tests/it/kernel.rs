@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::time::{Duration, Instant};
 
-use crate::job::{Outcome, Place, containers_work, example, outcome};
+use crate::job::{Outcome, Place, containers_work, copy_program, example, outcome};
 use crate::lifetime::PATIENCE;
 
 #[test]
@@ -250,7 +250,7 @@ fn the_program_that_looks_after_a_container_cannot_be_written_to() {
     // Also where the file is no longer there when the container is started.
     for (before, expected) in [("", "/"), ("rm program;", "/memfd:cog")] {
         let place = Place::new();
-        fs_err::copy(example(), place.path("program")).unwrap();
+        copy_program(&example(), &place.path("program"));
         let inner = place
             .container()
             .command(&["sh", "-c", "echo ready; exec sleep 1000"]);
