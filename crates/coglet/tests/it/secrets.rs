@@ -74,7 +74,7 @@ fn a_secret_stays_one_after_its_prediction() {
     assert_eq!(second["logs"], shown);
     let third = server.predict(json!({"how": "die"}));
     assert!(
-        third["logs"].as_str().unwrap().starts_with(shown),
+        third["logs"].as_str().unwrap().contains(shown),
         "{third}"
     );
     assert!(!third.to_string().contains("hunter"), "{third}");
