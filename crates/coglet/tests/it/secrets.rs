@@ -73,10 +73,7 @@ fn a_secret_stays_one_after_its_prediction() {
     let second = server.predict(json!({"key": SECRET}));
     assert_eq!(second["logs"], shown);
     let third = server.predict(json!({"how": "die"}));
-    assert!(
-        third["logs"].as_str().unwrap().contains(shown),
-        "{third}"
-    );
+    assert!(third["logs"].as_str().unwrap().contains(shown), "{third}");
     assert!(!third.to_string().contains("hunter"), "{third}");
     assert!(!server.log_text().contains("hunter"));
 }
