@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::overlay::{self, Mark};
-use super::system::{remove_tree, set_mode};
+use super::system::{can_change_owners, remove_tree, set_mode, set_owner};
 
 /// Brings the changes in `upper`, in the form of an overlay's upper directory, into the tree at `root`, whatever was
 /// there. They are moved, so both are on one file system. Links are not followed: who made either is not trusted, but no
@@ -42,6 +42,10 @@ pub fn merge_upper(upper: &Path, root: &Path) -> io::Result<()> {
             Err(error) => return Err(error),
         }
         merge_upper(&from, &to)?;
+        if can_change_owners() {
+            set_owner(&to, metadata.uid(), metadata.gid())?;
+        }
+        // After the owner, because changing that clears bits of it.
         set_mode(&to, metadata.mode() & 0o7777)?;
     }
     Ok(())
@@ -152,6 +156,26 @@ mod tests {
             0o750
         );
         assert!(!here.root("gone").exists());
+    }
+
+    #[test]
+    fn folders_get_their_owners() {
+        if !can_change_owners() {
+            return;
+        }
+        let here = Here::new();
+        for folder in ["old", "new"] {
+            write(&here.upper(folder).join("x"), "x");
+            set_owner(&here.upper(folder), 12, 34).unwrap();
+            set_mode(&here.upper(folder), 0o2755).unwrap();
+        }
+        write(&here.root("old/y"), "y");
+        here.merge();
+        for folder in ["old", "new"] {
+            let found = fs_err::metadata(here.root(folder)).unwrap();
+            let found = (found.uid(), found.gid(), found.mode() & 0o7777);
+            assert_eq!(found, (12, 34, 0o2755), "{folder}");
+        }
     }
 
     #[test]
