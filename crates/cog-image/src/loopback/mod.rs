@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::error::{Error, Result};
 
-pub(crate) use response::{AnswerBody, failure, located, whole, with_digest};
+pub(crate) use response::{AnswerBody, elsewhere, failure, located, whole, with_digest, within};
 
 /// A daemon asks for a few blobs at a time.
 const MAX_CONNECTIONS: usize = 64;

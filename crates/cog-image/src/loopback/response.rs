@@ -43,6 +43,23 @@ pub(crate) fn failure(status: StatusCode, code: &str) -> Response<AnswerBody> {
     whole(status, "application/json", body.to_string().into())
 }
 
+/// What is asked for in `repository`: a kind of thing, and its name.
+pub(crate) fn within<'p>(path: &'p str, repository: &str) -> Option<(&'p str, &'p str)> {
+    path.strip_prefix("/v2/")?
+        .strip_prefix(repository)?
+        .strip_prefix('/')?
+        .split_once('/')
+}
+
+/// Asked for something outside of the one repository: whether this is a registry, or for what is not there.
+pub(crate) fn elsewhere(path: &str) -> Response<AnswerBody> {
+    if path == "/v2/" || path == "/v2" {
+        let body = Bytes::from_static(b"{}");
+        return whole(StatusCode::OK, "application/json", body);
+    }
+    failure(StatusCode::NOT_FOUND, "NAME_UNKNOWN")
+}
+
 /// Something is done, and to be found at `path`.
 pub(crate) fn located(status: StatusCode, path: &str) -> Response<AnswerBody> {
     let mut response = whole(status, "application/json", Bytes::new());

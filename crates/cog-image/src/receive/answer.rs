@@ -13,7 +13,7 @@ use super::upload::Upload;
 use super::{Shared, unreadable};
 use crate::digest::Digest;
 use crate::error::Result;
-use crate::loopback::{AnswerBody, failure, located, whole, with_digest};
+use crate::loopback::{AnswerBody, elsewhere, failure, located, whole, with_digest, within};
 use crate::manifest::MAX_DOCUMENT;
 
 /// Some clients know an upload by this.
@@ -30,17 +30,8 @@ type Answer = Response<AnswerBody>;
 /// Answers a request.
 pub(super) async fn answer(request: Request<Incoming>, shared: &Arc<Shared>) -> Answer {
     let path = request.uri().path().to_owned();
-    if path == "/v2/" || path == "/v2" {
-        let body = Bytes::from_static(b"{}");
-        return whole(StatusCode::OK, "application/json", body);
-    }
-    let Some((kind, name)) = path
-        .strip_prefix("/v2/")
-        .and_then(|rest| rest.strip_prefix(shared.repository.as_str()))
-        .and_then(|rest| rest.strip_prefix('/'))
-        .and_then(|rest| rest.split_once('/'))
-    else {
-        return failure(StatusCode::NOT_FOUND, "NAME_UNKNOWN");
+    let Some((kind, name)) = within(&path, &shared.repository) else {
+        return elsewhere(&path);
     };
     shared.was_reached.store(true, Ordering::Relaxed);
     let upload = name.strip_prefix("uploads/");

@@ -13,7 +13,7 @@ use super::Shared;
 use super::content::{Document, ServedLayer};
 use crate::digest::Digest;
 use crate::error::Result;
-use crate::loopback::{AnswerBody, failure, whole, with_digest};
+use crate::loopback::{AnswerBody, elsewhere, failure, whole, with_digest, within};
 
 const OCTETS: &str = "application/octet-stream";
 /// Pieces of a blob that wait for somebody who reads slowly; each has up to 256 KiB.
@@ -26,20 +26,8 @@ pub(super) fn answer<B>(request: &Request<B>, shared: &Arc<Shared>) -> Response<
         return failure(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED");
     }
     let path = request.uri().path();
-    if path == "/v2/" || path == "/v2" {
-        return whole(
-            StatusCode::OK,
-            "application/json",
-            Bytes::from_static(b"{}"),
-        );
-    }
-    let Some((kind, name)) = path
-        .strip_prefix("/v2/")
-        .and_then(|rest| rest.strip_prefix(shared.repository.as_str()))
-        .and_then(|rest| rest.strip_prefix('/'))
-        .and_then(|rest| rest.split_once('/'))
-    else {
-        return failure(StatusCode::NOT_FOUND, "NAME_UNKNOWN");
+    let Some((kind, name)) = within(path, &shared.repository) else {
+        return elsewhere(path);
     };
     let content = &shared.content;
     match kind {
