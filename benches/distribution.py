@@ -226,6 +226,7 @@ class Distribution:
         theirs: list[float] = []
         if bench.docker:
             self.docker_build_and_push(name)
+            self.keep_base()
         for _ in range(bench.rounds):
             store = Path(tempfile.mkdtemp(dir=bench.work))
             env = {"COG_CACHE_DIR": str(store)}
@@ -234,9 +235,11 @@ class Distribution:
             whole.append(pulling + pulled[-1])
             shutil.rmtree(store)
             if bench.docker:
+                self.empty_docker()
                 theirs.append(seconds(lambda: self.docker_from_registry(name)))
         if not theirs:
             return
+        self.restore_base()
         middle = lambda taken: sorted(taken)[len(taken) // 2]
         peer = ("docker pull, run, request", 0.5)
         yield Row("pulled, not unpacked, to the first prediction", middle(pulled), middle(theirs), *peer)
@@ -246,11 +249,28 @@ class Distribution:
         bench = self.bench
         assert bench.docker is not None
         target = f"{self.registry.host}/theirs/{name}"
-        bench.docker("rmi", "-f", f"peer-{name}", target)
-        bench.docker("builder", "prune", "-af")
         bench.docker("pull", target)
         bench.docker("tag", target, f"peer-{name}")
         bench.docker_predict(name)
+
+    def empty_docker(self) -> None:
+        """As our store is: with no layer of any image."""
+        docker = self.bench.docker
+        assert docker is not None
+        docker("builder", "prune", "-af")
+        docker("image", "prune", "-af")
+
+    def keep_base(self) -> None:
+        docker = self.bench.docker
+        assert docker is not None
+        docker("tag", "bench-base", f"{self.registry.host}/theirs/base")
+        docker("push", f"{self.registry.host}/theirs/base")
+
+    def restore_base(self) -> None:
+        docker = self.bench.docker
+        assert docker is not None
+        docker("pull", f"{self.registry.host}/theirs/base")
+        docker("tag", f"{self.registry.host}/theirs/base", "bench-base")
 
     def forget(self) -> None:
         """Empties the registry, which looks at its disk alone."""

@@ -44,8 +44,9 @@ use pipeline::Plain;
 const BUFFER: usize = 256 * 1024;
 /// After so many bytes it is looked how many more the disk can take.
 const LOOK: u64 = 4 << 20;
-/// What others need of the disk, in bytes, and as a part of it: the lesser of the two stays free.
-const RESERVE: (u64, u64) = (256 << 20, 100);
+/// Of the disk, this part stays free for others, but no more than so many bytes.
+const RESERVED_PART: u64 = 100;
+const MOST_RESERVED: u64 = 256 << 20;
 /// What the owner of a directory needs to look into it.
 const OWNER_LOOKS: u32 = 0o500;
 
@@ -477,7 +478,7 @@ impl Unpacker {
 fn leaves_room(file: BorrowedFd<'_>) -> Result<(), Errno> {
     let disk = rfs::fstatvfs(file)?;
     let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
-    let reserve = RESERVE.0.min(bytes(disk.f_blocks) / RESERVE.1);
+    let reserve = MOST_RESERVED.min(bytes(disk.f_blocks) / RESERVED_PART);
     if bytes(disk.f_bavail) < reserve {
         return Err(Errno::NOSPC);
     }
