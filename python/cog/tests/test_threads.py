@@ -39,6 +39,10 @@ class Runner(BaseRunner):
             self.begun.set()
             while True:
                 print("again and again")
+        if how == "start":
+            self.begun.set()
+            while True:
+                threading.Thread(target=int).start()
         if how == "after":
             wait(self.begun)
         if how == "raise":
@@ -80,7 +84,7 @@ def test_two_run_at_once_and_keep_their_logs_and_metrics_apart(worker: Start) ->
         assert metrics == [number]
 
 
-@pytest.mark.parametrize("how", ["loop", "print"])
+@pytest.mark.parametrize("how", ["loop", "print", "start"])
 def test_one_is_canceled_and_the_other_goes_on(worker: Start, how: str) -> None:
     started = worker(MODEL, slots=2)
     started.ready()

@@ -20,6 +20,7 @@ from .canceling import AGAIN_SECONDS, is_handled
 from .channel import Channel, Protection
 from .ending import CANCELED, attempt, metric_sink
 from .health import Checks
+from .interrupting import guard_new_threads, interrupt, take_back
 from .logs import Logs, task_prediction
 from .model import Model, scratch_directory, spill_directory
 from .setup import set_up
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 def serve(model: Model, channel: Channel, logs: Logs) -> None:
     """Until the server says so, or is gone."""
+    guard_new_threads(channel)
     set_up(model, channel, logs)
     logs.attribute_pieces()
     threads = Threaded(model, channel, logs)
@@ -151,7 +153,6 @@ class Prediction:
         self.is_canceled = False
         self._protection: Protection | None = None
         self._thread = 0
-        self._was_interrupted = False
         #: When the cancelation was raised last.
         self._raised_at = 0.0
 
@@ -172,11 +173,7 @@ class Prediction:
         if self._protection is None:
             return  # it has not begun, and will not
         self._raised_at = time.monotonic()
-        if self._protection.depth:
-            self._protection.after = self._raise
-        else:
-            self._was_interrupted = True
-            _interrupt(self._thread, CancelationException)
+        interrupt(self._thread, CancelationException, self._protection)
 
     def _is_lost(self) -> bool:
         if self._protection is None or time.monotonic() - self._raised_at < AGAIN_SECONDS:
@@ -187,18 +184,6 @@ class Prediction:
 
     def settle(self) -> None:
         """Takes back what has not been raised yet."""
-        if self._protection is not None:
+        if self._protection is not None and self.is_canceled:
             self._protection.after = None
-        if self._was_interrupted:
-            _interrupt(self._thread, None)
-
-    @staticmethod
-    def _raise() -> None:
-        raise CancelationException
-
-
-def _interrupt(thread: int, exception: type[BaseException] | None) -> None:
-    import ctypes  # rarely needed
-
-    raised = ctypes.py_object(exception) if exception else ctypes.py_object()
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), raised)
+            take_back(self._thread)
