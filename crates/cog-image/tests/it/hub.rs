@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use cog_image::Digest;
 use sha2::{Digest as _, Sha256};
@@ -67,6 +68,8 @@ struct Upload {
     content: Vec<u8>,
     size: u64,
     hasher: Sha256,
+    /// A request whose body is being taken.
+    busy: bool,
 }
 
 /// The registry. Its threads end with the process.
@@ -236,6 +239,7 @@ impl Service {
             content: Vec::new(),
             size: 0,
             hasher: Sha256::new(),
+            busy: false,
         };
         state.uploads.insert(number, upload);
         let host = self.manners.upload_host.as_deref();
@@ -260,12 +264,14 @@ impl Service {
     ) -> Answer {
         assert!(query.starts_with("_state=a%3Db"), "{query}");
         let place = format!("/upload/{number}?_state=a%3Db");
-        let size = {
-            let state = self.state.lock().unwrap();
-            match state.uploads.get(&number) {
-                Some(upload) => upload.size,
+        let size = loop {
+            match self.state.lock().unwrap().uploads.get(&number) {
                 None => return Answer::status(404),
+                Some(upload) if !upload.busy => break upload.size,
+                // What has arrived of a request that broke off counts.
+                Some(_) => {}
             }
+            std::thread::sleep(Duration::from_millis(1));
         };
         let range = |size: u64| format!("0-{}", size.saturating_sub(1));
         match request.method.as_str() {
@@ -286,10 +292,12 @@ impl Service {
                     }
                 }
                 self.append(number, body);
-                let size = self.state.lock().unwrap().uploads[&number].size;
-                Answer::status(202)
-                    .with("Location", place)
-                    .with("Range", range(size))
+                match self.state.lock().unwrap().uploads.get(&number) {
+                    None => Answer::status(404),
+                    Some(upload) => Answer::status(202)
+                        .with("Location", place)
+                        .with("Range", range(upload.size)),
+                }
             }
             "PUT" => {
                 self.append(number, body);
@@ -301,10 +309,24 @@ impl Service {
     }
 
     fn append(&self, number: u64, body: &mut impl Read) {
+        let set_busy = |busy| {
+            let mut state = self.state.lock().unwrap();
+            if let Some(upload) = state.uploads.get_mut(&number) {
+                upload.busy = busy;
+            }
+        };
+        set_busy(true);
+        self.take(number, body);
+        set_busy(false);
+    }
+
+    fn take(&self, number: u64, body: &mut impl Read) {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(read @ 1..) = body.read(&mut buffer) {
             let mut state = self.state.lock().unwrap();
-            let upload = state.uploads.get_mut(&number).unwrap();
+            let Some(upload) = state.uploads.get_mut(&number) else {
+                return; // given up meanwhile
+            };
             upload.hasher.update(&buffer[..read]);
             upload.size += read as u64;
             if !self.manners.discards {

@@ -16,6 +16,8 @@ use super::*;
 struct Server {
     address: SocketAddr,
     asked: Arc<AtomicUsize>,
+    /// Connections that it has closed.
+    closed: Arc<AtomicUsize>,
 }
 
 impl Server {
@@ -24,14 +26,24 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(AtomicUsize::new(0));
         let counter = asked.clone();
+        let closed = Arc::new(AtomicUsize::new(0));
+        let closings = closed.clone();
         let turn = Arc::new(Mutex::new(()));
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (stream, counter, turn) = (stream.unwrap(), counter.clone(), turn.clone());
-                thread::spawn(move || converse(stream, pause, answer, &counter, &turn));
+                let closings = closings.clone();
+                thread::spawn(move || {
+                    converse(stream, pause, answer, &counter, &turn);
+                    closings.fetch_add(1, Order::SeqCst);
+                });
             }
         });
-        Self { address, asked }
+        Self {
+            address,
+            asked,
+            closed,
+        }
     }
 
     fn target(&self, answers: Answers) -> Target {
@@ -152,6 +164,7 @@ fn nobody_there_is_a_failure() {
     let gone = Server {
         address: free.local_addr().unwrap(),
         asked: server.asked,
+        closed: server.closed,
     };
     drop(free);
     for target in gone.targets(Answers::Whole) {
@@ -166,11 +179,22 @@ fn nobody_there_is_a_failure() {
 #[test]
 fn connections_that_were_closed_meanwhile_are_made_anew() {
     let server = Server::start(Duration::ZERO, SAYS_NOTHING_AND_CLOSES);
-    for target in server.targets(Answers::Whole) {
-        // So far apart that what was closed is seen before it is used again.
-        let found = run(&target, Load::Rate(40.0), requests(20));
-        assert_eq!(found.tally.succeeded, 20, "{:?}", found.tally.failures);
+    for (number, target) in server.targets(Answers::Whole).iter().enumerate() {
+        let asking = async {
+            for round in 1..=3 {
+                let sample = target.ask(Instant::now()).await;
+                assert_eq!(sample.failure(), None);
+                while server.closed.load(Order::SeqCst) < 3 * number + round {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                // The client sees it as soon as it is not busy with anything else.
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            Ok(())
+        };
+        crate::runtime::block_on(asking).unwrap();
     }
+    assert_eq!(server.asked.load(Order::SeqCst), 6);
 }
 
 /// It takes no more memory than is needed to see what came of a prediction.
@@ -189,8 +213,12 @@ fn bodies_without_end_are_counted_and_not_kept() {
             while stream.write_all(&piece).is_ok() {}
         }
     });
-    let asked = Arc::default();
-    for target in (Server { address, asked }).targets(Answers::Whole) {
+    let server = Server {
+        address,
+        asked: Arc::default(),
+        closed: Arc::default(),
+    };
+    for target in server.targets(Answers::Whole) {
         let found = run(&target, clients(1), requests(1));
         assert_eq!(found.tally.succeeded, 1, "{:?}", found.tally.failures);
         assert_eq!(found.tally.bytes, long);

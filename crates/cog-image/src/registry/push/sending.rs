@@ -65,6 +65,8 @@ enum Pause {
 enum Then {
     /// The registry has said what has arrived.
     GoOn,
+    /// There was no answer: what was sent may still be on its way.
+    AskWhatArrives,
     AskState,
     BeginAnew,
     /// And in one piece.
@@ -223,7 +225,7 @@ impl<'a> Sending<'a> {
         let broken = |error| Trouble {
             error,
             pause: Pause::BackOff,
-            then: Then::AskState,
+            then: Then::AskWhatArrives,
         };
         let response = match sent {
             Ok(response) => response,
@@ -268,8 +270,9 @@ impl<'a> Sending<'a> {
                 then: Then::BeginWhole,
             },
             _ if is_transient(status) => Trouble {
+                error: refusal(request, response).await,
                 pause,
-                ..broken(refusal(request, response).await)
+                then: Then::AskState,
             },
             _ => return Err(refusal(request, response).await.into()),
         }))
@@ -342,12 +345,16 @@ impl<'a> Sending<'a> {
         }
         match trouble.then {
             Then::GoOn => {}
-            Then::AskState => {
+            Then::AskState | Then::AskWhatArrives => {
                 let was_complete = self.session.offset >= self.upload.blob.size;
                 if was_complete && self.is_there().await? {
                     return Ok(true);
                 }
                 if !self.ask_state().await? {
+                    self.begin_anew().await?;
+                } else if self.session.offset == 0 && trouble.then == Then::AskWhatArrives {
+                    // It would come between what is sent next.
+                    self.upload.cancel(&self.session).await;
                     self.begin_anew().await?;
                 }
             }

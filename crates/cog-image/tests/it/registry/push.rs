@@ -271,7 +271,8 @@ fn layers_on_their_way_through_are_continued_when_either_side_breaks_off() {
     push(&store, &based, &hub, "c/d:1").unwrap();
     let ranges = ranges(&hub);
     assert_eq!(ranges.len(), 3, "{ranges:?} of {size} bytes");
-    assert!(!ranges[1..].contains(&ALL.to_owned()), "{ranges:?}");
+    // Of the first, nothing may have arrived.
+    assert_ne!(ranges[2], ALL, "{ranges:?}");
     pull(&hub, "c/d:1");
 }
 
