@@ -36,6 +36,8 @@ pub use options::{
 
 /// Whether a blob is there is asked for so many times as many as are sent at once: of a hundred layers most are.
 const LOOKUPS: usize = 4;
+/// Blobs of so many bytes are sent in about the time that it takes to ask for them.
+const SMALL: u64 = 64 * 1024;
 
 /// What goes into a repository.
 struct Package {
@@ -256,8 +258,8 @@ impl Package {
         }
         let mut seen = HashSet::new();
         blobs.retain(|blob| seen.insert(blob.digest));
-        // What takes longest begins first.
-        blobs.sort_by_key(|blob| std::cmp::Reverse(blob.size));
+        // Small ones take trips and no time: they are there before the rest. Of that, what takes longest begins first.
+        blobs.sort_by_key(|blob| (blob.size > SMALL, std::cmp::Reverse(blob.size)));
         Ok(Self {
             blobs,
             referrers,
