@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 class Quiet(SimpleHTTPRequestHandler):
     #: What it asks for, if it asks.
     credentials: str | None = None
+    #: For how many seconds its answers may be kept, if it says so.
+    max_age: int | None = None
 
     def do_GET(self) -> None:
         if self.credentials and self.headers.get("Authorization") != self.credentials:
@@ -28,6 +30,11 @@ class Quiet(SimpleHTTPRequestHandler):
             self.end_headers()
             return
         super().do_GET()
+
+    def end_headers(self) -> None:
+        if self.max_age is not None:
+            self.send_header("Cache-Control", f"max-age={self.max_age}")
+        super().end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -67,10 +74,11 @@ def record(path: str, text: str) -> str:
 
 
 @contextmanager
-def serve(root: Path, user: str = "", password: str = "") -> Iterator[str]:
-    """The index's address, as long as it is served; to those who give a user and a password, if there are some."""
+def serve(root: Path, user: str = "", password: str = "", max_age: int | None = None) -> Iterator[str]:
+    """The index's address, as long as it is served; to those who give a user and a password, if there are some. They may
+    keep its answers for `max_age` seconds."""
     basic = base64.b64encode(f"{user}:{password}".encode()).decode()
-    asking = type("Asking", (Quiet,), {"credentials": f"Basic {basic}" if user else None})
+    asking = type("Asking", (Quiet,), {"credentials": f"Basic {basic}" if user else None, "max_age": max_age})
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(asking, directory=str(root)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:

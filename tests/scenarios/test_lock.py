@@ -188,6 +188,29 @@ def test_what_no_longer_fits_is_named_and_brought_up_to_date(world: World) -> No
     assert world.versions(model, "--locked", index=world.new) == "2.0 2.0"
 
 
+def test_an_upgrade_sees_what_has_just_come_out(world: World, tmp_path: Path) -> None:
+    """Whatever was asked lately, and may be kept for some minutes, as PyPI lets everybody keep its answers."""
+    index = tmp_path / "index"
+    add_packages(index, "1.5")
+    first, other = world.project("one", "cognum\n"), world.project("two", "cognum\n", store="other")
+    with serve(index, max_age=600) as url:
+        env = {"COG_BASE": world.base, "UV_INDEX": url, "UV_CACHE_DIR": str(tmp_path / "uv")}
+        first.cog("lock", **env).works()
+        add_packages(index, "2.0")
+        # This is what is kept.
+        other.cog("lock", **env).works()
+        for model in (first, other):
+            assert versions_in(model) == {"cognum": "1.5", "cogdep": "1.5"}
+        first.cog("lock", "--upgrade", "cognum", **env).works()
+        assert versions_in(first) == {"cognum": "2.0", "cogdep": "1.5"}
+        other.cog("lock", "--upgrade", **env).works()
+        assert versions_in(other) == {"cognum": "2.0", "cogdep": "2.0"}
+
+
+def versions_in(project: Project) -> dict[str, str]:
+    return dict(re.findall(r'name = "(cog\w+)"\s+version = "([^"]+)"', lock_of(project)))
+
+
 def test_the_base_is_upgraded_by_its_name(world: World) -> None:
     model = world.project("one", "cognum\n")
     world.cog(model, "lock").works()

@@ -78,6 +78,39 @@ def test_pruning_takes_nothing_from_a_running_server(
     assert not any((project.store / kept).iterdir())
 
 
+def test_what_killed_commands_held_is_given_up_by_the_next(tmp_path: Path, base_in_registry: RegistryBase) -> None:
+    project = hello(tmp_path / "project", tmp_path / "store")
+    env = {"COG_BASE": base_in_registry.registry.base, **DOWNLOADS}
+    project.cog("exec", "true", **env).works()
+    leases = project.store / "leases"
+
+    def sleeper() -> subprocess.Popen[str]:
+        before = set(leases.iterdir())
+        command = [COG, "exec", "sh", "-c", "echo ready; exec sleep 1000"]
+        child = subprocess.Popen(
+            command, cwd=project.directory, env=project.environment(**env), stdout=subprocess.PIPE, text=True
+        )
+        assert child.stdout and child.stdout.readline() == "ready\n"
+        assert set(leases.iterdir()) - before
+        return child
+
+    # All run at once: each gives up what the dead ones before it held.
+    running = [sleeper() for _ in range(4)]
+    survivor = running.pop()
+    held = set(leases.iterdir())
+    for child in running:
+        child.kill()
+        child.wait(STOP_LIMIT_SECONDS)
+    assert set(leases.iterdir()) == held
+    project.cog("exec", "true", **env).works()
+    (kept,) = leases.iterdir()
+    assert kept in held
+    survivor.kill()
+    survivor.wait(STOP_LIMIT_SECONDS)
+    project.cog("exec", "true", **env).works()
+    assert not any(leases.iterdir())
+
+
 def test_what_a_read_only_project_left_in_the_store_is_pruned(tmp_path: Path, base_in_registry: RegistryBase) -> None:
     needs_root()
     if not shutil.which("unshare"):

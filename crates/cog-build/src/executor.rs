@@ -169,6 +169,14 @@ impl Executor<'_> {
         }
     }
 
+    /// The same for what was found out about an image in a registry, the layers of which may be there alone.
+    pub(crate) fn recorded_of_others(&self, key: &StepKey) -> Result<Option<StepRecord>> {
+        match self.cache {
+            Cache::Use => Ok(self.store.step_of_others(key)?),
+            Cache::Ignore => Ok(None),
+        }
+    }
+
     /// Tells what of the running step is done now.
     pub(crate) fn doing(&self, what: &str) {
         self.reporter.report(Event::Doing { what });

@@ -19,7 +19,7 @@ use crate::request::BuildRequest;
 use crate::steps::python_packages::lock_for_host;
 use crate::steps::runtime::{server_program, write_sdk};
 use cog_python::reproducible;
-use cog_python::uv::{Staged, minor_version};
+use cog_python::uv::{Refresh, Staged, minor_version};
 
 /// Raise it whenever the same inputs give another environment.
 const RECIPE: u32 = 1;
@@ -99,6 +99,7 @@ pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
             requirements: &requirements,
             artifacts: &artifacts,
             preferred: &[],
+            refresh: &Refresh::Nothing,
         };
         let venv = staging.path().join("venv");
         uv.create_environment(&venv, &python.path)?;

@@ -22,7 +22,8 @@ use crate::lock_file::Inputs;
 use crate::locking::Known;
 use crate::plan::{BuildPlan, BuildTools, ImpliedPackages};
 use crate::request::{BuildRequest, TorchIndex};
-use crate::steps::{build_tools, python_packages};
+use crate::steps::build_tools;
+use crate::steps::python_packages::{self, Earlier};
 
 /// A project that is to be built, and what it takes to find out of what.
 #[derive(Clone, Copy)]
@@ -97,8 +98,11 @@ pub(crate) fn resolve(
         })
     })?;
     let lock = |requirements: &Requirements| {
-        let before = &known.preferred;
-        python_packages::lock_for_image(executor, &base, requirements, before, || {
+        let earlier = Earlier {
+            preferred: &known.preferred,
+            refresh: &known.refresh,
+        };
+        python_packages::lock_for_image(executor, &base, requirements, earlier, || {
             let (implied, _) = project.on(base.ground(), None, request.implied)?;
             foundation(request, native, &base, certificates.as_ref(), &implied)
         })

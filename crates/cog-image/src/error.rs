@@ -110,6 +110,16 @@ pub enum Error {
         digest: Digest,
     },
 
+    /// Blobs that an image in the store needs, and that are in a registry alone, did not come from there.
+    #[error("{}, and could not be fetched", absent(blobs))]
+    NotFetched {
+        /// Their addresses.
+        blobs: Vec<Digest>,
+        /// What the registry said to one of them.
+        #[source]
+        source: Box<RegistryError>,
+    },
+
     /// A blob's bytes do not hash to its address.
     #[error("blob {expected} is corrupt: its content hashes to {actual}")]
     CorruptBlob {
@@ -207,6 +217,14 @@ pub enum Error {
     Registry(#[from] RegistryError),
 }
 
+/// Which blobs are not there.
+fn absent(blobs: &[Digest]) -> String {
+    match blobs {
+        [one] => format!("blob {one} is not in the store"),
+        several => format!("{} blobs are not in the store", several.len()),
+    }
+}
+
 /// What a full disk was to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disk {
@@ -247,6 +265,13 @@ impl Error {
                 Some("the store was damaged from outside; build or pull the image again, which replaces what is broken".into())
             }
             Self::MissingBlob { .. } => Some("build or pull the image again".into()),
+            Self::NotFetched { source, .. } => {
+                let again = "what was made here, `cog build` makes again";
+                Some(match source.hint() {
+                    Some(hint) => format!("{hint}; {again}"),
+                    None => again.into(),
+                })
+            }
             Self::Registry(error) => error.hint(),
             _ => None,
         }

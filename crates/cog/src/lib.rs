@@ -29,6 +29,7 @@ mod runtime;
 mod serving;
 mod session;
 mod sizes;
+mod standard_output;
 mod terminal;
 mod update;
 mod variables;
@@ -46,6 +47,9 @@ use session::Session;
 
 /// Tells programs that we start to print without colour.
 const NO_COLOR: &str = "NO_COLOR";
+
+/// What a failure to write it calls it.
+const HELP: &str = "the help";
 
 /// The definition of the command line, for the generated reference.
 pub fn command() -> clap::Command {
@@ -114,10 +118,10 @@ fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<()> {
             env!("CARGO_PKG_VERSION"),
             build_time()
         );
-        return Ok(printer.result(&text)?);
+        return Ok(printer.result("the version", &text)?);
     }
     let Some(command) = cli.command else {
-        return Ok(printer.result(Cli::command().render_help().to_string())?);
+        return Ok(printer.result(HELP, Cli::command().render_help().to_string())?);
     };
     if cli.global.profile {
         printer.debug("`--profile` has no effect");
@@ -166,9 +170,13 @@ fn usage(error: &clap::Error) -> ExitCode {
     let printer = Printer::new(Colour::choose(false), false);
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            match printer.result(error.render().to_string()) {
+            match printer.result(HELP, error.render().to_string()) {
                 Ok(()) => ExitCode::SUCCESS,
-                Err(_) => ExitCode::FAILURE,
+                Err(error) => {
+                    let rendered = cog_errors::render(&error, None, cog_errors::Colour::Off);
+                    printer.rendered_error(&rendered);
+                    ExitCode::FAILURE
+                }
             }
         }
         ErrorKind::InvalidSubcommand => {

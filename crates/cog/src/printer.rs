@@ -16,6 +16,7 @@ use crate::account::Account;
 use crate::emulator;
 use crate::live::{Kind, Region, Size, WorkId, Works};
 use crate::pictures::Room;
+use crate::standard_output::{self, Unwritten};
 
 /// How often what moves is drawn. The size of the terminal is asked for each time.
 const BEAT: Duration = Duration::from_millis(100);
@@ -252,16 +253,24 @@ impl Printer {
         region.redraw(self.works.frame(size, self.colour), size.columns)
     }
 
-    /// The primary result, on stdout; a reader that has gone away is not an error.
-    pub(crate) fn result(&self, content: impl AsRef<[u8]>) -> io::Result<()> {
-        match self.part_of_result(content) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+    /// The primary result, on stdout; a reader that has gone away is not an error. `what` it is, a failure tells.
+    pub(crate) fn result(
+        &self,
+        what: &'static str,
+        content: impl AsRef<[u8]>,
+    ) -> Result<(), Unwritten> {
+        match self.part_of_result(what, content) {
+            Err(error) if error.is_unwanted() => Ok(()),
             other => other,
         }
     }
 
     /// A part of the result, of which more may follow.
-    pub(crate) fn part_of_result(&self, content: impl AsRef<[u8]>) -> io::Result<()> {
+    pub(crate) fn part_of_result(
+        &self,
+        what: &'static str,
+        content: impl AsRef<[u8]>,
+    ) -> Result<(), Unwritten> {
         let content = content.as_ref();
         let read_together = *self
             .read_together
@@ -269,13 +278,12 @@ impl Printer {
         if read_together {
             self.write("");
         }
-        let mut stdout = io::stdout().lock();
-        let written = stdout.write_all(content).and_then(|()| stdout.flush());
+        let written = standard_output::write(content);
         if read_together {
             let is_unfinished = content.last().is_some_and(|last| *last != b'\n');
             self.unfinished.store(is_unfinished, Ordering::Relaxed);
         }
-        written
+        written.map_err(|source| Unwritten { what, source })
     }
 
     fn line(&self, mark: &str, message: &str) {

@@ -61,7 +61,14 @@ fn known_or_asked(
 ) -> Result<Found> {
     let platform = executor.architecture.platform();
     let key = known_as(executor, reference, version, build);
-    if let Some(base) = executor.recorded(&key)?.and_then(LockedBase::from_record) {
+    let known = executor.recorded_of_others(&key)?;
+    let known = known.and_then(LockedBase::from_record);
+    // The Python on top was put there here.
+    let is_whole = |base: &LockedBase| match (brings, base.layers.last()) {
+        (Brings::NoPython, Some(added)) => executor.store.has_blob(&added.blob),
+        _ => true,
+    };
+    if let Some(base) = known.filter(is_whole) {
         return Ok(Found::Base(Box::new(base)));
     }
     let memory = match executor.cache {

@@ -2,7 +2,7 @@
 
 use cog_python::requirements::normalise;
 use cog_python::resolution::{Origin as PythonOrigin, Resolution};
-use cog_python::uv::Preference;
+use cog_python::uv::{Preference, Refresh};
 
 use super::Upgrade;
 use crate::base::{Origin, PinnedBase};
@@ -22,6 +22,8 @@ pub(crate) struct Known {
     pub(crate) python: Option<PythonPins>,
     /// Versions of Python packages to choose where they are allowed.
     pub(crate) preferred: Vec<Preference>,
+    /// Of which Python packages an index is asked although it was asked lately.
+    pub(crate) refresh: Refresh,
     implied: SystemPins,
     named: SystemPins,
     /// Whether packages of the distribution can be as they were: on the same base, with the same below them.
@@ -93,6 +95,7 @@ impl Fit {
                 }),
                 python: python_fits.then(|| platform.python.clone()),
                 preferred: preferences(&platform.python),
+                refresh: Refresh::Nothing,
                 implied: platform.implied.clone(),
                 named: platform.named.clone(),
                 system_stays: base_fits,
@@ -116,7 +119,14 @@ impl Upgrade {
         let mut known: Vec<&mut Known> = known.collect();
         match self {
             Self::Nothing => {}
-            Self::Everything => known.into_iter().for_each(|one| *one = Known::default()),
+            Self::Everything => {
+                for one in known {
+                    *one = Known {
+                        refresh: Refresh::Everything,
+                        ..Known::default()
+                    };
+                }
+            }
             Self::These(these) => {
                 for wanted in these {
                     let mut was_there = false;
@@ -215,6 +225,10 @@ impl Known {
         {
             self.python = None;
             self.preferred.retain(|one| one.name != python);
+            match &mut self.refresh {
+                Refresh::These(names) => names.push(python),
+                other => *other = Refresh::These(vec![python]),
+            }
             was_there = true;
         }
         was_there

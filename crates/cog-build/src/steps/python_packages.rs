@@ -13,11 +13,11 @@ use cog_image::{Layer, Scratch};
 use cog_python::distribution::Prefix;
 use cog_python::reproducible;
 use cog_python::requirements::Requirements;
-use cog_python::uv::{Staged, Target};
+use cog_python::uv::{Refresh, Staged, Target};
 
 pub(crate) use compile::{CompileJob, compile, compile_folder};
 pub(crate) use layers::entry;
-pub(crate) use resolution::{lock_for_host, lock_for_image};
+pub(crate) use resolution::{Earlier, lock_for_host, lock_for_image};
 
 use crate::base::LockedBase;
 use crate::error::Result;
@@ -111,6 +111,7 @@ impl Staging {
             requirements,
             artifacts: self.artifacts(),
             preferred: &[],
+            refresh: &Refresh::Nothing,
         }
     }
 }

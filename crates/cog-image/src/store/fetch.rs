@@ -151,12 +151,27 @@ impl Store {
     /// Fetches those of `blobs` that are not here, several at a time, from registries that are known to
     /// have them.
     pub fn fetch<'a>(&self, blobs: impl IntoIterator<Item = &'a Descriptor>) -> Result<()> {
+        let missing = self.missing(blobs);
+        self.fetch_missing(&missing).map_err(|error| match error {
+            // Whoever asks for them need not have known that they are not here.
+            Error::Registry(source) => Error::NotFetched {
+                blobs: missing.iter().map(|blob| blob.digest).collect(),
+                source: Box::new(source),
+            },
+            other => other,
+        })
+    }
+
+    fn missing<'a>(&self, blobs: impl IntoIterator<Item = &'a Descriptor>) -> Vec<Descriptor> {
         let mut seen = HashSet::new();
-        let missing: Vec<Descriptor> = blobs
+        blobs
             .into_iter()
             .filter(|blob| seen.insert(blob.digest) && !self.has_blob(blob))
             .cloned()
-            .collect();
+            .collect()
+    }
+
+    fn fetch_missing(&self, missing: &[Descriptor]) -> Result<()> {
         if missing.is_empty() {
             return Ok(());
         }
@@ -166,9 +181,9 @@ impl Store {
             });
         }
         let client = self.remote().client()?;
-        let sum = Sum::begin(self.remote().options.observer.as_ref(), &missing);
+        let sum = Sum::begin(self.remote().options.observer.as_ref(), missing);
         let progress = |progress| sum.advance(progress);
-        block_on(|| client.fetch_blobs(self, &missing, &progress))?
+        block_on(|| client.fetch_blobs(self, missing, &progress))?
     }
 
     /// Whether a registry is known that has the blob.
@@ -197,7 +212,7 @@ impl Store {
         let asking = self.asking(reference, reference.familiar());
         let image = block_on(|| client.resolve(self, reference, platform))??;
         drop(asking);
-        self.fetch(image.layers.iter().map(|layer| &layer.blob))?;
+        self.fetch_missing(&self.missing(image.layers.iter().map(|layer| &layer.blob)))?;
         self.name_remote(reference, platform, &image)
     }
 
@@ -209,7 +224,7 @@ impl Store {
         let asking = self.asking(reference, reference.familiar());
         let several = block_on(|| client.resolve_several(self, reference, wanted))??;
         drop(asking);
-        self.fetch(several.blobs())?;
+        self.fetch_missing(&self.missing(several.blobs()))?;
         let name = reference.familiar();
         self.put_name(&name, several.entry.clone())?;
         Ok(Pulled {

@@ -8,20 +8,18 @@
 //!   ever; pruning goes on around them.
 //!
 //! A lease is a file in `leases` that its holder keeps locked. The kernel releases the lock however the
-//! holder ends, so whoever can lock the file may remove it.
+//! holder ends, so whoever can lock the file may remove it: pruning does, and whoever takes a lease.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use super::Store;
-use super::scratch::unique_name;
+use super::scratch::{create_held, lock_of_nobody};
 use crate::error::Result;
 use crate::layer::Layer;
-use crate::layer::system;
 use crate::manifest::to_json;
 
 /// Keeps what it names from pruning; dropping it gives that up.
@@ -65,25 +63,36 @@ impl Drop for Lease {
 
 impl Store {
     /// Takes a lease on what `held` names. To be called under [`Store::lease`], so that no pruning is
-    /// under way that has not seen it.
+    /// under way that has not seen it. What killed processes left behind goes at this occasion.
     pub(super) fn hold(&self, held: &Held) -> Result<Lease> {
-        let path = self.path("leases").join(unique_name());
+        let leases = self.path("leases");
         let take = || {
-            let mut file = fs_err::File::create_new(&path)?;
-            rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
-                .map_err(|errno| system::failed("lock", &path, errno))?;
-            file.write_all(&to_json(held))?;
-            Ok(file)
+            for entry in fs_err::read_dir(&leases)? {
+                remove_if_nobody_holds(&entry?.path());
+            }
+            let (path, mut file) = create_held(&leases, "")?;
+            let lease = |lock| Lease { path, _lock: lock };
+            match file.write_all(&to_json(held)) {
+                Ok(()) => Ok(lease(file)),
+                // It is removed.
+                Err(error) => {
+                    drop(lease(file));
+                    Err(error.into())
+                }
+            }
         };
-        let lock = take().map_err(|error: crate::Error| error.at(self.root()))?;
-        Ok(Lease { path, _lock: lock })
+        take().map_err(|error: crate::Error| error.at(self.root()))
     }
 
     /// What all leases name. To be called while no new ones can come.
     pub(super) fn held(&self) -> Result<Held> {
         let mut all = Held::default();
         for entry in fs_err::read_dir(self.path("leases"))? {
-            if let Some(held) = read(&entry?.path()) {
+            let path = entry?.path();
+            if !remove_if_nobody_holds(&path)
+                && let Ok(bytes) = fs_err::read(&path)
+                && let Ok(held) = serde_json::from_slice(&bytes)
+            {
                 all.extend(held);
             }
         }
@@ -91,12 +100,62 @@ impl Store {
     }
 }
 
-/// What the lease at `path` names; one whose holder is gone is removed.
-fn read(path: &Path) -> Option<Held> {
-    let file = fs_err::File::open(path).ok()?;
-    if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+/// Removes the lease at `path` if its holder is gone, and says whether he is.
+fn remove_if_nobody_holds(path: &Path) -> bool {
+    let lock = lock_of_nobody(path);
+    if lock.is_some() {
+        // If it cannot be removed now, the next one tries again.
         let _ = fs_err::remove_file(path);
-        return None;
     }
-    serde_json::from_slice(&fs_err::read(path).ok()?).ok()
+    lock.is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    fn count(store: &Store) -> usize {
+        fs_err::read_dir(store.path("leases")).unwrap().count()
+    }
+
+    #[test]
+    fn leases_of_the_dead_go_when_one_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let living = store.hold(&Held::default()).unwrap();
+        for number in 0..60 {
+            fs_err::write(store.path("leases").join(format!("1-dead-{number}")), "{}").unwrap();
+        }
+        let other = store.hold(&Held::default()).unwrap();
+        assert!(living.path.exists() && other.path.exists());
+        assert_eq!(count(&store), 2);
+        drop((living, other));
+        assert_eq!(count(&store), 0);
+    }
+
+    /// Whoever clears up looks at files that their makers have not locked yet.
+    #[test]
+    fn no_lease_is_taken_for_one_of_the_dead() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let entries = fs_err::read_dir(store.path("leases")).unwrap();
+                    entries.flatten().for_each(|entry| {
+                        remove_if_nobody_holds(&entry.path());
+                    });
+                }
+            });
+            let taken: Vec<Result<Lease>> =
+                (0..300).map(|_| store.hold(&Held::default())).collect();
+            done.store(true, Ordering::Relaxed);
+            for lease in &taken {
+                assert!(lease.as_ref().unwrap().path.exists());
+            }
+        });
+    }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 
 use crate::error::Result;
 use crate::layer::system;
@@ -26,29 +27,16 @@ impl Scratch {
     /// Creates a directory in `parent`, after removing what dead processes left there.
     pub(crate) fn create(parent: &Path) -> Result<Self> {
         remove_orphans(parent)?;
-        loop {
-            let name = unique_name();
-            let lock_path = parent.join(format!("{name}.lock"));
-            let mut lock = match fs_err::File::create_new(&lock_path) {
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
-                result => result?,
-            };
-            // Somebody cleaning up may have been quicker: then the file is gone, or about to go.
-            if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err()
-                || !lock_path.exists()
-            {
-                continue;
-            }
-            // For people who wonder; the lock is what counts.
-            writeln!(lock, "{}", std::process::id())?;
-            let path = parent.join(name);
-            fs_err::create_dir(&path)?;
-            return Ok(Self {
-                path,
-                lock_path,
-                _lock: lock,
-            });
-        }
+        let (lock_path, mut lock) = create_held(parent, ".lock")?;
+        // For people who wonder; the lock is what counts.
+        writeln!(lock, "{}", std::process::id())?;
+        let path = lock_path.with_extension("");
+        fs_err::create_dir(&path)?;
+        Ok(Self {
+            path,
+            lock_path,
+            _lock: lock,
+        })
     }
 
     /// Its path.
@@ -76,6 +64,35 @@ pub(crate) fn unique_name() -> String {
     format!("{}-{nanos:x}-{count}", std::process::id())
 }
 
+/// Makes a file in `parent` under a new name that ends with `suffix`, and locks it for as long as it is open.
+///
+/// Between the two, somebody who looks for files of the dead may take it for one of those: then it is in his hands, or gone
+/// already, and another one is made.
+pub(super) fn create_held(parent: &Path, suffix: &str) -> Result<(PathBuf, fs_err::File)> {
+    loop {
+        let path = parent.join(unique_name() + suffix);
+        let file = match fs_err::File::create_new(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
+            result => result?,
+        };
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => continue,
+            result => result.map_err(|errno| system::failed("lock", &path, errno))?,
+        }
+        let links = rustix::fs::fstat(&file).map(|found| found.st_nlink);
+        if links.map_err(|errno| system::failed("look at", &path, errno))? > 0 {
+            return Ok((path, file));
+        }
+    }
+}
+
+/// The lock of the file at `path`, if its holder is gone. Whoever has it may remove the file, and nobody else does.
+pub(super) fn lock_of_nobody(path: &Path) -> Option<fs_err::File> {
+    let file = fs_err::File::open(path).ok()?;
+    let locked = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
+    locked.is_ok().then_some(file)
+}
+
 /// Removes the directories in `parent` whose owners are gone.
 pub(super) fn remove_orphans(parent: &Path) -> Result<()> {
     for entry in fs_err::read_dir(parent)? {
@@ -86,12 +103,9 @@ pub(super) fn remove_orphans(parent: &Path) -> Result<()> {
         {
             continue;
         }
-        let Ok(lock) = fs_err::File::open(&lock_path) else {
+        let Some(_lock) = lock_of_nobody(&lock_path) else {
             continue;
         };
-        if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-            continue;
-        }
         // The directory first: while the lock file is there, a failure can be made up for.
         if system::remove_tree(&lock_path.with_extension("")).is_ok() {
             let _ = fs_err::remove_file(&lock_path);

@@ -11,7 +11,7 @@ use super::Store;
 use crate::digest::{Digest, Hasher};
 use crate::error::Result;
 use crate::layer::Layer;
-use crate::manifest::to_json;
+use crate::manifest::{Descriptor, to_json};
 
 /// Identifies a build step by everything it depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,9 +66,29 @@ impl StepKeyBuilder {
 pub(super) const TOUCH_AFTER: Duration = Duration::from_mins(10);
 
 impl Store {
-    /// What the step with this key made. `None` if that is unknown, or a layer's blob is neither here
-    /// with the right size nor known to be in a registry: then the step has to run again.
+    /// What the step with this key made. `None` if that is unknown, or a layer's blob is not here with the right size: then
+    /// the step has to run again.
+    ///
+    /// That a registry has the blob, because it was pushed there, does not count: the registry may have lost it or be gone,
+    /// and asking it would make each rebuild wait for the network. Nothing but damage takes blobs away and leaves their
+    /// steps, so this makes work only where something is broken, and mends it.
     pub fn step(&self, key: &StepKey) -> Result<Option<StepRecord>> {
+        self.step_where(key, |blob| Ok(self.has_blob(blob)))
+    }
+
+    /// The same for layers that others have made, those of a base image: they need not be here as long as a registry is
+    /// known to have them. There is no way to make them again.
+    pub fn step_of_others(&self, key: &StepKey) -> Result<Option<StepRecord>> {
+        self.step_where(key, |blob| {
+            Ok(self.has_blob(blob) || !self.origins(&blob.digest)?.is_empty())
+        })
+    }
+
+    fn step_where(
+        &self,
+        key: &StepKey,
+        is_usable: impl Fn(&Descriptor) -> Result<bool>,
+    ) -> Result<Option<StepRecord>> {
         let path = self.step_path(key);
         let bytes = match fs_err::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -79,7 +99,7 @@ impl Store {
             return Ok(None);
         };
         for layer in &record.layers {
-            if !self.has_blob(&layer.blob) && self.origins(&layer.blob.digest)?.is_empty() {
+            if !is_usable(&layer.blob)? {
                 return Ok(None);
             }
         }

@@ -79,6 +79,35 @@ pub struct Staged<'a> {
     pub artifacts: &'a Path,
     /// What is chosen where the requirements allow it: it is there already, or was chosen before.
     pub preferred: &'a [Preference],
+    /// Of what an index is asked although it was asked lately.
+    pub refresh: &'a Refresh,
+}
+
+/// Of what the answers that uv has kept do not count. Indexes let it keep them for some minutes, in which it would not see
+/// a version that has just come out.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Refresh {
+    /// All that may still be kept counts.
+    #[default]
+    Nothing,
+    /// None of it does.
+    Everything,
+    /// All but what is kept of these distributions, by their normalised names.
+    These(Vec<String>),
+}
+
+impl Refresh {
+    /// What resolving takes besides.
+    pub fn arguments(&self) -> Vec<&str> {
+        match self {
+            Self::Nothing => Vec::new(),
+            Self::Everything => vec!["--refresh"],
+            Self::These(names) => {
+                let of_one = |name| ["--refresh-package", name];
+                names.iter().flat_map(|name| of_one(name)).collect()
+            }
+        }
+    }
 }
 
 /// A version that is chosen where the requirements allow it.
@@ -217,6 +246,7 @@ impl<'a> Uv<'a> {
             command.args(["--only-binary", ":all:"]);
         }
         command.args(prerelease_arguments(staged.requirements));
+        command.args(staged.refresh.arguments());
         target.arguments(&mut command);
         if !staged.preferred.is_empty() {
             staged.write_preferred()?;

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use cog_python::requirements::{RequirementError, Requirements};
 use cog_python::resolution::Resolution;
-use cog_python::uv::{Builds, Progress, Staged, Target, Uv, UvError};
+use cog_python::uv::{Builds, Progress, Refresh, Staged, Target, Uv, UvError};
 use cog_testing::skip;
 
 /// What uv told.
@@ -119,6 +119,7 @@ impl Project {
             requirements: &self.requirements,
             artifacts,
             preferred: &[],
+            refresh: &Refresh::Nothing,
         }
     }
 }

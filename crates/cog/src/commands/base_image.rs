@@ -19,7 +19,7 @@ pub(crate) fn base_image(
         printer.warning(&mistake);
     }
     let text = format!("{}\n", pretty(&matrix(args, host))?);
-    Ok(printer.result(&text)?)
+    Ok(printer.result("the list of base images", &text)?)
 }
 
 /// Versions that no image has: a list that is shorter for them would not say why.

@@ -173,7 +173,7 @@ fn show(session: &Session<'_>, args: &BenchArgs, report: &Report) -> anyhow::Res
     } else {
         report.text()
     };
-    session.printer.result(text)?;
+    session.printer.result("the measurements", text)?;
     if report.has_succeeded() {
         Ok(())
     } else {

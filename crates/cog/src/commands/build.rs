@@ -46,7 +46,7 @@ pub(crate) fn build(session: &Session<'_>, args: &BuildArgs) -> anyhow::Result<(
         .try_for_each(|output| copy(session, &built, output))?;
     if args.image.json {
         let text = format!("{}\n", pretty(&as_json(session, args, &built, given))?);
-        session.printer.result(&text)?;
+        session.printer.result("the report of the build", &text)?;
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ pub(crate) fn completion(printer: &Printer, shell: Shell, command: &Command) -> 
     if shell == Shell::Fish {
         script.extend(words_for_fish(&command).into_bytes());
     }
-    Ok(printer.result(script)?)
+    Ok(printer.result("the completion script", script)?)
 }
 
 /// The command without those that nobody should begin to use: the library offers them as any other.

@@ -65,7 +65,7 @@ pub(crate) fn debug(session: &Session<'_>, args: &DebugArgs) -> anyhow::Result<(
             )?
         }
     };
-    Ok(session.printer.result(&text)?)
+    Ok(session.printer.result("what `cog debug` shows", &text)?)
 }
 
 /// The JSON of what `outline` finds out about the project's build.

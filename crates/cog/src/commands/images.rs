@@ -16,6 +16,8 @@ use crate::sizes::human_size;
 const DAY: Duration = Duration::from_hours(24);
 /// What nothing used for this long is removed by `cog prune`, but for images.
 const LIFETIME: Duration = Duration::from_hours(14 * 24);
+/// What a failure to write it calls it.
+const REMOVALS: &str = "the report of what was removed";
 
 pub(crate) fn images(session: &Session<'_>, args: &ImagesArgs) -> anyhow::Result<()> {
     let images = session
@@ -49,7 +51,7 @@ pub(crate) fn images(session: &Session<'_>, args: &ImagesArgs) -> anyhow::Result
             .collect();
         table(["NAME", "DIGEST", "SIZE"], &rows)
     };
-    Ok(session.printer.result(&text)?)
+    Ok(session.printer.result("the list of images", &text)?)
 }
 
 pub(crate) fn tag(session: &Session<'_>, args: &TagArgs) -> anyhow::Result<()> {
@@ -63,7 +65,9 @@ pub(crate) fn tag(session: &Session<'_>, args: &TagArgs) -> anyhow::Result<()> {
     if args.json {
         let document = json!({ "name": name, "image": args.image });
         let text = format!("{}\n", pretty(&document)?);
-        session.printer.result(&text)?;
+        session
+            .printer
+            .result("the report of the new name", &text)?;
     }
     Ok(())
 }
@@ -101,7 +105,7 @@ pub(crate) fn rmi(session: &Session<'_>, args: &RmiArgs) -> anyhow::Result<()> {
     if args.json {
         let document = json!({ "names": args.images, "removed": kinds(&report) });
         let text = format!("{}\n", pretty(&document)?);
-        session.printer.result(&text)?;
+        session.printer.result(REMOVALS, &text)?;
     }
     Ok(())
 }
@@ -125,7 +129,7 @@ pub(crate) fn prune(session: &Session<'_>, args: &PruneArgs) -> anyhow::Result<(
     let tidied = handover::tidy(session);
     if args.json {
         let text = format!("{}\n", pretty(&as_json(&report, &usage, tidied.as_ref()))?);
-        return Ok(session.printer.result(&text)?);
+        return Ok(session.printer.result(REMOVALS, &text)?);
     }
     session.printer.success(&removed(&report));
     if let Some(tidied) = tidied.filter(|tidied| !tidied.removed.is_empty()) {

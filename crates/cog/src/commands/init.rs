@@ -83,7 +83,7 @@ pub(crate) fn init(directory: &Path, printer: &Printer, args: &InitArgs) -> anyh
     printer.info("Done! For next steps, check out the docs at https://cog.run/getting-started");
     if args.json {
         let document = json!({ "written": written, "kept": kept });
-        printer.result(format!("{}\n", pretty(&document)?))?;
+        printer.result("the list of files", format!("{}\n", pretty(&document)?))?;
     }
     Ok(())
 }

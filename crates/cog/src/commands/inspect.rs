@@ -31,7 +31,9 @@ pub(crate) fn inspect(session: &Session<'_>, args: &InspectArgs) -> anyhow::Resu
     } else {
         inspected.text()
     };
-    Ok(session.printer.result(text)?)
+    Ok(session
+        .printer
+        .result("the description of the image", text)?)
 }
 
 /// Only of images in the store: its files are needed.
@@ -46,7 +48,7 @@ fn sbom(session: &Session<'_>, args: &InspectArgs) -> anyhow::Result<()> {
     let document = cog_build::sbom(store, &image)?;
     Ok(session
         .printer
-        .result(format!("{}\n", pretty(&document)?))?)
+        .result("the image's SBOM", format!("{}\n", pretty(&document)?))?)
 }
 
 /// The image in the store, of several the one for `platform`, with the index that lists these.

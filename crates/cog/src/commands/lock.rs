@@ -64,5 +64,5 @@ fn show(session: &Session<'_>, args: &LockArgs, report: &LockReport) -> anyhow::
         "warnings": session.printer.account().close().warnings,
     });
     let text = format!("{}\n", pretty(&document)?);
-    Ok(session.printer.result(&text)?)
+    Ok(session.printer.result("the report of the lock", &text)?)
 }

@@ -50,9 +50,10 @@ pub(crate) fn pull(session: &Session<'_>, args: &PullArgs) -> anyhow::Result<()>
             "size": pulled.size(),
             "warnings": session.printer.account().close().warnings,
         });
-        session
-            .printer
-            .result(format!("{}\n", pretty(&document)?))?;
+        session.printer.result(
+            "the report of the pull",
+            format!("{}\n", pretty(&document)?),
+        )?;
     }
     Ok(())
 }

@@ -102,9 +102,10 @@ pub(crate) fn push(session: &Session<'_>, args: &PushArgs) -> anyhow::Result<()>
     }
     if args.image_flags.json {
         let document = as_json(session, &built, &target, &pushed);
-        session
-            .printer
-            .result(format!("{}\n", pretty(&document)?))?;
+        session.printer.result(
+            "the report of the push",
+            format!("{}\n", pretty(&document)?),
+        )?;
     }
     Ok(())
 }

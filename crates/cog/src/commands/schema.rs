@@ -23,7 +23,7 @@ pub(crate) fn schema(session: &Session<'_>, args: &SchemaArgs) -> anyhow::Result
         None => of_project(session, session.project(&args.project)?)?,
     };
     let text = pretty(&document)?;
-    Ok(session.printer.result(format!("{text}\n"))?)
+    Ok(session.printer.result("the schema", format!("{text}\n"))?)
 }
 
 /// The document in the labels of image `name`.

@@ -137,7 +137,7 @@ pub(crate) fn doctor(session: &Session<'_>, args: &DoctorArgs) -> anyhow::Result
     let has_found = report.end();
     if let Some(document) = document {
         let text = format!("{}\n", pretty(&document)?);
-        session.printer.result(&text)?;
+        session.printer.result("the report", &text)?;
     }
     if has_found {
         bail!("doctor found issues");

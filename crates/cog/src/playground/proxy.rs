@@ -1,8 +1,8 @@
 //! `/proxy/…`: the page's requests to a model's server, which has another origin than the page.
 //!
 //! Each request names its server in a header, and there is no server that is asked otherwise: a link or a form of
-//! another site cannot set a header. What a browser would send for the page's own origin is not passed on, and of an
-//! answer's headers those are returned that act on nothing; the page shows the others all the same.
+//! another site cannot set a header. What a browser would send for the page's own origin is not passed on, and an answer's
+//! headers are returned but for those that a browser acts on; the page shows these all the same.
 
 use std::error::Error;
 use std::sync::{Mutex, PoisonError};
@@ -14,10 +14,8 @@ use cog_image::trust::Certificates;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
-    self, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_DISPOSITION, CONTENT_ENCODING,
-    CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, COOKIE, DATE, ETAG, EXPECT,
-    HOST, HeaderName, HeaderValue, LAST_MODIFIED, LOCATION, ORIGIN, REFERER, RETRY_AFTER, SERVER,
-    VARY, VIA,
+    self, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST,
+    HeaderName, HeaderValue, LOCATION, ORIGIN, REFERER, VIA,
 };
 use hyper::{HeaderMap, Request, StatusCode};
 use serde_json::{Map, Value};
@@ -53,42 +51,66 @@ const NOT_FORWARDED: [HeaderName; 8] = [
     CONTENT_LENGTH,
     EXPECT,
 ];
-/// What says how the body is to be read, and what clients of models go by. Browsers act on many others, and on more of
-/// them every year: for the page's own origin, where they are a stranger's.
-const RETURNED: [HeaderName; 17] = [
-    header::ACCEPT_RANGES,
-    header::ALLOW,
-    CONTENT_DISPOSITION,
-    CONTENT_ENCODING,
-    CONTENT_LANGUAGE,
-    CONTENT_LENGTH,
-    CONTENT_RANGE,
-    CONTENT_TYPE,
-    DATE,
-    ETAG,
-    LAST_MODIFIED,
-    LOCATION,
-    RETRY_AFTER,
-    SERVER,
-    VARY,
-    VIA,
-    HeaderName::from_static("preference-applied"),
-];
-/// Those of a model's own begin so.
-const OWN: &str = "x-";
-/// Browsers act on these all the same, or once did.
-const NOT_OWN: [HeaderName; 11] = [
-    UPSTREAM_HEADERS,
+/// Browsers act on these, or once did: for the whole origin that an answer comes from, which is the page's own and not the
+/// model's, or by asking somebody something on the user's account. All others are returned: clients of a model may go by a
+/// header of any name, and an answer of ours is only ever read by a script, as nothing else can name a server in a header.
+const ACTED_ON: [HeaderName; 43] = [
+    header::ALT_SVC,
+    header::PUBLIC_KEY_PINS,
+    header::PUBLIC_KEY_PINS_REPORT_ONLY,
+    header::REFERRER_POLICY,
+    header::REFRESH,
+    header::SET_COOKIE,
+    header::STRICT_TRANSPORT_SECURITY,
+    header::WWW_AUTHENTICATE,
     header::X_CONTENT_TYPE_OPTIONS,
     header::X_DNS_PREFETCH_CONTROL,
     header::X_FRAME_OPTIONS,
     header::X_XSS_PROTECTION,
+    header::LINK,
+    HeaderName::from_static("accept-ch"),
+    HeaderName::from_static("accept-ch-lifetime"),
+    HeaderName::from_static("activate-storage-access"),
+    HeaderName::from_static("authentication-info"),
+    HeaderName::from_static("clear-site-data"),
+    HeaderName::from_static("critical-ch"),
+    HeaderName::from_static("expect-ct"),
+    HeaderName::from_static("feature-policy"),
+    HeaderName::from_static("large-allocation"),
+    HeaderName::from_static("nel"),
+    HeaderName::from_static("no-vary-search"),
+    HeaderName::from_static("observe-browsing-topics"),
+    HeaderName::from_static("proxy-authentication-info"),
+    HeaderName::from_static("report-to"),
+    HeaderName::from_static("reporting-endpoints"),
+    HeaderName::from_static("service-worker-allowed"),
+    HeaderName::from_static("set-cookie2"),
+    HeaderName::from_static("set-login"),
+    HeaderName::from_static("shared-storage-write"),
+    HeaderName::from_static("sourcemap"),
+    HeaderName::from_static("speculation-rules"),
+    HeaderName::from_static("supports-loading-mode"),
+    HeaderName::from_static("timing-allow-origin"),
+    HeaderName::from_static("use-as-dictionary"),
     HeaderName::from_static("x-content-security-policy"),
     HeaderName::from_static("x-permitted-cross-domain-policies"),
     HeaderName::from_static("x-robots-tag"),
     HeaderName::from_static("x-sourcemap"),
     HeaderName::from_static("x-ua-compatible"),
     HeaderName::from_static("x-webkit-csp"),
+];
+/// Families of such names, of which there are more every year.
+const ACTED_ON_FAMILIES: [&str; 10] = [
+    "access-control-",
+    "ad-auction-",
+    "attribution-reporting-",
+    "content-security-policy",
+    "cross-origin-",
+    "document-policy",
+    "integrity-policy",
+    "origin-",
+    "permissions-policy",
+    "sec-",
 ];
 
 /// Passes requests on. Clients are made when first needed: loading certificates takes a moment.
@@ -190,7 +212,10 @@ fn is_returned(name: &HeaderName, status: StatusCode) -> bool {
     if *name == LOCATION && status.is_redirection() {
         return false;
     }
-    RETURNED.contains(name) || (name.as_str().starts_with(OWN) && !NOT_OWN.contains(name))
+    let of_family = |family: &&str| name.as_str().starts_with(*family);
+    *name != UPSTREAM_HEADERS
+        && !ACTED_ON.contains(name)
+        && !ACTED_ON_FAMILIES.iter().any(of_family)
 }
 
 /// Headers as a JSON object in base64; nothing if they are too many.

@@ -310,8 +310,18 @@ async fn requests_reach_the_server_that_they_name() {
 }
 
 #[tokio::test]
-async fn headers_of_an_answer_act_on_nothing() {
-    const LOST: [&str; 26] = [
+async fn headers_of_any_name_are_returned_unless_browsers_act_on_them() {
+    const LOST: [&str; 35] = [
+        "Accept-CH",
+        "Attribution-Reporting-Register-Source",
+        "Cross-Origin-Resource-Policy",
+        "Origin-Trial",
+        "Public-Key-Pins",
+        "Sec-Session-Registration",
+        "Set-Login",
+        "Timing-Allow-Origin",
+        "Use-As-Dictionary",
+        "X-Robots-Tag",
         "Access-Control-Allow-Credentials",
         "Access-Control-Allow-Origin",
         "Alt-Svc",
@@ -319,7 +329,6 @@ async fn headers_of_an_answer_act_on_nothing() {
         "Clear-Site-Data",
         "Content-Security-Policy-Report-Only",
         "Cross-Origin-Opener-Policy",
-        "Expires",
         "Link",
         "NEL",
         "No-Vary-Search",
@@ -339,15 +348,23 @@ async fn headers_of_an_answer_act_on_nothing() {
         "X-SourceMap",
         "X-WebKit-CSP",
     ];
-    const KEPT: [&str; 10] = [
+    const KEPT: [&str; 18] = [
+        "Age",
         "Allow",
+        "Content-Digest",
         "Content-Disposition",
         "Content-Encoding",
         "Content-Range",
         "Content-Type",
         "ETag",
+        "Expires",
+        "Idempotency-Key",
+        "Inference-Time",
+        "OpenAI-Processing-Ms",
         "Preference-Applied",
+        "RateLimit-Remaining",
         "Retry-After",
+        "Server-Timing",
         "X-Model",
         "X-Request-ID",
     ];
@@ -360,6 +377,7 @@ async fn headers_of_an_answer_act_on_nothing() {
             stream,
             "HTTP/1.1 401 Unauthorized\r\n{headers}\
              Content-Security-Policy: theirs\r\nX-Frame-Options: theirs\r\n\
+             Referrer-Policy: theirs\r\n\
              Cache-Control: theirs\r\nContent-Length: 2\r\n\r\n{{}}"
         )
         .unwrap();
@@ -378,6 +396,7 @@ async fn headers_of_an_answer_act_on_nothing() {
     for name in [
         "cache-control",
         "content-security-policy",
+        "referrer-policy",
         "x-frame-options",
     ] {
         let values: Vec<_> = headers.get_all(name).iter().collect();

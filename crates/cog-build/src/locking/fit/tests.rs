@@ -48,6 +48,7 @@ fn known() -> Known {
             python: None,
         }),
         preferred: preferences(&python),
+        refresh: Refresh::Nothing,
         python: Some(python),
         implied: pins(&["libgl1"], &["libgl1", "libx11-6"]),
         named: pins(&["ffmpeg"], &["ffmpeg"]),
@@ -91,11 +92,14 @@ fn what_is_upgraded_is_forgotten_and_nothing_else() {
     let python = without(&["Typing_Extensions"]);
     assert_eq!(python.python, None);
     assert_eq!(python.preferred, []);
+    let these = Refresh::These(texts(&["typing-extensions"]));
+    assert_eq!(python.refresh, these);
     assert_eq!(python.base, known().base);
     assert!(python.system_stays);
 
     let system = without(&["libx11-6"]);
     assert_eq!(system.python, known().python);
+    assert_eq!(system.refresh, Refresh::Nothing);
     assert_eq!(system.implied, pins(&["libgl1"], &["libgl1"]));
     assert!(!system.system_stays);
 
@@ -112,7 +116,11 @@ fn what_is_upgraded_is_forgotten_and_nothing_else() {
     Upgrade::Everything
         .forget(std::iter::once(&mut all), "cog.lock")
         .expect("it takes any");
-    assert_eq!(all, Known::default());
+    let asked_anew = Known {
+        refresh: Refresh::Everything,
+        ..Known::default()
+    };
+    assert_eq!(all, asked_anew);
     let upgrade = Upgrade::These(texts(&["nupmy"]));
     let error = upgrade
         .forget(std::iter::once(&mut known()), "cog.lock")

@@ -8,11 +8,11 @@ use cog_python::reproducible;
 use cog_python::requirements::Requirements;
 use cog_python::resolution::Resolution;
 use cog_python::uv::{
-    ANSWER, Linking, Preference, Staged, Target, Uv, UvError, install_arguments, passed_on,
+    ANSWER, Linking, Staged, Target, Uv, UvError, install_arguments, passed_on,
     prerelease_arguments, resolve_arguments,
 };
 
-use super::{Staging, target};
+use super::{Earlier, Staging, target};
 use crate::container::{Job, Mount};
 use crate::error::{BuildError, CommandOutput, Result};
 use crate::executor::Executor;
@@ -36,22 +36,24 @@ pub(super) fn resolve(
     interpreter: &str,
     target: &Target,
     requirements: &Requirements,
-    preferred: &[Preference],
+    earlier: Earlier<'_>,
     below: &[Layer],
 ) -> Result<Resolution> {
     let staging = Staging::new(executor, requirements)?;
     let artifacts = artifacts();
     let wanted = Staged {
-        preferred,
+        preferred: earlier.preferred,
+        refresh: earlier.refresh,
         ..staging.wanted(requirements)
     };
-    if !preferred.is_empty() {
+    if !wanted.preferred.is_empty() {
         wanted.write_preferred()?;
     }
     let input = wanted.write_input(&target.python, &artifacts)?;
     let arguments = [
         resolve_arguments().join(" "),
         prerelease_arguments(requirements).join(" "),
+        wanted.refresh.arguments().join(" "),
     ];
     let script = format!(
         "{UV_PROGRAM} {} --python {interpreter} {input} --output-file {ANSWER} >/dev/null\n",

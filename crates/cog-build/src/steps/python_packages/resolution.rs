@@ -6,7 +6,7 @@ use std::path::Path;
 use cog_image::{Layer, StepRecord};
 use cog_python::requirements::{ARTIFACTS_DIR, Requirements, normalise};
 use cog_python::resolution::Resolution;
-use cog_python::uv::{Builds, Preference, Staged, Target, UvError, input};
+use cog_python::uv::{Builds, Preference, Refresh, Staged, Target, UvError, input};
 
 use super::{Staging, in_container};
 use crate::base::LockedBase;
@@ -29,24 +29,38 @@ const INDEX_VARIABLES: [&str; 8] = [
     "PIP_INDEX_URL",
 ];
 
-/// Locks `requirements` for the Python and platform of `base`, with the versions of `before` where they allow them. Where
-/// that takes source distributions, these are built over the layers that `foundation` gives.
+/// How a resolution takes up what there is already.
+#[derive(Clone, Copy)]
+pub(crate) struct Earlier<'a> {
+    /// Versions to choose where the requirements allow them.
+    pub(crate) preferred: &'a [Preference],
+    /// Of what an index is asked although it was asked lately.
+    pub(crate) refresh: &'a Refresh,
+}
+
+/// Locks `requirements` for the Python and platform of `base`, after what was `earlier`. Where that takes source
+/// distributions, these are built over the layers that `foundation` gives.
 pub(crate) fn lock_for_image(
     executor: &Executor<'_>,
     base: &LockedBase,
     requirements: &Requirements,
-    before: &[Preference],
+    earlier: Earlier<'_>,
     foundation: impl FnOnce() -> Result<Vec<Layer>>,
 ) -> Result<LockedPython> {
     let target = Target {
         python: base.interpreter.minor.clone(),
         platform: Some(base.python_platform.clone()),
     };
-    let preferred = &*preferred(before, base);
+    let preferred = &*preferred(earlier.preferred, base);
+    let earlier = Earlier {
+        preferred,
+        ..earlier
+    };
     remembered(executor, &target, requirements, preferred, |staging| {
         let uv = executor.uv()?;
         let wanted = Staged {
             preferred,
+            refresh: earlier.refresh,
             ..staging.wanted(requirements)
         };
         match uv.resolve(&wanted, &target, Builds::Never) {
@@ -61,7 +75,7 @@ pub(crate) fn lock_for_image(
                     interpreter,
                     &target,
                     requirements,
-                    preferred,
+                    earlier,
                     &foundation()?,
                 )?;
                 Ok((resolution, PackageSource::SourceDistributions))

@@ -56,14 +56,15 @@ fn layers_stay_in_the_registry_until_needed() {
             .any(|request| is_layer(request, &original))
     );
 
-    // A step that refers to them is complete, an image can be named, and validation says what is absent.
+    // What refers to them as those of a base is complete, an image can be named, and validation says what is absent.
     let key = StepKey::builder("base").finish();
     let record = StepRecord {
         layers: remote.layers.clone(),
         facts: serde_json::Value::Null,
     };
     store.record_step(&key, &record).unwrap();
-    assert_eq!(store.step(&key).unwrap(), Some(record));
+    assert_eq!(store.step_of_others(&key).unwrap(), Some(record));
+    assert_eq!(store.step(&key).unwrap(), None, "nobody made them here");
     store
         .put_image("based", &remote.config, &remote.layers)
         .unwrap();

@@ -6,7 +6,6 @@ mod neighbour;
 mod screen;
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -38,6 +37,8 @@ use screen::Screen;
 
 /// The largest body that the server takes, in bytes.
 const MAX_REQUEST: usize = 100 << 20;
+/// What a failure to write it calls it.
+const OUTPUT: &str = "the prediction's output";
 /// How long a reader may take for what was said before the prediction was stopped.
 const LAST_LINES: Duration = Duration::from_secs(1);
 const TOKEN: &str = "REPLICATE_API_TOKEN";
@@ -412,7 +413,7 @@ impl Prediction {
         if let Some(list) = list.filter(Growing::has_begun) {
             return Ok(session
                 .printer
-                .result(list.complete(&response["output"])?)?);
+                .result(OUTPUT, list.complete(&response["output"])?)?);
         }
         let written = if args.json.is_some() {
             outputs::write_json(response, schema, &self.destination)?
@@ -426,7 +427,7 @@ impl Prediction {
             session.printer.info(message);
         }
         if let Some(text) = &written.stdout {
-            session.printer.result(text)?;
+            session.printer.result(OUTPUT, text)?;
         }
         if args.show {
             pictures::show(session.printer, &response["output"]);
@@ -461,7 +462,7 @@ enum Shown {
 /// Waits until all is shown.
 fn shown(screen: Screen) -> anyhow::Result<Shown> {
     match screen.finish() {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Shown::AsFarAsWanted),
+        Err(error) if error.is_unwanted() => Ok(Shown::AsFarAsWanted),
         list => Ok(Shown::ToTheEnd(list?)),
     }
 }
@@ -469,7 +470,7 @@ fn shown(screen: Screen) -> anyhow::Result<Shown> {
 /// Ends the line of a list that nothing will complete.
 fn break_off(session: &Session<'_>, list: Option<&Growing>) -> anyhow::Result<()> {
     if let Some(list) = list {
-        session.printer.result(list.break_off())?;
+        session.printer.result(OUTPUT, list.break_off())?;
     }
     Ok(())
 }

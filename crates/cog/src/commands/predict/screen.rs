@@ -11,9 +11,11 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
+use super::OUTPUT;
 use super::conversation::Failure;
 use crate::outputs::Growing;
 use crate::printer::Printer;
+use crate::standard_output::Unwritten;
 
 /// How many bytes may wait to be shown. What comes then is left out if it is a log; an item comes with the result.
 const MOST_WAITING: usize = 32 << 20;
@@ -23,7 +25,7 @@ const OVERHEAD: usize = 128;
 /// Takes what is to be shown.
 pub(super) struct Screen {
     sender: UnboundedSender<Said>,
-    thread: JoinHandle<io::Result<Option<Growing>>>,
+    thread: JoinHandle<Result<Option<Growing>, Unwritten>>,
     all_shown: oneshot::Receiver<()>,
     waiting: Arc<AtomicUsize>,
     /// Bytes of log since something of it was taken.
@@ -115,13 +117,15 @@ impl Screen {
     }
 
     /// Waits until all is shown; the list as far as it is.
-    pub(super) fn finish(self) -> io::Result<Option<Growing>> {
+    pub(super) fn finish(self) -> Result<Option<Growing>, Unwritten> {
         // If nobody shows it, that is told below.
         let _ = self.mark_gap();
         drop(self.sender);
-        self.thread
-            .join()
-            .unwrap_or_else(|_| Err(io::Error::other("the thread that shows output ended")))
+        self.thread.join().unwrap_or_else(|_| {
+            Err(unwritten(io::Error::other(
+                "the thread that shows it ended",
+            )))
+        })
     }
 
     /// One that is larger than all the room is taken if nothing else waits.
@@ -154,7 +158,7 @@ fn show(
     mut said: UnboundedReceiver<Said>,
     waiting: &AtomicUsize,
     mut list: Option<Growing>,
-) -> io::Result<Option<Growing>> {
+) -> Result<Option<Growing>, Unwritten> {
     while let Some(Said { what, bytes }) = said.blocking_recv() {
         match what {
             What::Notice(text) => printer.info(&text),
@@ -162,12 +166,20 @@ fn show(
             What::Log(lines) => printer.foreign(&lines),
             What::Item(item) => {
                 if let Some(list) = &mut list {
-                    let item = serde_json::from_str(item.get())?;
-                    printer.part_of_result(list.add(&item)?)?;
+                    let text = serde_json::from_str(item.get()).and_then(|item| list.add(&item));
+                    let text = text.map_err(|error| unwritten(error.into()))?;
+                    printer.part_of_result(OUTPUT, text)?;
                 }
             }
         }
         waiting.fetch_sub(bytes, Ordering::Relaxed);
     }
     Ok(list)
+}
+
+fn unwritten(source: io::Error) -> Unwritten {
+    Unwritten {
+        what: OUTPUT,
+        source,
+    }
 }
