@@ -75,8 +75,8 @@ def record(path: str, text: str) -> str:
 
 @contextmanager
 def serve(root: Path, user: str = "", password: str = "", max_age: int | None = None) -> Iterator[str]:
-    """The index's address, as long as it is served; to those who give a user and a password, if there are some. They may
-    keep its answers for `max_age` seconds."""
+    """The index's address, as long as it is served; to those who give a user and a password, if there are some. They
+    may keep its answers for `max_age` seconds."""
     basic = base64.b64encode(f"{user}:{password}".encode()).decode()
     asking = type("Asking", (Quiet,), {"credentials": f"Basic {basic}" if user else None, "max_age": max_age})
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(asking, directory=str(root)))

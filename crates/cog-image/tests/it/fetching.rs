@@ -191,11 +191,18 @@ fn what_nobody_has_is_named() {
         is_layer(request, &lost).then(|| Answer::status(404))
     });
     let (store, remote) = store_with_reference(&server);
-    let error = store.rootfs(&remote.layers).unwrap_err().to_string();
-    let digest = remote.layers[0].blob.digest.to_string();
+    let error = store.rootfs(&remote.layers).unwrap_err();
+    let digest = remote.layers[0].blob.digest;
+    let hint = error.hint().unwrap();
+    assert!(hint.contains("`cog build` makes again"), "{hint}");
+    let Error::NotFetched { blobs, source } = error else {
+        panic!("{error}");
+    };
+    assert!(blobs.contains(&digest), "{blobs:?}");
+    let said = source.to_string();
     assert!(
-        error.contains("is not complete") && error.contains(&digest),
-        "{error}"
+        said.contains("is not complete") && said.contains(&digest.to_string()),
+        "{said}"
     );
 
     let other = test_store();
