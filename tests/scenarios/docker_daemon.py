@@ -1,18 +1,29 @@
-"""A Docker daemon of a test's own; everything of it is gone afterwards."""
+"""A Docker daemon of a test's own; everything of it is gone afterwards. If the run is killed, the next one sees to it.
+
+It is the `dockerd` that `PATH` leads to: another version, or one with other settings, is tested by putting a script of
+that name before it, which passes its arguments on.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 START_LIMIT_SECONDS = 60
 COMMAND_LIMIT_SECONDS = 120
+#: Folders of daemons begin so.
+PREFIX = "cog-docker-"
+#: Whoever uses such a folder has locked this file in it.
+LOCK = "lock"
 # Containers share the host's network: nothing of it is changed.
 NO_NETWORK = ("--bridge=none", "--iptables=false")
 
@@ -65,8 +76,11 @@ class Daemon:
             pytest.skip("dockerd is not installed")
         if os.geteuid() != 0:
             pytest.skip("starting dockerd needs root")
+        clear_leftovers()
         # Not the test's own folder: the paths of sockets must be short.
-        self.directory = Path(tempfile.mkdtemp(prefix="cog-docker-"))
+        self.directory = Path(tempfile.mkdtemp(prefix=PREFIX))
+        self.lock = (self.directory / LOCK).open("w")
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
         self.docker = Docker(self.directory, client)
         with (self.directory / "log").open("w") as log:
             self.process = subprocess.Popen(
@@ -99,8 +113,57 @@ class Daemon:
     def end(self) -> None:
         self.process.terminate()
         self.process.wait(timeout=START_LIMIT_SECONDS)
-        for line in reversed(Path("/proc/mounts").read_text().splitlines()):
-            target = line.split()[1]
-            if Path(target).is_relative_to(self.directory):
-                subprocess.run(["umount", "--lazy", target], check=False)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        remove(self.directory)
+        self.lock.close()
+
+
+def clear_leftovers() -> None:
+    """Ends what runs that were killed have left. Their containers live on without a daemon, on its bridge, and have
+    addresses that the next daemon gives away again: whoever asks one is answered by the other, or never."""
+    for lock in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{LOCK}"):
+        with lock.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            for process in processes_of(lock.parent):
+                # Of what runs a container, the container.
+                for one in (*children(process), process):
+                    with suppress(ProcessLookupError):
+                        os.kill(one, signal.SIGKILL)
+            wait_until_ended(lock.parent)
+            remove(lock.parent)
+
+
+def processes_of(directory: Path) -> list[int]:
+    """The daemon, and what it has started: their command lines name its folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            if entry.name.isdigit() and f"{directory}/".encode() in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+    return found
+
+
+def children(process: int) -> list[int]:
+    found = []
+    for task in Path(f"/proc/{process}/task").glob("*/children"):
+        with suppress(OSError):
+            found += [int(child) for child in task.read_text().split()]
+    return found
+
+
+def wait_until_ended(directory: Path) -> None:
+    deadline = time.monotonic() + START_LIMIT_SECONDS
+    while processes_of(directory):
+        assert time.monotonic() < deadline, f"{directory}: {processes_of(directory)} do not end"
+        time.sleep(0.05)
+
+
+def remove(directory: Path) -> None:
+    """The folder, and what is mounted in it; with the mounts, the networks of containers go."""
+    for line in reversed(Path("/proc/mounts").read_text().splitlines()):
+        target = line.split()[1]
+        if Path(target).is_relative_to(directory):
+            subprocess.run(["umount", "--lazy", target], check=False)
+    shutil.rmtree(directory, ignore_errors=True)

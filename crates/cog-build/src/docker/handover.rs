@@ -1,12 +1,13 @@
 //! Hands images of the store to a container daemon: it pulls what it lacks from a registry of this process, or, where it
 //! cannot reach that, gets an archive.
 
+use std::collections::HashSet;
 use std::io;
 
 use bytes::Bytes;
-use cog_engine::docker::Daemon;
-use cog_image::Store;
+use cog_engine::docker::{Daemon, DaemonImage, DaemonKind};
 use cog_image::serve::{Content, SentObserver, Served, Zstd};
+use cog_image::{Digest, Store};
 use tokio::sync::mpsc::{Sender, channel};
 
 use super::error::DaemonError;
@@ -62,17 +63,19 @@ pub fn hand_over(
     content: Content,
     observers: &Observers<'_>,
 ) -> Result<HandedOver, DaemonError> {
+    let name = format!("{repository}:{tag}");
     for id in content.ids() {
         if let Some(image) = daemon.image(&id.to_string())? {
             daemon.tag(&image.id, repository, tag)?;
-            return Ok(HandedOver {
-                id: image.id,
-                sent: 0,
-                route: Route::Named,
-            });
+            if is_whole(daemon, &content, Some(&image), &name)? {
+                return Ok(HandedOver {
+                    id: image.id,
+                    sent: 0,
+                    route: Route::Named,
+                });
+            }
         }
     }
-    let name = format!("{repository}:{tag}");
     let served = {
         let tag = Owner::here().tag("served");
         Served::start(store, content.clone(), &tag, observers.sent.clone())?
@@ -86,14 +89,45 @@ pub fn hand_over(
             return Err(error.into());
         }
         (observers.detail)(&format!("{error}; an archive is sent instead"));
-        let sent = send_archive(store, daemon, content, &name, observers.sent.clone())?;
+        let form = if daemon.keeps_blobs().unwrap_or_default() {
+            Form::Layout(
+                content
+                    .portions(&HashSet::new())
+                    .into_iter()
+                    .flatten()
+                    .collect(),
+            )
+        } else {
+            Form::Docker
+        };
+        let sent = Archive::of(store, content, &name, form).send(daemon, 0, observers)?;
         return Ok(HandedOver {
             id: here(daemon, &name, &name)?,
             sent,
             route: Route::Archive,
         });
     }
-    let id = here(daemon, &reference, &name)?;
+    let mut sent = served.sent();
+    let pulled = daemon.image(&reference)?;
+    let is_whole = is_whole(daemon, &content, pulled.as_ref(), &reference)?;
+    if !is_whole {
+        (observers.detail)(&format!(
+            "{} has pulled no layer whose files it has; archives bring those that it lacks",
+            daemon.title()
+        ));
+        for portion in content.portions(&served.given()) {
+            let form = Form::Layout(portion);
+            let archive = Archive::of(store, content.clone(), &reference, form);
+            sent = archive.send(daemon, sent, observers)?;
+            if daemon.has_all_of(&reference)? {
+                break;
+            }
+        }
+    }
+    let id = match pulled {
+        Some(pulled) if is_whole => pulled.id,
+        _ => here(daemon, &reference, &name)?,
+    };
     let named = daemon.tag(&id, repository, tag);
     // The name of the place that it came from means nothing any more.
     let forgotten = daemon.untag(&reference);
@@ -101,7 +135,7 @@ pub fn hand_over(
     forgotten?;
     Ok(HandedOver {
         id,
-        sent: served.sent(),
+        sent,
         route: Route::Pulled,
     })
 }
@@ -117,39 +151,91 @@ fn here(daemon: &Daemon, reference: &str, name: &str) -> Result<String, DaemonEr
         })
 }
 
-/// For a daemon that cannot pull from us, such as one in a virtual machine. Returns the number of bytes.
-fn send_archive(
-    store: &Store,
+/// Whether the daemon has all of the image `name` that it was given, or had: `image` is what it says of it, if it says
+/// something.
+fn is_whole(
     daemon: &Daemon,
-    content: Content,
+    content: &Content,
+    image: Option<&DaemonImage>,
     name: &str,
-    observer: SentObserver,
-) -> Result<u64, DaemonError> {
-    let (sender, pieces) = channel(PIECES);
-    let (store, name) = (store.clone(), name.to_owned());
-    let writer = std::thread::spawn(move || {
-        let mut archive = Pieces::new(sender);
-        archive.observer = Some(observer);
-        let written = content.write_archive(&store, &name, &mut archive);
-        if written.is_err() {
-            // Half an archive must not look whole.
-            let broken = io::Error::other("the archive could not be written to its end");
-            let _ = archive.sender.blocking_send(Err(broken));
+) -> Result<bool, DaemonError> {
+    let [config, _] = content.ids();
+    // Who calls images by their config keeps files alone, of which none can be missing.
+    let keeps_files = image.is_some_and(|image| image.id == config.to_string());
+    if keeps_files || daemon.kind() == DaemonKind::Podman {
+        return Ok(true);
+    }
+    Ok(daemon.has_all_of(name)?)
+}
+
+/// What an archive is like.
+enum Form {
+    /// Docker's, with plain layers: every version reads it.
+    Docker,
+    /// An OCI layout, for a daemon that keeps images as registries have them; with these layers alone.
+    Layout(HashSet<Digest>),
+}
+
+/// An image for a daemon that cannot pull it, such as one in a virtual machine, or not all of it.
+struct Archive {
+    store: Store,
+    content: Content,
+    /// What the image is called in it.
+    name: String,
+    form: Form,
+}
+
+impl Archive {
+    fn of(store: &Store, content: Content, name: &str, form: Form) -> Self {
+        Self {
+            store: store.clone(),
+            content,
+            name: name.to_owned(),
+            form,
         }
-        written.map(|()| archive.sent)
-    });
-    let loaded = daemon.load(pieces);
-    let written = writer
-        .join()
-        .map_err(|_| io::Error::other("the thread that writes the archive ended"))?;
-    match (written, loaded) {
-        (Ok(sent), Ok(())) => Ok(sent),
-        // The daemon hung up: it says why.
-        (Err(cog_image::Error::Io(error)), Err(refused)) if is_hang_up(&error) => {
-            Err(refused.into())
+    }
+
+    fn write(&self, out: &mut Pieces) -> cog_image::Result<()> {
+        let Self { store, name, .. } = self;
+        match &self.form {
+            Form::Docker => self.content.write_archive(store, name, out),
+            Form::Layout(layers) => self.content.write_layout(store, name, layers, out),
         }
-        (Err(error), _) => Err(error.into()),
-        (Ok(_), Err(refused)) => Err(refused.into()),
+    }
+
+    /// The daemon loads it, after `before` bytes that it took otherwise. Returns the number of all.
+    fn send(
+        self,
+        daemon: &Daemon,
+        before: u64,
+        observers: &Observers<'_>,
+    ) -> Result<u64, DaemonError> {
+        let (sender, pieces) = channel(PIECES);
+        let mut out = Pieces::new(sender);
+        out.sent = before;
+        out.observer = Some(observers.sent.clone());
+        let writer = std::thread::spawn(move || {
+            let written = self.write(&mut out);
+            if written.is_err() {
+                // Half an archive must not look whole.
+                let broken = io::Error::other("the archive could not be written to its end");
+                let _ = out.sender.blocking_send(Err(broken));
+            }
+            written.map(|()| out.sent)
+        });
+        let loaded = daemon.load(pieces);
+        let written = writer
+            .join()
+            .map_err(|_| io::Error::other("the thread that writes the archive ended"))?;
+        match (written, loaded) {
+            (Ok(sent), Ok(())) => Ok(sent),
+            // The daemon hung up: it says why.
+            (Err(cog_image::Error::Io(error)), Err(refused)) if is_hang_up(&error) => {
+                Err(refused.into())
+            }
+            (Err(error), _) => Err(error.into()),
+            (Ok(_), Err(refused)) => Err(refused.into()),
+        }
     }
 }
 

@@ -4,15 +4,16 @@
 //! whether it has a plug-in for BuildKit. Podman builds by itself on the same request.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::io::{self, Read as _};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use futures_util::{TryStreamExt as _, stream};
+use futures_util::TryStreamExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Collected, Limited, StreamBody};
+use http_body_util::{BodyExt as _, Collected, Empty, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Request, Response, StatusCode};
@@ -25,7 +26,7 @@ use super::address::Address;
 use super::connection::{HOST_NAME, connect};
 use super::daemon::{Daemon, DaemonKind};
 use super::error::DockerError;
-use super::session::{self, Answers, Credentials};
+use super::session::{self, Answers, CONTEXT, Context, Credentials};
 use super::trace::{self, Told};
 
 /// The first version of Docker whose BuildKit mounts secrets and files for a single instruction.
@@ -108,28 +109,43 @@ impl Daemon {
 
     async fn ordered(
         &self,
-        mut order: BuildOrder<'_>,
+        order: BuildOrder<'_>,
         told: &mut dyn FnMut(BuildEvent<'_>),
     ) -> Result<(), String> {
         let session = match self.kind() {
-            DaemonKind::Docker => {
-                let id = random_name().map_err(|error| error.to_string())?;
-                let answers = Answers {
-                    secrets: std::mem::take(&mut order.secrets),
-                    credentials: order.credentials.clone(),
-                };
-                session::open(self.address(), &id, answers).await?;
-                Some(id)
-            }
+            DaemonKind::Docker => Some(random_name().map_err(|error| error.to_string())?),
             DaemonKind::Podman => None,
         };
         let path = path(&order, session.as_deref());
-        let mut context = order.context;
-        let pieces = stream::poll_fn(move |state| context.poll_recv(state));
-        let body = StreamBody::new(pieces.map_ok(Frame::data)).boxed_unsync();
-        let (answer, connection) = self.post(&path, body).await?;
+        let context = Context::new(order.context);
+        let body = if let Some(id) = &session {
+            let answers = Answers {
+                context: context.clone(),
+                secrets: order.secrets,
+                credentials: order.credentials,
+            };
+            session::open(self.address(), id, answers).await?;
+            Empty::new()
+                .map_err(|never: Infallible| match never {})
+                .boxed_unsync()
+        } else {
+            let pieces = context.clone().pieces();
+            StreamBody::new(pieces.map_ok(Frame::data)).boxed_unsync()
+        };
+        let built = self.built(&path, body, told).await;
+        // Something may hold what is left of the context, for which whoever writes that waits.
+        context.close();
+        built
+    }
+
+    async fn built(
+        &self,
+        path: &str,
+        body: UnsyncBoxBody<Bytes, io::Error>,
+        told: &mut dyn FnMut(BuildEvent<'_>),
+    ) -> Result<(), String> {
+        let (answer, connection) = self.post(path, body).await?;
         let ended = read_answer(answer, self.kind(), told).await;
-        // It may hold what is left of the context, for which whoever writes that waits.
         connection.abort();
         let _ = connection.await;
         ended
@@ -191,6 +207,7 @@ fn path(order: &BuildOrder<'_>, session: Option<&str>) -> String {
     if let Some(session) = session {
         query.push(("version", "2".to_owned()));
         query.push(("session", session.to_owned()));
+        query.push(("remote", CONTEXT.to_owned()));
     } else if !order.secret_files.is_empty() {
         let secrets = order.secret_files.iter();
         let secrets: Vec<String> = secrets
@@ -359,7 +376,7 @@ mod tests {
         assert_eq!(
             path(&order, Some("s")),
             "/build?t=a%2Fb%3Ac&dockerfile=Dockerfile&buildargs=%7B%22HTTP_PROXY%22%3A%22http%3A%2F%2Fa%3A1%2F%3Fb%22%7D\
-             &networkmode=host&rm=1&forcerm=1&layers=1&nocache=1&version=2&session=s"
+             &networkmode=host&rm=1&forcerm=1&layers=1&nocache=1&version=2&session=s&remote=http%3A%2F%2Fbuildkit-session%2Fcontext"
         );
         let podman = path(&order, None);
         assert!(

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use bollard::errors::Error as ApiError;
+use bollard::models::{ImageManifestSummaryKindEnum, ImageSummary};
 use bollard::query_parameters::{
     CreateImageOptionsBuilder, ImportImageOptions, ListImagesOptionsBuilder,
     PushImageOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder,
@@ -14,6 +15,9 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use super::daemon::{Daemon, DaemonKind};
 use super::error::{DockerError, reason};
 use super::libpod;
+
+/// What a daemon that keeps blobs says of how it does.
+const SNAPSHOTTER: &str = "io.containerd.snapshotter.v1";
 
 /// An image that a daemon has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,7 +45,8 @@ pub struct DaemonImage {
 }
 
 impl Daemon {
-    /// The image called `name`, which may also be its id; `None` if it has none.
+    /// The image called `name`, which may also be its id; `None` if it has none, or one of which not even the configuration
+    /// can be told because a part of it is missing.
     pub fn image(&self, name: &str) -> Result<Option<DaemonImage>, DockerError> {
         let found = self.block_on(self.client().inspect_image(name));
         match found {
@@ -49,8 +54,31 @@ impl Daemon {
             Err(ApiError::DockerResponseServerError {
                 status_code: 404, ..
             }) => Ok(None),
+            Err(ApiError::JsonDataError { contents, .. }) if lacks_config(&contents) => Ok(None),
             Err(error) => Err(self.failed(format!("look for `{name}`"), &error)),
         }
+    }
+
+    /// Whether the daemon keeps images as registries have them, in containerd's store, and not as files alone.
+    pub fn keeps_blobs(&self) -> Result<bool, DockerError> {
+        let info = self.block_on(self.client().info());
+        let info = info.map_err(|error| self.failed("say how it keeps images", &error))?;
+        let status = info.driver_status.unwrap_or_default();
+        Ok(status.iter().flatten().any(|word| word == SNAPSHOTTER))
+    }
+
+    /// Whether all of the image `name` is here, which has a tag. A daemon that keeps blobs pulls no layer whose files it has
+    /// from another blob, say with another compression. Such an image runs, but can neither be saved, nor pushed, nor built
+    /// on, and is listed without what it says of itself, or not at all.
+    pub fn has_all_of(&self, name: &str) -> Result<bool, DockerError> {
+        let filters = HashMap::from([("reference", vec![name.to_owned()])]);
+        let options = ListImagesOptionsBuilder::new()
+            .filters(&filters)
+            .manifests(true)
+            .build();
+        let found = self.block_on(self.client().list_images(Some(options)));
+        let found = found.map_err(|error| self.failed("list its images", &error))?;
+        Ok(found.iter().any(is_whole))
     }
 
     /// Makes the daemon pull `reference`, a name with a tag in a registry of this machine's loopback.
@@ -219,6 +247,27 @@ impl Daemon {
     }
 }
 
+/// Whether a description of an image is that of one of which a part is missing: it names no layers.
+fn lacks_config(described: &str) -> bool {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Described {
+        #[serde(rename = "RootFS")]
+        root: serde_json::Map<String, serde_json::Value>,
+    }
+    serde_json::from_str::<Described>(described).is_ok_and(|described| described.root.is_empty())
+}
+
+/// Daemons that list what is not whole say of each manifest whether all that it names is there.
+fn is_whole(image: &ImageSummary) -> bool {
+    image.manifests.as_ref().is_none_or(|manifests| {
+        let mut images = manifests
+            .iter()
+            .filter(|manifest| manifest.kind == Some(ImageManifestSummaryKindEnum::IMAGE));
+        images.any(|manifest| manifest.available)
+    })
+}
+
 impl From<bollard::models::ImageInspect> for DaemonImage {
     fn from(found: bollard::models::ImageInspect) -> Self {
         let config = found.config.unwrap_or_default();
@@ -249,5 +298,51 @@ impl From<bollard::models::ImageInspect> for DaemonImage {
                 text(found.architecture).as_deref().unwrap_or("amd64")
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As Docker 28.5 says it of an image with a layer that it has not pulled.
+    const NOT_WHOLE: &str = r#"{"Id":"sha256:8a89","RepoTags":["127.0.0.1:35109/db1b:served-1"],
+        "RepoDigests":["127.0.0.1:35109/db1b@sha256:8a89"],"Parent":"","Comment":"","DockerVersion":"","Author":"",
+        "Architecture":"","Os":"","Size":78260831,"GraphDriver":{"Data":null,"Name":"overlayfs"},"RootFS":{},
+        "Metadata":{"LastTagTime":"2026-11-30T21:55:27.318590578Z"},
+        "Config":{"Cmd":null,"Entrypoint":null,"Env":null,"Labels":null,"OnBuild":null,"User":"","Volumes":null,"WorkingDir":""}}"#;
+
+    #[test]
+    fn what_is_not_whole_is_described_without_layers() {
+        assert!(lacks_config(NOT_WHOLE));
+        let whole = r#""RootFS":{"Type":"layers","Layers":["sha256:4c8e"]}"#;
+        assert!(!lacks_config(&NOT_WHOLE.replace(r#""RootFS":{}"#, whole)));
+        assert!(!lacks_config(r#"{"Id":"sha256:8a89"}"#) && !lacks_config("{"));
+    }
+
+    #[test]
+    fn what_is_not_whole_is_listed_as_not_available() {
+        let listed = |manifests: &str| {
+            let image = format!(
+                r#"{{"Containers":-1,"Created":0,"Id":"sha256:8a89","Labels":null,"ParentId":"",{manifests}
+                "RepoDigests":["sha256:8a89"],"RepoTags":["a:b"],"SharedSize":-1,"Size":6219}}"#
+            );
+            is_whole(&serde_json::from_str(&image).expect("it is what daemons say"))
+        };
+        // Docker 26 lists only what is whole, and no manifests.
+        assert!(listed(""));
+        let entry = |available: bool, kind: &str| {
+            format!(
+                r#"{{"ID":"sha256:8a89","Descriptor":{{"mediaType":"application/vnd.oci.image.manifest.v1+json",
+                "digest":"sha256:8a89","size":879}},"Available":{available},"Size":{{"Content":6219,"Total":6219}},
+                "Kind":"{kind}","ImageData":{{"Platform":{{"architecture":"","os":""}},"Size":{{"Unpacked":0}},"Containers":null}}}}"#
+            )
+        };
+        let (lacking, there) = (entry(false, "image"), entry(true, "image"));
+        let attested = entry(true, "attestation");
+        assert!(listed(&format!(r#""Manifests":[{there}],"#)));
+        assert!(!listed(&format!(r#""Manifests":[{lacking}],"#)));
+        assert!(!listed(&format!(r#""Manifests":[{lacking},{attested}],"#)));
+        assert!(listed(&format!(r#""Manifests":[{lacking},{there}],"#)));
     }
 }

@@ -1,20 +1,24 @@
-//! What a build of BuildKit's asks of whoever ordered it: secrets, and credentials for registries.
+//! What a build of BuildKit's asks of whoever ordered it: its context, secrets, and credentials for registries.
 //!
 //! The daemon gets a connection on which it is the client: gRPC, of which the calls that a build makes are answered here,
-//! each one message there and one back. Nothing of it is kept by the daemon, and no layer has it.
+//! each one message there and one back, but for the context, which comes in many. Nothing of secrets and credentials is kept
+//! by the daemon, and no layer has them.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _, stream};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Empty, Full, Limited};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt as _, Empty, Full, Limited, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, UPGRADE};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::sync::mpsc::Receiver;
 
 use super::address::Address;
 use super::connection::{HOST_NAME, connect};
@@ -26,18 +30,48 @@ pub type Credentials = Arc<dyn Fn(&str) -> Option<(String, String)> + Send + Syn
 const SECRET: &str = "/moby.buildkit.secrets.v1.Secrets/GetSecret";
 const CREDENTIALS: &str = "/moby.filesync.v1.Auth/Credentials";
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
-const METHODS: [&str; 3] = [SECRET, CREDENTIALS, HEALTH];
+const UPLOAD: &str = "/moby.upload.v1.Upload/Pull";
+const METHODS: [&str; 4] = [SECRET, CREDENTIALS, HEALTH, UPLOAD];
+/// Where BuildKit looks for a context that comes over the session. As the body of the order, which is the other way, daemons
+/// before Docker 28 do not find it when they keep images in containerd's store.
+pub(super) const CONTEXT: &str = "http://buildkit-session/context";
 
 /// gRPC's numbers.
 const NOT_FOUND: u8 = 5;
 const UNIMPLEMENTED: u8 = 12;
+const INTERNAL: u8 = 13;
 /// Questions are names.
 const MOST: usize = 64 * 1024;
 
 /// What is answered.
 pub(super) struct Answers {
+    pub(super) context: Context,
     pub(super) secrets: BTreeMap<String, Vec<u8>>,
     pub(super) credentials: Credentials,
+}
+
+/// A build's context on its way: a tar archive, piece by piece. Clones have the same one.
+#[derive(Clone)]
+pub(super) struct Context(Arc<Mutex<Receiver<io::Result<Bytes>>>>);
+
+impl Context {
+    pub(super) fn new(pieces: Receiver<io::Result<Bytes>>) -> Self {
+        Self(Arc::new(Mutex::new(pieces)))
+    }
+
+    /// What is left of it.
+    pub(super) fn pieces(self) -> impl Stream<Item = io::Result<Bytes>> + Send {
+        stream::poll_fn(move |state| self.receiver().poll_recv(state))
+    }
+
+    /// Nothing of it is wanted any more: whoever writes it need not wait.
+    pub(super) fn close(&self) {
+        self.receiver().close();
+    }
+
+    fn receiver(&self) -> MutexGuard<'_, Receiver<io::Result<Bytes>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Opens the session `id`, which lasts until the runtime ends or the daemon closes it. The error says what went wrong.
@@ -87,6 +121,10 @@ type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 async fn answer_to(request: Request<Incoming>, answers: &Answers) -> Response<Body> {
     let (parts, body) = request.into_parts();
+    if parts.uri.path() == UPLOAD {
+        // The daemon leaves its side open, and says nothing on it.
+        return response(upload(answers.context.clone()));
+    }
     let question = match Limited::new(body, MOST).collect().await {
         Ok(collected) => collected.to_bytes(),
         Err(_) => Bytes::new(),
@@ -136,10 +174,34 @@ fn framed(message: &[u8]) -> Bytes {
 }
 
 fn success(message: &[u8]) -> Response<Body> {
-    let mut trailers = HeaderMap::new();
-    trailers.insert("grpc-status", HeaderValue::from_static("0"));
-    let body = Full::new(framed(message)).with_trailers(async { Some(Ok(trailers)) });
+    let body = Full::new(framed(message)).with_trailers(async { Some(Ok(ended(0))) });
     response(body.boxed_unsync())
+}
+
+/// How a call has ended.
+fn ended(status: u8) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", u16::from(status).into());
+    trailers
+}
+
+/// A message for each piece of the context.
+fn upload(context: Context) -> Body {
+    let pieces = Box::pin(context.pieces());
+    let frames = stream::unfold(Some(pieces), async |pieces| {
+        let mut pieces = pieces?;
+        Some(match pieces.next().await {
+            Some(Ok(piece)) => {
+                let mut message = Vec::with_capacity(piece.len() + 8);
+                push_bytes(&mut message, 1, &piece);
+                (Ok(Frame::data(framed(&message))), Some(pieces))
+            }
+            // Half a context must not look whole.
+            Some(Err(_)) => (Ok(Frame::trailers(ended(INTERNAL))), None),
+            None => (Ok(Frame::trailers(ended(0))), None),
+        })
+    });
+    StreamBody::new(frames).boxed_unsync()
 }
 
 fn failure(status: u8) -> Response<Body> {
@@ -162,7 +224,9 @@ mod tests {
     use super::*;
 
     fn asked(method: &str, name: &str) -> Result<Vec<u8>, u8> {
+        let (_, context) = tokio::sync::mpsc::channel(1);
         let answers = Answers {
+            context: Context::new(context),
             secrets: BTreeMap::from([("token".to_owned(), b"s3cret".to_vec())]),
             credentials: Arc::new(|host| {
                 (host == "example.com").then(|| ("me".to_owned(), "word".to_owned()))
@@ -184,5 +248,46 @@ mod tests {
         assert_eq!(asked(HEALTH, ""), Ok(vec![8, 1]));
         let files = "/moby.filesync.v1.FileSync/DiffCopy";
         assert_eq!(asked(files, ""), Err(UNIMPLEMENTED));
+    }
+
+    #[tokio::test]
+    async fn a_context_comes_in_many_messages_and_half_of_one_is_a_failure() {
+        for (last, status) in [(None, "0"), (Some(io::Error::other("broken")), "13")] {
+            let (sender, pieces) = tokio::sync::mpsc::channel(4);
+            let large = vec![b'x'; 300];
+            for piece in [b"one".as_slice(), &large] {
+                let piece = Bytes::copy_from_slice(piece);
+                sender.send(Ok(piece)).await.expect("it is open");
+            }
+            if let Some(error) = last {
+                sender.send(Err(error)).await.expect("it is open");
+            }
+            drop(sender);
+            let mut body = upload(Context::new(pieces));
+            let mut next = async || {
+                let frame = body.frame().await.expect("there is more");
+                frame.expect("nothing fails")
+            };
+            for piece in [b"one".as_slice(), &large] {
+                let frame = next().await.into_data().expect("it is a message");
+                assert_eq!(bytes_of(unframed(&frame), 1), Some(piece));
+            }
+            let trailers = next().await.into_trailers().expect("it is the end");
+            assert_eq!(trailers["grpc-status"], status);
+            assert!(body.frame().await.is_none());
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_with_a_context_that_is_not_wanted() {
+        let (sender, pieces) = tokio::sync::mpsc::channel(1);
+        let context = Context::new(pieces);
+        sender.send(Ok(Bytes::new())).await.expect("it is open");
+        let waiting = tokio::spawn(async move { sender.send(Ok(Bytes::new())).await });
+        // As long as somebody may still read it.
+        let body = upload(context.clone());
+        context.close();
+        assert!(waiting.await.expect("it ends").is_err());
+        drop(body);
     }
 }

@@ -1,13 +1,13 @@
 //! Docker archives: what `docker load` has read since version 1.10.
 
 use std::collections::HashSet;
-use std::io::{self, Read as _, Write};
+use std::io::Write;
 use std::path::Path;
 
 use serde::Serialize;
 
 use super::convert::copy_plain;
-use super::output::{Archive, BLOCK, META};
+use super::output::{Archive, META, write_member};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::layer::Layer;
@@ -80,10 +80,9 @@ pub(crate) fn write_archive_to(
     let mut written = HashSet::new();
     for (layer, size) in layers {
         if written.insert(layer.diff_id) {
-            TarWriter::new(&mut out).file_header(file_name(layer).as_bytes(), META, *size)?;
-            copy_plain(store, layer, out)?;
-            let padding = (BLOCK - size % BLOCK) % BLOCK;
-            io::copy(&mut io::repeat(0).take(padding), out)?;
+            write_member(out, &file_name(layer), *size, |target| {
+                copy_plain(store, layer, target)
+            })?;
         }
     }
     TarWriter::new(out).finish()?;

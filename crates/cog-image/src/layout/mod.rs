@@ -22,7 +22,7 @@ use crate::store::{Store, StoredImage, StoredIndex};
 pub(crate) use convert::copy_plain;
 pub(crate) use docker::{ArchiveImage, write_archive_to};
 pub use import::import;
-pub(crate) use oci::manifest_bytes;
+pub(crate) use oci::{LayoutImage, manifest_bytes, write_layout_to};
 pub use saved::SavedImage;
 pub(crate) use source::LayoutSource;
 

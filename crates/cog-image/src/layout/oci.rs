@@ -5,10 +5,11 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::convert::convert;
-use super::output::{Archive, Output};
+use super::output::{Archive, META, Output, write_member};
 use super::{ExportOptions, LayoutSource};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::layer::tar_writer::TarWriter;
 use crate::manifest::{
     CONTAINERD_NAME, Descriptor, Index, Manifest, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, REF_NAME,
     to_json,
@@ -200,6 +201,49 @@ pub(super) fn write_archive(store: &Store, contents: Contents, path: &Path) -> R
         )?;
     }
     archive.commit()
+}
+
+/// An image for [`write_layout_to`].
+pub(crate) struct LayoutImage<'a> {
+    /// What describes its manifest.
+    pub(crate) manifest: Descriptor,
+    /// Its manifest and its config, with their addresses.
+    pub(crate) documents: [(Digest, &'a [u8]); 2],
+    /// Layers that are to be in it.
+    pub(crate) layers: &'a [&'a Descriptor],
+    /// What the image is called.
+    pub(crate) name: &'a str,
+}
+
+/// A tar file of a layout for somebody who reads while it is written: nothing is gone back to. `write` writes a layer.
+pub(crate) fn write_layout_to(
+    image: &LayoutImage<'_>,
+    mut out: &mut dyn Write,
+    write: impl Fn(&Descriptor, &mut dyn Write) -> Result<()>,
+) -> Result<()> {
+    let mut entry = image.manifest.clone();
+    entry.annotations = annotations(image.name);
+    let index = Index {
+        manifests: vec![entry],
+        ..Index::default()
+    };
+    let path = |digest: &Digest| format!("blobs/sha256/{}", digest.hex());
+    let mut archive = TarWriter::new(&mut out);
+    archive.bytes(b"oci-layout", META, OCI_LAYOUT.as_bytes())?;
+    archive.bytes(b"index.json", META, &to_json(&index))?;
+    for (digest, document) in &image.documents {
+        archive.bytes(path(digest).as_bytes(), META, document)?;
+    }
+    let mut written = HashSet::new();
+    for layer in image.layers {
+        if written.insert(layer.digest) {
+            write_member(out, &path(&layer.digest), layer.size, |target| {
+                write(layer, target)
+            })?;
+        }
+    }
+    TarWriter::new(out).finish()?;
+    Ok(())
 }
 
 pub(super) fn write_dir(store: &Store, contents: Contents, path: &Path) -> Result<()> {

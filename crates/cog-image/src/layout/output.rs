@@ -12,7 +12,7 @@ pub(super) const META: Meta = Meta {
     gid: 0,
     mtime: 0,
 };
-pub(super) const BLOCK: u64 = 512;
+const BLOCK: u64 = 512;
 
 /// A file being written next to `target`; removed unless committed.
 #[derive(Debug)]
@@ -130,4 +130,18 @@ impl Archive {
     pub(super) fn commit(self) -> Result<()> {
         TarWriter::new(self.output).finish()?.commit()
     }
+}
+
+/// Writes an entry of a tar stream that nobody goes back to: its size is known before.
+pub(super) fn write_member(
+    out: &mut dyn Write,
+    name: &str,
+    size: u64,
+    write: impl FnOnce(&mut dyn Write) -> Result<()>,
+) -> Result<()> {
+    TarWriter::new(&mut *out).file_header(name.as_bytes(), META, size)?;
+    write(&mut *out)?;
+    let padding = (BLOCK - size % BLOCK) % BLOCK;
+    io::copy(&mut io::repeat(0).take(padding), out)?;
+    Ok(())
 }

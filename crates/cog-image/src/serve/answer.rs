@@ -76,10 +76,15 @@ fn blob(layer: &ServedLayer, shared: &Arc<Shared>, is_head: bool) -> Response<An
             shared: &shared,
             is_wanted: true,
         };
-        if let Err(error) = send(&layer, &shared, &mut target)
-            && target.is_wanted
-        {
-            shared.failure().get_or_insert(error);
+        match send(&layer, &shared, &mut target) {
+            Ok(()) => {
+                shared.given().insert(layer.blob.digest);
+            }
+            Err(error) if target.is_wanted => {
+                shared.failure().get_or_insert(error);
+            }
+            // Whoever asked may ask again.
+            Err(_) => {}
         }
     });
     response

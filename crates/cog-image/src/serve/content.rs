@@ -1,5 +1,6 @@
 //! What is served: an image's documents, and its layers in a form that the reader understands.
 
+use std::collections::HashSet;
 use std::io::Write;
 
 use super::plain::plain_size;
@@ -7,12 +8,19 @@ use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::layer::Layer;
-use crate::layout::{ArchiveImage, copy_plain, manifest_bytes, write_archive_to};
+use crate::layout::{
+    ArchiveImage, LayoutImage, copy_plain, manifest_bytes, write_archive_to, write_layout_to,
+};
 use crate::manifest::{Descriptor, Manifest, OCI_CONFIG, OCI_LAYER_TAR, OCI_MANIFEST, to_json};
 use crate::store::{Store, StoredImage, copy_verified};
 
 /// How media types of such layers end, Docker's and OCI's.
 const ZSTD_SUFFIX: &str = "zstd";
+
+/// Bytes of layers that are sent without a thought.
+const FIRST_PORTION: u64 = 1 << 20;
+/// How many times more the next ones may be.
+const PORTION_GROWTH: u64 = 10;
 
 /// Whether the reader understands layers that are compressed with Zstandard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +126,60 @@ impl Content {
             name,
         };
         write_archive_to(store, &image, out)
+    }
+
+    /// The layers that are not `there`, in portions, from those of small ones to those of large ones: for a daemon that does
+    /// not say which it lacks. Each portion is at most about ten times what went before.
+    pub fn portions(&self, there: &HashSet<Digest>) -> Vec<HashSet<Digest>> {
+        let blobs = self.layers.iter().map(|served| &served.blob);
+        let mut left: Vec<&Descriptor> =
+            blobs.filter(|blob| !there.contains(&blob.digest)).collect();
+        left.sort_by_key(|blob| blob.size);
+        let mut portions: Vec<HashSet<Digest>> = Vec::new();
+        let (mut before, mut most) = (0, FIRST_PORTION);
+        for blob in left {
+            if portions.is_empty() || before + blob.size > most {
+                portions.push(HashSet::new());
+                most = most.max((before + blob.size).saturating_mul(PORTION_GROWTH));
+            }
+            before += blob.size;
+            portions
+                .last_mut()
+                .expect("one is there")
+                .insert(blob.digest);
+        }
+        portions
+    }
+
+    /// Writes the image `name` as a tar file of an OCI layout, for a daemon that keeps images as registries have them; of its
+    /// layers only those that are `wanted`.
+    pub fn write_layout(
+        &self,
+        store: &Store,
+        name: &str,
+        wanted: &HashSet<Digest>,
+        out: &mut dyn Write,
+    ) -> Result<()> {
+        let _lease = store.lease()?;
+        let layers = self.layers.iter();
+        let layers: Vec<&ServedLayer> = layers
+            .filter(|served| wanted.contains(&served.blob.digest))
+            .collect();
+        store.fetch(layers.iter().map(|served| &served.layer.blob))?;
+        let blobs: Vec<&Descriptor> = layers.iter().map(|served| &served.blob).collect();
+        let document = &self.manifest;
+        let size = document.bytes.len() as u64;
+        let image = LayoutImage {
+            manifest: Descriptor::new(&document.media_type, document.digest, size),
+            documents: [document, &self.config].map(|one| (one.digest, one.bytes.as_slice())),
+            layers: &blobs,
+            name,
+        };
+        write_layout_to(&image, out, |blob, mut target| {
+            let served = self.layer(&blob.digest);
+            let served = served.expect("it is one of these layers");
+            served.write(store, &mut target)
+        })
     }
 
     /// The layer that is served under `digest`.

@@ -11,9 +11,11 @@ mod answer;
 mod content;
 mod plain;
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::loopback::{Loopback, unguessable_name};
 use crate::store::{LockGuard, Store};
@@ -41,6 +43,8 @@ struct Shared {
     /// The one tag that it has.
     tag: String,
     sent: AtomicU64,
+    /// Layers that were sent whole.
+    given: Mutex<HashSet<Digest>>,
     was_read: AtomicBool,
     failure: Mutex<Option<Error>>,
     /// One blob after the other comes from a registry, so that there is one progress to show.
@@ -72,6 +76,7 @@ impl Served {
             repository: unguessable_name()?,
             tag: tag.to_owned(),
             sent: AtomicU64::new(0),
+            given: Mutex::default(),
             was_read: AtomicBool::new(false),
             failure: Mutex::default(),
             fetching: Mutex::default(),
@@ -101,6 +106,11 @@ impl Served {
         self.shared.sent.load(Ordering::Relaxed)
     }
 
+    /// Layers that were sent whole.
+    pub fn given(&self) -> HashSet<Digest> {
+        self.shared.given().clone()
+    }
+
     /// Whether somebody has read the manifest: whoever pulls and has not cannot reach this machine's
     /// loopback, or does not want to speak with a registry that has no certificate.
     pub fn was_read(&self) -> bool {
@@ -116,6 +126,10 @@ impl Served {
 impl Shared {
     fn failure(&self) -> std::sync::MutexGuard<'_, Option<Error>> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn given(&self) -> std::sync::MutexGuard<'_, HashSet<Digest>> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -236,3 +236,91 @@ fn an_archive_is_written_without_going_back() {
     assert_eq!(names[2], (format!("{}.tar", layer.hex()), layer));
     assert_eq!(names.len(), 3);
 }
+
+#[test]
+fn layers_that_were_not_sent_are_in_a_layout() {
+    let place = place();
+    let layer = |name: &str, size: usize| {
+        // Such bytes are not compressed.
+        let mut random = vec![0; size];
+        let mut source = fs_err::File::open("/dev/urandom").unwrap();
+        source.read_exact(&mut random).unwrap();
+        let entry = Entry {
+            path: name.into(),
+            kind: EntryKind::Bytes(random),
+            mode: 0o644,
+        };
+        let options = LayerOptions::default();
+        let layer = place.store.add_layer_from_entries(vec![entry], &options);
+        layer.unwrap()
+    };
+    let layers = [
+        layer("sent", 100),
+        layer("huge", 30 << 20),
+        layer("small", 1_000),
+        layer("large", 2 << 20),
+    ];
+    let [sent, huge, small, large] = [0, 1, 2, 3].map(|number: usize| layers[number].blob.digest);
+    let content = Content::of_layers(
+        &place.store,
+        &ImageConfig::default(),
+        &layers,
+        Zstd::Understood,
+    )
+    .unwrap();
+    let served = Served::start(&place.store, content.clone(), "latest", Arc::new(|_| ())).unwrap();
+    assert_eq!(served.given(), HashSet::new());
+    ask(&served, "HEAD", &served.path(&format!("blobs/{huge}")));
+    ask(&served, "GET", &served.path(&format!("blobs/{sent}")));
+    // The connection may end a moment before.
+    while served.given().is_empty() {
+        std::thread::yield_now();
+    }
+    assert_eq!(served.given(), HashSet::from([sent]));
+    let portions = content.portions(&served.given());
+    let expected = [small, large, huge].map(|digest| HashSet::from([digest]));
+    assert_eq!(portions, expected);
+    assert!(
+        content
+            .portions(&HashSet::from([sent, huge, small, large]))
+            .is_empty()
+    );
+    let mut archive = Vec::new();
+    let name = "127.0.0.1:1/a:b";
+    content
+        .write_layout(
+            &place.store,
+            name,
+            &HashSet::from([small, large]),
+            &mut archive,
+        )
+        .unwrap();
+    let mut documents = std::collections::HashMap::new();
+    let mut archive = tar::Archive::new(archive.as_slice());
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).unwrap();
+        let path = entry.path().unwrap().to_string_lossy().into_owned();
+        documents.insert(path, bytes);
+    }
+    let mut paths: Vec<String> = [small, large]
+        .into_iter()
+        .chain(content.ids())
+        .map(|digest| {
+            let path = format!("blobs/sha256/{}", digest.hex());
+            assert_eq!(Digest::of(&documents[&path]), digest);
+            path
+        })
+        .collect();
+    paths.extend(["index.json", "oci-layout"].map(str::to_owned));
+    let mut found: Vec<&String> = documents.keys().collect();
+    found.sort();
+    paths.sort();
+    assert_eq!(found, paths.iter().collect::<Vec<_>>());
+    let index: serde_json::Value = serde_json::from_slice(&documents["index.json"]).unwrap();
+    let [_, manifest] = content.ids();
+    let entry = &index["manifests"][0];
+    assert_eq!(entry["digest"], manifest.to_string());
+    assert_eq!(entry["annotations"]["io.containerd.image.name"], name);
+}
