@@ -15,6 +15,8 @@ use super::names::Owner;
 
 /// Pieces of an archive that wait for the daemon.
 const PIECES: usize = 4;
+/// Bytes of one: gRPC takes messages of 4 MiB.
+const PIECE: usize = 256 * 1024;
 
 /// An image that a daemon has now.
 #[derive(Debug, Clone)]
@@ -263,6 +265,7 @@ impl Pieces {
 
 impl io::Write for Pieces {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let bytes = &bytes[..bytes.len().min(PIECE)];
         let piece = Bytes::copy_from_slice(bytes);
         let sent = self.sender.blocking_send(Ok(piece));
         sent.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
@@ -275,5 +278,29 @@ impl io::Write for Pieces {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn no_piece_is_larger_than_a_message_may_be() {
+        let content: Vec<u8> = (0..=250).cycle().take(9 * PIECE / 4).collect();
+        let (sender, mut receiver) = channel(PIECES);
+        let mut pieces = Pieces::new(sender);
+        pieces.write_all(&content).unwrap();
+        assert_eq!(pieces.sent, content.len() as u64);
+        drop(pieces);
+        let mut taken = Vec::new();
+        while let Some(piece) = receiver.blocking_recv() {
+            let piece = piece.unwrap();
+            assert!(piece.len() <= PIECE);
+            taken.extend_from_slice(&piece);
+        }
+        assert_eq!(taken, content);
     }
 }
