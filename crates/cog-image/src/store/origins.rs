@@ -1,7 +1,7 @@
 //! Where blobs that are not in the store can be fetched.
 //!
 //! A base image is used by reference: its layers stay in the registry until something has to run or be
-//! exported. This remembers which registry, across processes.
+//! exported. This remembers which registry, across processes, and what was pushed where.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use super::Store;
 use crate::digest::Digest;
 use crate::error::Result;
+use crate::manifest::Descriptor;
 
 impl Store {
     /// Remembers that `registry` has the blob in `repository`.
@@ -32,6 +33,32 @@ impl Store {
         let json = serde_json::to_vec(&origins).expect("pairs of texts");
         self.write_file(&path, &json)
             .map_err(|error| error.at(self.root()))
+    }
+
+    /// Remembers that the image with this manifest is in a repository, which the registry therefore keeps whole.
+    pub(crate) fn record_pushed(
+        &self,
+        registry: &str,
+        repository: &str,
+        manifest: &Descriptor,
+    ) -> Result<()> {
+        if self.last_pushed(registry, repository).as_ref() == Some(manifest) {
+            return Ok(());
+        }
+        let json = serde_json::to_vec(manifest).expect("a descriptor");
+        self.write_file(&self.pushed_path(registry, repository), &json)
+            .map_err(|error| error.at(self.root()))
+    }
+
+    /// The manifest that was pushed to a repository last, if that is known. Pruning forgets it.
+    pub(crate) fn last_pushed(&self, registry: &str, repository: &str) -> Option<Descriptor> {
+        let bytes = fs_err::read(self.pushed_path(registry, repository)).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    fn pushed_path(&self, registry: &str, repository: &str) -> PathBuf {
+        let place = Digest::of(format!("{registry}/{repository}").as_bytes());
+        self.path("origins").join(format!("pushed-{}", place.hex()))
     }
 
     /// Remembers that nobody answers at `address`.

@@ -142,6 +142,16 @@ impl Hub {
         state.manifests.get(&key).map(|(_, bytes)| bytes.clone())
     }
 
+    pub(crate) fn lose_blobs(&self, repository: &str) {
+        let mut state = self.state.lock().unwrap();
+        state.blobs.retain(|(name, _), _| name != repository);
+    }
+
+    pub(crate) fn lose_manifests(&self, repository: &str) {
+        let mut state = self.state.lock().unwrap();
+        state.manifests.retain(|(name, _), _| name != repository);
+    }
+
     /// How many uploads were begun and neither completed nor given up.
     pub(crate) fn unfinished(&self) -> usize {
         self.state.lock().unwrap().uploads.len()

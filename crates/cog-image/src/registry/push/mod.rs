@@ -1,10 +1,11 @@
 //! Pushes images, what is said about them, and indexes of them.
 //!
 //! Blobs come first, several at a time, each only if it is not there; then what is said about the image, and
-//! last the image's manifest, so that a name never leads to something incomplete. `upload` brings one blob
-//! over, `manifest` the documents. Layers that are still in another registry need not be in the store.
+//! last the image's manifest, so that a name never leads to something incomplete. `known` finds out what need not
+//! be asked for, `upload` brings one blob over, `manifest` the documents. Layers that are still in another registry need not be in the store.
 
 mod event;
+mod known;
 mod manifest;
 mod options;
 mod repository;
@@ -19,6 +20,7 @@ use std::io;
 use futures_util::{StreamExt, TryStreamExt};
 use tokio::sync::Semaphore;
 
+use self::known::is_refusal;
 use self::manifest::Subject;
 use self::repository::Repository;
 use self::upload::Upload;
@@ -103,8 +105,13 @@ impl Client {
             blobs: package.blobs.len(),
             bytes: package.blobs.iter().map(|blob| blob.size).sum(),
         });
+        let is_image = !package.blobs.is_empty();
         let result = way.push(package, target).await;
         tell(PushEvent::Ended);
+        if result.is_ok() && is_image {
+            // That this cannot be noted is no reason to fail.
+            let _ = store.record_pushed(target.registry(), target.repository(), manifest);
+        }
         result
     }
 
@@ -144,29 +151,63 @@ struct Way<'a> {
 
 impl Way<'_> {
     async fn push(&self, package: Package, target: &ImageRef) -> Result<()> {
+        let known = if package.blobs.is_empty() {
+            None
+        } else {
+            self.repository.known(self.store).await
+        };
+        self.provide(&package.blobs, known.as_ref()).await?;
+        let pushed = self.push_documents(&package, target).await;
+        let Some(known) = known.filter(|_| is_refusal(&pushed)) else {
+            return pushed;
+        };
+        // It may have lost what it should have kept.
+        let mut blobs = package.blobs.clone();
+        blobs.retain(|blob| known.contains(&blob.digest));
+        self.provide(&blobs, None).await?;
+        self.push_documents(&package, target).await
+    }
+
+    /// Brings over what is not there. Of blobs that are `known` to be, none is asked for.
+    async fn provide(&self, blobs: &[Descriptor], known: Option<&HashSet<Digest>>) -> Result<()> {
         let concurrency = self.options.concurrency.max(1);
         let places = Semaphore::new(concurrency);
-        futures_util::stream::iter(&package.blobs)
-            .map(|blob| self.provide(blob, &places))
+        futures_util::stream::iter(blobs)
+            .map(|blob| self.provide_one(blob, known, &places))
             .buffer_unordered(concurrency.saturating_mul(LOOKUPS))
-            .try_collect::<()>()
-            .await?;
-        self.push_referrers(package.referrers, concurrency).await?;
-        let (media_type, what) = (&package.media_type, target.familiar());
-        self.repository
-            .put_manifest(&target.version(), media_type, package.manifest, what)
-            .await?;
-        Ok(())
+            .try_collect()
+            .await
     }
 
     /// Brings the blob over if it is not there, as soon as one of `places` is free.
-    async fn provide(&self, blob: &Descriptor, places: &Semaphore) -> Result<()> {
-        if self.repository.has(blob).await? {
+    async fn provide_one(
+        &self,
+        blob: &Descriptor,
+        known: Option<&HashSet<Digest>>,
+        places: &Semaphore,
+    ) -> Result<()> {
+        let is_there = match known {
+            Some(known) if known.contains(&blob.digest) => true,
+            // The image before this one had it not: it is new, and small, and would be sent anyway.
+            Some(_) if blob.size <= SMALL => false,
+            _ => self.repository.has(blob).await?,
+        };
+        if is_there {
             self.arrived(blob, Arrival::Present);
             return Ok(());
         }
         let _place = places.acquire().await.map_err(io::Error::other)?;
         self.bring(blob).await
+    }
+
+    async fn push_documents(&self, package: &Package, target: &ImageRef) -> Result<()> {
+        self.push_referrers(&package.referrers).await?;
+        let (media_type, what) = (&package.media_type, target.familiar());
+        let manifest = package.manifest.clone();
+        self.repository
+            .put_manifest(&target.version(), media_type, manifest, what)
+            .await?;
+        Ok(())
     }
 
     async fn bring(&self, blob: &Descriptor) -> Result<()> {
@@ -200,7 +241,8 @@ impl Way<'_> {
         });
     }
 
-    async fn push_referrers(&self, referrers: Vec<Referrer>, concurrency: usize) -> Result<()> {
+    async fn push_referrers(&self, referrers: &[Referrer]) -> Result<()> {
+        let concurrency = self.options.concurrency.max(1);
         let taken: Vec<_> = futures_util::stream::iter(referrers)
             .map(|referrer| self.push_referrer(referrer))
             .buffered(concurrency)
@@ -220,13 +262,13 @@ impl Way<'_> {
     }
 
     /// What it says something about, and how that lists it, if the registry does not list it by itself.
-    async fn push_referrer(&self, referrer: Referrer) -> Result<Option<(Digest, Descriptor)>> {
-        let entry = referrer.entry;
+    async fn push_referrer(&self, referrer: &Referrer) -> Result<Option<(Digest, Descriptor)>> {
+        let entry = referrer.entry.clone();
         let digest = entry.digest.to_string();
         let what = format!("{}@{digest}", self.repository.name);
         let taken = self
             .repository
-            .put_manifest(&digest, &entry.media_type, referrer.bytes, what)
+            .put_manifest(&digest, &entry.media_type, referrer.bytes.clone(), what)
             .await?;
         Ok((taken == Subject::NotNoted).then_some((referrer.subject, entry)))
     }

@@ -17,7 +17,7 @@ use cog_image::{
 use super::{client, client_with, large_image, run};
 use crate::hub::{Fault, Hub, Manners};
 use crate::server::{Answer, Content, Request, Server};
-use crate::support::{TestStore, files_below, flip_byte, image, test_store};
+use crate::support::{TestStore, file, files_below, flip_byte, image, noise, options, test_store};
 
 /// Without pauses; layers of tests are small, and are sent as larger ones would be.
 fn quick() -> UploadOptions {
@@ -101,17 +101,78 @@ fn pushed_images_are_complete_and_sent_once() {
     assert_eq!(pulled.layers, original.layers);
     assert_eq!(hub.count("PATCH"), 3, "two layers and a config");
 
-    // The second time everything is there.
+    // The second time everything is there: with one question, as the same store has pushed it.
     let before = hub.log().len();
     push(&store, &original, &hub, "a/b:2").unwrap();
+    let asked = format!("HEAD /v2/a/b/manifests/{}", original.manifest.digest);
+    let expected = [asked, "PUT /v2/a/b/manifests/2".to_owned()];
+    assert_eq!(hub.log()[before..], expected);
+
+    // Who has not pushed it asks for each blob.
+    let (other, pulled) = pull(&hub, "a/b:1");
+    let before = hub.log().len();
+    push(&other, &pulled, &hub, "a/b:3").unwrap();
     let log = hub.log();
     let (last, heads) = log[before..].split_last().unwrap();
     assert!(
-        heads.iter().all(|line| line.starts_with("HEAD ")),
+        heads
+            .iter()
+            .all(|line| line.starts_with("HEAD /v2/a/b/blobs/")),
         "{log:?}"
     );
-    assert_eq!((heads.len(), last.as_str()), (3, "PUT /v2/a/b/manifests/2"));
+    assert_eq!((heads.len(), last.as_str()), (3, "PUT /v2/a/b/manifests/3"));
     assert_eq!(hub.unfinished(), 0);
+}
+
+#[test]
+fn of_the_next_image_only_what_is_large_and_new_is_asked_for() {
+    let (store, first, content) = large_image();
+    drop(content);
+    let hub = Hub::start(Manners::default());
+    push(&store, &first, &hub, "a/b:1").unwrap();
+    let layer = |name: &str, size| {
+        let entry = file(name, noise(size, 9));
+        store
+            .add_layer_from_entries(vec![entry], &options())
+            .unwrap()
+    };
+    let layers = [
+        first.layers[0].clone(),
+        layer("large", 200_000),
+        layer("small", 100),
+    ];
+    let next = store
+        .put_image("next", &ImageConfig::default(), &layers)
+        .unwrap();
+    let before = hub.log().len();
+    push(&store, &next, &hub, "a/b:2").unwrap();
+    let log = hub.log();
+    let heads: Vec<&String> = log[before..]
+        .iter()
+        .filter(|line| line.starts_with("HEAD "))
+        .collect();
+    let manifest = format!("HEAD /v2/a/b/manifests/{}", first.manifest.digest);
+    let large = format!("HEAD /v2/a/b/blobs/{}", layers[1].blob.digest);
+    assert_eq!(heads, [&manifest, &large]);
+    let (_, pulled) = pull(&hub, "a/b:2");
+    assert_eq!(pulled.layers, layers);
+}
+
+/// A registry may have lost parts of an image that it still names, or the image.
+#[test]
+fn what_a_registry_has_lost_is_sent_again() {
+    for loses_image in [false, true] {
+        let (store, original, _) = large_image();
+        let hub = Hub::start(Manners::default());
+        push(&store, &original, &hub, "a/b:1").unwrap();
+        hub.lose_blobs("a/b");
+        if loses_image {
+            hub.lose_manifests("a/b");
+        }
+        push(&store, &original, &hub, "a/b:2").unwrap();
+        let (_, pulled) = pull(&hub, "a/b:2");
+        assert_eq!(pulled.layers, original.layers);
+    }
 }
 
 /// As users have it, without pauses.
