@@ -5,28 +5,58 @@ use std::collections::HashSet;
 
 use reqwest::Method;
 use reqwest::header::ACCEPT;
+use tokio::sync::OnceCell;
 
 use super::repository::Repository;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::manifest::Manifest;
+use crate::manifest::{Descriptor, Manifest};
 use crate::registry::error::RegistryError;
 use crate::store::Store;
 
-impl Repository<'_> {
-    /// The blobs of the image that the store has pushed here last, where its manifest is still here.
-    pub(super) async fn known(&self, store: &Store) -> Option<HashSet<Digest>> {
-        let document = store.last_pushed(self.registry, self.name)?;
-        let bytes = store.read_document(&document).ok()?;
-        let what = format!("{}@{}", self.name, document.digest);
-        let manifest = Manifest::parse(&bytes, &what).ok()?;
-        let path = format!("manifests/{}", document.digest);
-        let request = self
-            .request(Method::HEAD, path, what)
-            .with(ACCEPT, &document.media_type);
-        // Whatever is wrong shows when blobs are asked for.
-        self.send(&request).await.ok()?;
-        Some(manifest.blobs().map(|blob| blob.digest).collect())
+/// The image that the store has pushed to a repository last.
+pub(super) struct Known {
+    manifest: Descriptor,
+    blobs: HashSet<Digest>,
+    /// Whether the repository still has it: asked once.
+    is_there: OnceCell<bool>,
+}
+
+impl Known {
+    /// Nothing is asked yet.
+    pub(super) fn of(store: &Store, repository: &Repository<'_>) -> Option<Self> {
+        let manifest = store.last_pushed(repository.registry, repository.name)?;
+        let bytes = store.read_document(&manifest).ok()?;
+        let content = Manifest::parse(&bytes, repository.name).ok()?;
+        Some(Self {
+            manifest,
+            blobs: content.blobs().map(|blob| blob.digest).collect(),
+            is_there: OnceCell::new(),
+        })
+    }
+
+    /// Whether the blob is a part of it.
+    pub(super) fn has(&self, blob: &Descriptor) -> bool {
+        self.blobs.contains(&blob.digest)
+    }
+
+    /// Asks the repository whether it still has it.
+    pub(super) async fn is_there(&self, repository: &Repository<'_>) -> bool {
+        let ask = async || {
+            let digest = self.manifest.digest;
+            let what = format!("{}@{digest}", repository.name);
+            let request = repository
+                .request(Method::HEAD, format!("manifests/{digest}"), what)
+                .with(ACCEPT, &self.manifest.media_type);
+            // Whatever is wrong shows when blobs are asked for.
+            repository.send(&request).await.is_ok()
+        };
+        *self.is_there.get_or_init(ask).await
+    }
+
+    /// Whether it turned out that the repository still has it.
+    pub(super) fn was_there(&self) -> bool {
+        self.is_there.get() == Some(&true)
     }
 }
 

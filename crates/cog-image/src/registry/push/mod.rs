@@ -20,7 +20,7 @@ use std::io;
 use futures_util::{StreamExt, TryStreamExt};
 use tokio::sync::Semaphore;
 
-use self::known::is_refusal;
+use self::known::{Known, is_refusal};
 use self::manifest::Subject;
 use self::repository::Repository;
 use self::upload::Upload;
@@ -151,25 +151,21 @@ struct Way<'a> {
 
 impl Way<'_> {
     async fn push(&self, package: Package, target: &ImageRef) -> Result<()> {
-        let known = if package.blobs.is_empty() {
-            None
-        } else {
-            self.repository.known(self.store).await
-        };
+        let known = Known::of(self.store, &self.repository);
         self.provide(&package.blobs, known.as_ref()).await?;
         let pushed = self.push_documents(&package, target).await;
-        let Some(known) = known.filter(|_| is_refusal(&pushed)) else {
+        let Some(known) = known.filter(|known| known.was_there() && is_refusal(&pushed)) else {
             return pushed;
         };
         // It may have lost what it should have kept.
         let mut blobs = package.blobs.clone();
-        blobs.retain(|blob| known.contains(&blob.digest));
+        blobs.retain(|blob| known.has(blob));
         self.provide(&blobs, None).await?;
         self.push_documents(&package, target).await
     }
 
-    /// Brings over what is not there. Of blobs that are `known` to be, none is asked for.
-    async fn provide(&self, blobs: &[Descriptor], known: Option<&HashSet<Digest>>) -> Result<()> {
+    /// Brings over what is not there. No part of an image that is `known` to be there is asked for.
+    async fn provide(&self, blobs: &[Descriptor], known: Option<&Known>) -> Result<()> {
         let concurrency = self.options.concurrency.max(1);
         let places = Semaphore::new(concurrency);
         futures_util::stream::iter(blobs)
@@ -183,13 +179,13 @@ impl Way<'_> {
     async fn provide_one(
         &self,
         blob: &Descriptor,
-        known: Option<&HashSet<Digest>>,
+        known: Option<&Known>,
         places: &Semaphore,
     ) -> Result<()> {
         let is_there = match known {
-            Some(known) if known.contains(&blob.digest) => true,
-            // The image before this one had it not: it is new, and small, and would be sent anyway.
-            Some(_) if blob.size <= SMALL => false,
+            // The image before this one was without it: it is new, and small, and would be sent anyway.
+            Some(known) if !known.has(blob) && blob.size <= SMALL => false,
+            Some(known) if known.has(blob) && known.is_there(&self.repository).await => true,
             _ => self.repository.has(blob).await?,
         };
         if is_there {
