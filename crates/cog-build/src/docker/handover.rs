@@ -92,13 +92,7 @@ pub fn hand_over(
         }
         (observers.detail)(&format!("{error}; an archive is sent instead"));
         let form = if daemon.keeps_blobs().unwrap_or_default() {
-            Form::Layout(
-                content
-                    .portions(&HashSet::new())
-                    .into_iter()
-                    .flatten()
-                    .collect(),
-            )
+            Form::Layout(content.addresses())
         } else {
             Form::Docker
         };

@@ -128,6 +128,14 @@ impl Content {
         write_archive_to(store, &image, out)
     }
 
+    /// All layers, by the addresses under which they are served.
+    pub fn addresses(&self) -> HashSet<Digest> {
+        self.layers
+            .iter()
+            .map(|served| served.blob.digest)
+            .collect()
+    }
+
     /// The layers that are not `there`, in portions, from those of small ones to those of large ones: for a daemon that does
     /// not say which it lacks. Each portion is at most about ten times what went before.
     pub fn portions(&self, there: &HashSet<Digest>) -> Vec<HashSet<Digest>> {

@@ -2,7 +2,8 @@
 //!
 //! Blobs come first, several at a time, each only if it is not there; then what is said about the image, and
 //! last the image's manifest, so that a name never leads to something incomplete. `known` finds out what need not
-//! be asked for, `upload` brings one blob over, `manifest` the documents. Layers that are still in another registry need not be in the store.
+//! be asked for, `upload` brings one blob over, `manifest` the documents. Layers that are still in another
+//! registry need not be in the store.
 
 mod event;
 mod known;
