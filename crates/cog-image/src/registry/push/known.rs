@@ -67,10 +67,7 @@ pub(super) fn is_refusal(result: &Result<()>) -> bool {
         Err(Error::Registry(
             RegistryError::PartsMissing { .. }
                 | RegistryError::NotFound { .. }
-                | RegistryError::Status {
-                    status: 400..=499,
-                    ..
-                }
+                | RegistryError::Status { status: 400, .. }
         ))
     )
 }
