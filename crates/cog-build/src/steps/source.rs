@@ -1,7 +1,7 @@
 //! The project's files, and what coglet reads about them, as layers that a changed line leaves alone but for one.
 //!
 //! Which file is in which is said by `parts`. `seen` remembers what a part was like when its layer was made: one that
-//! still is like that is not read.
+//! still is like that is not read, or at least not packed again.
 
 mod seen;
 
@@ -17,7 +17,7 @@ use crate::executor::Executor;
 use crate::parts::{self, MAX_PARTS, Origin, Part, PartName};
 use crate::reporter::{Event, Outcome};
 use crate::separated::{SourceLayers, separated_items};
-use seen::Seen;
+use seen::{Before, Seen};
 
 /// The name under which the image has its configuration.
 const CONFIG_NAME: &str = "cog.yaml";
@@ -71,8 +71,8 @@ fn run_at(executor: &Executor<'_>, source: &Source<'_>, now: SystemTime) -> Resu
     for part in parts {
         let items: Vec<&Item> = part.members.iter().map(|at| &items[*at]).collect();
         let made = match part.name {
-            PartName::Code => std::mem::take(&mut made),
-            _ => Vec::new(),
+            PartName::Code => made.as_slice(),
+            _ => &[],
         };
         let (layer, outcome) = layer(executor, &part.name, &items, made, now)?;
         unchanged.count(&part, outcome);
@@ -105,33 +105,35 @@ fn layer(
     executor: &Executor<'_>,
     name: &PartName,
     items: &[&Item],
-    made: Vec<Made>,
+    made: &[Made],
     now: SystemTime,
 ) -> Result<(Layer, Outcome)> {
-    let seen = Seen::new(executor, name, items, &made, now);
-    if let Some(layer) = seen.layer(executor)? {
-        let message = format!("{name} is unchanged, and was not read");
-        let message = message.as_str();
-        executor.reporter.report(Event::Detail { message });
-        return Ok((layer, Outcome::Cached));
+    let seen = Seen::new(executor, name, items, made, now);
+    let store = executor.store;
+    let options = executor.layer_options(format!("cog: {name}"));
+    let entries = || {
+        let files = items.iter().map(|item| entry(executor, item));
+        made.iter().map(Made::entry).chain(files).collect()
+    };
+    if let Some(Before { layer, is_certain }) = seen.before(executor)? {
+        let read = if is_certain { "not read" } else { "read again" };
+        if !is_certain {
+            executor.doing(&format!("reading {name}"));
+        }
+        if is_certain || store.diff_id_of_entries(entries(), &options)? == layer.diff_id {
+            let message = format!("{name} is unchanged, and was {read}");
+            let message = message.as_str();
+            executor.reporter.report(Event::Detail { message });
+            if !is_certain {
+                seen.remember(executor, &layer)?;
+            }
+            return Ok((layer, Outcome::Cached));
+        }
     }
     executor.doing(&format!("packing {name}"));
-    let layer = make(executor, name, items, made)?;
+    let layer = store.add_layer_from_entries(entries(), &options)?;
     seen.remember(executor, &layer)?;
     Ok((layer, Outcome::Built))
-}
-
-fn make(
-    executor: &Executor<'_>,
-    name: &PartName,
-    items: &[&Item],
-    made: Vec<Made>,
-) -> Result<Layer> {
-    let files = items.iter().map(|item| entry(executor, item));
-    let made = made.into_iter().map(Made::entry);
-    let options = executor.layer_options(format!("cog: {name}"));
-    let entries = made.chain(files).collect();
-    Ok(executor.store.add_layer_from_entries(entries, &options)?)
 }
 
 fn entry(executor: &Executor<'_>, item: &Item) -> Entry {
@@ -215,12 +217,12 @@ impl Made {
         }
     }
 
-    fn entry(self) -> Entry {
-        match self.content {
+    fn entry(&self) -> Entry {
+        match &self.content {
             None => directory(&self.path),
             Some(content) => Entry {
-                path: self.path.into(),
-                kind: EntryKind::Bytes(content),
+                path: self.path.clone().into(),
+                kind: EntryKind::Bytes(content.clone()),
                 mode: 0o644,
             },
         }

@@ -1,12 +1,13 @@
 //! Writes collected nodes as a layer blob.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use super::LayerOptions;
 use super::compress::{BlobEncoder, Written};
 use super::content::Content;
 use super::tar_writer::{Meta, TarWriter};
 use super::tree::{Node, NodeKind};
+use crate::digest::{DiffId, HashingWriter};
 use crate::error::{Error, Result};
 
 const BUFFER: usize = 256 * 1024;
@@ -17,12 +18,24 @@ pub(crate) fn write_layer<W: Write>(
     options: &LayerOptions,
     out: W,
 ) -> Result<(W, Written)> {
-    let mut tar = TarWriter::new(BlobEncoder::new(out, options.compression, options.threads));
+    let out = BlobEncoder::new(out, options.compression, options.threads);
+    Ok(write_tar(nodes, options, out)?.finish()?)
+}
+
+/// What the layer of `nodes` would be called, as soon as they are read.
+pub(crate) fn diff_id(nodes: &[Node], options: &LayerOptions) -> Result<DiffId> {
+    let out = write_tar(nodes, options, HashingWriter::new(io::sink()))?;
+    let (_, digest, _) = out.finish();
+    Ok(DiffId::new(digest))
+}
+
+fn write_tar<W: Write>(nodes: &[Node], options: &LayerOptions, out: W) -> Result<W> {
+    let mut tar = TarWriter::new(out);
     let mut buffer = vec![0; BUFFER];
     for node in nodes {
         write_node(&mut tar, node, options.timestamp, &mut buffer)?;
     }
-    Ok(tar.finish()?.finish()?)
+    Ok(tar.finish()?)
 }
 
 fn write_node(

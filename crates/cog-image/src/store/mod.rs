@@ -40,9 +40,10 @@ mod usage;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use crate::digest::DiffId;
 use crate::error::{Error, Result};
 use crate::layer::tree::{self, Reading};
-use crate::layer::write::write_layer;
+use crate::layer::write::{diff_id, write_layer};
 use crate::layer::{Entry, Layer, LayerOptions, system};
 use crate::manifest::Descriptor;
 
@@ -175,6 +176,15 @@ impl Store {
         let nodes = tree::from_entries(entries, options.owner)?;
         self.write_blob(&nodes, options)
             .map_err(|error| error.at(self.root()))
+    }
+
+    /// What [`Self::add_layer_from_entries`] would call the layer. Nothing is compressed or written.
+    pub fn diff_id_of_entries(
+        &self,
+        entries: Vec<Entry>,
+        options: &LayerOptions,
+    ) -> Result<DiffId> {
+        diff_id(&tree::from_entries(entries, options.owner)?, options)
     }
 
     fn add_layer_from_tree(

@@ -2,8 +2,8 @@
 //!
 //! As Git's index does it, files are compared by their status: size, times to the nanosecond, inode and device. Whoever
 //! changes a file cannot choose the time of its last change, so a change is seen, unless another one came shortly before
-//! it: see [`STEP`]. So nothing is remembered of a part in which something changed just before it was read; the next
-//! build reads it again.
+//! it: see [`STEP`]. So what is remembered of a part in which something changed just before it was read is not certain:
+//! the next build reads it again, which is much quicker than to pack it. Of a small one, nothing is remembered.
 //!
 //! The record is kept in the store among those of the steps, one for each part of each project: the next one takes its
 //! place, and what it named is free to be pruned.
@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use cog_files::{Moment, Status};
 use cog_image::{Layer, StepKey, StepRecord};
+use serde::{Deserialize, Serialize};
 
 use super::Made;
 use crate::context::{Item, ItemKind};
@@ -29,6 +30,24 @@ const RECIPE: u32 = 1;
 /// half a minute. On a file system in memory, it never does.
 const STEP: Duration = Duration::from_mins(1);
 
+/// From here on it is worth a record that packing is spared, in bytes.
+const LARGE: u64 = 4 * 1024 * 1024;
+
+/// What is remembered of a part.
+#[derive(Serialize, Deserialize)]
+struct Facts {
+    state: String,
+    /// Whether its files cannot have changed since without showing it.
+    is_settled: bool,
+}
+
+/// A layer that was made of a part that looked as it does now.
+pub(super) struct Before {
+    pub(super) layer: Layer,
+    /// Whether the part is the same. If not, reading it tells.
+    pub(super) is_certain: bool,
+}
+
 /// A part as it is now.
 pub(super) struct Seen {
     /// Where its record is.
@@ -37,6 +56,7 @@ pub(super) struct Seen {
     state: String,
     /// Whether every change from now on can be seen.
     is_settled: bool,
+    is_large: bool,
 }
 
 impl Seen {
@@ -68,26 +88,35 @@ impl Seen {
                 ItemKind::File(status) => is_settled(status, now),
                 ItemKind::Symlink(_) | ItemKind::Folder => true,
             }),
+            is_large: items.iter().map(|item| item.size()).sum::<u64>() >= LARGE,
         }
     }
 
-    /// The layer that was made of the part as it is now, if the store still has it.
-    pub(super) fn layer(&self, executor: &Executor<'_>) -> Result<Option<Layer>> {
+    /// The layer that was made of the part when it looked as it does now, if the store still has it.
+    pub(super) fn before(&self, executor: &Executor<'_>) -> Result<Option<Before>> {
         let Some(mut record) = executor.recorded(&self.key)? else {
             return Ok(None);
         };
-        let is_same = record.facts.as_str() == Some(&self.state);
-        Ok(record.layers.pop().filter(|_| is_same))
+        let facts = serde_json::from_value(record.facts);
+        let facts: Option<Facts> = facts.ok().filter(|facts: &Facts| facts.state == self.state);
+        Ok(facts.zip(record.layers.pop()).map(|(facts, layer)| Before {
+            layer,
+            is_certain: facts.is_settled,
+        }))
     }
 
     /// Remembers that this is the part's `layer`.
     pub(super) fn remember(&self, executor: &Executor<'_>, layer: &Layer) -> Result<()> {
-        if !self.is_settled {
+        if !self.is_settled && !self.is_large {
             return Ok(());
         }
+        let facts = Facts {
+            state: self.state.clone(),
+            is_settled: self.is_settled,
+        };
         let record = StepRecord {
             layers: vec![layer.clone()],
-            facts: self.state.as_str().into(),
+            facts: serde_json::to_value(facts).expect("a text and a truth value"),
         };
         Ok(executor.store.record_step(&self.key, &record)?)
     }
