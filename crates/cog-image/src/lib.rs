@@ -34,8 +34,8 @@ pub use manifest::{Descriptor, Index, Manifest, Platform};
 pub use reference::ImageRef;
 pub use store::{
     Artifact, ImageSummary, Kind, Lease, LockGuard, Names, Observer, PruneOptions, PruneReport,
-    Pulled, Removed, Rootfs, Scratch, StepKey, StepKeyBuilder, StepRecord, Store, StoreOptions,
-    StoredArtifact, StoredImage, StoredIndex, Transfer, Usage,
+    Pulled, Pushing, Removed, Rootfs, Scratch, StepKey, StepKeyBuilder, StepRecord, Store,
+    StoreOptions, StoredArtifact, StoredImage, StoredIndex, Transfer, Usage,
 };
 pub use time::rfc3339;
 pub use validate::{Problem, Report, validate, validate_layout};

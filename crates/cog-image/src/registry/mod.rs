@@ -48,6 +48,7 @@ pub use error::RegistryError;
 pub use keychain::{Credentials, CredentialsError, Keychain};
 pub use login::LoginError;
 pub use lookup::{Lookup, Memory};
+pub(crate) use push::Known;
 pub use push::{
     Arrival, COG_PUSH_CONCURRENCY, COG_PUSH_DEFAULT_CHUNK_SIZE, COG_PUSH_MULTIPART_THRESHOLD,
     PushEvent, PushFn, UploadOptions,

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::images::size;
+use super::workers::block_on;
 use super::{Store, StoredImage};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -321,27 +322,4 @@ impl Drop for Sum<'_> {
     fn drop(&mut self) {
         self.tell(Transfer::Ended);
     }
-}
-
-/// Runs the future that `begin` gives to its end. In a thread of its own, because the caller's may belong
-/// to a runtime, which must not be blocked by another one.
-pub(super) fn block_on<T: Send, F: Future<Output = T>>(
-    begin: impl FnOnce() -> F + Send,
-) -> Result<T> {
-    std::thread::scope(|scope| {
-        let run = || -> std::io::Result<T> {
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(2)
-                .enable_all()
-                .build()?;
-            let output = runtime.block_on(begin());
-            // A name that takes for ever to resolve must not hold us.
-            runtime.shutdown_background();
-            Ok(output)
-        };
-        match scope.spawn(run).join() {
-            Ok(output) => Ok(output?),
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    })
 }

@@ -36,6 +36,7 @@ mod scratch;
 mod snapshots;
 mod steps;
 mod usage;
+mod workers;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -55,6 +56,7 @@ pub use indexes::StoredIndex;
 pub use leases::Lease;
 pub use locks::LockGuard;
 pub use prune::{Names, PruneOptions, PruneReport, Removed};
+pub use push::Pushing;
 pub use rootfs::Rootfs;
 pub use scratch::Scratch;
 pub(crate) use scratch::unique_name;

@@ -1,57 +1,115 @@
 //! Images on their way out of the store, into registries.
 
-use super::fetch::block_on;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::workers::Workers;
 use super::{Store, StoredImage, StoredIndex, Transfer};
 use crate::error::Result;
 use crate::manifest::{Descriptor, Index};
 use crate::reference::ImageRef;
-use crate::registry::{PushEvent, UploadOptions};
+use crate::registry::{Client, Known, PushEvent, UploadOptions};
+
+/// A way out of the store into a repository.
+///
+/// It is opened as soon as it is known where something will go, maybe long before there is an image: the registry is
+/// connected with, and asked what it still has, while others work. What goes wrong with that is told when something is
+/// pushed.
+pub struct Pushing {
+    store: Store,
+    client: Client,
+    options: UploadOptions,
+    /// What was pushed there last.
+    known: Option<Arc<Known>>,
+    /// Whether there is something to push: before, nobody wants to know of pauses.
+    has_begun: Arc<AtomicBool>,
+    workers: Workers,
+}
 
 impl Store {
-    /// Pushes `image`, with what is said about it, to `target`. Layers that are still in another registry go
-    /// from there without becoming files here. The manifest's descriptor, as an index lists it.
-    pub fn push(&self, image: &StoredImage, target: &ImageRef) -> Result<Descriptor> {
-        let options = self.upload_options()?;
-        let _lease = self.lease()?;
-        let client = self.remote().client()?;
-        let tell = |event| self.tell(event);
-        block_on(|| client.push(self, image, target, &options, &tell))?
+    /// Opens a way into `target`'s repository.
+    pub fn pushing_to(&self, target: &ImageRef) -> Result<Pushing> {
+        let options = match self.remote().uploads() {
+            Some(options) => options.clone(),
+            None => UploadOptions::from_environment()?,
+        };
+        let pushing = Pushing {
+            store: self.clone(),
+            client: self.remote().client()?.clone(),
+            options,
+            known: Known::of(self, target).map(Arc::new),
+            has_begun: Arc::default(),
+            workers: Workers::start()?,
+        };
+        pushing.recall(target);
+        Ok(pushing)
+    }
+}
+
+impl Pushing {
+    /// Pushes `image`, with what is said about it, to `target`, a name in the repository. Layers that are still in
+    /// another registry go from there without becoming files here. The manifest's descriptor, as an index lists it.
+    pub fn image(&self, image: &StoredImage, target: &ImageRef) -> Result<Descriptor> {
+        self.manifest(&image.manifest, target)?;
+        Ok(image.listed())
     }
 
-    /// Pushes all that `index` lists, with what is said about each, and the index itself, byte for byte, to `target`; its
-    /// descriptor.
-    pub fn push_images(&self, index: &StoredIndex, target: &ImageRef) -> Result<Descriptor> {
-        let _lease = self.lease()?;
-        let options = self.upload_options()?;
-        let client = self.remote().client()?;
-        let tell = |event| self.tell(event);
+    /// Pushes all that `index` lists, with what is said about each, and the index itself, byte for byte, to `target`, a
+    /// name in the repository; its descriptor.
+    pub fn images(&self, index: &StoredIndex, target: &ImageRef) -> Result<Descriptor> {
         let images = index.images.iter().map(|image| &image.manifest);
         for part in images.chain(index.besides()) {
-            let target = target.clone().with_digest(part.digest);
-            block_on(|| client.push_manifest(self, part, &target, &options, &tell))??;
+            self.manifest(part, &target.clone().with_digest(part.digest))?;
         }
-        block_on(|| client.push_manifest(self, &index.descriptor, target, &options, &tell))??;
+        self.manifest(&index.descriptor, target)?;
         Ok(index.descriptor.clone())
     }
 
-    /// Pushes an index of manifests that are in `target`'s repository; its descriptor.
-    pub fn push_index(&self, target: &ImageRef, index: &Index) -> Result<Descriptor> {
-        let options = self.upload_options()?;
-        let client = self.remote().client()?;
-        let tell = |event| self.tell(event);
-        block_on(|| client.push_index(target, index, &options, &tell))?
+    /// Pushes an index of manifests that are in the repository to `target`, a name in it; its descriptor.
+    pub fn index(&self, index: &Index, target: &ImageRef) -> Result<Descriptor> {
+        self.has_begun.store(true, Ordering::Relaxed);
+        let (client, options) = (&self.client, &self.options);
+        let tell = |event| self.store.tell_of_push(event);
+        self.workers
+            .block_on(|| client.push_index(target, index, options, &tell))
     }
 
-    fn tell(&self, event: PushEvent) {
+    fn manifest(&self, manifest: &Descriptor, target: &ImageRef) -> Result<()> {
+        let _lease = self.store.lease()?;
+        self.has_begun.store(true, Ordering::Relaxed);
+        let (store, client, options) = (&self.store, &self.client, &self.options);
+        let known = self.known.as_deref();
+        let tell = |event| store.tell_of_push(event);
+        self.workers
+            .block_on(|| client.push_manifest(store, manifest, target, known, options, &tell))
+    }
+
+    /// Begins to ask what the repository still has.
+    fn recall(&self, target: &ImageRef) {
+        let Some(known) = self.known.clone() else {
+            return;
+        };
+        let (store, client, options) = (
+            self.store.clone(),
+            self.client.clone(),
+            self.options.clone(),
+        );
+        let (has_begun, target) = (Arc::clone(&self.has_begun), target.clone());
+        self.workers.spawn(async move {
+            let tell = |event| {
+                if has_begun.load(Ordering::Relaxed) {
+                    store.tell_of_push(event);
+                }
+            };
+            client.recall(&known, &target, &options, &tell).await;
+        });
+    }
+}
+
+impl Store {
+    fn tell_of_push(&self, event: PushEvent) {
         if let Some(observer) = self.remote().observer() {
             observer(Transfer::Push(event));
-        }
-    }
-
-    fn upload_options(&self) -> Result<UploadOptions> {
-        match self.remote().uploads() {
-            Some(options) => Ok(options.clone()),
-            None => Ok(UploadOptions::from_environment()?),
         }
     }
 }

@@ -5,7 +5,7 @@ use cog_build::BuiltImage;
 use cog_config::Config;
 use cog_errors::Hint;
 use cog_image::registry::RegistryError;
-use cog_image::{Descriptor, ImageRef, Index, Platform, StoredImage};
+use cog_image::{Descriptor, ImageRef, Index, Platform, Pushing, StoredImage};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -80,7 +80,7 @@ pub(crate) fn push(session: &Session<'_>, args: &PushArgs) -> anyhow::Result<()>
         session.printer.account().open();
     }
     args.flags.bases.check()?;
-    let (target, built) = if args.no_build {
+    let (target, pushing, built) = if args.no_build {
         stored(session, args)?
     } else {
         made(session, args)?
@@ -88,8 +88,8 @@ pub(crate) fn push(session: &Session<'_>, args: &PushArgs) -> anyhow::Result<()>
     let shown = target.reference().familiar();
     session.printer.info(&format!("Pushing to {shown}..."));
     let pushed = match &target {
-        Target::Image(reference) => push_image(session, &built, reference),
-        Target::Bundle(model) => push_bundle(session, &built, model),
+        Target::Image(reference) => push_image(&pushing, &built, reference),
+        Target::Bundle(model) => push_bundle(&pushing, &built, model),
     }
     .map_err(|error| explained(error, target.reference()))
     .context("failed to push image")?;
@@ -111,10 +111,11 @@ pub(crate) fn push(session: &Session<'_>, args: &PushArgs) -> anyhow::Result<()>
 }
 
 /// The image of the project, and where it goes.
-fn made(session: &Session<'_>, args: &PushArgs) -> anyhow::Result<(Target, BuiltImage)> {
+fn made(session: &Session<'_>, args: &PushArgs) -> anyhow::Result<(Target, Pushing, BuiltImage)> {
     let project = session.project(&args.flags.project)?;
     let model = session.model(&project)?;
     let target = Target::choose(model, args.image.as_deref(), &project.config)?;
+    let pushing = session.store()?.pushing_to(target.reference())?;
     let name = target.build_name();
     let milliseconds = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
     let order = Order {
@@ -124,11 +125,11 @@ fn made(session: &Session<'_>, args: &PushArgs) -> anyhow::Result<(Target, Built
         push_id: Some(push_id(milliseconds)),
     };
     let built = order.build(session, project, SchemaChoice::ByFlags)?;
-    Ok((target, built))
+    Ok((target, pushing, built))
 }
 
 /// The image that the store has under the name that it goes to. Whoever names that needs no project.
-fn stored(session: &Session<'_>, args: &PushArgs) -> anyhow::Result<(Target, BuiltImage)> {
+fn stored(session: &Session<'_>, args: &PushArgs) -> anyhow::Result<(Target, Pushing, BuiltImage)> {
     let target = if let Some(name) = args.image.as_deref() {
         Target::choose(None, Some(name), &Config::default())?
     } else {
@@ -150,7 +151,8 @@ fn stored(session: &Session<'_>, args: &PushArgs) -> anyhow::Result<(Target, Bui
         index,
         schema: None,
     };
-    Ok((target, built))
+    let pushing = store.pushing_to(target.reference())?;
+    Ok((target, pushing, built))
 }
 
 /// `cog push --json`.
@@ -220,15 +222,10 @@ fn listed(image: &StoredImage) -> Descriptor {
 }
 
 /// Pushes the image alone, or the images for several platforms with their index.
-fn push_image(
-    session: &Session<'_>,
-    built: &BuiltImage,
-    target: &ImageRef,
-) -> anyhow::Result<Pushed> {
-    let store = session.store()?;
+fn push_image(pushing: &Pushing, built: &BuiltImage, target: &ImageRef) -> anyhow::Result<Pushed> {
     let repository = repository_as_written(target);
     let Some(index) = &built.index else {
-        let made = store.push(&built.image, target)?;
+        let made = pushing.image(&built.image, target)?;
         return Ok(Pushed {
             repository,
             images: vec![made.clone()],
@@ -237,7 +234,7 @@ fn push_image(
             title: INDEX,
         });
     };
-    let made = store.push_images(index, target)?;
+    let made = pushing.images(index, target)?;
     Ok(Pushed {
         repository,
         index: Some(made.clone()),
@@ -250,17 +247,16 @@ fn push_image(
 /// Pushes the image under a tag of its own, and under the model's tag an index that lists it. Images for several platforms
 /// are listed there, and have no tags.
 fn push_bundle(
-    session: &Session<'_>,
+    pushing: &Pushing,
     built: &BuiltImage,
     model: &ModelReference,
 ) -> anyhow::Result<Pushed> {
     let target = &model.reference;
     let pinned_target = || PushError::Pinned(target.familiar());
     let alias = model.image().ok_or_else(pinned_target)?;
-    let store = session.store()?;
     let repository = repository(target);
     if let Some(index) = &built.index {
-        let made = store.push_images(index, target)?;
+        let made = pushing.images(index, target)?;
         return Ok(Pushed {
             repository,
             index: Some(made.clone()),
@@ -269,12 +265,12 @@ fn push_bundle(
             title: MODEL,
         });
     }
-    let pushed = store.push(&built.image, &alias.parse()?)?;
+    let pushed = pushing.image(&built.image, &alias.parse()?)?;
     let index = Index {
         manifests: vec![pushed.clone()],
         ..Index::default()
     };
-    let listed = store.push_index(target, &index)?;
+    let listed = pushing.index(&index, target)?;
     Ok(Pushed {
         repository,
         made: pushed.clone(),

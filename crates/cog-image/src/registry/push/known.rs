@@ -11,11 +11,12 @@ use super::repository::Repository;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::manifest::{Descriptor, Manifest};
+use crate::reference::ImageRef;
 use crate::registry::error::RegistryError;
 use crate::store::Store;
 
 /// The image that the store has pushed to a repository last.
-pub(super) struct Known {
+pub(crate) struct Known {
     manifest: Descriptor,
     blobs: HashSet<Digest>,
     /// Whether the repository still has it: asked once.
@@ -24,10 +25,10 @@ pub(super) struct Known {
 
 impl Known {
     /// Nothing is asked yet.
-    pub(super) fn of(store: &Store, repository: &Repository<'_>) -> Option<Self> {
-        let manifest = store.last_pushed(repository.registry, repository.name)?;
+    pub(crate) fn of(store: &Store, target: &ImageRef) -> Option<Self> {
+        let manifest = store.last_pushed(target.registry(), target.repository())?;
         let bytes = store.read_document(&manifest).ok()?;
-        let content = Manifest::parse(&bytes, repository.name).ok()?;
+        let content = Manifest::parse(&bytes, target.repository()).ok()?;
         Some(Self {
             manifest,
             blobs: content.blobs().map(|blob| blob.digest).collect(),

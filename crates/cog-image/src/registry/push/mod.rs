@@ -21,7 +21,8 @@ use std::io;
 use futures_util::{StreamExt, TryStreamExt};
 use tokio::sync::Semaphore;
 
-use self::known::{Known, is_refusal};
+pub(crate) use self::known::Known;
+use self::known::is_refusal;
 use self::manifest::Subject;
 use self::repository::Repository;
 use self::upload::Upload;
@@ -69,17 +70,41 @@ impl Client {
         options: &UploadOptions,
         tell: PushFn<'_>,
     ) -> Result<Descriptor> {
-        self.push_manifest(store, &image.manifest, target, options, tell)
-            .await?;
+        let known = Known::of(store, target);
+        self.push_manifest(
+            store,
+            &image.manifest,
+            target,
+            known.as_ref(),
+            options,
+            tell,
+        )
+        .await?;
         Ok(image.listed())
     }
 
-    /// The same for a `manifest` that is in the store, or for an index, whose manifests are in the repository.
+    /// Asks whether `target`'s repository still has the image that is `known` to have been pushed there. The answer is
+    /// kept in it, and the way to the registry open.
+    pub(crate) async fn recall(
+        &self,
+        known: &Known,
+        target: &ImageRef,
+        options: &UploadOptions,
+        tell: PushFn<'_>,
+    ) {
+        let transport = self.transport.with_back_off(options.back_off);
+        let repository = Repository::of(target, &transport, tell);
+        known.is_there(&repository).await;
+    }
+
+    /// The same as [`Self::push`] for a `manifest` that is in the store, or for an index, whose manifests are in the
+    /// repository; of which is `known` what was pushed there last.
     pub(crate) async fn push_manifest(
         &self,
         store: &Store,
         manifest: &Descriptor,
         target: &ImageRef,
+        known: Option<&Known>,
         options: &UploadOptions,
         tell: PushFn<'_>,
     ) -> Result<()> {
@@ -94,12 +119,7 @@ impl Client {
         let transport = self.transport.with_back_off(options.back_off);
         let way = Way {
             store,
-            repository: Repository {
-                transport: &transport,
-                registry: target.registry(),
-                name: target.repository(),
-                tell,
-            },
+            repository: Repository::of(target, &transport, tell),
             options,
         };
         tell(PushEvent::Started {
@@ -107,7 +127,7 @@ impl Client {
             bytes: package.blobs.iter().map(|blob| blob.size).sum(),
         });
         let is_image = !package.blobs.is_empty();
-        let result = way.push(package, target).await;
+        let result = way.push(package, target, known).await;
         tell(PushEvent::Ended);
         if result.is_ok() && is_image {
             // That this cannot be noted is no reason to fail.
@@ -125,12 +145,7 @@ impl Client {
         tell: PushFn<'_>,
     ) -> Result<Descriptor> {
         let transport = self.transport.with_back_off(options.back_off);
-        let repository = Repository {
-            transport: &transport,
-            registry: target.registry(),
-            name: target.repository(),
-            tell,
-        };
+        let repository = Repository::of(target, &transport, tell);
         let bytes = to_json(index);
         let descriptor = Descriptor::new(&index.media_type, Digest::of(&bytes), bytes.len() as u64);
         tell(PushEvent::Started { blobs: 0, bytes: 0 });
@@ -151,9 +166,8 @@ struct Way<'a> {
 }
 
 impl Way<'_> {
-    async fn push(&self, package: Package, target: &ImageRef) -> Result<()> {
-        let known = Known::of(self.store, &self.repository);
-        self.provide(&package.blobs, known.as_ref()).await?;
+    async fn push(&self, package: Package, target: &ImageRef, known: Option<&Known>) -> Result<()> {
+        self.provide(&package.blobs, known).await?;
         let pushed = self.push_documents(&package, target).await;
         let Some(known) = known.filter(|known| known.was_there() && is_refusal(&pushed)) else {
             return pushed;

@@ -7,6 +7,7 @@ use super::event::{PushEvent, PushFn};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::manifest::Descriptor;
+use crate::reference::ImageRef;
 use crate::registry::answer::invalid;
 use crate::registry::endpoint::Security;
 use crate::registry::error::RegistryError;
@@ -25,6 +26,16 @@ pub(super) struct Repository<'a> {
 }
 
 impl<'a> Repository<'a> {
+    /// `target`'s repository.
+    pub(super) fn of(target: &'a ImageRef, transport: &'a Transport, tell: PushFn<'a>) -> Self {
+        Self {
+            transport,
+            registry: target.registry(),
+            name: target.repository(),
+            tell,
+        }
+    }
+
     /// A request about `path` below the repository, or about a URL that the registry gave.
     pub(super) fn request(&self, method: Method, path: String, what: String) -> Request<'a> {
         Request {

@@ -1,9 +1,9 @@
 //! Pushing, to registries that break off, lie, forget or want other pieces.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use cog_image::registry::{
     Arrival, ClientOptions, Keychain, PulledReferrers, PushEvent, RegistryError, UploadOptions,
@@ -966,28 +966,94 @@ fn indexes_name_what_was_pushed() {
     );
 }
 
-#[test]
-fn what_happens_is_told() {
-    let (store, original, _) = large_image();
-    let hub = Hub::start(Manners::default());
-    let layer = layer_of(&original).clone();
-    let told = std::sync::Arc::new(Mutex::new(Vec::new()));
-    let log = std::sync::Arc::clone(&told);
+/// The same store, and what is told of pushes out of it.
+fn observed(store: &Store) -> (Store, Arc<Mutex<Vec<PushEvent>>>) {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&told);
     let options = StoreOptions {
         registries: Some(ClientOptions {
             keychain: Keychain::empty(),
             ..ClientOptions::default()
         }),
         uploads: Some(quick()),
-        observer: Some(std::sync::Arc::new(move |transfer| {
+        observer: Some(Arc::new(move |transfer| {
             if let cog_image::Transfer::Push(event) = transfer {
                 log.lock().unwrap().push(event);
             }
         })),
     };
-    let observed = Store::open_with(store.root(), options).unwrap();
+    (Store::open_with(store.root(), options).unwrap(), told)
+}
+
+fn until(condition: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < Duration::from_mins(1), "it never comes");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn what_a_registry_has_is_asked_before_there_is_an_image() {
+    for loses_blobs in [false, true] {
+        let (store, original, _) = large_image();
+        let (store, _) = observed(&store);
+        let hub = Hub::start(Manners::default());
+        let [first, second] = ["a/b:1", "a/b:2"].map(|name| hub.reference(name));
+        let to_first = store.pushing_to(&first).unwrap();
+        to_first.image(&original, &first).unwrap();
+        let asked = format!("HEAD /v2/a/b/manifests/{}", original.manifest.digest);
+        let times = || hub.log().iter().filter(|line| **line == asked).count();
+        assert_eq!(times(), 0, "nothing is known of it");
+        let to_second = store.pushing_to(&second).unwrap();
+        until(|| times() == 1);
+        if loses_blobs {
+            hub.lose_blobs("a/b");
+        }
+        to_second.image(&original, &second).unwrap();
+        assert_eq!(times(), 1);
+        let (_, pulled) = pull(&hub, "a/b:2");
+        assert_eq!(pulled.layers, original.layers);
+    }
+}
+
+#[test]
+fn pauses_are_told_when_there_is_something_to_push() {
+    let (store, original, _) = large_image();
+    let (store, told) = observed(&store);
+    let is_down = Arc::new(AtomicBool::new(false));
+    let broken = Arc::clone(&is_down);
+    let hub = Hub::start_with(Manners::default(), move |request| {
+        let is_down = broken.load(Ordering::Relaxed) && request.path.contains("/manifests/");
+        is_down.then(|| Fault::Answer(Answer::status(503)))
+    });
     let target = hub.reference("a/b:1");
-    observed.push(&original, &target).unwrap();
+    let pushing = store.pushing_to(&target).unwrap();
+    pushing.image(&original, &target).unwrap();
+    told.lock().unwrap().clear();
+    is_down.store(true, Ordering::Relaxed);
+    let before = hub.log().len();
+    let pushing = store.pushing_to(&target).unwrap();
+    until(|| hub.log().len() > before + 1);
+    assert_eq!(*told.lock().unwrap(), []);
+    pushing.image(&original, &target).unwrap_err();
+    let told = told.lock().unwrap();
+    let is_pause = |event: &PushEvent| matches!(event, PushEvent::Waiting(_));
+    assert!(told.iter().any(is_pause), "{told:?}");
+}
+
+#[test]
+fn what_happens_is_told() {
+    let (store, original, _) = large_image();
+    let hub = Hub::start(Manners::default());
+    let layer = layer_of(&original).clone();
+    let (observed, told) = observed(&store);
+    let target = hub.reference("a/b:1");
+    observed
+        .pushing_to(&target)
+        .unwrap()
+        .image(&original, &target)
+        .unwrap();
     let events = std::mem::take(&mut *told.lock().unwrap());
     let config = &original.config_blob;
     let started = PushEvent::Started {
@@ -1013,7 +1079,11 @@ fn what_happens_is_told() {
         .collect();
     assert!(places.iter().all(Option::is_some), "{events:?}");
     assert!(places.is_sorted(), "{events:?}");
-    observed.push(&original, &target).unwrap();
+    observed
+        .pushing_to(&target)
+        .unwrap()
+        .image(&original, &target)
+        .unwrap();
     let events = std::mem::take(&mut *told.lock().unwrap());
     assert!(events.contains(&arrived(Arrival::Present)), "{events:?}");
 }

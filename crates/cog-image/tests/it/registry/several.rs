@@ -197,7 +197,11 @@ fn an_index_is_pulled_and_pushed_as_it_is() {
             ..Manners::default()
         });
         let target = hub.reference("c/d:2");
-        let pushed = store.push_images(&index, &target).unwrap();
+        let pushed = store
+            .pushing_to(&target)
+            .unwrap()
+            .images(&index, &target)
+            .unwrap();
         assert_eq!(pushed.digest, digest);
         assert_eq!(hub.manifest("c/d", "2").as_ref(), Some(&bytes));
         assert_eq!(
