@@ -2,8 +2,8 @@
 //!
 //! **Invariant:** the bytes depend on the content alone. Zstandard cuts the stream into jobs of a fixed
 //! size whatever the number of workers (at least one: without workers it writes other bytes), and
-//! `gzip` does the same by hand. Whether workers are used at all is decided by the
-//! content's size, which spares small layers the start of threads.
+//! `gzip` does the same by hand. Whether workers are used at all, and a thread that hashes and writes what they made, is
+//! decided by the content's size, which spares small layers the start of threads.
 //!
 //! Levels, block sizes and library versions are part of every digest: a test holds golden digests.
 
@@ -13,6 +13,7 @@ use std::num::NonZero;
 use zstd::stream::write::Encoder;
 
 use super::Compression;
+use super::behind::Behind;
 use super::gzip::GzipWriter;
 use crate::digest::{DiffId, Digest, HashingWriter};
 use crate::manifest::{OCI_LAYER_GZIP, OCI_LAYER_TAR, OCI_LAYER_ZSTD};
@@ -43,20 +44,20 @@ pub(crate) struct Written {
 }
 
 /// Accepts a layer's tar stream and writes its blob to `out`.
-pub(crate) struct BlobEncoder<W: Write> {
+pub(crate) struct BlobEncoder<W: Write + Send + 'static> {
     plain: HashingWriter<Compressor<HashingWriter<W>>>,
 }
 
 /// Content is collected until it is known whether there is enough of it for workers.
-struct Compressor<W: Write> {
+struct Compressor<W: Write + Send + 'static> {
     compression: Compression,
     threads: usize,
     state: State<W>,
 }
 
-enum State<W: Write> {
+enum State<W: Write + Send + 'static> {
     Collecting(Vec<u8>, W),
-    Running(Running<W>),
+    Running(Running<Out<W>>),
     /// Starting failed, and the error was handed out.
     Failed,
 }
@@ -67,7 +68,13 @@ enum Running<W: Write> {
     None(W),
 }
 
-impl<W: Write> BlobEncoder<W> {
+/// What takes compressed bytes.
+enum Out<W: Write + Send + 'static> {
+    Here(W),
+    Behind(Behind<W>),
+}
+
+impl<W: Write + Send + 'static> BlobEncoder<W> {
     /// `threads` 0 means one per core.
     pub(crate) fn new(out: W, compression: Compression, threads: usize) -> Self {
         let state = State::Collecting(Vec::new(), HashingWriter::new(out));
@@ -94,15 +101,19 @@ impl<W: Write> BlobEncoder<W> {
     }
 }
 
-impl<W: Write> Compressor<W> {
+impl<W: Write + Send + 'static> Compressor<W> {
     /// The compressor that runs, started with as many workers as asked for if there is none yet.
-    fn running(&mut self, workers: impl FnOnce() -> usize) -> io::Result<&mut Running<W>> {
+    fn running(&mut self, workers: impl FnOnce() -> usize) -> io::Result<&mut Running<Out<W>>> {
         if let State::Collecting(..) = self.state {
             let workers = workers();
             let State::Collecting(collected, out) =
                 std::mem::replace(&mut self.state, State::Failed)
             else {
                 unreachable!("looked at just now");
+            };
+            let out = match workers {
+                0 => Out::Here(out),
+                _ => Out::Behind(Behind::start(out)?),
             };
             let mut running = Running::new(out, self.compression, workers)?;
             if let (Running::Zstd(encoder), 0) = (&mut running, workers) {
@@ -120,11 +131,15 @@ impl<W: Write> Compressor<W> {
 
     fn finish(mut self) -> io::Result<W> {
         self.running(|| 0)?;
-        match self.state {
-            State::Running(Running::Zstd(encoder)) => encoder.finish(),
-            State::Running(Running::Gzip(writer)) => writer.finish(),
-            State::Running(Running::None(out)) => Ok(out),
+        let out = match self.state {
+            State::Running(Running::Zstd(encoder)) => encoder.finish()?,
+            State::Running(Running::Gzip(writer)) => writer.finish()?,
+            State::Running(Running::None(out)) => out,
             _ => unreachable!("started just now"),
+        };
+        match out {
+            Out::Here(out) => Ok(out),
+            Out::Behind(behind) => behind.finish(),
         }
     }
 }
@@ -145,6 +160,19 @@ impl<W: Write> Running<W> {
     }
 }
 
+impl<W: Write + Send + 'static> Write for Out<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Here(out) => out.write(bytes),
+            Self::Behind(behind) => behind.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 fn workers(threads: usize) -> usize {
     let wanted = match threads {
         0 => std::thread::available_parallelism().map_or(1, NonZero::get),
@@ -153,7 +181,7 @@ fn workers(threads: usize) -> usize {
     wanted.clamp(1, MAX_WORKERS)
 }
 
-impl<W: Write> Write for BlobEncoder<W> {
+impl<W: Write + Send + 'static> Write for BlobEncoder<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.plain.write(bytes)
     }
@@ -164,7 +192,7 @@ impl<W: Write> Write for BlobEncoder<W> {
     }
 }
 
-impl<W: Write> Write for Compressor<W> {
+impl<W: Write + Send + 'static> Write for Compressor<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if let State::Collecting(collected, _) = &mut self.state
             && collected.len() + bytes.len() <= SMALL

@@ -3,6 +3,7 @@
 //! `tree` collects entries, `tar_writer` and `tar_reader` handle the archive format,
 //! `compress` makes blobs, `unpack` makes snapshots. Nothing here knows the store's layout.
 
+mod behind;
 pub(crate) mod compare;
 pub(crate) mod compress;
 mod content;

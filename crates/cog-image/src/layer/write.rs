@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 const BUFFER: usize = 256 * 1024;
 
 /// Writes `nodes`, which must be sorted, to `out`.
-pub(crate) fn write_layer<W: Write>(
+pub(crate) fn write_layer<W: Write + Send + 'static>(
     nodes: &[Node],
     options: &LayerOptions,
     out: W,
