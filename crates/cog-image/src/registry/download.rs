@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::manifest::Descriptor;
 use crate::store::Store;
 
-/// A transfer that advanced this far, in bytes, since its last interruption may start counting its
+/// A transfer that advanced this far, in bytes, beyond what ever had arrived may start counting its
 /// attempts anew: a large blob over a bad line is not a lost cause.
 const ADVANCE: u64 = 4 * 1024 * 1024;
 
@@ -90,9 +90,10 @@ impl Download<'_> {
 
     async fn transfer(&self, partial: &mut Partial) -> Result<()> {
         let mut attempt = 1;
+        // The most that had ever arrived when attempts were counted anew: what is thrown away is no advance.
+        let mut best = partial.size();
         loop {
-            let before = partial.size();
-            let end = if before == self.blob.size {
+            let end = if partial.size() == self.blob.size {
                 End::Complete
             } else {
                 self.attempt(partial).await?
@@ -102,8 +103,9 @@ impl Download<'_> {
                 End::Complete if self.verify(partial)? => return Ok(()),
                 End::Complete | End::StartedOver => {}
                 End::Broken(source) => {
-                    if done > before + ADVANCE {
+                    if done > best + ADVANCE {
                         attempt = 1;
+                        best = done;
                     }
                     let source = source.map(reqwest::Error::without_url);
                     if !self.transport.may_retry(attempt) {

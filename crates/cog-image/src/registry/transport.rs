@@ -31,6 +31,8 @@ pub(super) struct Transport {
     shared: Arc<Shared>,
     /// Pause before the second try.
     back_off: Duration,
+    /// How often a request is tried.
+    attempts: u32,
     /// Learns of pauses, unless whoever sends a request wants to tell of them.
     observer: Option<WaitObserver>,
 }
@@ -113,7 +115,7 @@ impl Transport {
     pub(super) fn new(options: ClientOptions) -> Result<Self, RegistryError> {
         let pem = options.extra_certificates.as_deref().unwrap_or_default();
         let connections = Connections::new(pem)?;
-        let back_off = options.back_off;
+        let (back_off, attempts) = (options.back_off, options.attempts);
         let shared = Shared {
             options,
             connections,
@@ -123,6 +125,7 @@ impl Transport {
         Ok(Self {
             shared: Arc::new(shared),
             back_off,
+            attempts,
             observer: None,
         })
     }
@@ -139,6 +142,14 @@ impl Transport {
     pub(super) fn with_back_off(&self, back_off: Duration) -> Self {
         Self {
             back_off,
+            ..self.clone()
+        }
+    }
+
+    /// The same for requests that are of use only if they are answered soon: each is tried once.
+    pub(super) fn trying_once(&self) -> Self {
+        Self {
+            attempts: 1,
             ..self.clone()
         }
     }
@@ -222,7 +233,7 @@ impl Transport {
             }
             // Once per request: a fresh token that is refused will be refused again.
             authenticated = true;
-            self.renew(request, response, token.as_ref()).await?;
+            self.renew(request, response, token.as_ref(), tell).await?;
         }
     }
 
@@ -237,12 +248,13 @@ impl Transport {
         Ok((self.builder(http, request, &url, token.as_ref()), token))
     }
 
-    /// After `response`, which refused `used`: gets another token for `request`.
+    /// After `response`, which refused `used`: gets another token for `request`; `tell` learns of pauses.
     pub(super) async fn renew(
         &self,
         request: &Request<'_>,
         response: Response,
         used: Option<&Authorization>,
+        tell: WaitFn<'_>,
     ) -> Result<(), RegistryError> {
         // Where the registry sends us has no business with our credentials.
         if !self.is_own(request.registry, response.url()) {
@@ -253,7 +265,7 @@ impl Transport {
             return Ok(());
         }
         let http = self.http(request.registry, Purpose::Asking)?;
-        self.authenticate(http, request, &response).await
+        self.authenticate(http, request, &response, tell).await
     }
 
     /// For bodies that are secrets: no redirect is followed.
@@ -316,7 +328,7 @@ impl Transport {
     }
 
     pub(super) fn may_retry(&self, attempt: u32) -> bool {
-        attempt < self.options().attempts
+        attempt < self.attempts
     }
 
     fn builder(
@@ -380,6 +392,7 @@ impl Transport {
         http: &reqwest::Client,
         request: &Request<'_>,
         response: &Response,
+        tell: WaitFn<'_>,
     ) -> Result<(), RegistryError> {
         let headers = response.headers().get_all(WWW_AUTHENTICATE);
         let challenge = Challenge::parse(headers.iter().filter_map(|value| value.to_str().ok()))
@@ -416,7 +429,8 @@ impl Transport {
                         .ok_or_else(|| {
                             invalid(request, "its token service has no valid address")
                         })?;
-                self.fetch_token(http, request, token, unreadable).await?
+                self.fetch_token(http, request, token, unreadable, tell)
+                    .await?
             }
         };
         self.tokens().insert(key(request), authorization);
@@ -443,6 +457,7 @@ impl Transport {
         request: &Request<'_>,
         token: TokenRequest,
         unreadable: Option<String>,
+        tell: WaitFn<'_>,
     ) -> Result<Authorization, RegistryError> {
         // Credentials go to whoever the registry names, but not in the open.
         let protected = self.endpoint(request.registry).security == Security::Tls;
@@ -464,10 +479,20 @@ impl Transport {
                 .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
                 .body(body.clone()),
         };
+        let service = host(token.url());
+        let what = format!("a token for {}", request.registry);
         let response = self
-            .settled(make, &request.what, &|wait| self.tell(wait))
+            .settled(make, &what, tell)
             .await
-            .map_err(|error| unreachable(host(token.url()), error))?;
+            .map_err(|error| unreachable(service, error))?;
+        if is_transient(response.status()) {
+            let asked = Request {
+                registry: service,
+                what,
+                ..request.clone()
+            };
+            return Err(refusal(&asked, response).await);
+        }
         if !response.status().is_success() {
             let answer = format!("its token service answered {}", response.status());
             let reason = match (unreadable, words(response).await.text()) {

@@ -50,6 +50,14 @@ impl Store {
             .map_err(|error| error.at(self.root()))
     }
 
+    /// Forgets which image is in a repository.
+    pub(crate) fn forget_pushed(&self, registry: &str, repository: &str) -> io::Result<()> {
+        match fs_err::remove_file(self.pushed_path(registry, repository)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        }
+    }
+
     /// The manifest that was pushed to a repository last, if that is known. Pruning forgets it.
     pub(crate) fn last_pushed(&self, registry: &str, repository: &str) -> Option<Descriptor> {
         let bytes = fs_err::read(self.pushed_path(registry, repository)).ok()?;

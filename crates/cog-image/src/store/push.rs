@@ -1,7 +1,6 @@
 //! Images on their way out of the store, into registries.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::workers::Workers;
 use super::{Store, StoredImage, StoredIndex, Transfer};
@@ -13,16 +12,14 @@ use crate::registry::{Client, Known, PushEvent, UploadOptions};
 /// A way out of the store into a repository.
 ///
 /// It is opened as soon as it is known where something will go, maybe long before there is an image: the registry is
-/// connected with, and asked what it still has, while others work. What goes wrong with that is told when something is
-/// pushed.
+/// connected with, and asked what it still has, while others work. If that goes wrong, nobody is told: it shows when
+/// something is pushed.
 pub struct Pushing {
     store: Store,
     client: Client,
     options: UploadOptions,
     /// What was pushed there last.
     known: Option<Arc<Known>>,
-    /// Whether there is something to push: before, nobody wants to know of pauses.
-    has_begun: Arc<AtomicBool>,
     workers: Workers,
 }
 
@@ -38,7 +35,6 @@ impl Store {
             client: self.remote().client()?.clone(),
             options,
             known: Known::of(self, target).map(Arc::new),
-            has_begun: Arc::default(),
             workers: Workers::start()?,
         };
         pushing.recall(target);
@@ -50,6 +46,7 @@ impl Pushing {
     /// Pushes `image`, with what is said about it, to `target`, a name in the repository. Layers that are still in
     /// another registry go from there without becoming files here. The manifest's descriptor, as an index lists it.
     pub fn image(&self, image: &StoredImage, target: &ImageRef) -> Result<Descriptor> {
+        let _lease = self.store.lease()?;
         self.manifest(&image.manifest, target)?;
         Ok(image.listed())
     }
@@ -57,6 +54,7 @@ impl Pushing {
     /// Pushes all that `index` lists, with what is said about each, and the index itself, byte for byte, to `target`, a
     /// name in the repository; its descriptor.
     pub fn images(&self, index: &StoredIndex, target: &ImageRef) -> Result<Descriptor> {
+        let _lease = self.store.lease()?;
         let images = index.images.iter().map(|image| &image.manifest);
         for part in images.chain(index.besides()) {
             self.manifest(part, &target.clone().with_digest(part.digest))?;
@@ -67,16 +65,14 @@ impl Pushing {
 
     /// Pushes an index of manifests that are in the repository to `target`, a name in it; its descriptor.
     pub fn index(&self, index: &Index, target: &ImageRef) -> Result<Descriptor> {
-        self.has_begun.store(true, Ordering::Relaxed);
         let (client, options) = (&self.client, &self.options);
         let tell = |event| self.store.tell_of_push(event);
         self.workers
             .block_on(|| client.push_index(target, index, options, &tell))
     }
 
+    /// The caller has a lease.
     fn manifest(&self, manifest: &Descriptor, target: &ImageRef) -> Result<()> {
-        let _lease = self.store.lease()?;
-        self.has_begun.store(true, Ordering::Relaxed);
         let (store, client, options) = (&self.store, &self.client, &self.options);
         let known = self.known.as_deref();
         let tell = |event| store.tell_of_push(event);
@@ -89,19 +85,10 @@ impl Pushing {
         let Some(known) = self.known.clone() else {
             return;
         };
-        let (store, client, options) = (
-            self.store.clone(),
-            self.client.clone(),
-            self.options.clone(),
-        );
-        let (has_begun, target) = (Arc::clone(&self.has_begun), target.clone());
+        let (client, options) = (self.client.clone(), self.options.clone());
+        let target = target.clone();
         self.workers.spawn(async move {
-            let tell = |event| {
-                if has_begun.load(Ordering::Relaxed) {
-                    store.tell_of_push(event);
-                }
-            };
-            client.recall(&known, &target, &options, &tell).await;
+            client.recall(&known, &target, &options).await;
         });
     }
 }

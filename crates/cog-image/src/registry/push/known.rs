@@ -2,6 +2,7 @@
 //! before. A registry keeps what its manifests name, and refuses a manifest that names what it has not.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use reqwest::Method;
 use reqwest::header::ACCEPT;
@@ -9,11 +10,14 @@ use tokio::sync::OnceCell;
 
 use super::repository::Repository;
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::manifest::{Descriptor, Manifest};
 use crate::reference::ImageRef;
 use crate::registry::error::RegistryError;
 use crate::store::Store;
+
+/// How long a registry may take to say that it has an image, before it is asked for each blob.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The image that the store has pushed to a repository last.
 pub(crate) struct Known {
@@ -36,6 +40,11 @@ impl Known {
         })
     }
 
+    /// Whether it is the image with that manifest. If somebody pushes the same again, something may be missing.
+    pub(super) fn is(&self, manifest: &Digest) -> bool {
+        self.manifest.digest == *manifest
+    }
+
     /// Whether the blob is a part of it.
     pub(super) fn has(&self, blob: &Descriptor) -> bool {
         self.blobs.contains(&blob.digest)
@@ -49,8 +58,14 @@ impl Known {
             let request = repository
                 .request(Method::HEAD, format!("manifests/{digest}"), what)
                 .with(ACCEPT, &self.manifest.media_type);
+            let transport = repository.transport.trying_once();
+            let repository = Repository {
+                transport: &transport,
+                ..*repository
+            };
             // Whatever is wrong shows when blobs are asked for.
-            repository.send(&request).await.is_ok()
+            let asking = tokio::time::timeout(PATIENCE, repository.send(&request));
+            asking.await.is_ok_and(|answer| answer.is_ok())
         };
         *self.is_there.get_or_init(ask).await
     }
@@ -61,14 +76,16 @@ impl Known {
     }
 }
 
-/// Whether a registry may have refused a document because it has not what that names.
-pub(super) fn is_refusal(result: &Result<()>) -> bool {
+/// Whether a registry may have refused a document because it has not what that names. Some say so in their own way.
+pub(super) fn is_refusal(error: &Error) -> bool {
     matches!(
-        result,
-        Err(Error::Registry(
+        error,
+        Error::Registry(
             RegistryError::PartsMissing { .. }
                 | RegistryError::NotFound { .. }
-                | RegistryError::Status { status: 400, .. }
-        ))
+                | RegistryError::NoRepository { .. }
+                | RegistryError::Unauthorized { .. }
+                | RegistryError::Status { .. }
+        )
     )
 }

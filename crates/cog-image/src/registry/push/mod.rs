@@ -85,16 +85,11 @@ impl Client {
 
     /// Asks whether `target`'s repository still has the image that is `known` to have been pushed there. The answer is
     /// kept in it, and the way to the registry open.
-    pub(crate) async fn recall(
-        &self,
-        known: &Known,
-        target: &ImageRef,
-        options: &UploadOptions,
-        tell: PushFn<'_>,
-    ) {
+    pub(crate) async fn recall(&self, known: &Known, target: &ImageRef, options: &UploadOptions) {
         let transport = self.transport.with_back_off(options.back_off);
-        let repository = Repository::of(target, &transport, tell);
-        known.is_there(&repository).await;
+        known
+            .is_there(&Repository::of(target, &transport, &|_| ()))
+            .await;
     }
 
     /// The same as [`Self::push`] for a `manifest` that is in the store, or for an index, whose manifests are in the
@@ -127,11 +122,19 @@ impl Client {
             bytes: package.blobs.iter().map(|blob| blob.size).sum(),
         });
         let is_image = !package.blobs.is_empty();
+        // If somebody pushes the same image again, something may be missing.
+        let known = known.filter(|known| !known.is(&digest));
         let result = way.push(package, target, known).await;
         tell(PushEvent::Ended);
-        if result.is_ok() && is_image {
-            // That this cannot be noted is no reason to fail.
-            let _ = store.record_pushed(target.registry(), target.repository(), manifest);
+        // That this cannot be noted is no reason to fail.
+        match &result {
+            Ok(()) if is_image => {
+                let _ = store.record_pushed(target.registry(), target.repository(), manifest);
+            }
+            Ok(()) => {}
+            Err(_) => {
+                let _ = store.forget_pushed(target.registry(), target.repository());
+            }
         }
         result
     }
@@ -169,14 +172,22 @@ impl Way<'_> {
     async fn push(&self, package: Package, target: &ImageRef, known: Option<&Known>) -> Result<()> {
         self.provide(&package.blobs, known).await?;
         let pushed = self.push_documents(&package, target).await;
-        let Some(known) = known.filter(|known| known.was_there() && is_refusal(&pushed)) else {
-            return pushed;
-        };
-        // It may have lost what it should have kept.
-        let mut blobs = package.blobs.clone();
-        blobs.retain(|blob| known.has(blob));
-        self.provide(&blobs, None).await?;
-        self.push_documents(&package, target).await
+        let mut believed = package.blobs.clone();
+        believed.retain(|blob| known.is_some_and(|known| known.was_there() && known.has(blob)));
+        match pushed {
+            Err(error) if !believed.is_empty() && is_refusal(&error) => {
+                // It may have lost what it should have kept.
+                self.provide(&believed, None).await?;
+                self.push_documents(&package, target).await
+            }
+            Err(error) => Err(error),
+            Ok(()) => {
+                for blob in &believed {
+                    self.arrived(blob, Arrival::Present);
+                }
+                Ok(())
+            }
+        }
     }
 
     /// Brings over what is not there. No part of an image that is `known` to be there is asked for.
@@ -200,7 +211,10 @@ impl Way<'_> {
         let is_there = match known {
             // The image before this one was without it: it is new, and small, and would be sent anyway.
             Some(known) if !known.has(blob) && blob.size <= SMALL => false,
-            Some(known) if known.has(blob) && known.is_there(&self.repository).await => true,
+            // It is told that it is there when the registry has taken what names it.
+            Some(known) if known.has(blob) && known.is_there(&self.repository).await => {
+                return Ok(());
+            }
             _ => self.repository.has(blob).await?,
         };
         if is_there {

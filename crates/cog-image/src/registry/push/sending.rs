@@ -37,6 +37,8 @@ pub(super) struct Sending<'a> {
     best: u64,
     /// Whether it was begun anew because the registry did not like how it came.
     restarted: bool,
+    /// How much had arrived when a token was refused last.
+    renewed_at: Option<u64>,
 }
 
 /// What became of one request that sends.
@@ -83,6 +85,7 @@ impl<'a> Sending<'a> {
             attempt: 1,
             best: 0,
             restarted: false,
+            renewed_at: None,
         }
     }
 
@@ -210,7 +213,7 @@ impl<'a> Sending<'a> {
 
     /// Sends `request` once and judges the answer.
     async fn send(
-        &self,
+        &mut self,
         request: &Request<'_>,
         body: Option<reqwest::Body>,
         flow: &Flow,
@@ -250,9 +253,17 @@ impl<'a> Sending<'a> {
         let is_first = self.session.offset == 0 && self.mode == Mode::Whole;
         let pause = retry_after(&response).map_or(Pause::BackOff, Pause::Exactly);
         Ok(Err(match status.as_u16() {
+            // Fresh, it is refused as well.
+            401 if self.renewed_at == Some(self.session.offset) => {
+                return Err(refusal(request, response).await.into());
+            }
             401 => {
+                self.renewed_at = Some(self.session.offset);
                 let error = self.interrupted(None, String::new());
-                transport.renew(request, response, token.as_ref()).await?;
+                let tell = |wait| (self.upload.repository.tell)(PushEvent::Waiting(wait));
+                transport
+                    .renew(request, response, token.as_ref(), &tell)
+                    .await?;
                 Trouble {
                     error,
                     pause: Pause::None,

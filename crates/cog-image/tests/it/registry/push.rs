@@ -1,7 +1,7 @@
 //! Pushing, to registries that break off, lie, forget or want other pieces.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -101,26 +101,33 @@ fn pushed_images_are_complete_and_sent_once() {
     assert_eq!(pulled.layers, original.layers);
     assert_eq!(hub.count("PATCH"), 3, "two layers and a config");
 
-    // The second time everything is there: with one question, as the same store has pushed it.
+    // The next image has the same layers: one question, as the same store has pushed them.
+    let next = next_of(&store, &original);
     let before = hub.log().len();
-    push(&store, &original, &hub, "a/b:2").unwrap();
+    push(&store, &next, &hub, "a/b:2").unwrap();
     let asked = format!("HEAD /v2/a/b/manifests/{}", original.manifest.digest);
-    let expected = [asked, "PUT /v2/a/b/manifests/2".to_owned()];
-    assert_eq!(hub.log()[before..], expected);
-
-    // Who has not pushed it asks for each blob.
-    let (other, pulled) = pull(&hub, "a/b:1");
-    let before = hub.log().len();
-    push(&other, &pulled, &hub, "a/b:3").unwrap();
     let log = hub.log();
-    let (last, heads) = log[before..].split_last().unwrap();
-    assert!(
-        heads
-            .iter()
-            .all(|line| line.starts_with("HEAD /v2/a/b/blobs/")),
-        "{log:?}"
-    );
-    assert_eq!((heads.len(), last.as_str()), (3, "PUT /v2/a/b/manifests/3"));
+    let heads: Vec<&String> = log[before..]
+        .iter()
+        .filter(|line| line.starts_with("HEAD "))
+        .collect();
+    assert_eq!(heads, [&asked]);
+
+    // Who has not pushed it asks for each blob, and so does who pushes the same again.
+    let (other, pulled) = pull(&hub, "a/b:2");
+    for (store, image) in [(&other, &pulled), (&store, &next)] {
+        let before = hub.log().len();
+        push(store, image, &hub, "a/b:3").unwrap();
+        let log = hub.log();
+        let (last, heads) = log[before..].split_last().unwrap();
+        assert!(
+            heads
+                .iter()
+                .all(|line| line.starts_with("HEAD /v2/a/b/blobs/")),
+            "{log:?}"
+        );
+        assert_eq!((heads.len(), last.as_str()), (3, "PUT /v2/a/b/manifests/3"));
+    }
     assert_eq!(hub.unfinished(), 0);
 }
 
@@ -159,21 +166,106 @@ fn of_the_next_image_only_what_is_large_and_new_is_asked_for() {
     assert_eq!(pulled.layers, layers);
 }
 
+/// The same layers, and another configuration.
+fn next_of(store: &Store, image: &StoredImage) -> StoredImage {
+    let config = ImageConfig {
+        created: 1_767_225_600,
+        ..image.config.clone()
+    };
+    store.put_image("next", &config, &image.layers).unwrap()
+}
+
 /// A registry may have lost parts of an image that it still names, or the image.
 #[test]
 fn what_a_registry_has_lost_is_sent_again() {
-    for loses_image in [false, true] {
+    for (loses_image, is_same) in [(false, false), (true, false), (false, true)] {
         let (store, original, _) = large_image();
+        let next = next_of(&store, &original);
+        let next = if is_same { &original } else { &next };
         let hub = Hub::start(Manners::default());
         push(&store, &original, &hub, "a/b:1").unwrap();
         hub.lose_blobs("a/b");
         if loses_image {
             hub.lose_manifests("a/b");
         }
-        push(&store, &original, &hub, "a/b:2").unwrap();
+        push(&store, next, &hub, "a/b:2").unwrap();
         let (_, pulled) = pull(&hub, "a/b:2");
         assert_eq!(pulled.layers, original.layers);
     }
+}
+
+/// Registries have many ways to refuse a manifest that names what they have not.
+#[test]
+fn whatever_a_registry_says_of_what_it_lost_it_is_sent_again() {
+    for status in [403, 404, 409, 412, 422, 500] {
+        let (store, original, _) = large_image();
+        let next = next_of(&store, &original);
+        let uploads = AtomicUsize::new(0);
+        let hub = Hub::start_with(Manners::default(), move |request| {
+            let begun = match request.method.as_str() {
+                "POST" => uploads.fetch_add(1, Ordering::Relaxed) + 1,
+                _ => uploads.load(Ordering::Relaxed),
+            };
+            // Two for the first image, one for the next one's configuration.
+            let is_refused = request.path.ends_with("/manifests/2") && begun < 4;
+            is_refused.then(|| Fault::Answer(Answer::status(status)))
+        });
+        push(&store, &original, &hub, "a/b:1").unwrap();
+        hub.lose_blobs("a/b");
+        let told = Mutex::new(Vec::new());
+        let tell = |event| {
+            if let PushEvent::Arrived { digest, .. } = event {
+                told.lock().unwrap().push(digest);
+            }
+        };
+        let target = hub.reference("a/b:2");
+        run(client().push(&store, &next, &target, &quick(), &tell))
+            .unwrap_or_else(|error| panic!("{status}: {error}"));
+        let mut told = told.into_inner().unwrap();
+        told.sort();
+        let mut parts = [next.config_blob.digest, next.layers[0].blob.digest];
+        parts.sort();
+        assert_eq!(told, parts, "each is told once");
+    }
+}
+
+/// What is refused for good is not believed to be there any more.
+#[test]
+fn a_push_that_failed_is_remembered_as_none() {
+    let (store, original, _) = large_image();
+    let next = next_of(&store, &original);
+    let hub = Hub::start_with(Manners::default(), |request| {
+        let is_refused = request.path.ends_with("/manifests/2");
+        is_refused.then(|| Fault::Answer(Answer::status(422)))
+    });
+    push(&store, &original, &hub, "a/b:1").unwrap();
+    push(&store, &next, &hub, "a/b:2").unwrap_err();
+    let before = hub.log().len();
+    push(&store, &next, &hub, "a/b:3").unwrap();
+    let asked = hub.log()[before..]
+        .iter()
+        .filter(|line| line.starts_with("HEAD /v2/a/b/blobs/"))
+        .count();
+    assert_eq!(asked, 2);
+}
+
+/// It only spares questions.
+#[test]
+fn whether_an_image_is_there_is_asked_once() {
+    let (store, original, _) = large_image();
+    let next = next_of(&store, &original);
+    let hub = Hub::start_with(Manners::default(), |request| {
+        let is_asked = request.method == "HEAD" && request.path.contains("/manifests/");
+        is_asked.then(|| Fault::Answer(Answer::status(503)))
+    });
+    push(&store, &original, &hub, "a/b:1").unwrap();
+    let before = hub.log().len();
+    push(&store, &next, &hub, "a/b:2").unwrap();
+    let asked = hub.log()[before..]
+        .iter()
+        .filter(|line| line.starts_with("HEAD /v2/a/b/manifests/"))
+        .count();
+    assert_eq!(asked, 1);
 }
 
 /// As users have it, without pauses.
@@ -848,6 +940,70 @@ fn a_token_that_expires_on_the_way_is_renewed() {
 }
 
 #[test]
+fn a_fresh_token_that_is_refused_keeps_the_registrys_words() {
+    let (store, original, _) = large_image();
+    let hub = Hub::start_with(Manners::default(), |request| {
+        let host = request.header("host").unwrap();
+        if request.path.starts_with("/token") {
+            return Some(Fault::Answer(Answer::ok(r#"{"token":"good"}"#)));
+        }
+        if request.header("authorization").is_some() && !is_patch(request) {
+            return None;
+        }
+        let body = r#"{"errors":[{"code":"DENIED","message":"you may not write"}]}"#;
+        let challenge = format!(r#"Bearer realm="http://{host}/token""#);
+        let answer = Answer {
+            status: 401,
+            ..Answer::ok(body)
+        };
+        Some(Fault::Answer(answer.with("WWW-Authenticate", challenge)))
+    });
+    let error = push(&store, &original, &hub, "a/b:1").unwrap_err();
+    let Error::Registry(RegistryError::Unauthorized { reason, .. }) = error else {
+        panic!("{error}");
+    };
+    assert_eq!(reason, "you may not write");
+}
+
+#[test]
+fn trouble_of_a_token_service_is_told_with_its_name() {
+    let (store, original, _) = large_image();
+    let tries = AtomicUsize::new(0);
+    let hub = Hub::start_with(Manners::default(), move |request| {
+        let host = request.header("host").unwrap();
+        if request.path.starts_with("/token") {
+            // Twice for the first push, then always.
+            let answer = match tries.fetch_add(1, Ordering::Relaxed) {
+                1 => Answer::ok(r#"{"token":"good"}"#),
+                _ => Answer::status(503),
+            };
+            return Some(Fault::Answer(answer));
+        }
+        let challenge = format!(r#"Bearer realm="http://{host}/token""#);
+        let answer = Answer::status(401).with("WWW-Authenticate", challenge);
+        let is_known = request.header("authorization").is_some();
+        (!is_known).then_some(Fault::Answer(answer))
+    });
+    let waits = Mutex::new(Vec::new());
+    let tell = |event| {
+        if let PushEvent::Waiting(Wait { what, .. }) = event {
+            waits.lock().unwrap().push(what);
+        }
+    };
+    let target = hub.reference("a/b:1");
+    run(client().push(&store, &original, &target, &quick(), &tell)).unwrap();
+    let service = hub.address.split(':').next().unwrap();
+    let waited = format!("a token for {}", hub.address);
+    assert_eq!(waits.into_inner().unwrap(), [waited.as_str()]);
+    let error = push(&store, &original, &hub, "a/b:2").unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.starts_with(service) && text.contains("answered 503") && text.contains(&waited),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_registry_that_takes_nothing_is_given_up() {
     let (store, original, _) = large_image();
     let hub = Hub::start_with(Manners::default(), |request| {
@@ -1016,31 +1172,6 @@ fn what_a_registry_has_is_asked_before_there_is_an_image() {
         let (_, pulled) = pull(&hub, "a/b:2");
         assert_eq!(pulled.layers, original.layers);
     }
-}
-
-#[test]
-fn pauses_are_told_when_there_is_something_to_push() {
-    let (store, original, _) = large_image();
-    let (store, told) = observed(&store);
-    let is_down = Arc::new(AtomicBool::new(false));
-    let broken = Arc::clone(&is_down);
-    let hub = Hub::start_with(Manners::default(), move |request| {
-        let is_down = broken.load(Ordering::Relaxed) && request.path.contains("/manifests/");
-        is_down.then(|| Fault::Answer(Answer::status(503)))
-    });
-    let target = hub.reference("a/b:1");
-    let pushing = store.pushing_to(&target).unwrap();
-    pushing.image(&original, &target).unwrap();
-    told.lock().unwrap().clear();
-    is_down.store(true, Ordering::Relaxed);
-    let before = hub.log().len();
-    let pushing = store.pushing_to(&target).unwrap();
-    until(|| hub.log().len() > before + 1);
-    assert_eq!(*told.lock().unwrap(), []);
-    pushing.image(&original, &target).unwrap_err();
-    let told = told.lock().unwrap();
-    let is_pause = |event: &PushEvent| matches!(event, PushEvent::Waiting(_));
-    assert!(told.iter().any(is_pause), "{told:?}");
 }
 
 #[test]

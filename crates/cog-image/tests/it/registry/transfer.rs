@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cog_image::registry::{Client, ClientOptions, Progress, RegistryError, UploadOptions};
-use cog_image::{Digest, Error, Platform, StepKey, StepRecord, Store, validate};
+use cog_image::{Digest, Error, ImageConfig, Platform, StepKey, StepRecord, Store, validate};
 
 use super::{client, is_layer, large_image, pull, pull_with, run};
 use crate::server::{Answer, Content, Server};
-use crate::support::{files_below, image, noise, test_store};
+use crate::support::{file, files_below, image, noise, options, test_store};
 
 #[test]
 fn pulled_images_are_complete() {
@@ -182,6 +182,44 @@ fn wrong_bytes_of_an_earlier_process_are_dropped() {
             "{length}"
         );
         assert!(!partial.exists());
+    }
+}
+
+/// However much of it came, it is no advance if it is thrown away.
+#[test]
+fn a_registry_that_always_starts_over_and_breaks_off_is_given_up() {
+    const MIB: usize = 1 << 20;
+    for refuses_ranges in [false, true] {
+        let origin = test_store();
+        let layer = origin
+            .add_layer_from_entries(vec![file("weights", noise(12 * MIB, 3))], &options())
+            .unwrap();
+        let original = origin
+            .put_image("large", &ImageConfig::default(), &[layer])
+            .unwrap();
+        let mut content = Content::default();
+        content.add(&origin, &original, "a/b", "1");
+        let (count, layer) = (AtomicUsize::new(0), original.clone());
+        let server = Server::start_with(content, move |request, content| {
+            if !is_layer(request, &layer) {
+                return None;
+            }
+            if refuses_ranges && request.header("range").is_some() {
+                return Some(Answer::status(416));
+            }
+            let number = count.fetch_add(1, Ordering::Relaxed);
+            assert!(number < 50, "it goes on for ever");
+            let mut whole = request.clone();
+            whole.headers.remove("range");
+            let cut = if number.is_multiple_of(2) { 6 } else { 11 };
+            Some(content.answer(&whole).cut_after(cut * MIB))
+        });
+        let store = test_store();
+        let error = pull(&store, &server, "a/b:1").unwrap_err();
+        assert!(
+            matches!(error, Error::Registry(RegistryError::Interrupted { .. })),
+            "{error}"
+        );
     }
 }
 
