@@ -176,6 +176,73 @@ fn what_a_registry_has_lost_is_sent_again() {
     }
 }
 
+/// A registry that has manifests, and answers `status` to whoever only asks for their heads.
+fn hub_without_heads(status: u16, names_no_digest: bool) -> Hub {
+    let manners = Manners {
+        names_no_digest,
+        ..Manners::default()
+    };
+    Hub::start_with(manners, move |request| {
+        let is_head = request.method == "HEAD" && request.path.contains("/manifests/");
+        is_head.then(|| Fault::Answer(Answer::status(status)))
+    })
+}
+
+#[test]
+fn registries_that_do_not_tell_of_manifests_are_asked_for_each_blob() {
+    for (status, names_no_digest) in [(404, false), (405, false), (404, true), (405, true)] {
+        let (store, original, _) = large_image();
+        let hub = hub_without_heads(status, names_no_digest);
+        push(&store, &original, &hub, "a/b:1").unwrap_or_else(|error| panic!("{status}: {error}"));
+        let sent = hub.count("PATCH");
+        let before = hub.log().len();
+        push(&store, &original, &hub, "a/b:2").unwrap_or_else(|error| panic!("{status}: {error}"));
+        assert_eq!(hub.count("PATCH"), sent, "everything was there");
+        let log = hub.log();
+        for blob in [layer_of(&original), &original.config_blob] {
+            let asked = format!("HEAD /v2/a/b/blobs/{}", blob.digest);
+            assert!(log[before..].contains(&asked), "{status}: {log:?}");
+        }
+        // One layer more, and a registry that has lost another.
+        hub.lose_blobs("a/b");
+        let entry = file("more", noise(100, 9));
+        let more = store.add_layer_from_entries(vec![entry], &options());
+        let layers = [original.layers[0].clone(), more.unwrap()];
+        let next = store
+            .put_image("next", &ImageConfig::default(), &layers)
+            .unwrap();
+        push(&store, &next, &hub, "a/b:3").unwrap_or_else(|error| panic!("{status}: {error}"));
+        assert_eq!(pull(&hub, "a/b:3").1.layers, layers);
+    }
+}
+
+#[test]
+fn manifests_that_are_stored_differently_are_noticed_without_their_heads() {
+    let (store, original, _) = large_image();
+    let manners = Manners {
+        names_no_digest: true,
+        ..Manners::default()
+    };
+    let hub = Hub::start_with(manners, |request| {
+        let is_asked = request.method != "PUT" && request.path.contains("/manifests/");
+        let status = if request.method == "HEAD" { 405 } else { 200 };
+        is_asked.then(|| {
+            Fault::Answer(Answer {
+                status,
+                ..Answer::ok("{}")
+            })
+        })
+    });
+    let error = push(&store, &original, &hub, "a/b:1").unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Registry(RegistryError::StoredDifferently { .. })
+        ),
+        "{error}"
+    );
+}
+
 /// As users have it, without pauses.
 fn usual() -> UploadOptions {
     UploadOptions {
