@@ -1166,10 +1166,46 @@ fn content_of_another_registry_that_is_gone_is_named() {
     let (store, based) = based_on(&origin);
     let hub = Hub::start(Manners::default());
     let error = push(&store, &based, &hub, "c/d:1").unwrap_err();
+    let Error::PartNotFetched { source, .. } = &error else {
+        panic!("{error}");
+    };
     assert!(
-        matches!(error, Error::Registry(RegistryError::PartGone { .. })),
-        "{error}"
+        matches!(**source, RegistryError::PartGone { .. }),
+        "{source}"
     );
+}
+
+#[test]
+fn a_lost_layer_of_which_the_registries_are_gone_is_named_with_them() {
+    let (store, original, _) = large_image();
+    let layer = layer_of(&original).digest;
+    // The system gives it to nobody for a while.
+    let gone = || {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().to_string()
+    };
+    let (first, latest) = (gone(), gone());
+    let origins = serde_json::json!([[latest, "team/model"], [first, "a/b"]]);
+    let path = store.root().join("origins");
+    fs_err::create_dir_all(&path).unwrap();
+    fs_err::write(path.join(layer.hex()), origins.to_string()).unwrap();
+    fs_err::remove_file(store.blob_path(&layer)).unwrap();
+    let hub = Hub::start(Manners::default());
+    let error = push(&store, &original, &hub, "c/d:1").unwrap_err();
+    let expected = format!(
+        "layer {layer} is not in the store, and could not be fetched from `{latest}/team/model` or `{first}/a/b`"
+    );
+    assert_eq!(error.to_string(), expected);
+    let Error::PartNotFetched { source, .. } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(source.to_string(), format!("could not reach {latest}"));
+    let hint = error.hint().unwrap();
+    assert!(
+        hint.contains("`cog push` without `--no-build` makes again"),
+        "{hint}"
+    );
+    assert_eq!(hub.manifest("c/d", "1"), None);
 }
 
 #[test]
