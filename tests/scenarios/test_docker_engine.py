@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from docker_daemon import Daemon, Docker
+from docker_daemon import NO_NETWORK, Daemon, Docker
 from ports import free_port, post, wait_ready
 from serving import Serve
 from support import COG, Project, hello
 from terminals import Terminal
 
 LIMIT_SECONDS = 120
+# Far below the time that a model may take to get ready.
+SOON_SECONDS = 30
 
 SLEEPER = """
 import sys, time
@@ -178,6 +180,13 @@ def test_a_published_port_of_a_command_is_reached(tmp_path: Path, docker: Docker
     wait_until(lambda: docker.containers() == [])
 
 
+def test_a_command_that_ends_at_once_needs_no_port_any_more(tmp_path: Path, docker: Docker) -> None:
+    project = hello(tmp_path / "project")
+    for _ in range(5):
+        done = project.cog("exec", "-p", free_port(), "sh", "-c", "exit 3", **environment(docker))
+        assert done.status == 3, done
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_nothing_survives_a_command_that_is_stopped(tmp_path: Path, docker: Docker, how: signal.Signals) -> None:
     project = hello(tmp_path / "project").write(run__py=SLEEPER)
@@ -216,6 +225,25 @@ def test_a_file_of_any_size_is_part_of_the_request(tmp_path: Path, docker: Docke
     large.write_bytes(b"x" * (5 << 20))
     done = project.cog("run", "-i", f"file=@{large}", **environment(docker)).works()
     assert done.stdout == f"{5 << 20}\n"
+
+
+def test_a_daemon_without_networks_is_told(tmp_path: Path) -> None:
+    """Nobody would ever reach the model, however long one waits."""
+    project = hello(tmp_path / "project")
+    with Daemon(*NO_NETWORK) as docker:
+        env = environment(docker)
+        # Whoever needs no port can do without.
+        project.cog("exec", "true", **env).works()
+        for command in [
+            ("run", "-i", "text=x"),
+            ("serve", "--port", free_port()),
+            ("exec", "-p", free_port(), "sleep", "600"),
+        ]:
+            begun = time.monotonic()
+            done = project.cog(*command, **env)
+            done.fails_with("Docker has not published port", "to no network", "--bridge=none", "--engine embedded")
+            assert time.monotonic() - begun < SOON_SECONDS, done
+            assert docker.containers() == []
 
 
 def test_a_daemon_that_is_not_there_is_told(tmp_path: Path) -> None:

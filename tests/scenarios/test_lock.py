@@ -207,6 +207,24 @@ def test_an_upgrade_sees_what_has_just_come_out(world: World, tmp_path: Path) ->
         assert versions_in(other) == {"cognum": "2.0", "cogdep": "2.0"}
 
 
+def test_an_upgrade_of_one_package_sees_what_came_out_with_it(world: World, tmp_path: Path) -> None:
+    """Other versions that it takes now, and packages that it did not need before."""
+    index = tmp_path / "index"
+    add_packages(index, "1.5")
+    one, other = world.project("one", "cognum\ncoghelper\n"), world.project("two", "cogmore\n", store="other")
+    add_wheel(index, "cogmore", "1.5")
+    with serve(index, max_age=600) as url:
+        env = {"COG_BASE": world.base, "UV_INDEX": url, "UV_CACHE_DIR": str(tmp_path / "uv")}
+        one.cog("lock", **env).works()
+        other.cog("lock", **env).works()
+        for name in ["cogdep", "cogmore", "coghelper"]:
+            add_wheel(index, name, "2.0")
+        add_wheel(index, "cognum", "2.0", ("cogdep>=2", "cogmore>=2"))
+        said = one.cog("lock", "--upgrade", "cognum", **env).works().stderr
+        assert "cognum 1.5 -> 2.0" in said
+        assert versions_in(one) == {"cognum": "2.0", "cogdep": "2.0", "cogmore": "2.0", "coghelper": "1.5"}
+
+
 def versions_in(project: Project) -> dict[str, str]:
     return dict(re.findall(r'name = "(cog\w+)"\s+version = "([^"]+)"', lock_of(project)))
 

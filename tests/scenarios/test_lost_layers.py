@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -103,3 +104,18 @@ def test_without_a_build_it_is_told_what_to_do(pushed: Pushed) -> None:
     pushed.cog("build", "-t", NAME).works()
     assert pushed.cog(*run).works().stdout == "hello again\n"
     assert pushed.blob(digest).read_bytes() == content
+
+
+def test_a_push_without_a_build_says_where_it_was_and_what_to_do(pushed: Pushed, tmp_path: Path) -> None:
+    pushed.cog("build", "-t", NAME).works()
+    digest = pushed.own_layers()[1]
+    content = pushed.blob(digest).read_bytes()
+    with docker_registry(tmp_path / "registry") as registry:
+        target = f"{registry.host}/other/lost:v1"
+        pushed.cog("tag", NAME, target).works()
+        pushed.blob(digest).unlink()
+        failed = pushed.cog("push", "--no-build", target).fails_with("`cog push` without `--no-build` makes again")
+        why = rf"layer {digest} is not in the store, and could not be fetched from `127\.0\.0\.1:\d+/team/lost`"
+        assert re.search(why + r": could not reach 127\.0\.0\.1", failed.stderr), failed.stderr
+        pushed.cog("push", target).works()
+        assert pushed.blob(digest).read_bytes() == content

@@ -99,7 +99,7 @@ pub fn host_environment(request: &BuildRequest<'_>) -> Result<HostEnvironment> {
             requirements: &requirements,
             artifacts: &artifacts,
             preferred: &[],
-            refresh: &Refresh::Nothing,
+            refresh: Refresh::Nothing,
         };
         let venv = staging.path().join("venv");
         uv.create_environment(&venv, &python.path)?;

@@ -100,7 +100,7 @@ pub(crate) fn resolve(
     let lock = |requirements: &Requirements| {
         let earlier = Earlier {
             preferred: &known.preferred,
-            refresh: &known.refresh,
+            refresh: known.refresh,
         };
         python_packages::lock_for_image(executor, &base, requirements, earlier, || {
             let (implied, _) = project.on(base.ground(), None, request.implied)?;

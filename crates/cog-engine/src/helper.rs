@@ -14,6 +14,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use serde::{Deserialize, Serialize};
 
 use crate::EngineError;
+use crate::docker::DockerError;
 use crate::running::Running as _;
 use crate::supervised::SupervisedProcess;
 use crate::workload::{PassedFd, Published};
@@ -36,6 +37,12 @@ pub(crate) enum Report {
     Command {
         command: String,
         reason: String,
+    },
+    /// It did start, in a container of a daemon, where nobody reaches a port of it.
+    NotPublished {
+        daemon: String,
+        port: u16,
+        has_network: bool,
     },
     /// It did start, in a container of a daemon.
     Started {
@@ -120,6 +127,15 @@ fn await_start(report: OwnedFd, running: &mut SupervisedProcess) -> Result<(), E
             running.warning = warning;
             return Ok(());
         }
+        Ok(Report::NotPublished {
+            daemon,
+            port,
+            has_network,
+        }) => EngineError::Docker(DockerError::NotPublished {
+            daemon,
+            port,
+            has_network,
+        }),
         Ok(Report::SetUp { step, reason }) => EngineError::SetUp { step, reason },
         Ok(Report::Command { command, reason }) => EngineError::Command { command, reason },
         Err(_) => EngineError::SetUp {

@@ -120,6 +120,21 @@ pub enum Error {
         source: Box<RegistryError>,
     },
 
+    /// A part of an image that is pushed is in other registries alone, and did not come from there.
+    #[error(
+        "layer {digest} is not in the store, and could not be fetched from {}",
+        list(places)
+    )]
+    PartNotFetched {
+        /// Its address.
+        digest: Digest,
+        /// Registries with the repositories that had it.
+        places: Vec<String>,
+        /// What the first of these said.
+        #[source]
+        source: Box<RegistryError>,
+    },
+
     /// A blob's bytes do not hash to its address.
     #[error("blob {expected} is corrupt: its content hashes to {actual}")]
     CorruptBlob {
@@ -225,6 +240,20 @@ fn absent(blobs: &[Digest]) -> String {
     }
 }
 
+/// What can be done about `error`, and what besides.
+fn or_else(error: &RegistryError, again: &str) -> String {
+    match error.hint() {
+        Some(hint) => format!("{hint}; {again}"),
+        None => again.into(),
+    }
+}
+
+/// One of these.
+fn list(places: &[String]) -> String {
+    let places: Vec<String> = places.iter().map(|place| format!("`{place}`")).collect();
+    places.join(" or ")
+}
+
 /// What a full disk was to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disk {
@@ -266,12 +295,12 @@ impl Error {
             }
             Self::MissingBlob { .. } => Some("build or pull the image again".into()),
             Self::NotFetched { source, .. } => {
-                let again = "what was made here, `cog build` makes again";
-                Some(match source.hint() {
-                    Some(hint) => format!("{hint}; {again}"),
-                    None => again.into(),
-                })
+                Some(or_else(source, "what was made here, `cog build` makes again"))
             }
+            Self::PartNotFetched { source, .. } => Some(or_else(
+                source,
+                "what was made here, `cog push` without `--no-build` makes again",
+            )),
             Self::Registry(error) => error.hint(),
             _ => None,
         }

@@ -22,7 +22,7 @@ pub(crate) struct Known {
     pub(crate) python: Option<PythonPins>,
     /// Versions of Python packages to choose where they are allowed.
     pub(crate) preferred: Vec<Preference>,
-    /// Of which Python packages an index is asked although it was asked lately.
+    /// Whether indexes of Python packages are asked although they were asked lately.
     pub(crate) refresh: Refresh,
     implied: SystemPins,
     named: SystemPins,
@@ -225,10 +225,7 @@ impl Known {
         {
             self.python = None;
             self.preferred.retain(|one| one.name != python);
-            match &mut self.refresh {
-                Refresh::These(names) => names.push(python),
-                other => *other = Refresh::These(vec![python]),
-            }
+            self.refresh = Refresh::Everything;
             was_there = true;
         }
         was_there

@@ -111,7 +111,7 @@ impl Staging {
             requirements,
             artifacts: self.artifacts(),
             preferred: &[],
-            refresh: &Refresh::Nothing,
+            refresh: Refresh::Nothing,
         }
     }
 }

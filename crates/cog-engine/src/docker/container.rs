@@ -16,7 +16,7 @@ use super::daemon::client;
 use super::error::reason;
 use super::events::{Event, Events, name};
 use super::output::{self, End};
-use super::request::{Extras, body, published};
+use super::request::{Extras, body, closed, has_network, lacks_ports, published};
 use super::spec::Spec;
 use crate::helper::Report;
 use crate::supervisor::{Caller, FAILED, Failure, Status, leave_terminal};
@@ -64,7 +64,10 @@ async fn run(spec: &Spec, caller: &mut Caller) -> Result<Status, Failure> {
             caller.close_report();
             Ok(container.attend(started.output, &mut events).await)
         }
-        Err(error) => Err(refused("ask where the container's ports are", &error)),
+        Err(report) => {
+            caller.say(&report);
+            Ok(Status::of_code(FAILED))
+        }
     };
     container.remove().await;
     ended
@@ -188,13 +191,26 @@ impl<'a> Container<'a> {
         Ok(output::connect(attached))
     }
 
-    async fn published(&self, spec: &Spec) -> Result<Vec<Published>, ApiError> {
+    /// Where its ports are reached. One that has ended has none any more.
+    async fn published(&self, spec: &Spec) -> Result<Vec<Published>, Report> {
         if spec.ports.is_empty() {
             return Ok(Vec::new());
         }
-        let found = self.client.inspect_container(&self.id, None).await?;
-        let bound = found.network_settings.and_then(|settings| settings.ports);
-        Ok(published(&spec.ports, &bound.unwrap_or_default()))
+        let found = self.client.inspect_container(&self.id, None).await;
+        let found = found.map_err(|error| {
+            Report::from(refused("ask where the container's ports are", &error))
+        })?;
+        let settings = found.network_settings.as_ref();
+        let bound = settings.and_then(|settings| settings.ports.as_ref());
+        let published = bound.map_or_else(Vec::new, |bound| published(&spec.ports, bound));
+        match closed(&spec.ports, &published) {
+            Some(port) if lacks_ports(&found) => Err(Report::NotPublished {
+                daemon: spec.daemon.clone(),
+                port,
+                has_network: settings.is_some_and(has_network),
+            }),
+            _ => Ok(published),
+        }
     }
 
     /// Until the workload has ended and all that it said has been passed on.

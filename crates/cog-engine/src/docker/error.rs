@@ -56,6 +56,19 @@ pub enum DockerError {
         /// Its answer.
         reason: String,
     },
+    /// A container runs, and a port of it that was asked for cannot be reached.
+    #[error(
+        "{daemon} has not published port {port} of the container{}",
+        if *has_network { "" } else { ", which it has connected to no network" }
+    )]
+    NotPublished {
+        /// The daemon's name.
+        daemon: String,
+        /// The port's number in the container.
+        port: u16,
+        /// Whether the container has a network at all.
+        has_network: bool,
+    },
     /// The daemon is too old for builds.
     #[error("Docker {} cannot build images for cog: it takes BuildKit of Docker {}.{} or newer", line(version), needed.0, needed.1)]
     NoBuildKit {
@@ -87,6 +100,21 @@ impl Hint for DockerError {
                  `--engine embedded` needs no daemon"
                     .into(),
             ),
+            Self::NotPublished {
+                daemon,
+                has_network,
+                ..
+            } => {
+                let embedded = "`--engine embedded` needs no daemon";
+                Some(match (daemon.as_str(), has_network) {
+                    ("Docker", false) => format!(
+                        "start `dockerd` with a network for containers: without `--bridge=none`, and without `\"bridge\": \
+                         \"none\"` in its `daemon.json`; {embedded}"
+                    ),
+                    (_, false) => format!("give its containers a network by default; {embedded}"),
+                    (_, true) => format!("the log of {daemon} may say why; {embedded}"),
+                })
+            }
             Self::NoBuildKit { .. } => {
                 Some("update Docker, or build with `--backend native`, which needs no daemon".into())
             }
@@ -152,6 +180,27 @@ mod tests {
         );
         let hint = told.hint().expect("there is something to do");
         assert!(hint.contains("usermod -aG docker"), "{hint}");
+    }
+
+    #[test]
+    fn ports_that_are_not_published_are_told_with_what_to_do() {
+        let told = |daemon: &str, has_network| {
+            let error = DockerError::NotPublished {
+                daemon: daemon.to_owned(),
+                port: 5000,
+                has_network,
+            };
+            (error.to_string(), error.hint().unwrap_or_default())
+        };
+        let (said, hint) = told("Docker", false);
+        assert_eq!(
+            said,
+            "Docker has not published port 5000 of the container, which it has connected to no network"
+        );
+        assert!(hint.contains("without `--bridge=none`"), "{hint}");
+        let (said, hint) = told("Podman", true);
+        assert_eq!(said, "Podman has not published port 5000 of the container");
+        assert!(hint.contains("`--engine embedded`"), "{hint}");
     }
 
     #[test]

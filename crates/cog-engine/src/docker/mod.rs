@@ -91,6 +91,7 @@ impl Engine for Docker {
         let pair = terminal.as_ref().map(terminal::pair).transpose()?;
         let spec = Spec {
             address: self.0.address().clone(),
+            daemon: self.0.title().to_owned(),
             image: id,
             platform,
             command,

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use bollard::models::{
-    ContainerCreateBody, DeviceRequest, HostConfig, Mount, MountType, PortBinding, PortMap,
+    ContainerCreateBody, ContainerInspectResponse, DeviceRequest, EndpointSettings, HostConfig,
+    Mount, MountType, NetworkSettings, PortBinding, PortMap,
 };
 
 use super::spec::Spec;
@@ -146,8 +147,34 @@ pub(super) fn published(ports: &[Port], bound: &PortMap) -> Vec<Published> {
     ports.iter().filter_map(found).collect()
 }
 
+/// The first of `ports` that is not `published`.
+pub(super) fn closed(ports: &[Port], published: &[Published]) -> Option<u16> {
+    let is_open = |port: &Port| published.iter().any(|one| one.inside == port.inside);
+    let closed = ports.iter().find(|port| !is_open(port))?;
+    Some(closed.inside)
+}
+
+/// Whether ports of the container that are not published are a fault: it runs, and has not the host's network, where nothing
+/// is published.
+pub(super) fn lacks_ports(container: &ContainerInspectResponse) -> bool {
+    let state = container.state.as_ref();
+    let is_running = state.and_then(|state| state.running).unwrap_or_default();
+    let host = container.host_config.as_ref();
+    let network = host.and_then(|host| host.network_mode.as_deref());
+    is_running && network != Some("host")
+}
+
+/// Whether a container that runs is connected to any network.
+pub(super) fn has_network(settings: &NetworkSettings) -> bool {
+    let id = |endpoint: &EndpointSettings| endpoint.endpoint_id.clone().unwrap_or_default();
+    let networks = settings.networks.as_ref();
+    networks.is_some_and(|all| all.values().any(|one| !id(one).is_empty()))
+}
+
 #[cfg(test)]
 pub(super) mod tests {
+    use bollard::models::ContainerState;
+
     use super::*;
     use crate::docker::address::Address;
     use crate::docker::spec::Bind;
@@ -156,6 +183,7 @@ pub(super) mod tests {
     pub(in crate::docker) fn spec() -> Spec {
         Spec {
             address: Address::Socket("/x".into()),
+            daemon: "Docker".into(),
             image: "sha256:1".into(),
             platform: "linux/amd64".into(),
             command: vec!["coglet".into(), "--flag".into()],
@@ -227,6 +255,45 @@ pub(super) mod tests {
         let bound = PortMap::from([("5000/tcp".to_owned(), Some(vec![binding]))]);
         let found = published(&spec().ports, &bound);
         assert_eq!(found[0].outside, "127.0.0.1:32768".parse().unwrap());
+        assert_eq!(closed(&spec().ports, &found), None);
         assert!(published(&spec().ports, &PortMap::new()).is_empty());
+        assert_eq!(closed(&spec().ports, &[]), Some(5000));
+    }
+
+    #[test]
+    fn ports_that_are_not_there_are_a_fault_of_a_network_that_runs() {
+        let lacks = |is_running: bool, network: &str| {
+            lacks_ports(&ContainerInspectResponse {
+                state: Some(ContainerState {
+                    running: Some(is_running),
+                    ..ContainerState::default()
+                }),
+                host_config: Some(HostConfig {
+                    network_mode: Some(network.to_owned()),
+                    ..HostConfig::default()
+                }),
+                ..ContainerInspectResponse::default()
+            })
+        };
+        assert!(lacks(true, "default") && lacks(true, "none"));
+        assert!(!lacks(false, "default"), "its end says what was wrong");
+        assert!(!lacks(true, "host"), "the port is the host's own");
+    }
+
+    #[test]
+    fn a_network_is_one_that_the_container_is_connected_to() {
+        let connected = |id: Option<&str>| {
+            let endpoint = EndpointSettings {
+                endpoint_id: id.map(str::to_owned),
+                ..EndpointSettings::default()
+            };
+            has_network(&NetworkSettings {
+                networks: Some(HashMap::from([("bridge".to_owned(), endpoint)])),
+                ..NetworkSettings::default()
+            })
+        };
+        assert!(connected(Some("1")));
+        assert!(!connected(Some("")) && !connected(None));
+        assert!(!has_network(&NetworkSettings::default()));
     }
 }

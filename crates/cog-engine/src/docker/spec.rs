@@ -14,6 +14,8 @@ use crate::workload::{Access, Mount, Port};
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Spec {
     pub(super) address: Address,
+    /// The daemon's name for people.
+    pub(super) daemon: String,
     pub(super) image: String,
     pub(super) platform: String,
     pub(super) command: Vec<String>,

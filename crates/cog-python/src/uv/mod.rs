@@ -79,33 +79,28 @@ pub struct Staged<'a> {
     pub artifacts: &'a Path,
     /// What is chosen where the requirements allow it: it is there already, or was chosen before.
     pub preferred: &'a [Preference],
-    /// Of what an index is asked although it was asked lately.
-    pub refresh: &'a Refresh,
+    /// Whether an index is asked although it was asked lately.
+    pub refresh: Refresh,
 }
 
 /// Of what the answers that uv has kept do not count. Indexes let it keep them for some minutes, in which it would not see
-/// a version that has just come out.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// a version that has just come out. There is no choosing of packages, though uv has that: what a version needs that has
+/// just come out may have come out with it, and only the version says what that is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Refresh {
     /// All that may still be kept counts.
     #[default]
     Nothing,
     /// None of it does.
     Everything,
-    /// All but what is kept of these distributions, by their normalised names.
-    These(Vec<String>),
 }
 
 impl Refresh {
     /// What resolving takes besides.
-    pub fn arguments(&self) -> Vec<&str> {
+    pub fn arguments(self) -> &'static [&'static str] {
         match self {
-            Self::Nothing => Vec::new(),
-            Self::Everything => vec!["--refresh"],
-            Self::These(names) => {
-                let of_one = |name| ["--refresh-package", name];
-                names.iter().flat_map(|name| of_one(name)).collect()
-            }
+            Self::Nothing => &[],
+            Self::Everything => &["--refresh"],
         }
     }
 }

@@ -119,7 +119,7 @@ impl Project {
             requirements: &self.requirements,
             artifacts,
             preferred: &[],
-            refresh: &Refresh::Nothing,
+            refresh: Refresh::Nothing,
         }
     }
 }

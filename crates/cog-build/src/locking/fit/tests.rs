@@ -92,8 +92,7 @@ fn what_is_upgraded_is_forgotten_and_nothing_else() {
     let python = without(&["Typing_Extensions"]);
     assert_eq!(python.python, None);
     assert_eq!(python.preferred, []);
-    let these = Refresh::These(texts(&["typing-extensions"]));
-    assert_eq!(python.refresh, these);
+    assert_eq!(python.refresh, Refresh::Everything);
     assert_eq!(python.base, known().base);
     assert!(python.system_stays);
 

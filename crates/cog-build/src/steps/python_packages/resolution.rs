@@ -34,8 +34,8 @@ const INDEX_VARIABLES: [&str; 8] = [
 pub(crate) struct Earlier<'a> {
     /// Versions to choose where the requirements allow them.
     pub(crate) preferred: &'a [Preference],
-    /// Of what an index is asked although it was asked lately.
-    pub(crate) refresh: &'a Refresh,
+    /// Whether an index is asked although it was asked lately.
+    pub(crate) refresh: Refresh,
 }
 
 /// Locks `requirements` for the Python and platform of `base`, after what was `earlier`. Where that takes source

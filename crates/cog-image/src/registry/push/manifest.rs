@@ -47,14 +47,40 @@ impl Repository<'_> {
             None => Subject::NotNoted,
         };
         if !self.check_digest("a manifest", &response, digest)? {
-            let path = format!("manifests/{digest}");
-            let again = self
-                .request(Method::HEAD, path, request.what)
-                .with(ACCEPT, media_type);
-            let response = self.send(&again).await?;
-            self.check_digest("a manifest", &response, digest)?;
+            self.check_stored(digest, media_type, request.what).await?;
         }
         Ok(subject)
+    }
+
+    /// Asks for the document that was stored, of which the answer did not name the digest.
+    async fn check_stored(&self, digest: Digest, media_type: &str, what: String) -> Result<()> {
+        let path = format!("manifests/{digest}");
+        let mut again = self
+            .request(Method::HEAD, path, what)
+            .with(ACCEPT, media_type);
+        match self.send(&again).await {
+            Ok(response) => {
+                self.check_digest("a manifest", &response, digest)?;
+                return Ok(());
+            }
+            // Some answer it for blobs alone.
+            Err(RegistryError::NotFound { .. } | RegistryError::Status { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        again.method = Method::GET;
+        let (_, bytes) = self.transport.read(&again, document_limit()).await?;
+        let bytes = bytes.ok_or_else(|| invalid(&again, "its manifest is longer than was sent"))?;
+        let actual = Digest::of(&bytes);
+        if actual == digest {
+            return Ok(());
+        }
+        Err(RegistryError::StoredDifferently {
+            what: "a manifest",
+            registry: self.registry.to_owned(),
+            expected: digest,
+            actual,
+        }
+        .into())
     }
 
     /// Lists `referrers` under the tag that stands for what refers to `subject`, where registries do not list
@@ -87,12 +113,15 @@ impl Repository<'_> {
         let request = self
             .request(Method::GET, format!("manifests/{tag}"), what)
             .with(ACCEPT, OCI_INDEX);
-        let limit = usize::try_from(MAX_DOCUMENT).expect("a few megabytes");
-        let bytes = match self.transport.read(&request, limit).await {
+        let bytes = match self.transport.read(&request, document_limit()).await {
             Err(RegistryError::NotFound { .. }) => return Ok(Index::default()),
             result => result?.1,
         };
         let bytes = bytes.ok_or_else(|| invalid(&request, "its list of referrers is too long"))?;
         Index::parse(&bytes, &format!("the list of referrers `{}`", request.what))
     }
+}
+
+fn document_limit() -> usize {
+    usize::try_from(MAX_DOCUMENT).expect("a few megabytes")
 }

@@ -92,17 +92,28 @@ impl Source<'_> {
             file.seek(SeekFrom::Start(mark.size()))?;
             return Ok((Reader::File(file), mark.clone()));
         }
-        let mut result = Err(Error::MissingBlob {
-            digest: self.blob.digest,
-        });
-        for (registry, repository) in self.store.origins(&self.blob.digest)? {
-            result = self.ask(registry, &repository, mark, to).await;
-            // Another registry may have what this one lost or keeps to itself.
-            if !matches!(result, Err(Error::Registry(_))) {
-                break;
+        let digest = self.blob.digest;
+        let mut places = Vec::new();
+        let mut first = None;
+        for (registry, repository) in self.store.origins(&digest)? {
+            let place = format!("{registry}/{repository}");
+            match self.ask(registry, &repository, mark, to).await {
+                // Another registry may have what this one lost or keeps to itself.
+                Err(Error::Registry(error)) => {
+                    places.push(place);
+                    first.get_or_insert(error);
+                }
+                result => return result,
             }
         }
-        result
+        Err(match first {
+            None => Error::MissingBlob { digest },
+            Some(error) => Error::PartNotFetched {
+                digest,
+                places,
+                source: Box::new(error),
+            },
+        })
     }
 
     async fn ask(

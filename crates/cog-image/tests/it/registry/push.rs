@@ -268,6 +268,73 @@ fn whether_an_image_is_there_is_asked_once() {
     assert_eq!(asked, 1);
 }
 
+/// A registry that has manifests, and answers `status` to whoever only asks for their heads.
+fn hub_without_heads(status: u16, names_no_digest: bool) -> Hub {
+    let manners = Manners {
+        names_no_digest,
+        ..Manners::default()
+    };
+    Hub::start_with(manners, move |request| {
+        let is_head = request.method == "HEAD" && request.path.contains("/manifests/");
+        is_head.then(|| Fault::Answer(Answer::status(status)))
+    })
+}
+
+#[test]
+fn registries_that_do_not_tell_of_manifests_are_asked_for_each_blob() {
+    for (status, names_no_digest) in [(404, false), (405, false), (404, true), (405, true)] {
+        let (store, original, _) = large_image();
+        let hub = hub_without_heads(status, names_no_digest);
+        push(&store, &original, &hub, "a/b:1").unwrap_or_else(|error| panic!("{status}: {error}"));
+        let sent = hub.count("PATCH");
+        let before = hub.log().len();
+        push(&store, &original, &hub, "a/b:2").unwrap_or_else(|error| panic!("{status}: {error}"));
+        assert_eq!(hub.count("PATCH"), sent, "everything was there");
+        let log = hub.log();
+        for blob in [layer_of(&original), &original.config_blob] {
+            let asked = format!("HEAD /v2/a/b/blobs/{}", blob.digest);
+            assert!(log[before..].contains(&asked), "{status}: {log:?}");
+        }
+        // One layer more, and a registry that has lost another.
+        hub.lose_blobs("a/b");
+        let entry = file("more", noise(100, 9));
+        let more = store.add_layer_from_entries(vec![entry], &options());
+        let layers = [original.layers[0].clone(), more.unwrap()];
+        let next = store
+            .put_image("next", &ImageConfig::default(), &layers)
+            .unwrap();
+        push(&store, &next, &hub, "a/b:3").unwrap_or_else(|error| panic!("{status}: {error}"));
+        assert_eq!(pull(&hub, "a/b:3").1.layers, layers);
+    }
+}
+
+#[test]
+fn manifests_that_are_stored_differently_are_noticed_without_their_heads() {
+    let (store, original, _) = large_image();
+    let manners = Manners {
+        names_no_digest: true,
+        ..Manners::default()
+    };
+    let hub = Hub::start_with(manners, |request| {
+        let is_asked = request.method != "PUT" && request.path.contains("/manifests/");
+        let status = if request.method == "HEAD" { 405 } else { 200 };
+        is_asked.then(|| {
+            Fault::Answer(Answer {
+                status,
+                ..Answer::ok("{}")
+            })
+        })
+    });
+    let error = push(&store, &original, &hub, "a/b:1").unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Registry(RegistryError::StoredDifferently { .. })
+        ),
+        "{error}"
+    );
+}
+
 /// As users have it, without pauses.
 fn usual() -> UploadOptions {
     UploadOptions {
@@ -1230,10 +1297,46 @@ fn content_of_another_registry_that_is_gone_is_named() {
     let (store, based) = based_on(&origin);
     let hub = Hub::start(Manners::default());
     let error = push(&store, &based, &hub, "c/d:1").unwrap_err();
+    let Error::PartNotFetched { source, .. } = &error else {
+        panic!("{error}");
+    };
     assert!(
-        matches!(error, Error::Registry(RegistryError::PartGone { .. })),
-        "{error}"
+        matches!(**source, RegistryError::PartGone { .. }),
+        "{source}"
     );
+}
+
+#[test]
+fn a_lost_layer_of_which_the_registries_are_gone_is_named_with_them() {
+    let (store, original, _) = large_image();
+    let layer = layer_of(&original).digest;
+    // The system gives it to nobody for a while.
+    let gone = || {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().to_string()
+    };
+    let (first, latest) = (gone(), gone());
+    let origins = serde_json::json!([[latest, "team/model"], [first, "a/b"]]);
+    let path = store.root().join("origins");
+    fs_err::create_dir_all(&path).unwrap();
+    fs_err::write(path.join(layer.hex()), origins.to_string()).unwrap();
+    fs_err::remove_file(store.blob_path(&layer)).unwrap();
+    let hub = Hub::start(Manners::default());
+    let error = push(&store, &original, &hub, "c/d:1").unwrap_err();
+    let expected = format!(
+        "layer {layer} is not in the store, and could not be fetched from `{latest}/team/model` or `{first}/a/b`"
+    );
+    assert_eq!(error.to_string(), expected);
+    let Error::PartNotFetched { source, .. } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(source.to_string(), format!("could not reach {latest}"));
+    let hint = error.hint().unwrap();
+    assert!(
+        hint.contains("`cog push` without `--no-build` makes again"),
+        "{hint}"
+    );
+    assert_eq!(hub.manifest("c/d", "1"), None);
 }
 
 #[test]
