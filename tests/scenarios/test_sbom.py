@@ -54,3 +54,32 @@ def test_where_an_image_came_from_is_in_its_archive(tmp_path: Path) -> None:
     assert built["externalParameters"]["config"]["predict"] == "run.py:Runner"
     uris = [one["uri"] for one in built["resolvedDependencies"]]
     assert any(uri.startswith("pkg:deb/debian/libc6@") for uri in uris), uris
+
+
+# A package that is installed, and one that is removed, as far as those know who ask for them.
+PACKAGES = """$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"""
+INFO = f'"{PACKAGES}/cogdep-1.5.dist-info"'
+INSTALL = f"mkdir {INFO} && printf 'Metadata-Version: 2.1\\nName: cogdep\\nVersion: 1.5\\n' > {INFO}/METADATA"
+REMOVE = f'rm -r "{PACKAGES}"/six-*.dist-info'
+
+
+def test_packages_that_commands_install_and_remove_are_known(tmp_path: Path) -> None:
+    project = hello(tmp_path / "project")
+    (project.directory / "requirements.txt").write_text("six==1.17.0\nattrs==25.3.0\n")
+    build = {
+        "python_version": "3.11",
+        "python_requirements": "requirements.txt",
+        "run": [INSTALL, REMOVE],
+    }
+    (project.directory / "cog.yaml").write_text(json.dumps({"build": build, "run": "run.py:Runner"}))
+
+    def packages() -> list[str]:
+        project.cog("build", "-t", "scenario-sbom:v4").works()
+        image = json.loads(project.cog("inspect", "--json", "scenario-sbom:v4").works().stdout)
+        names: list[str] = image["model"]["packages"]
+        return names
+
+    found = packages()
+    assert "attrs==25.3.0" in found and "cogdep==1.5" in found, found
+    assert not any(line.startswith("six==") for line in found), found
+    assert packages() == found

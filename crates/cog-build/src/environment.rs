@@ -9,6 +9,7 @@ use cog_image::Layer;
 use cog_python::freeze::{self, Freeze};
 use cog_python::requirements::normalise;
 
+use crate::after_commands;
 use crate::backend::{Backend as _, Native};
 use crate::docker::OwnImage;
 use crate::error::{BuildError, Result};
@@ -162,16 +163,21 @@ impl Planned<'_> {
     pub(crate) fn make(self) -> Result<LockedEnvironment> {
         let Self { native, lock, plan } = self;
         let outputs = native.execute(&plan)?;
-        let runtime = runtime::installed();
-        let packages = outputs.iter().flat_map(|output| &output.packages);
-        let own: Vec<&Freeze> = runtime.iter().chain(packages).collect();
-        let hidden: HashSet<String> = own.iter().map(|one| normalise(&one.name)).collect();
-        let below = plan.base.installed.iter().map(|one| &one.freeze);
-        let below = below.filter(|one| !hidden.contains(&normalise(&one.name)));
-        let pip_freeze = freeze::text(own.iter().copied().chain(below));
         let above = outputs.iter().flat_map(|output| &output.layers);
+        let layers: Vec<Layer> = plan.base.layers.iter().chain(above).cloned().collect();
+        let mut packages = runtime::installed().to_vec();
+        if plan.has_commands() {
+            let interpreter = &plan.base.interpreter;
+            let found = after_commands::packages(native.executor, interpreter, &layers)?;
+            hide_below(&mut packages, found);
+        } else {
+            packages.extend(outputs.into_iter().flat_map(|output| output.packages));
+            let below = plan.base.installed.iter().map(|one| one.freeze.clone());
+            hide_below(&mut packages, below);
+        }
+        let pip_freeze = freeze::text(&packages);
         let environment = Environment {
-            layers: plan.base.layers.iter().chain(above).cloned().collect(),
+            layers,
             env: plan.environment,
             working_dir: WORKING_DIR.to_owned(),
             command: vec!["coglet".to_owned()],
@@ -180,4 +186,11 @@ impl Planned<'_> {
         };
         Ok(LockedEnvironment { environment, lock })
     }
+}
+
+/// Adds those that `packages` has none of the same name of: of two, the first is found.
+fn hide_below(packages: &mut Vec<Freeze>, below: impl IntoIterator<Item = Freeze>) {
+    let there: HashSet<String> = packages.iter().map(|one| normalise(&one.name)).collect();
+    let below = below.into_iter();
+    packages.extend(below.filter(|one| !there.contains(&normalise(&one.name))));
 }

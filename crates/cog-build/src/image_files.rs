@@ -7,6 +7,14 @@ use std::path::{Path, PathBuf};
 use cog_image::Rootfs;
 use cog_python::installations::Tree;
 
+/// Of the name or version of a package, in bytes; real ones have a tenth of that.
+const MAX_WORD: usize = 512;
+
+/// Whether a name or version can be one: what anybody wrote there goes into labels, documents and identifiers.
+pub(crate) fn is_word(text: &str) -> bool {
+    text.len() <= MAX_WORD && !text.contains(char::is_control)
+}
+
 /// The files of a root, as a container would see them.
 pub(crate) struct ImageFiles<'a>(pub(crate) &'a Rootfs);
 

@@ -4,6 +4,7 @@
 //! depends on; [`steps`] has one module for each. Nothing here prints or knows the command line: what
 //! happens is told to a [`Reporter`].
 
+mod after_commands;
 mod architecture;
 mod artifacts;
 mod attest;

@@ -235,6 +235,12 @@ impl ImpliedPackages {
 }
 
 impl BuildPlan {
+    /// Whether commands of the project are run in it.
+    pub(crate) fn has_commands(&self) -> bool {
+        let is_command = |step: &Step| matches!(step, Step::Command(_));
+        self.steps.iter().any(is_command)
+    }
+
     /// Plans a build of `config` with the answers of `lock`.
     pub fn new(
         config: &Config,

@@ -13,14 +13,11 @@ use cog_python::installations;
 use sha2::{Digest as _, Sha256};
 
 use crate::error::Result;
-use crate::image_files::ImageFiles;
+use crate::image_files::{ImageFiles, is_word};
 use crate::sdk::VERSION;
 
 /// Databases of packages are much smaller.
 const MAX_TEXT: u64 = 64 << 20;
-
-/// Of the name or version of a package, in bytes; real ones have a tenth of that.
-const MAX_WORD: usize = 512;
 
 /// The server's program.
 const SERVER: &str = "usr/local/bin/coglet";
@@ -103,11 +100,6 @@ fn python(root: &Rootfs) -> Vec<Freeze> {
     let mut found = installations::everything(&ImageFiles(root));
     found.retain(|one| is_word(&one.name) && is_word(&one.version));
     found
-}
-
-/// Whether a name or version can be one: what anybody wrote there goes into documents and identifiers.
-fn is_word(text: &str) -> bool {
-    text.len() <= MAX_WORD && !text.contains(char::is_control)
 }
 
 /// The server is ours if it is where builds put it.
