@@ -3,6 +3,7 @@
 //! Which file is in which is said by `parts`. `seen` remembers what a part was like when its layer was made: one that
 //! still is like that is not read, or at least not packed again.
 
+mod devices;
 mod seen;
 
 use std::time::SystemTime;
@@ -17,6 +18,7 @@ use crate::executor::Executor;
 use crate::parts::{self, MAX_PARTS, Origin, Part, PartName};
 use crate::reporter::{Event, Outcome};
 use crate::separated::{SourceLayers, separated_items};
+use devices::Devices;
 use seen::{Before, Seen};
 
 /// The name under which the image has its configuration.
@@ -66,6 +68,7 @@ fn run_at(executor: &Executor<'_>, source: &Source<'_>, now: SystemTime) -> Resu
         .map(|item| (item.path.as_str(), item.size()))
         .collect();
     let parts = parts::split(&files, &separated, source.limit.min(MAX_PARTS));
+    let devices = Devices::of(executor.project_dir, &items);
     let mut layers = Vec::new();
     let mut unchanged = Unchanged::default();
     for part in parts {
@@ -74,7 +77,8 @@ fn run_at(executor: &Executor<'_>, source: &Source<'_>, now: SystemTime) -> Resu
             PartName::Code => made.as_slice(),
             _ => &[],
         };
-        let (layer, outcome) = layer(executor, &part.name, &items, made, now)?;
+        let seen = Seen::new(executor, &part.name, &items, made, &devices, now);
+        let (layer, outcome) = layer(executor, &part.name, &items, made, &seen)?;
         unchanged.count(&part, outcome);
         layers.push(layer);
     }
@@ -106,9 +110,8 @@ fn layer(
     name: &PartName,
     items: &[&Item],
     made: &[Made],
-    now: SystemTime,
+    seen: &Seen,
 ) -> Result<(Layer, Outcome)> {
-    let seen = Seen::new(executor, name, items, made, now);
     let store = executor.store;
     let options = executor.layer_options(format!("cog: {name}"));
     let entries = || {

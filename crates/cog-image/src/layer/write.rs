@@ -1,6 +1,7 @@
 //! Writes collected nodes as a layer blob.
 
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt as _;
 
 use super::LayerOptions;
 use super::compress::{BlobEncoder, Written};
@@ -60,7 +61,10 @@ fn write_node(
             let Some(mut file) = source.open()? else {
                 return Err(changed(source));
             };
-            if !tar.file(&node.path, meta, *size, &mut file, buffer)? {
+            let before = state(&file)?;
+            let is_whole = tar.file(&node.path, meta, *size, &mut file, buffer)?;
+            // Also one of the same size could be half of the old and half of the new.
+            if !is_whole || state(&file)? != before {
                 return Err(changed(source));
             }
         }
@@ -68,8 +72,66 @@ fn write_node(
     Ok(())
 }
 
+/// What shows that a file was changed: times of its content and of its status.
+fn state(file: &fs_err::File) -> io::Result<[i64; 4]> {
+    let found = file.metadata()?;
+    Ok([
+        found.mtime(),
+        found.mtime_nsec(),
+        found.ctime(),
+        found.ctime_nsec(),
+    ])
+}
+
 fn changed(content: &Content) -> Error {
     Error::Changed {
         path: content.path(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layer::tree;
+    use crate::layer::{Entry, EntryKind, Owner};
+    use std::path::PathBuf;
+
+    /// Writes the file anew, with the same size, as soon as something of it was read.
+    struct Writer(PathBuf, bool);
+
+    impl Write for Writer {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if bytes.contains(&b'a') && !std::mem::replace(&mut self.1, true) {
+                let mut file = fs_err::OpenOptions::new().write(true).open(&self.0)?;
+                file.write_all(&vec![b'b'; 4 * BUFFER])?;
+            }
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_overwritten_while_it_is_read_is_no_layer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights");
+        fs_err::write(&path, vec![b'a'; 4 * BUFFER]).unwrap();
+        // Long enough before, for clocks that go in steps.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let entry = Entry {
+            path: "weights".into(),
+            kind: EntryKind::File(path.clone()),
+            mode: 0o644,
+        };
+        let options = LayerOptions::default();
+        let nodes = tree::from_entries(vec![entry], Owner::Root).unwrap();
+        let error = write_tar(&nodes, &options, Writer(path.clone(), false)).err();
+        assert!(
+            matches!(&error, Some(Error::Changed { path: at }) if *at == path),
+            "{error:?}"
+        );
+        write_tar(&nodes, &options, Writer(path, true)).unwrap();
     }
 }

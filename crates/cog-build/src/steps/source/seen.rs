@@ -2,8 +2,9 @@
 //!
 //! As Git's index does it, files are compared by their status: size, times to the nanosecond, inode and device. Whoever
 //! changes a file cannot choose the time of its last change, so a change is seen, unless another one came shortly before
-//! it: see [`STEP`]. So what is remembered of a part in which something changed just before it was read is not certain:
-//! the next build reads it again, which is much quicker than to pack it. Of a small one, nothing is remembered.
+//! it: see [`STEP`], or the file system keeps no such time: see `devices`. So what is remembered of a part in which something
+//! changed just before it was read, or on such a file system, is not certain: the next build reads it again, which is much
+//! quicker than to pack it. Of a small one, nothing is remembered.
 //!
 //! The record is kept in the store among those of the steps, one for each part of each project: the next one takes its
 //! place, and what it named is free to be pruned.
@@ -16,6 +17,7 @@ use cog_image::{Layer, StepKey, StepRecord};
 use serde::{Deserialize, Serialize};
 
 use super::Made;
+use super::devices::Devices;
 use crate::context::{Item, ItemKind};
 use crate::error::Result;
 use crate::executor::Executor;
@@ -66,6 +68,7 @@ impl Seen {
         name: &PartName,
         items: &[&Item],
         made: &[Made],
+        devices: &Devices,
         now: SystemTime,
     ) -> Self {
         // The records of different settings stand side by side.
@@ -85,7 +88,9 @@ impl Seen {
             key,
             state: state.finish().to_string(),
             is_settled: items.iter().all(|item| match &item.kind {
-                ItemKind::File(status) => is_settled(status, now),
+                ItemKind::File(status) => {
+                    devices.show_changes(status.device) && is_settled(status, now)
+                }
                 ItemKind::Symlink(_) | ItemKind::Folder => true,
             }),
             is_large: items.iter().map(|item| item.size()).sum::<u64>() >= LARGE,
@@ -122,10 +127,8 @@ impl Seen {
     }
 }
 
-/// Whether what happens to the file from `now` on gives it another time.
-///
-/// That some file systems do not keep the time of the last change is no reason to miss one. A modification in the future
-/// is a date that somebody chose.
+/// Whether what happens to the file from `now` on gives it another time. A modification in the future is a date that
+/// somebody chose.
 fn is_settled(status: &Status, now: SystemTime) -> bool {
     let Ok(now) = now.duration_since(SystemTime::UNIX_EPOCH) else {
         return false;
