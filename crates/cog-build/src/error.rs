@@ -82,6 +82,12 @@ pub enum BuildError {
     /// The project names no model.
     #[error("no predict or train reference found in cog.yaml")]
     NoModel,
+    /// What an image tells of its model was read from another file than it would have.
+    #[error("`{path}` changed while the image was built")]
+    SourceChanged {
+        /// Relative to the project.
+        path: String,
+    },
     /// The processor has no Debian base.
     #[error("no base can be made for the processor of this machine")]
     UnsupportedMachine,
@@ -439,6 +445,7 @@ impl Hint for BuildError {
             Self::Weights => {
                 "leave `weights` out, and keep the files in the project's folder or fetch them in `setup()`"
             }
+            Self::SourceChanged { .. } => "build again",
             Self::NoModel => "add `run: \"run.py:Runner\"` to cog.yaml",
             Self::NeedsContainer { .. } => {
                 "allow user namespaces, run as root, or start Docker or Podman, which builds then; `cog run --engine host` \

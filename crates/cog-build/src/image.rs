@@ -160,6 +160,7 @@ impl Project<'_> {
             limit: plan::source_limit(environment.layers.len()),
         };
         let source = executor.timed("source", || source::run(executor, &source))?;
+        request.interface.check(executor.project_dir)?;
         let config = image_config(request, completed, (&environment, &lock), model, checkout);
         let mut layers: Vec<Layer> = environment.layers.iter().cloned().chain(source).collect();
         if let Some(compression) = request.compression {

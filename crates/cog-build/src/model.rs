@@ -1,10 +1,13 @@
 //! What an image says about its model: the schema, and how many predictions run at once. Both are
 //! read from the source; no Python is run.
 
+use std::cell::RefCell;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use cog_config::Config;
-use cog_schema::{Directory, Handler, Request, validate_document};
+use cog_image::Digest;
+use cog_schema::{Directory, Handler, Request, SourceTree, validate_document};
 
 use crate::error::{BuildError, Result};
 use crate::request::BuildRequest;
@@ -33,6 +36,8 @@ pub struct Interface {
     /// What its author should know.
     pub warnings: Vec<String>,
     handler: Option<Handler>,
+    /// The files that were read, and what they were then; nothing for one that was not there.
+    read: Vec<(String, Option<Digest>)>,
 }
 
 impl Interface {
@@ -42,8 +47,9 @@ impl Interface {
         if given == Given::Nothing && config.runner.is_none() && config.train.is_none() {
             return Err(BuildError::NoModel);
         }
-        let generated = generate(project_dir, config);
-        let interface = match (given, generated) {
+        let tree = Noting::new(project_dir);
+        let generated = generate(&tree, config);
+        let mut interface = match (given, generated) {
             (Given::Text(text), generated) => Self {
                 schema: Some(text),
                 handler: generated.ok().map(|one| one.handler),
@@ -62,14 +68,56 @@ impl Interface {
                     schema: Some(generated.json),
                     warnings: generated.warnings,
                     handler: Some(generated.handler),
+                    ..Self::default()
                 }
             }
         };
         if let Some(schema) = &interface.schema {
             validate_document(schema).map_err(BuildError::InvalidSchema)?;
         }
+        interface.read = tree.read.into_inner();
         Ok(interface)
     }
+
+    /// Refuses source that is not any more what all this was read from: an image would tell of another model than it has.
+    pub(crate) fn check(&self, project_dir: &Path) -> Result<()> {
+        let tree = Directory::new(project_dir);
+        for (path, before) in &self.read {
+            if digest(&tree.read(path)) != *before {
+                return Err(BuildError::SourceChanged { path: path.clone() });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The source, with notes of what of it was read.
+struct Noting {
+    tree: Directory,
+    read: RefCell<Vec<(String, Option<Digest>)>>,
+}
+
+impl Noting {
+    fn new(project_dir: &Path) -> Self {
+        Self {
+            tree: Directory::new(project_dir),
+            read: RefCell::default(),
+        }
+    }
+}
+
+impl SourceTree for Noting {
+    fn read(&self, path: &str) -> io::Result<Option<String>> {
+        let result = self.tree.read(path);
+        let digest = digest(&result);
+        self.read.borrow_mut().push((path.to_owned(), digest));
+        result
+    }
+}
+
+fn digest(read: &io::Result<Option<String>>) -> Option<Digest> {
+    let text = read.as_ref().ok()?.as_ref()?;
+    Some(Digest::of(text.as_bytes()))
 }
 
 /// A model as an image has it.
@@ -95,11 +143,11 @@ impl Model {
 }
 
 fn generate(
-    project_dir: &Path,
+    tree: &dyn SourceTree,
     config: &Config,
 ) -> Result<cog_schema::Schema, cog_schema::SchemaError> {
     cog_schema::generate(&Request {
-        tree: &Directory::new(project_dir),
+        tree,
         runner: config.runner.as_deref(),
         train: config.train.as_deref(),
         cog_version: VERSION,
@@ -199,6 +247,36 @@ mod tests {
             check(None, Some(2), true, 10),
             Err("concurrency requires Python 3.11 or higher".into())
         );
+    }
+
+    #[test]
+    fn source_that_changed_since_it_was_read_is_refused() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("run.py");
+        let write = |input: &str| {
+            let text =
+                format!("class Runner:\n    def run(self, s: {input}) -> str:\n        return s\n");
+            fs_err::write(&path, text).expect("written");
+        };
+        let config = Config {
+            runner: Some("run.py:Runner".to_owned()),
+            ..Config::default()
+        };
+        for source in [SchemaSource::Generate, SchemaSource::Omit] {
+            write("str");
+            let interface = Interface::read(folder.path(), &config, &source).expect("it is read");
+            interface.check(folder.path()).expect("nothing changed");
+            write("str");
+            interface.check(folder.path()).expect("it is the same");
+            write("int");
+            let error = interface.check(folder.path()).expect_err("it changed");
+            assert_eq!(
+                error.to_string(),
+                "`run.py` changed while the image was built"
+            );
+            fs_err::remove_file(&path).expect("removed");
+            interface.check(folder.path()).expect_err("it is gone");
+        }
     }
 
     #[test]
