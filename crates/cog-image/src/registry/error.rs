@@ -3,6 +3,7 @@
 use cog_errors::line;
 
 use super::answer::is_of_authority;
+use super::endpoint::Endpoint;
 use super::transport::in_words;
 use super::{COG_INSECURE_REGISTRIES, COG_PUSH_DEFAULT_CHUNK_SIZE, COG_PUSH_MULTIPART_THRESHOLD};
 use crate::digest::Digest;
@@ -267,6 +268,16 @@ impl RegistryError {
                 "the registry, or a proxy before it, takes no bodies as large: raise its limit, or set \
                  `{COG_PUSH_MULTIPART_THRESHOLD}` and `{COG_PUSH_DEFAULT_CHUNK_SIZE}` to fewer bytes than it takes"
             )),
+            Self::Status {
+                status: 400,
+                registry,
+                message,
+                ..
+            } if message.is_empty() && Endpoint::of(registry, &[]).is_local => Some(
+                "on addresses of this machine registries are spoken to without TLS: one that wants TLS is reached by the \
+                 machine's name"
+                    .into(),
+            ),
             Self::Status { status: 429, .. } => {
                 Some("wait a while, or log in: many registries answer more to whom they know".into())
             }
@@ -279,6 +290,11 @@ impl RegistryError {
             Self::StoredDifferently { .. } => {
                 Some("something between here and the registry changes what is sent".into())
             }
+            Self::Corrupt { .. } => Some(
+                "try again; if it stays so, the registry's content is damaged, or something between here and it changes \
+                 what is sent"
+                    .into(),
+            ),
             Self::Interrupted { .. } => Some("try again: what arrived is kept".into()),
             Self::Unreachable { .. } | Self::NoConnection { .. } => {
                 Some("check the network and the proxy variables".into())
@@ -342,5 +358,29 @@ fn suffix(message: &str) -> String {
         String::new()
     } else {
         format!(": {}", line(message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_of_this_machine_that_wants_tls_is_reached_otherwise() {
+        for (registry, message, is_told) in [
+            ("localhost:5000", "", true),
+            ("127.0.0.1:5000", "", true),
+            ("localhost:5000", "your manifest is odd", false),
+            ("registry.example.com", "", false),
+        ] {
+            let error = RegistryError::Status {
+                what: "a/b:1".into(),
+                registry: registry.into(),
+                status: 400,
+                message: message.into(),
+            };
+            let hint = error.hint().unwrap_or_default();
+            assert_eq!(hint.contains("without TLS"), is_told, "{registry}: {hint}");
+        }
     }
 }
