@@ -19,6 +19,8 @@ use cog_config::Revision;
 use cog_files::{Links, read_regular_text};
 
 use self::personal::Personal;
+use crate::error::Result;
+use crate::executor::Executor;
 
 /// Longer than this, and what is not known by then is left out.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -56,6 +58,24 @@ pub(crate) struct Checkout {
     pub(crate) revision: Revision,
     /// When the commit was made, in seconds since 1970; none if there are changes since.
     pub(crate) date: Option<i64>,
+    /// Whether something may be missing because it took too long.
+    pub(crate) took_too_long: bool,
+}
+
+impl Checkout {
+    /// Says what is missing because it took too long: once for each project.
+    pub(crate) fn tell(&self, executor: &Executor<'_>) -> Result<()> {
+        if !self.took_too_long {
+            return Ok(());
+        }
+        let message = format!(
+            "Git did not say within {} seconds which commit this is and what has changed since: labels of the image \
+             are left out, and so is the commit's date; `git status` may bring its index up to date, and `git gc` make \
+             it quicker",
+            LIMIT.as_secs()
+        );
+        executor.warn_once_in_project("a slow repository", &message)
+    }
 }
 
 /// Asks the environment and Git.
@@ -79,6 +99,7 @@ fn checkout_within(
             description: description.or(git.revision.description),
         },
         date: git.date,
+        took_too_long: git.took_too_long,
     }
 }
 
@@ -286,6 +307,7 @@ impl View {
                 description: name.and_then(described),
             },
             date: date.filter(|date| is_clean == Some(true) && (0..=LAST_DATE).contains(date)),
+            took_too_long: self.took_too_long.get(),
         }
     }
 

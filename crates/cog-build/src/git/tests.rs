@@ -358,3 +358,14 @@ fn the_users_own_settings_count() {
     fs_err::write(home.path().join("mine"), "model.py filter=none\n").expect("written");
     assert_eq!(version().as_deref(), Some("v2"));
 }
+
+#[test]
+fn what_takes_too_long_is_left_out_and_told() {
+    let folder = filtered();
+    let found = checkout_within(Duration::ZERO, folder.path(), |_| None);
+    assert_eq!((found.revision.description, found.date), (None, None));
+    assert!(found.took_too_long);
+    assert!(!checkout(folder.path(), |_| None).took_too_long);
+    let nowhere = tempfile::tempdir().expect("a temporary folder");
+    assert!(!checkout_within(Duration::ZERO, nowhere.path(), |_| None).took_too_long);
+}
