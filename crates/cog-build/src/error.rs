@@ -293,6 +293,12 @@ pub enum BuildError {
         /// Where it was looked for.
         beside: PathBuf,
     },
+    /// The server's program is not the one that the image was planned with.
+    #[error("`{}` changed while the image was built", path.display())]
+    ServerChanged {
+        /// The program.
+        path: PathBuf,
+    },
     /// A variable names a server's program that is none.
     #[error("{variable} names no program")]
     ServerVariable {
@@ -461,6 +467,7 @@ impl Hint for BuildError {
             Self::NoServer { .. } => {
                 "build it with `cargo build --release -p coglet`, or set `COG_COGLET_BINARY` to its path"
             }
+            Self::ServerChanged { .. } => "build again when it is complete",
             Self::NeedsPlatform { needs, .. } => return Some(Need::hints(needs)),
             Self::TorchIndex {
                 instead: Some(instead),

@@ -73,6 +73,9 @@ pub fn build(request: &BuildRequest<'_>, name: &str) -> Result<BuiltImage> {
         let environments = project.environments(&executors);
         (checkout.join().unwrap_or_default(), environments)
     });
+    if let Some(first) = executors.first() {
+        checkout.tell(first)?;
+    }
     let images = executors.iter().zip(environments?);
     let images = images.map(|(executor, made)| project.image(executor, made, &checkout));
     let images: Vec<StoredImage> = images.collect::<Result<_>>()?;

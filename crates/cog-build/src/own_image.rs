@@ -30,6 +30,7 @@ pub(crate) fn build(
     let completed = request.complete()?;
     let executor = request.executor();
     let checkout = git::checkout(request.project_dir, variable);
+    checkout.tell(&executor)?;
     let own = OwnImage::build(request, &executor, docker, dockerfile)?;
     let mut config = own.config;
     if let Some(max) = model.concurrency {

@@ -221,7 +221,7 @@ fn environment(request: &BuildRequest<'_>) -> Result<String> {
         }
         ImpliedPolicy::Ignore => Vec::new(),
     };
-    let server = fs_err::metadata(server_program(request.server, Architecture::host())?)?;
+    let server = Status::of(&server_program(request.server, Architecture::host())?)?;
     let described = json!({
         "config": request.config,
         "completed": completed,
@@ -232,7 +232,7 @@ fn environment(request: &BuildRequest<'_>) -> Result<String> {
         "base": format!("{:?}", request.base),
         "options": format!("{:?}", request.options),
         "sdk": crate::sdk::digest(),
-        "server": format!("{} {:?}", server.len(), server.modified().ok()),
+        "server": hash(&server.bytes()),
     });
     Ok(hash(described.to_string().as_bytes()))
 }

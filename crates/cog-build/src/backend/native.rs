@@ -136,10 +136,11 @@ impl Done<'_> {
             Step::Runtime {
                 interpreter,
                 bytecode,
+                runtime: locked,
                 ..
             } => {
                 let server = self.native.server()?;
-                runtime::run(executor, interpreter, *bytecode, &server, base)
+                runtime::run(executor, interpreter, *bytecode, (locked, &server), base)
             }
         }
     }

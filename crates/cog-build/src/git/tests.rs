@@ -240,3 +240,132 @@ fn only_a_clean_checkout_has_a_date() {
     fs_err::write(folder.path().join("model.py"), "two\n").expect("written");
     assert_eq!(date(), None);
 }
+
+/// What programs that stand in for filters are called, and what they do.
+const FILTERS: [(&str, &str); 2] = [
+    ("upper", "tr a-z A-Z"),
+    (
+        "lfs",
+        "cat > $0.file; printf 'version https://git-lfs.github.com/spec/v1\\noid sha256:%s\\nsize %s\\n' \
+         $(sha256sum < $0.file | cut -d' ' -f1) $(wc -c < $0.file)",
+    ),
+];
+
+/// A repository with the filters, in whose configuration they are, and a commit of files that go through them. Its index
+/// does not know the files, as where they were copied.
+fn filtered() -> tempfile::TempDir {
+    let folder = repository();
+    let root = folder.path();
+    for (name, script) in FILTERS {
+        let program = root.join(".git").join(name);
+        let text = format!("#!/bin/sh\ntouch $0.executed\n{script}\n");
+        fs_err::write(&program, text).expect("written");
+        let mode = std::fs::Permissions::from_mode(0o755);
+        fs_err::set_permissions(&program, mode).expect("changed");
+        let program = program.to_str().expect("UTF-8");
+        git(root, &["config", &format!("filter.{name}.clean"), program]);
+    }
+    let attributes = "*.up filter=upper\n*.bin filter=lfs\n*.odd filter=none\n";
+    for (name, text) in [
+        (".gitattributes", attributes),
+        ("text.up", "text\n"),
+        ("weights.bin", "weights\n"),
+        ("plain.odd", "plain\n"),
+    ] {
+        fs_err::write(root.join(name), text).expect("written");
+    }
+    git(root, &["add", "."]);
+    git(root, &["commit", "-m", "y"]);
+    git(root, &["tag", "v2"]);
+    for (name, _) in FILTERS {
+        let marker = root.join(".git").join(format!("{name}.executed"));
+        fs_err::remove_file(marker).expect("it was run");
+    }
+    for name in ["text.up", "weights.bin", "plain.odd", "model.py"] {
+        make_old(&root.join(name));
+    }
+    folder
+}
+
+fn make_old(path: &Path) {
+    let file = fs_err::File::open(path).expect("it is there");
+    let times = std::fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
+    file.file().set_times(times).expect("changed");
+}
+
+#[test]
+fn what_goes_through_a_filter_has_not_changed_for_that() {
+    let folder = filtered();
+    let root = folder.path();
+    let version = || {
+        let found = checkout(root, |_| None);
+        let version = found.revision.description.expect("there is a tag");
+        assert_eq!(found.date.is_some(), !version.ends_with("-dirty"));
+        version
+    };
+    let with = |name: &str, text: &str| {
+        let before = fs_err::read(root.join(name)).expect("it is there");
+        fs_err::write(root.join(name), text).expect("written");
+        let version = version();
+        fs_err::write(root.join(name), before).expect("written");
+        version
+    };
+    assert_eq!(version(), "v2");
+    // The size is the same.
+    assert_eq!(with("weights.bin", "WEIGHTS\n"), "v2-dirty");
+    assert_eq!(with("weights.bin", "more weights\n"), "v2-dirty");
+    assert_eq!(with("plain.odd", "PLAIN\n"), "v2-dirty");
+    assert_eq!(with("model.py", "two\n"), "v2-dirty");
+    // What the filter would make of it is not known.
+    assert_eq!(with("text.up", "other\n"), "v2");
+    assert_eq!(version(), "v2");
+
+    let mode = std::fs::Permissions::from_mode(0o755);
+    fs_err::set_permissions(root.join("text.up"), mode).expect("changed");
+    assert_eq!(version(), "v2-dirty");
+    for (name, _) in FILTERS {
+        let marker = root.join(".git").join(format!("{name}.executed"));
+        assert!(!marker.exists(), "{name} was executed");
+    }
+}
+
+#[test]
+fn the_users_own_settings_count() {
+    let folder = filtered();
+    let root = folder.path();
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let variable = |name: &str| {
+        let home = home.path().to_str().expect("UTF-8");
+        (name == "HOME").then(|| home.to_owned())
+    };
+    let version = || checkout(root, variable).revision.description;
+    // As it is where it was checked out with this setting, and copied.
+    fs_err::remove_file(root.join("model.py")).expect("removed");
+    git(root, &["-c", "core.autocrlf=true", "checkout", "model.py"]);
+    let text = fs_err::read_to_string(root.join("model.py")).expect("it is there");
+    assert_eq!(text, "one\r\n");
+    make_old(&root.join("model.py"));
+    fs_err::write(root.join("plain.odd"), "other\n").expect("written");
+    assert_eq!(version().as_deref(), Some("v2-dirty"));
+    let more = "[core]\n\tautocrlf = true\n\tattributesFile = ~/mine\n\tfsmonitor = false\n";
+    fs_err::write(home.path().join("more"), more).expect("written");
+    let config = "[include]\n\tpath = more\n[filter \"none\"]\n\tprocess = false\n";
+    fs_err::write(home.path().join(".gitconfig"), config).expect("written");
+    assert_eq!(version().as_deref(), Some("v2"));
+
+    fs_err::write(root.join("model.py"), "two\n").expect("written");
+    assert_eq!(version().as_deref(), Some("v2-dirty"));
+    fs_err::write(home.path().join("mine"), "model.py filter=none\n").expect("written");
+    assert_eq!(version().as_deref(), Some("v2"));
+}
+
+#[test]
+fn what_takes_too_long_is_left_out_and_told() {
+    let folder = filtered();
+    let found = checkout_within(Duration::ZERO, folder.path(), |_| None);
+    assert_eq!((found.revision.description, found.date), (None, None));
+    assert!(found.took_too_long);
+    assert!(!checkout(folder.path(), |_| None).took_too_long);
+    let nowhere = tempfile::tempdir().expect("a temporary folder");
+    assert!(!checkout_within(Duration::ZERO, nowhere.path(), |_| None).took_too_long);
+}

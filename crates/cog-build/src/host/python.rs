@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use cog_config::Completed;
+use cog_files::Status;
 use cog_image::StepRecord;
 use cog_python::interpreters::{Interpreter, Origin, Places, Wanted};
 
@@ -103,14 +104,18 @@ fn is_a(version: &str, wanted: &str) -> bool {
 }
 
 /// The version of the interpreter at `path`: major, minor and patch; nothing if it does not start. Starting it takes
-/// time, so the answer is remembered for as long as the file stays the same.
+/// time, so the answer is remembered for as long as the file stays the same, unless that has just changed.
 fn version(executor: &Executor<'_>, path: &Path) -> Result<Option<String>> {
-    let Ok(stamp) = stamp(path) else {
+    let now = SystemTime::now();
+    let Ok(status) = Status::of(path) else {
         return Ok(None);
     };
-    let key = key("version of a Python", 1)
+    if !status.is_settled(now) {
+        return Ok(ask(path));
+    }
+    let key = key("version of a Python", 2)
         .field("path", path.as_os_str().as_bytes())
-        .field("stamp", stamp)
+        .field("status", status.bytes())
         .finish();
     let known = executor.store.step(&key)?;
     let known = known.and_then(|record| serde_json::from_value(record.facts).ok());
@@ -126,16 +131,6 @@ fn version(executor: &Executor<'_>, path: &Path) -> Result<Option<String>> {
         executor.store.record_step(&key, &record)?;
     }
     Ok(version)
-}
-
-fn stamp(path: &Path) -> std::io::Result<String> {
-    let metadata = fs_err::metadata(path)?;
-    let (seconds, nanoseconds) = (metadata.mtime(), metadata.mtime_nsec());
-    Ok(format!(
-        "{} {} {seconds}.{nanoseconds}",
-        metadata.ino(),
-        metadata.size()
-    ))
 }
 
 fn ask(path: &Path) -> Option<String> {

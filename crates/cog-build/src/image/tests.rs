@@ -228,6 +228,7 @@ fn build(folder: &Path, threads: usize) -> String {
             description: Some("v1-dirty".into()),
         },
         date: None,
+        took_too_long: false,
     };
     let source = Source {
         ignore: &context::ignore_for(&project_dir, &config).expect("it is valid"),

@@ -1,9 +1,10 @@
 //! Adds what runs the model: the SDK in the environment, and the server.
 
 use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
+use cog_files::Status;
 use cog_image::{Digest, Entry, EntryKind, StepRecord};
 use serde_json::json;
 
@@ -118,24 +119,20 @@ pub(crate) fn lock(executor: &Executor<'_>, server: &Path) -> Result<LockedRunti
     Ok(LockedRuntime {
         version: VERSION.to_owned(),
         sdk: sdk::digest(),
-        server: server_digest(executor, server)?,
+        server: server_digest(executor, server, SystemTime::now())?,
     })
 }
 
-/// Hash of the server's program, remembered for the file as it is: hashing it takes a good part of
-/// what a rebuild may take.
-fn server_digest(executor: &Executor<'_>, server: &Path) -> Result<String> {
-    let metadata = fs_err::metadata(server)?;
-    let stamp = [
-        metadata.dev().to_string(),
-        metadata.ino().to_string(),
-        metadata.size().to_string(),
-        metadata.mtime().to_string(),
-        metadata.mtime_nsec().to_string(),
-    ];
-    let key = key("server digest", 1)
+/// Hash of the server's program, remembered for the file as it is, unless that changed shortly before `now`: hashing it takes a good
+/// part of what a rebuild may take.
+fn server_digest(executor: &Executor<'_>, server: &Path, now: SystemTime) -> Result<String> {
+    let status = Status::of(server)?;
+    if !status.is_settled(now) {
+        return Ok(Digest::of(&fs_err::read(server)?).to_string());
+    }
+    let key = key("server digest", 2)
         .field("path", server.as_os_str().as_encoded_bytes())
-        .field("stamp", stamp.join(" "))
+        .field("status", status.bytes())
         .finish();
     if let Some(record) = executor.store.step(&key)?
         && let Some(digest) = record.facts["digest"].as_str()
@@ -151,14 +148,26 @@ fn server_digest(executor: &Executor<'_>, server: &Path) -> Result<String> {
     Ok(digest)
 }
 
-/// The layer with SDK and server, for the `interpreter` of `base`.
+/// The content of the program at `server`, which is to be the `locked` one: the layer is kept under its digest.
+fn locked_server(locked: &LockedRuntime, server: &Path) -> Result<Vec<u8>> {
+    let program = fs_err::read(server)?;
+    if Digest::of(&program).to_string() == locked.server {
+        return Ok(program);
+    }
+    Err(BuildError::ServerChanged {
+        path: server.to_owned(),
+    })
+}
+
+/// The layer with SDK and the `locked` server, for the `interpreter` of `base`.
 pub(crate) fn run(
     executor: &Executor<'_>,
     interpreter: &Interpreter,
     bytecode: Bytecode,
-    server: &Path,
+    (locked, server): (&LockedRuntime, &Path),
     base: &LockedBase,
 ) -> Result<StepOutput> {
+    let program = locked_server(locked, server)?;
     let scratch = executor.store.scratch()?;
     let files = sdk_files(scratch.path(), interpreter)?;
     let job = CompileJob {
@@ -180,7 +189,7 @@ pub(crate) fn run(
     }
     entries.push(Entry {
         path: SERVER.into(),
-        kind: EntryKind::File(server.to_owned()),
+        kind: EntryKind::Bytes(program),
         mode: 0o755,
     });
     let options = executor.layer_options("cog: runtime");
@@ -256,8 +265,101 @@ fn info_files(freeze: &Freeze, interpreter: &Interpreter) -> Vec<File> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
+
+    use cog_image::{Compression, Store};
     use cog_python::freeze;
+
+    use super::*;
+    use crate::executor::Cache;
+    use crate::plan::Symbols;
+    use crate::reporter::Silent;
+
+    /// A folder with a store.
+    fn with_executor(check: impl FnOnce(&Executor<'_>, &Path)) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = Store::open(&folder.path().join("store")).expect("it opens");
+        check(
+            &Executor {
+                project_dir: folder.path(),
+                store: &store,
+                architecture: Architecture::host(),
+                containers: None,
+                here: None,
+                own: None,
+                reporter: &Silent,
+                cache: Cache::Use,
+                symbols: Symbols::Kept,
+                compression: Compression::Gzip,
+                timestamp: 0,
+                threads: 1,
+            },
+            folder.path(),
+        );
+    }
+
+    /// Puts a program with this content and an old date where one may be.
+    fn install(program: &Path, content: &str) {
+        fs_err::write(program, content).expect("written");
+        let file = fs_err::File::options().write(true).open(program);
+        let old = SystemTime::UNIX_EPOCH + Duration::from_hours(1);
+        let times = std::fs::FileTimes::new().set_modified(old);
+        file.and_then(|file| file.file().set_times(times))
+            .expect("dated");
+    }
+
+    #[test]
+    fn another_program_of_the_same_size_and_date_has_another_digest() {
+        with_executor(|executor, folder| {
+            let program = folder.join("coglet");
+            let digest = |now| server_digest(executor, &program, now).expect("it is there");
+            let now = SystemTime::now();
+            let later = now + Duration::from_hours(1);
+            for (first, second) in [(now, now), (later, later)] {
+                install(&program, "one");
+                let one = digest(first);
+                // As if the clock of the file system had moved.
+                std::thread::sleep(Duration::from_millis(20));
+                install(&program, "two");
+                assert_ne!(one, digest(second));
+                assert_eq!(digest(second), Digest::of(b"two").to_string());
+            }
+        });
+    }
+
+    #[test]
+    fn a_program_is_read_once_but_for_the_minute_after_it_changed() {
+        with_executor(|executor, folder| {
+            let program = folder.join("coglet");
+            install(&program, "one");
+            let records = || {
+                let steps = fs_err::read_dir(folder.join("store/steps"));
+                steps.map_or(0, Iterator::count)
+            };
+            let now = SystemTime::now();
+            server_digest(executor, &program, now).expect("it is there");
+            assert_eq!(records(), 0);
+            let later = now + Duration::from_hours(1);
+            server_digest(executor, &program, later).expect("it is there");
+            assert_eq!(records(), 1);
+        });
+    }
+
+    #[test]
+    fn a_program_that_is_not_the_locked_one_is_not_packed() {
+        with_executor(|executor, folder| {
+            let program = folder.join("coglet");
+            install(&program, "one");
+            let locked = lock(executor, &program).expect("it is there");
+            assert_eq!(locked_server(&locked, &program).expect("the same"), b"one");
+            install(&program, "two");
+            let error = locked_server(&locked, &program).unwrap_err().to_string();
+            assert!(
+                error.ends_with("changed while the image was built"),
+                "{error}"
+            );
+        });
+    }
 
     #[test]
     fn the_runtime_is_listed_as_installed() {

@@ -1,5 +1,6 @@
 //! Folders of the project that packages are built from, or that wheels are looked for in.
 
+use std::ffi::OsStr;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -22,7 +23,13 @@ pub struct Folder {
 }
 
 /// Folders that are made by working with a package, and are no part of it.
-const LEFT_OUT: [&str; 6] = [".git", ".hg", ".cog", "__pycache__", ".venv", "venv"];
+const LEFT_OUT: [&str; 4] = [".git", ".hg", ".cog", "__pycache__"];
+
+/// Names of virtual environments, which are left out too. A module may be called so.
+const ENVIRONMENTS: [&str; 2] = [".venv", "venv"];
+
+/// What a virtual environment has.
+const ENVIRONMENT_MARK: &str = "pyvenv.cfg";
 
 /// How deep folders may be nested: a bound for loops of mounts.
 const MAX_DEPTH: usize = 64;
@@ -167,6 +174,12 @@ fn set_mode(path: &Path, executable: bool) -> std::io::Result<()> {
     fs_err::set_permissions(path, std::fs::Permissions::from_mode(mode))
 }
 
+/// Whether the folder at `path`, which is called `name`, is no part of a package.
+fn is_left_out(name: &OsStr, path: &Path) -> bool {
+    let is_one_of = |names: &[&str]| names.iter().any(|one| name == *one);
+    is_one_of(&LEFT_OUT) || (is_one_of(&ENVIRONMENTS) && path.join(ENVIRONMENT_MARK).is_file())
+}
+
 /// All files and links below `root`, folders that are links included, which opening refuses.
 fn list(
     root: &Path,
@@ -186,7 +199,7 @@ fn list(
         let name = entry.file_name();
         let path = inside.join(&name);
         if entry.file_type().map_err(unreadable)?.is_dir() {
-            if !LEFT_OUT.iter().any(|left_out| name == *left_out) {
+            if !is_left_out(&name, &root.join(&path)) {
                 list(root, &path, depth + 1, files)?;
             }
         } else {

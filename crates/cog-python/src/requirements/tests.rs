@@ -336,6 +336,9 @@ fn other_files_are_read_from_where_they_are() {
         ("requirements/more/wheels/notes.txt", "not counted"),
         ("pkg/pyproject.toml", ""),
         ("pkg/src/module.py", "x = 1"),
+        ("pkg/src/venv/__init__.py", "a module"),
+        ("pkg/venv/pyvenv.cfg", ""),
+        ("pkg/venv/bin/activate", "an environment"),
     ]);
     let root = folder.path();
     let base = root.join("requirements");
@@ -371,6 +374,8 @@ fn other_files_are_read_from_where_they_are() {
     let stored: Requirements = serde_json::from_str(&written).expect("as it was written");
     stored.stage(root, &artifacts, DATE).expect("staged");
     assert!(artifacts.join("pkg/src/module.py").is_file());
+    assert!(artifacts.join("pkg/src/venv/__init__.py").is_file());
+    assert!(!artifacts.join("pkg/venv").exists());
     for path in ["", "pkg", "pkg/src", "pkg/src/module.py"] {
         let metadata = fs_err::metadata(artifacts.join(path)).expect("it is there");
         assert_eq!(metadata.mtime(), DATE, "{path}");

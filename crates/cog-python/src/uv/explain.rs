@@ -4,6 +4,7 @@ mod hint;
 mod text;
 
 use std::fmt;
+use std::path::PathBuf;
 
 use super::python::MissingPython;
 use crate::resolution::{HashError, PylockError};
@@ -24,6 +25,14 @@ pub enum UvError {
     /// A file of the cache could not be written.
     #[error("could not prepare the cache for `uv`")]
     Cache(#[source] std::io::Error),
+    /// A file with the caller's settings for uv is no such file.
+    #[error("`{}`, which uv takes settings from, cannot be read: {reason}", path.display())]
+    Settings {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, without anything of its content.
+        reason: String,
+    },
     /// The program did not start.
     #[error("could not start `{program}`")]
     Start {

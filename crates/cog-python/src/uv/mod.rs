@@ -5,13 +5,14 @@
 //! the host's, because wheels are only unpacked.
 
 mod bootstrap;
-mod bundle;
 mod explain;
 mod input;
+mod memory_file;
 mod process;
 mod progress;
 mod python;
 mod received;
+mod settings;
 mod surroundings;
 
 use std::ffi::OsStr;
@@ -23,12 +24,13 @@ pub use explain::{Context, Unreachable, UvError, without_credentials};
 pub use input::{input, public_input};
 pub use progress::{Observer, Progress, Waiting};
 pub use python::MissingPython;
-pub use surroundings::{passed_on, proxies};
+pub use settings::Settings;
+pub use surroundings::{left_out, passed_on, proxies};
 
 use crate::interpreters::{Interpreter, Places};
 use crate::requirements::Requirements;
 use crate::resolution::{Credentials, Resolution};
-use bundle::Bundle;
+use memory_file::MemoryFile;
 use process::Finished;
 
 /// The oldest `uv` whose options and output we rely on: the first that tells what it chose with hashes and sizes, for
@@ -44,7 +46,11 @@ pub struct Uv<'a> {
     /// Where it keeps what it downloads.
     cache: PathBuf,
     /// What it trusts in place of what the system trusts.
-    certificates: Option<Bundle>,
+    certificates: Option<MemoryFile>,
+    /// What counts of the caller's settings.
+    settings: Settings,
+    /// The same as a file, if there is any.
+    settings_file: Option<MemoryFile>,
     observer: Box<dyn Fn(Progress<'_>) + 'a>,
 }
 
@@ -199,18 +205,23 @@ impl<'a> Uv<'a> {
         certificates: Option<&str>,
         observer: impl Fn(Progress<'_>) + 'a,
     ) -> Result<Self, UvError> {
-        let certificates = certificates.map(Bundle::new).transpose();
+        let certificates = certificates.map(MemoryFile::new).transpose();
         let certificates = certificates.map_err(UvError::Cache)?;
+        let settings = Settings::of_caller()?;
+        let settings_file = settings.text().map(|text| MemoryFile::new(&text));
+        let settings_file = settings_file.transpose().map_err(UvError::Cache)?;
         let program = if let Some(program) = Self::on_path() {
             program
         } else {
-            let trusted = certificates.as_ref().map(Bundle::path);
+            let trusted = certificates.as_ref().map(MemoryFile::path);
             bootstrap::install(cache_dir, trusted, &observer)?
         };
         Ok(Self {
             program,
             cache: surroundings::cache(cache_dir),
             certificates,
+            settings,
+            settings_file,
             observer: Box::new(observer),
         })
     }
@@ -352,12 +363,21 @@ impl<'a> Uv<'a> {
         }
     }
 
+    /// What counts of the caller's settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// A command in `folder` that no project configuration, active environment or terminal
     /// setting of the caller changes. Index and proxy settings stay.
     fn command(&self, folder: &Path) -> Command {
         let mut command = Command::new(&self.program);
         command.current_dir(folder);
         surroundings::set(&mut command, &self.cache);
+        match &self.settings_file {
+            Some(file) => command.env(settings::CONFIG_FILE, file.path()),
+            None => command.env(settings::NO_CONFIG, "1"),
+        };
         if let Some(certificates) = &self.certificates {
             command.env("SSL_CERT_FILE", certificates.path());
         }

@@ -5,28 +5,58 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Variables that would make uv resolve for, install into, or leave out checks of something of the caller's.
-const FOREIGN_SETTINGS: [&str; 20] = [
+use super::settings;
+
+/// Variables that would make uv resolve for, or install into, something of the caller's.
+const FOREIGN: [&str; 5] = [
     "VIRTUAL_ENV",
     "CONDA_PREFIX",
     "PYTHONPATH",
     "PYTHONHOME",
-    "UV_PYTHON",
-    "UV_SYSTEM_PYTHON",
-    "UV_BREAK_SYSTEM_PACKAGES",
-    "UV_PROJECT",
-    "UV_WORKING_DIR",
-    "UV_REQUIRE_HASHES",
-    "UV_NO_VERIFY_HASHES",
-    "UV_COMPILE_BYTECODE",
-    "UV_CONSTRAINT",
-    "UV_OVERRIDE",
-    "UV_RESOLUTION",
-    "UV_PRERELEASE",
-    "UV_TORCH_BACKEND",
-    "UV_PREVIEW",
-    "UV_NO_CACHE",
     "FORCE_COLOR",
+];
+
+/// uv's own variables begin with this. There are new ones with each version, so those that may reach it are listed.
+const OWN: &str = "UV_";
+
+/// Those that say where and how uv fetches.
+const FETCHING: [&str; 19] = [
+    "UV_CREDENTIALS_DIR",
+    "UV_DEFAULT_INDEX",
+    "UV_EXCLUDE_NEWER",
+    "UV_EXTRA_INDEX_URL",
+    "UV_FIND_LINKS",
+    "UV_GITHUB_TOKEN",
+    "UV_GIT_LFS",
+    "UV_INSECURE_HOST",
+    "UV_KEYRING_PROVIDER",
+    "UV_LOCK_TIMEOUT",
+    "UV_NATIVE_TLS",
+    "UV_NO_GITHUB_FAST_PATH",
+    "UV_NO_HF_TOKEN",
+    "UV_NO_INDEX",
+    "UV_OFFLINE",
+    "UV_PYTHON_DOWNLOADS_JSON_URL",
+    "UV_PYTHON_INSTALL_MIRROR",
+    "UV_REQUEST_TIMEOUT",
+    "UV_SYSTEM_CERTS",
+];
+
+/// The same, in groups.
+const FETCHING_GROUPS: [&str; 5] = [
+    "UV_AZURE_",
+    "UV_CONCURRENT_",
+    "UV_GCS_",
+    "UV_HTTP_",
+    "UV_S3_",
+];
+
+/// Those that count in another way than by reaching uv.
+const COUNTED_HERE: [&str; 4] = [
+    CACHE,
+    "UV_PYTHON_INSTALL_DIR",
+    settings::CONFIG_FILE,
+    settings::NO_CONFIG,
 ];
 
 /// Names of files and folders: the caller may mean them from where it is, but uv runs elsewhere.
@@ -44,7 +74,8 @@ pub(super) fn cache(cache_dir: &Path) -> PathBuf {
 
 /// Gives `command` all that it needs of the surroundings, and takes away the rest.
 pub(super) fn set(command: &mut Command, cache: &Path) {
-    for name in FOREIGN_SETTINGS {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in names.filter(|name| !may_reach(name)) {
         command.env_remove(name);
     }
     for name in PATHS {
@@ -98,9 +129,31 @@ pub fn proxies() -> Vec<(String, String)> {
     all
 }
 
+/// uv's variables that are set and do not reach it.
+pub fn left_out() -> Vec<String> {
+    let mut all: Vec<String> = std::env::vars_os()
+        .filter(|(_, value)| !value.is_empty())
+        .filter_map(|(name, _)| name.into_string().ok())
+        .filter(|name| !may_reach(name) && name.starts_with(OWN))
+        .filter(|name| !COUNTED_HERE.contains(&name.as_str()))
+        .collect();
+    all.sort();
+    all
+}
+
+/// Whether uv may see the variable `name` of the caller.
+fn may_reach(name: &str) -> bool {
+    if !name.starts_with(OWN) {
+        return !FOREIGN.contains(&name);
+    }
+    let in_group = |group: &&str| name.starts_with(*group);
+    FETCHING.contains(&name) || FETCHING_GROUPS.iter().any(in_group) || is_about_an_index(name)
+}
+
 fn is_about_an_index(name: &str) -> bool {
-    const EXACT: [&str; 6] = [
+    const EXACT: [&str; 7] = [
         "UV_DEFAULT_INDEX",
+        "UV_EXCLUDE_NEWER",
         "UV_EXTRA_INDEX_URL",
         "UV_INSECURE_HOST",
         "UV_NO_INDEX",
@@ -165,7 +218,7 @@ pub(super) fn trust_in_pip(command: &mut Command, certificates: Option<&Path>) {
 }
 
 /// A variable that is set to something.
-fn variable(name: &str) -> Option<OsString> {
+pub(super) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
@@ -205,7 +258,31 @@ mod tests {
             assert_eq!(value.unwrap().1.unwrap(), "/store/uv/cache");
             assert!(cache(Path::new("relative")).is_absolute());
         }
-        let removed = command.get_envs().filter(|(_, value)| value.is_none());
-        assert!(removed.count() <= FOREIGN_SETTINGS.len());
+    }
+
+    #[test]
+    fn what_chooses_packages_does_not_reach_uv() {
+        for name in [
+            "UV_FIND_LINKS",
+            "UV_KEYRING_PROVIDER",
+            "UV_INDEX_PRIVATE_USERNAME",
+            "UV_CONCURRENT_BUILDS",
+            "SSL_CERT_FILE",
+            "HTTPS_PROXY",
+            "NETRC",
+            "HOME",
+        ] {
+            assert!(may_reach(name), "{name}");
+        }
+        for name in [
+            "UV_EXCLUDE",
+            "UV_RESOLUTION",
+            "UV_NO_BINARY",
+            "UV_INDEX_STRATEGY",
+            "UV_SOMETHING_NEW",
+            "VIRTUAL_ENV",
+        ] {
+            assert!(!may_reach(name), "{name}");
+        }
     }
 }

@@ -125,6 +125,8 @@ fn run(
         ("NO_COLOR", "1"),
         ("UV_NO_PROGRESS", "1"),
     ];
+    let settings = settings(uv, staging)?;
+    let own = own.into_iter().chain([(settings.0, &*settings.1)]);
     let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let job = Job {
         title: "building Python packages from source".to_owned(),
@@ -144,6 +146,17 @@ fn run(
     };
     executor.run_container(below, &job)?;
     Ok(())
+}
+
+/// The variable that gives uv the caller's settings there, and none of the base's.
+fn settings(uv: &Uv<'_>, staging: &Staging) -> Result<(&'static str, String)> {
+    const NAME: &str = "settings.toml";
+    let Some(text) = uv.settings().text_elsewhere() else {
+        return Ok(("UV_NO_CONFIG", "1".to_owned()));
+    };
+    // There may be passwords in it. The folder goes when this is done, and nobody else may look into it.
+    fs_err::write(staging.root().join(NAME), text)?;
+    Ok(("UV_CONFIG_FILE", format!("{WORK_DIR}/{NAME}")))
 }
 
 /// The container's failure in the terms of uv's.

@@ -6,7 +6,9 @@ use std::path::Path;
 use cog_image::{Layer, StepRecord};
 use cog_python::requirements::{ARTIFACTS_DIR, Requirements, normalise};
 use cog_python::resolution::Resolution;
-use cog_python::uv::{Builds, Preference, Refresh, Staged, Target, UvError, input};
+use cog_python::uv::{
+    Builds, Preference, Refresh, Settings, Staged, Target, UvError, input, left_out,
+};
 
 use super::{Staging, in_container};
 use crate::base::LockedBase;
@@ -15,7 +17,7 @@ use crate::executor::Executor;
 use crate::lock::{LockedPython, PackageSource};
 use crate::plan::{key, list};
 
-const RECIPE: u32 = 3;
+const RECIPE: u32 = 4;
 
 /// Variables that say where packages come from.
 const INDEX_VARIABLES: [&str; 8] = [
@@ -141,6 +143,9 @@ fn remembered(
         let value = std::env::var_os(name).unwrap_or_default();
         key.field(name, value.as_encoded_bytes())
     });
+    let settings = Settings::of_caller()?;
+    tell_of_left_out(executor, &settings)?;
+    let key = key.field("settings", settings.sources());
     let key = list(key, "constraint", &requirements.constraints);
     let hashes = requirements.hashes.iter();
     let key = hashes.fold(key, |key, (name, hashes)| {
@@ -171,4 +176,33 @@ fn remembered(
         resolution,
         source,
     })
+}
+
+/// Names the settings for uv that do not count: once for each project if they would choose packages.
+fn tell_of_left_out(executor: &Executor<'_>, settings: &Settings) -> Result<()> {
+    let variables = left_out();
+    let of_files = settings.left_out();
+    let all = variables
+        .iter()
+        .map(|name| (name.as_str(), format!("`{name}`")));
+    let all = all.chain(of_files.iter().map(|one| {
+        let said = format!("`{}` in `{}`", one.name, one.file.display());
+        (one.name.as_str(), said)
+    }));
+    let (choosing, other): (Vec<_>, Vec<_>) = all.partition(|(name, _)| Settings::chooses(name));
+    let said = |all: Vec<(&str, String)>| {
+        let all: Vec<String> = all.into_iter().map(|(_, said)| said).collect();
+        all.join(", ")
+    };
+    if !other.is_empty() {
+        executor.detail(&format!("left out of what is set for uv: {}", said(other)));
+    }
+    if !choosing.is_empty() {
+        let message = format!(
+            "left out of what is set for uv: {}; the project's requirements alone choose its packages",
+            said(choosing)
+        );
+        executor.warn_once_in_project("settings of uv", &message)?;
+    }
+    Ok(())
 }

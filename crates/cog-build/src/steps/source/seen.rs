@@ -2,17 +2,16 @@
 //!
 //! As Git's index does it, files are compared by their status: size, times to the nanosecond, inode and device. Whoever
 //! changes a file cannot choose the time of its last change, so a change is seen, unless another one came shortly before
-//! it: see [`STEP`], or the file system keeps no such time: see `devices`. So what is remembered of a part in which something
-//! changed just before it was read, or on such a file system, is not certain: the next build reads it again, which is much
-//! quicker than to pack it. Of a small one, nothing is remembered.
+//! it: see [`cog_files::Status::is_settled`], or the file system keeps no such time: see `devices`. So what is remembered
+//! of a part in which something changed just before it was read, or on such a file system, is not certain: the next build
+//! reads it again, which is much quicker than to pack it. Of a small one, nothing is remembered.
 //!
 //! The record is kept in the store among those of the steps, one for each part of each project: the next one takes its
 //! place, and what it named is free to be pruned.
 
 use std::os::unix::ffi::OsStrExt as _;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use cog_files::{Moment, Status};
 use cog_image::{Layer, StepKey, StepRecord};
 use serde::{Deserialize, Serialize};
 
@@ -26,11 +25,6 @@ use crate::plan::{KeyBuilder, key};
 
 /// Changes whenever the same files would give another layer.
 const RECIPE: u32 = 1;
-
-/// How long a change may leave no trace. A file system's clock moves in steps of up to two seconds; and what is written
-/// through a memory map changes the times only once for each time that it is put to disk, which the kernel does after
-/// half a minute. On a file system in memory, it never does.
-const STEP: Duration = Duration::from_mins(1);
 
 /// From here on it is worth a record that packing is spared, in bytes.
 const LARGE: u64 = 4 * 1024 * 1024;
@@ -89,7 +83,7 @@ impl Seen {
             state: state.finish().to_string(),
             is_settled: items.iter().all(|item| match &item.kind {
                 ItemKind::File(status) => {
-                    devices.show_changes(status.device) && is_settled(status, now)
+                    devices.show_changes(status.device) && status.is_settled(now)
                 }
                 ItemKind::Symlink(_) | ItemKind::Folder => true,
             }),
@@ -127,47 +121,13 @@ impl Seen {
     }
 }
 
-/// Whether what happens to the file from `now` on gives it another time. A modification in the future is a date that
-/// somebody chose.
-fn is_settled(status: &Status, now: SystemTime) -> bool {
-    let Ok(now) = now.duration_since(SystemTime::UNIX_EPOCH) else {
-        return false;
-    };
-    let (changed, modified) = (since_1970(status.changed), since_1970(status.modified));
-    let is_over = |time: Duration| time.saturating_add(STEP) < now;
-    is_over(changed) && (is_over(modified) || modified > now + STEP)
-}
-
-fn since_1970(moment: Moment) -> Duration {
-    let seconds = u64::try_from(moment.seconds).unwrap_or(0);
-    Duration::new(seconds, 0) + Duration::from_nanos(moment.nanoseconds.into())
-}
-
 fn add_item(state: KeyBuilder, item: &Item) -> KeyBuilder {
     let state = state.field("path", &item.path);
     match &item.kind {
         ItemKind::Folder => state.field("folder", ""),
         ItemKind::Symlink(target) => state.field("link", target),
-        ItemKind::File(status) => state.field("file", bytes(status)),
+        ItemKind::File(status) => state.field("file", status.bytes()),
     }
-}
-
-/// What can be looked at of a file without reading it.
-fn bytes(status: &Status) -> Vec<u8> {
-    let moment = |moment: Moment| {
-        let seconds = moment.seconds.to_le_bytes();
-        [&seconds[..], &moment.nanoseconds.to_le_bytes()].concat()
-    };
-    [
-        &status.mode.to_le_bytes()[..],
-        &status.size.to_le_bytes(),
-        &status.device.0.to_le_bytes(),
-        &status.device.1.to_le_bytes(),
-        &status.inode.to_le_bytes(),
-        &moment(status.modified),
-        &moment(status.changed),
-    ]
-    .concat()
 }
 
 fn add_made(state: KeyBuilder, made: &Made) -> KeyBuilder {

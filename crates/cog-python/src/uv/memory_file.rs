@@ -1,4 +1,4 @@
-//! The certificates that uv trusts, as a file without a name: however this process ends, nothing is left of it.
+//! What uv is given as a file, without a name: however this process ends, nothing is left of it.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{MemfdFlags, memfd_create};
 
 /// A file in memory, which whatever this process starts can read as long as this is there.
-pub(super) struct Bundle {
+pub(super) struct MemoryFile {
     _file: File,
     path: PathBuf,
 }
 
-impl Bundle {
-    pub(super) fn new(certificates: &str) -> io::Result<Self> {
-        let file = memfd_create("cog-certificates", MemfdFlags::CLOEXEC)?;
+impl MemoryFile {
+    pub(super) fn new(content: &str) -> io::Result<Self> {
+        let file = memfd_create("cog-for-uv", MemfdFlags::CLOEXEC)?;
         let mut file = File::from(file);
-        file.write_all(certificates.as_bytes())?;
+        file.write_all(content.as_bytes())?;
         // Not that of whoever opens it, who may have been started by somebody we have started.
         let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
         Ok(Self {
@@ -40,20 +40,20 @@ mod tests {
 
     #[test]
     fn others_read_it_from_the_start_each_time() {
-        let bundle = Bundle::new("certificates\n").unwrap();
+        let held = MemoryFile::new("content\n").unwrap();
         for _ in 0..2 {
             let mut nested = Command::new("sh");
             let output = nested
                 .args(["-c", "sh -c 'cat \"$0\"; :' \"$0\"; :"])
-                .arg(bundle.path());
-            assert_eq!(output.output().unwrap().stdout, b"certificates\n");
+                .arg(held.path());
+            assert_eq!(output.output().unwrap().stdout, b"content\n");
         }
-        let path = bundle.path().to_owned();
-        drop(bundle);
+        let path = held.path().to_owned();
+        drop(held);
         // Another file may have got its number.
         assert_ne!(
             fs_err::read(&path).unwrap_or_default(),
-            b"certificates\n",
+            b"content\n",
             "it is gone"
         );
     }
