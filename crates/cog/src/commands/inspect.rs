@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use super::images::{short, table};
 use crate::args::InspectArgs;
+use crate::image_argument;
 use crate::outputs::pretty;
 use crate::session::Session;
 use crate::sizes::human_size;
@@ -25,7 +26,9 @@ pub(crate) fn inspect(session: &Session<'_>, args: &InspectArgs) -> anyhow::Resu
     if args.sbom {
         return sbom(session, args);
     }
-    let inspected = Inspected::find(session.store()?, &args.image, args.platform)?;
+    let store = session.store()?;
+    let name = image_argument::name(store, &args.image)?;
+    let inspected = Inspected::find(store, &name, args.platform)?;
     let text = if args.json {
         format!("{}\n", pretty(&inspected)?)
     } else {
@@ -39,7 +42,7 @@ pub(crate) fn inspect(session: &Session<'_>, args: &InspectArgs) -> anyhow::Resu
 /// Only of images in the store: its files are needed.
 fn sbom(session: &Session<'_>, args: &InspectArgs) -> anyhow::Result<()> {
     let store = session.store()?;
-    let name = &args.image;
+    let name = &image_argument::name(store, &args.image)?;
     let Some((image, _)) = stored(store, name, args.platform)? else {
         bail!(
             "image {name} is not in the local store: pull it first (`cog pull {name}`), its files are read"

@@ -8,17 +8,19 @@ use cog_config::Labels;
 use serde_json::Value;
 
 use crate::args::SchemaArgs;
+use crate::image_argument;
 use crate::outputs::pretty;
 use crate::session::{Project, Session};
 
 pub(crate) fn schema(session: &Session<'_>, args: &SchemaArgs) -> anyhow::Result<()> {
     let document = match &args.image {
         Some(name) => {
-            let image = session
-                .store()?
-                .image(name)?
+            let store = session.store()?;
+            let name = image_argument::name(store, name)?;
+            let image = store
+                .image(&name)?
                 .with_context(|| format!("image {name}: image not found"))?;
-            of_labels(name, &image.config.labels)?
+            of_labels(&name, &image.config.labels)?
         }
         None => of_project(session, session.project(&args.project)?)?,
     };
