@@ -1,10 +1,11 @@
 //! What an image says about its model: the schema, and how many predictions run at once. Both are
 //! read from the source; no Python is run.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use cog_config::Config;
-use cog_schema::{Directory, Handler, Request, validate_document};
+use cog_schema::{Directory, DocumentError, Handler, Request, validate_document};
 
 use crate::error::{BuildError, Result};
 use crate::request::BuildRequest;
@@ -43,6 +44,7 @@ impl Interface {
             return Err(BuildError::NoModel);
         }
         let generated = generate(project_dir, config);
+        let mut places = BTreeMap::new();
         let interface = match (given, generated) {
             (Given::Text(text), generated) => Self {
                 schema: Some(text),
@@ -58,6 +60,7 @@ impl Interface {
                 if let Some(error) = generated.syntax_error {
                     return Err(error.into());
                 }
+                places = generated.places;
                 Self {
                     schema: Some(generated.json),
                     warnings: generated.warnings,
@@ -66,7 +69,13 @@ impl Interface {
             }
         };
         if let Some(schema) = &interface.schema {
-            validate_document(schema).map_err(BuildError::InvalidSchema)?;
+            validate_document(schema).map_err(|reason| {
+                let place = match &reason {
+                    DocumentError::Default { input, .. } => places.remove(input),
+                    DocumentError::Unreadable(_) | DocumentError::Invalid(_) => None,
+                };
+                BuildError::InvalidSchema { reason, place }
+            })?;
         }
         Ok(interface)
     }

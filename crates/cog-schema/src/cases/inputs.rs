@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{raw, text, with};
+use super::{IMPORTS, raw, text, with};
 use crate::ErrorKind;
 use crate::tests::{error, property, run, schemas};
 
@@ -263,4 +263,32 @@ fn case_50_opaque_inputs() {
         (&properties["items"]["type"], &properties["items"]["items"]),
         (&json!("array"), &json!({"type": "object"}))
     );
+}
+
+#[test]
+fn a_mistake_has_its_place() {
+    let place = |signature_text: &str| {
+        let place = error(signature_text).place.expect("it is known");
+        assert_eq!(place.path, "run.py");
+        (place.line, place.what)
+    };
+    for (signature_text, line, what) in [
+        ("(self,\n x: string) -> str", 6, "the input 'x' of run()"),
+        ("(self, x: np.ndarray) -> str", 5, "the input 'x' of run()"),
+        ("(self, x=1) -> str", 5, "the input 'x' of run()"),
+        ("(self, x: int = f()) -> str", 5, "the input 'x' of run()"),
+        ("(self, *x: int) -> str", 5, "run()"),
+        ("(self)", 5, "run()"),
+        ("(self) -> tuple", 5, "what run() returns, `tuple`"),
+        ("(self) -> Iterator", 5, "what run() returns, `Iterator`"),
+    ] {
+        assert_eq!(
+            place(signature_text),
+            (line, what.to_owned()),
+            "{signature_text}"
+        );
+    }
+    let error = run(&format!("{IMPORTS}\nclass Runner: ...\n")).expect_err("it has no method");
+    let place = error.place.expect("it is known").to_string();
+    assert_eq!(place, "run.py:5: the class Runner");
 }

@@ -32,6 +32,7 @@ impl Inputs<'_, '_> {
                 callee,
                 arguments,
                 keywords,
+                ..
             } => {
                 if is_input(&self.file, callee) {
                     return self.input_call(name, keywords);
