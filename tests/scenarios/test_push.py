@@ -66,8 +66,13 @@ def test_an_image_is_pushed_and_pulled(tmp_path: Path, registry: DockerRegistry,
     assert "replicate.com" not in done.stderr
     manifest, named = registry.document("team/hello/manifests/v1")
     assert named == digest
+    again = project.cog("push", "--no-build", digest).works()
+    assert f"Pushing to {repository}:v1..." in again.stderr
 
     elsewhere = other_store(tmp_path)
+    schema = elsewhere.cog("schema", f"{repository}:v1").works().stdout
+    assert schema == project.cog("schema").works().stdout
+    assert json.loads(elsewhere.cog("images", "--json").works().stdout) == []
     pulled = elsewhere.cog("pull", f"{repository}:v1").works()
     assert f"({digest})" in pulled.stderr and pulled.stdout == ""
     listed = json.loads(elsewhere.cog("images", "--json").works().stdout)
@@ -446,4 +451,6 @@ def test_a_pull_tells_why_it_waits_and_once(tmp_path: Path, project: Project) ->
 
 def test_an_image_that_is_not_there_is_not_found(registry: DockerRegistry, project: Project) -> None:
     name = f"{registry.host}/team/absent:v1"
-    project.cog("run", name).fails_with(f"image {name}: image not found")
+    for command in ("run", "inspect", "schema"):
+        project.cog(command, name).fails_with(f"image {name}: image not found")
+    project.cog("pull", f"sha256:{'0' * 64}").fails_with("is a digest, not a name")

@@ -66,7 +66,7 @@ pub(crate) fn ignore_for(
     project_dir: &Path,
     config: &Config,
 ) -> Result<Dockerignore, ContextError> {
-    let ignore = ignore(project_dir)?;
+    let mut ignore = ignore(project_dir)?;
     for reference in [&config.runner, &config.train].into_iter().flatten() {
         let path = reference.split(':').next().unwrap_or_default();
         let path = path.trim_start_matches("./");
@@ -76,6 +76,7 @@ pub(crate) fn ignore_for(
                 line: line.clone(),
             });
         }
+        ignore.need(path);
     }
     Ok(ignore)
 }

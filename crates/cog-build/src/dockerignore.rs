@@ -32,6 +32,8 @@ pub struct PatternLine {
 #[derive(Debug, Default)]
 pub struct Dockerignore {
     patterns: Vec<Pattern>,
+    /// Paths of the model itself.
+    needed: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -81,7 +83,10 @@ impl Dockerignore {
             })?;
             patterns.extend(pattern);
         }
-        Ok(Self { patterns })
+        Ok(Self {
+            patterns,
+            needed: Vec::new(),
+        })
     }
 
     /// Whether the file at `path` (relative to the project, `/` between components) is excluded.
@@ -98,6 +103,26 @@ impl Dockerignore {
     /// What to do with the folder at `path` and what is in it.
     pub fn folder(&self, path: &str) -> FolderVerdict {
         self.folder_in(&self.above(path), path)
+    }
+
+    /// Notes that the image is of no use without the file at `path`.
+    pub(crate) fn need(&mut self, path: &str) {
+        self.needed.push(path.to_owned());
+    }
+
+    /// Whether the folder at `path` is asked for: a `!` line names it or something in it, or the model is in it.
+    pub(crate) fn asks_for(&self, above: &Above, path: &str) -> bool {
+        let last = self.last_match(above, path);
+        let is_inside = |inner: &str| {
+            let rest = inner.strip_prefix(path);
+            rest.is_some_and(|rest| rest.starts_with('/'))
+        };
+        let names_inside = |pattern: &Pattern| {
+            pattern.action == Action::Include && is_inside(&pattern.literal_prefix.join("/"))
+        };
+        last.is_some_and(|pattern| pattern.action == Action::Include)
+            || self.patterns.iter().any(names_inside)
+            || self.needed.iter().any(|needed| is_inside(needed))
     }
 
     /// What counts for the files beside cog.yaml.

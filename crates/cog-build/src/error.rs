@@ -332,8 +332,13 @@ pub enum BuildError {
         architecture: Architecture,
     },
     /// The schema is no JSON, or contradicts itself.
-    #[error(transparent)]
-    InvalidSchema(cog_schema::DocumentError),
+    #[error("{reason}")]
+    InvalidSchema {
+        /// What is wrong.
+        reason: cog_schema::DocumentError,
+        /// Where in the source that is said.
+        place: Option<cog_schema::Place>,
+    },
     /// Several predictions at a time with a model that cannot wait.
     #[error("{field} requires an async run() or predict() method")]
     SyncConcurrency {
@@ -398,6 +403,8 @@ impl Hint for BuildError {
         let hint = match self {
             Self::Config(error) => return error.hint(),
             Self::Context(error) => return error.hint(),
+            Self::Schema(error) => return error.place.as_ref().map(ToString::to_string),
+            Self::InvalidSchema { place, .. } => return place.as_ref().map(ToString::to_string),
             Self::Daemon(error) => return error.hint(),
             Self::SdkSource(error) => return error.hint(),
             Self::Image(error) => return error.hint(),

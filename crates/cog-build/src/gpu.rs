@@ -1,14 +1,18 @@
 //! Whether a GPU project's packages can use the GPU: what was resolved, against what cog.yaml says and the driver that
 //! this machine may have. Pure; nothing is refused, since a model may use its GPU in a way that is not seen here.
 
-use cog_config::Completed;
+use cog_config::cuda::has_cpu_torch;
+use cog_config::{Completed, Version};
 use cog_engine::{Cuda, Driver};
 use cog_python::accelerator::{
     FrameworkBuild, Target, onnxruntime_builds, tensorflow_build, torch_build,
 };
 use cog_python::resolution::Resolution;
 
-/// What the user should know, each with what can be done. Nothing for projects without `gpu: true`.
+/// PyTorch's index for the CPU, as a line of requirements names it.
+const CPU_INDEX: &str = "https://download.pytorch.org/whl/cpu";
+
+/// What the user should know, each with what can be done.
 pub(crate) fn warnings(
     completed: &Completed,
     resolution: &Resolution,
@@ -16,7 +20,7 @@ pub(crate) fn warnings(
     driver: Option<&Driver>,
 ) -> Vec<String> {
     if !completed.gpu {
-        return Vec::new();
+        return useless(completed, resolution).into_iter().collect();
     }
     let torch = torch_build(resolution);
     let onnx = onnxruntime_builds(resolution);
@@ -36,6 +40,69 @@ pub(crate) fn warnings(
     warnings.extend(driver.and_then(|driver| old_driver(driver, &frameworks)));
     warnings.extend(onnx_warning(&onnx, frameworks.is_empty()));
     warnings
+}
+
+/// CUDA in a project without a GPU. Who names a place where torch is means the one that is there.
+fn useless(completed: &Completed, resolution: &Resolution) -> Option<String> {
+    if completed.uses_torch_index() {
+        return None;
+    }
+    let libraries = resolution.distributions.iter();
+    let libraries: Vec<&str> = libraries
+        .map(|one| one.name.as_str())
+        .filter(|name| is_cuda_library(name))
+        .collect();
+    let torch = torch_build(resolution).filter(|torch| matches!(torch.target, Target::Cuda(_)));
+    let packages = |libraries: &[&str]| match libraries {
+        [] => String::new(),
+        [one] => format!("`{one}`"),
+        [first, ..] => format!("{} packages such as `{first}`", libraries.len()),
+    };
+    let Some(torch) = torch else {
+        return (!libraries.is_empty()).then(|| {
+            format!(
+                "`gpu: false`, but the packages bring CUDA, which only a GPU uses: {}; write `gpu: true`, or ask for a \
+                 package that does without, such as `tensorflow-cpu` or `xgboost-cpu`",
+                packages(&libraries)
+            )
+        });
+    };
+    let with = match libraries.as_slice() {
+        [] => String::new(),
+        some => format!(", with {}", packages(some)),
+    };
+    let version = torch.version.split('+').next().unwrap_or_default();
+    let is_known = Version::parse(version).is_some_and(|version| has_cpu_torch(&version));
+    let line = if is_known {
+        format!("torch=={version}")
+    } else {
+        format!("torch=={version} --extra-index-url {CPU_INDEX}")
+    };
+    Some(format!(
+        "`gpu: false`, but torch {} is built for CUDA{with}, which takes gigabytes: write `{line}` in the requirements, and \
+         it comes from PyTorch's index for the CPU; or write `gpu: true`",
+        torch.version
+    ))
+}
+
+/// Whether this is a package of NVIDIA's with a library for programs on GPUs.
+fn is_cuda_library(name: &str) -> bool {
+    const LIBRARIES: [&str; 12] = [
+        "cublas",
+        "cuda-",
+        "cudnn",
+        "cufft",
+        "cufile",
+        "curand",
+        "cusolver",
+        "cusparse",
+        "nccl",
+        "nvjitlink",
+        "nvshmem",
+        "nvtx",
+    ];
+    let rest = name.strip_prefix("nvidia-");
+    rest.is_some_and(|rest| LIBRARIES.iter().any(|library| rest.starts_with(library)))
 }
 
 /// Whether the base brings CUDA's libraries.
@@ -129,6 +196,15 @@ mod tests {
         }
     }
 
+    fn resolution(packages: &[(&str, &str)]) -> Resolution {
+        let distributions = packages.iter();
+        let distributions = distributions.map(|(name, version)| pinned(name, version));
+        Resolution {
+            distributions: distributions.collect(),
+            ..Resolution::default()
+        }
+    }
+
     fn check(cuda: &str, packages: &[(&str, &str)], base: BaseCuda, driver: &str) -> Vec<String> {
         let config = Config {
             build: Some(Build {
@@ -139,19 +215,61 @@ mod tests {
             ..Config::default()
         };
         let completed = complete(&config, &[], &Options::default()).expect("it completes");
-        let resolution = Resolution {
-            distributions: packages
-                .iter()
-                .map(|(name, version)| pinned(name, version))
-                .collect(),
-            ..Resolution::default()
-        };
         warnings(
             &completed,
-            &resolution,
+            &resolution(packages),
             base,
             Driver::parse(driver).as_ref(),
         )
+    }
+
+    fn without_gpu(requirements: &[&str], packages: &[(&str, &str)]) -> Vec<String> {
+        let lines: Vec<String> = requirements.iter().map(ToString::to_string).collect();
+        let completed = complete(&Config::default(), &lines, &Options::default());
+        let completed = completed.expect("it completes");
+        warnings(&completed, &resolution(packages), BaseCuda::No, None)
+    }
+
+    #[test]
+    fn cuda_without_a_gpu_is_told_with_the_fix() {
+        let libraries = [
+            ("nvidia-cublas-cu12", "12.1"),
+            ("nvidia-cuda-runtime-cu12", "12.1.105"),
+        ];
+        let torch = |version| [&libraries[..], &[("torch", version)]].concat();
+        let table: [(&[(&str, &str)], &str); 4] = [
+            (
+                &torch("2.3.1"),
+                "torch 2.3.1 is built for CUDA, with 2 packages such as `nvidia-cublas-cu12`, which takes gigabytes: write \
+                 `torch==2.3.1` in",
+            ),
+            (
+                &torch("99.1"),
+                "write `torch==99.1 --extra-index-url https://download.pytorch.org/whl/cpu` in",
+            ),
+            (
+                &libraries,
+                "2 packages such as `nvidia-cublas-cu12`; write `gpu: true`",
+            ),
+            (
+                &[("nvidia-nccl-cu12", "2")],
+                "only a GPU uses: `nvidia-nccl-cu12`;",
+            ),
+        ];
+        for (packages, expected) in table {
+            let warnings = without_gpu(&["sentence-transformers"], packages);
+            assert_eq!(warnings.len(), 1, "{packages:?}");
+            assert!(warnings[0].contains(expected), "{warnings:?}");
+        }
+        for packages in [
+            &[("torch", "2.3.1+cpu")][..],
+            &[("torch", "2.3.1")],
+            &[("nvidia-ml-py", "12")],
+        ] {
+            assert_eq!(without_gpu(&[], packages), [""; 0]);
+        }
+        let chosen = without_gpu(&["torch==2.3.1"], &torch("2.3.1"));
+        assert_eq!(chosen, [""; 0]);
     }
 
     #[test]

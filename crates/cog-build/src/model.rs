@@ -2,12 +2,13 @@
 //! read from the source; no Python is run.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use cog_config::Config;
 use cog_image::Digest;
-use cog_schema::{Directory, Handler, Request, SourceTree, validate_document};
+use cog_schema::{Directory, DocumentError, Handler, Request, SourceTree, validate_document};
 
 use crate::error::{BuildError, Result};
 use crate::request::BuildRequest;
@@ -49,6 +50,7 @@ impl Interface {
         }
         let tree = Noting::new(project_dir);
         let generated = generate(&tree, config);
+        let mut places = BTreeMap::new();
         let mut interface = match (given, generated) {
             (Given::Text(text), generated) => Self {
                 schema: Some(text),
@@ -64,6 +66,7 @@ impl Interface {
                 if let Some(error) = generated.syntax_error {
                     return Err(error.into());
                 }
+                places = generated.places;
                 Self {
                     schema: Some(generated.json),
                     warnings: generated.warnings,
@@ -73,7 +76,13 @@ impl Interface {
             }
         };
         if let Some(schema) = &interface.schema {
-            validate_document(schema).map_err(BuildError::InvalidSchema)?;
+            validate_document(schema).map_err(|reason| {
+                let place = match &reason {
+                    DocumentError::Default { input, .. } => places.remove(input),
+                    DocumentError::Unreadable(_) | DocumentError::Invalid(_) => None,
+                };
+                BuildError::InvalidSchema { reason, place }
+            })?;
         }
         interface.read = tree.read.into_inner();
         Ok(interface)

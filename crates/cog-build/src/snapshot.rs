@@ -258,7 +258,7 @@ fn of_status(status: &Status) -> String {
     )
 }
 
-/// Virtual environments in the project, with a slash behind.
+/// Virtual environments that an image would get, as `.dockerignore` asks for them, with a slash behind.
 fn environments(items: &[Item]) -> Vec<String> {
     let marks = items.iter().filter_map(|item| {
         let folder = item.path.strip_suffix(OF_ENVIRONMENT)?;
@@ -395,7 +395,7 @@ mod tests {
         ] {
             write(path, "x");
         }
-        write(".dockerignore", "left\n");
+        write(".dockerignore", "left\n!env\n");
         let take = || {
             let mut snapshot = Snapshot::default();
             let items = tree(folder.path(), &ignore(folder.path()).expect("valid"));

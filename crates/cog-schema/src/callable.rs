@@ -4,10 +4,10 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
-use crate::error::{ErrorKind, Result, SchemaError};
+use crate::error::{ErrorKind, Place, Result, SchemaError};
 use crate::literal;
 use crate::project::{File, Found, Project, Resolved};
-use crate::syntax::{Expr, ExprKind, Function};
+use crate::syntax::{Class, Expr, ExprKind, Function};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -95,11 +95,17 @@ fn method(project: &Project<'_>, found: &Found, name: &str) -> Result<Callable> 
             ErrorKind::MethodNotFound,
             format!("{name} must define run() or predict()"),
         )
+        .at(|| class_place(found))
     })??;
     project.warnings.borrow_mut().push(format!(
         "cog: warning: {name}.predict() is deprecated; use run() instead"
     ));
     Ok(callable)
+}
+
+fn class_place(found: &Found) -> Place {
+    let Class { name, offset, .. } = &found.class;
+    found.file.place(*offset, format!("the class {name}"))
 }
 
 fn inherited(
@@ -138,6 +144,7 @@ fn trainer(found: &Found, name: &str) -> Result<Callable> {
         .find(|function| function.name == "train")
         .ok_or_else(|| {
             SchemaError::new(ErrorKind::MethodNotFound, format!("{name}.train not found"))
+                .at(|| class_place(found))
         })?;
     decorated(Rc::clone(&found.file), function.clone())
 }
@@ -151,6 +158,11 @@ pub(crate) struct Concurrency {
 }
 
 fn decorated(file: Rc<File>, function: Function) -> Result<Callable> {
+    let place = file.place(function.offset, format!("{}()", function.name));
+    with_decorators(file, function).map_err(|error| error.at(|| place))
+}
+
+fn with_decorators(file: Rc<File>, function: Function) -> Result<Callable> {
     let mut concurrency = None;
     let mut streaming = false;
     for decorator in &function.decorators {

@@ -56,11 +56,20 @@ pub(crate) struct Parts {
     pub(crate) streaming: bool,
 }
 
-pub(crate) fn document(parts: Parts, version: &str) -> Json {
-    let words = match parts.mode {
+/// What holds the inputs.
+pub(crate) fn input_component(mode: Mode) -> &'static str {
+    words(mode).input
+}
+
+fn words(mode: Mode) -> &'static Words {
+    match mode {
         Mode::Predict => &PREDICT,
         Mode::Train => &TRAIN,
-    };
+    }
+}
+
+pub(crate) fn document(parts: Parts, version: &str) -> Json {
+    let words = words(parts.mode);
     let streaming = parts.streaming && parts.mode == Mode::Predict;
     Json::object([
         (

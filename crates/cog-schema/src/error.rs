@@ -1,5 +1,7 @@
 //! Why no document can be made.
 
+use std::fmt;
+
 /// What kind of mistake it is; the message says the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -45,6 +47,25 @@ pub struct SchemaError {
     pub kind: ErrorKind,
     /// For people.
     pub message: String,
+    /// What it is about, where that is known: the message has the words that others look for.
+    pub place: Option<Place>,
+}
+
+/// A line of the source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file, as the project has it.
+    pub path: String,
+    /// Counted from 1.
+    pub line: usize,
+    /// What is there.
+    pub what: String,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.path, self.line, self.what)
+    }
 }
 
 impl SchemaError {
@@ -52,7 +73,14 @@ impl SchemaError {
         Self {
             kind,
             message: message.into(),
+            place: None,
         }
+    }
+
+    /// The same with its place, unless it has one.
+    pub(crate) fn at(mut self, place: impl FnOnce() -> Place) -> Self {
+        self.place.get_or_insert_with(place);
+        self
     }
 
     pub(crate) fn unsupported(what: impl AsRef<str>) -> Self {

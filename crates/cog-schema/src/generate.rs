@@ -1,10 +1,11 @@
 //! From references to the document.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::callable::{self, Callable, Mode};
 use crate::document::{self, Parts};
-use crate::error::{ErrorKind, Result, SchemaError};
+use crate::error::{ErrorKind, Place, Result, SchemaError};
 use crate::input::Inputs;
 use crate::json::{Json, Layout};
 use crate::output::Outputs;
@@ -30,6 +31,8 @@ pub struct Schema {
     pub json: String,
     /// Lines for the user.
     pub warnings: Vec<String>,
+    /// Where the inputs are in the source, by names such as `Input.prompt` and `TrainingInput.prompt`.
+    pub places: BTreeMap<String, Place>,
     /// What the source says of the model besides.
     pub handler: Handler,
     /// Why Python will not load the model or the trainer: the document is made of what could be recognised.
@@ -51,6 +54,7 @@ pub fn generate(request: &Request<'_>) -> Result<Schema> {
     let project = Project::new(request.tree);
     let mut handler = Handler::default();
     let mut syntax_error = None;
+    let mut places = BTreeMap::new();
     let mut one = |reference: Option<&str>, mode: Mode, prefix: &str| -> Result<Option<Json>> {
         let Some(reference) = reference else {
             return Ok(None);
@@ -61,6 +65,7 @@ pub fn generate(request: &Request<'_>) -> Result<Schema> {
             handler = made.handler;
         }
         syntax_error = syntax_error.take().or(made.syntax_error);
+        places.extend(made.places);
         Ok(Some(made.document))
     };
     let both = request.runner.is_some() && request.train.is_some();
@@ -80,6 +85,7 @@ pub fn generate(request: &Request<'_>) -> Result<Schema> {
     Ok(Schema {
         json,
         warnings: project.warnings.take(),
+        places,
         handler,
         syntax_error,
     })
@@ -88,6 +94,7 @@ pub fn generate(request: &Request<'_>) -> Result<Schema> {
 /// What one reference gives.
 struct Single {
     document: Json,
+    places: Vec<(String, Place)>,
     handler: Handler,
     syntax_error: Option<SchemaError>,
 }
@@ -98,7 +105,11 @@ fn single(project: &Project<'_>, reference: &str, mode: Mode, version: &str) -> 
     let file = project.entry(&path, &source)?;
     let syntax_error = file.module.error.clone();
     // What is missing may only be hidden behind a slip further up.
-    let (document, callable) = interface(project, &file, name, mode, version)
+    let Interface {
+        document,
+        places,
+        callable,
+    } = interface(project, &file, name, mode, version)
         .map_err(|error| syntax_error.clone().unwrap_or(error))?;
     let concurrency = callable.concurrency;
     let handler = Handler {
@@ -107,9 +118,17 @@ fn single(project: &Project<'_>, reference: &str, mode: Mode, version: &str) -> 
     };
     Ok(Single {
         document,
+        places,
         handler,
         syntax_error,
     })
+}
+
+/// What a function or method takes and gives.
+struct Interface {
+    document: Json,
+    places: Vec<(String, Place)>,
+    callable: Callable,
 }
 
 fn interface(
@@ -118,37 +137,57 @@ fn interface(
     name: &str,
     mode: Mode,
     version: &str,
-) -> Result<(Json, Callable)> {
+) -> Result<Interface> {
     let callable = callable::find(project, file, name, mode)?;
     let inputs = Inputs {
         project,
         file: callable.file.clone(),
     };
     let properties = inputs.properties(&callable.function)?;
-    let Some(returns) = &callable.function.returns else {
+    let function = &callable.function;
+    let place = |what: String| callable.file.place(function.offset, what);
+    let Some(returns) = &function.returns else {
         return Err(SchemaError::new(
             ErrorKind::MissingReturnType,
             format!(
                 "{}() in {} is missing a return type annotation",
-                callable.function.name, callable.file.path
+                function.name, callable.file.path
             ),
-        ));
+        )
+        .at(|| place(format!("{}()", function.name))));
     };
-    let output = Outputs { project }.output(&callable.file, returns)?;
+    let output = Outputs { project }.output(&callable.file, returns);
+    let output = output.map_err(|error| {
+        error.at(|| {
+            place(format!(
+                "what {}() returns, `{}`",
+                function.name, returns.text
+            ))
+        })
+    })?;
     if callable.streaming && !output.is_iterator {
         return Err(SchemaError::new(
             ErrorKind::InvalidConstraint,
             "@streaming requires Iterator[...], AsyncIterator[...], ConcatenateIterator[...] or \
              AsyncConcatenateIterator[...] return type",
-        ));
+        )
+        .at(|| place(format!("{}()", function.name))));
     }
+    let component = document::input_component(mode);
+    let places = properties.iter();
+    let places = places.map(|one| (format!("{component}.{}", one.name), one.place.clone()));
+    let places = places.collect();
     let parts = Parts {
         mode,
         properties,
         output: output.schema,
         streaming: callable.streaming,
     };
-    Ok((document::document(parts, version), callable))
+    Ok(Interface {
+        document: document::document(parts, version),
+        places,
+        callable,
+    })
 }
 
 /// The path, cleaned, and the name.

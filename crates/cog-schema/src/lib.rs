@@ -18,7 +18,7 @@ mod syntax;
 mod tree;
 mod validate;
 
-pub use error::{ErrorKind, SchemaError};
+pub use error::{ErrorKind, Place, SchemaError};
 pub use generate::{Handler, Request, Schema, generate};
 pub use tree::{Directory, SourceTree};
 pub use validate::{DocumentError, validate_document};

@@ -94,6 +94,11 @@ impl Outputs<'_, '_> {
         if name == "list" || Project::is_from(file, name, &TYPING, "List") {
             return Ok(array(object()));
         }
+        if is_bare_iterator(file, name, short) {
+            return Err(SchemaError::unsupported(format!(
+                "{short} expects exactly 1 type argument, as in `{name}[str]`"
+            )));
+        }
         match resolved {
             Resolved::External(module) => Err(external_type(name, &module)),
             _ => match Project::origin(file, name) {
@@ -266,7 +271,11 @@ impl Outputs<'_, '_> {
         for (file, field, total) in self.fields(found, kind) {
             let typed = self
                 .typed(&file, &field.annotation, Place::Field, path)
-                .map_err(|error| error.prefixed(&format!("field \"{}\": ", field.name)))?;
+                .map_err(|error| error.prefixed(&format!("field \"{}\": ", field.name)))
+                .map_err(|error| {
+                    let what = format!("the field '{}' of {}", field.name, found.class.name);
+                    error.at(|| file.place(field.offset, what))
+                })?;
             if is_required(kind, &field, typed.nullable, total) {
                 required.push(Value::from(field.name.clone()));
             }
@@ -318,6 +327,16 @@ impl Outputs<'_, '_> {
         }
         fields
     }
+}
+
+/// Whether `name` is an iterator that does not say of what.
+fn is_bare_iterator(file: &File, name: &str, short: &str) -> bool {
+    const MODULES: [&str; 4] = ["typing", "typing_extensions", "collections.abc", "cog"];
+    let is_iterator = matches!(
+        short,
+        "Iterator" | "AsyncIterator" | "ConcatenateIterator" | "AsyncConcatenateIterator"
+    );
+    is_iterator && Project::is_from(file, name, &MODULES, short)
 }
 
 fn is_required(kind: ModelKind, field: &Field, nullable: bool, total: bool) -> bool {

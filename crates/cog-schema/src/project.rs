@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::error::Result;
+use crate::error::{Place, Result};
 use crate::syntax::{self, Class, Expr, ExprKind, Import, Module};
 use crate::tree::SourceTree;
 
@@ -81,6 +81,17 @@ const BUILTINS: [&str; 14] = [
 pub(crate) struct File {
     pub(crate) path: String,
     pub(crate) module: Module,
+}
+
+impl File {
+    /// The place of `what`, which is at this offset in bytes.
+    pub(crate) fn place(&self, offset: usize, what: impl Into<String>) -> Place {
+        Place {
+            path: self.path.clone(),
+            line: self.module.line(offset),
+            what: what.into(),
+        }
+    }
 }
 
 /// A class with the file whose names its body uses.

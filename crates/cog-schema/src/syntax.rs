@@ -37,6 +37,8 @@ impl Module {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Class {
+    /// Where its name is in the file, in bytes.
+    pub(crate) offset: usize,
     pub(crate) name: String,
     pub(crate) bases: Vec<Expr>,
     pub(crate) keywords: Vec<(String, Expr)>,
@@ -51,6 +53,8 @@ pub(crate) struct Field {
     pub(crate) name: String,
     pub(crate) annotation: Expr,
     pub(crate) default: Option<Expr>,
+    /// Where it is in the file, in bytes.
+    pub(crate) offset: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -117,6 +121,8 @@ pub(crate) enum ExprKind {
         callee: String,
         arguments: Vec<Expr>,
         keywords: Vec<(String, Expr)>,
+        /// Where it is in the file, in bytes.
+        offset: usize,
     },
     Other,
 }
@@ -302,6 +308,7 @@ impl Reader<'_> {
     fn class(&self, class: &ast::StmtClassDef) -> Class {
         let arguments = class.arguments.as_deref();
         let mut read = Class {
+            offset: class.name.start().to_usize(),
             name: class.name.to_string(),
             bases: arguments
                 .map(|arguments| self.all(&arguments.args, 0))
@@ -323,6 +330,7 @@ impl Reader<'_> {
                             name: name.id.to_string(),
                             annotation: self.expr(&assign.annotation, 0),
                             default: assign.value.as_ref().map(|value| self.expr(value, 0)),
+                            offset: name.range().start().to_usize(),
                         });
                         read.assignments.extend(self.assignment(statement));
                     }
@@ -484,6 +492,7 @@ impl Reader<'_> {
                     callee,
                     arguments: self.all(&call.arguments.args, depth),
                     keywords: self.keywords(&call.arguments, depth),
+                    offset: call.range().start().to_usize(),
                 },
                 None => ExprKind::Other,
             },

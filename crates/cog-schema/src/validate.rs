@@ -14,6 +14,14 @@ pub enum DocumentError {
     /// It is no OpenAPI document, or contradicts itself.
     #[error("Model schema is invalid: {0}")]
     Invalid(String),
+    /// The default of an input is none that the input takes.
+    #[error("Model schema is invalid: default of `{input}` is invalid: {why}")]
+    Default {
+        /// The input, as `Input.name`.
+        input: String,
+        /// What is wrong.
+        why: String,
+    },
 }
 
 /// Checks a document.
@@ -41,7 +49,8 @@ pub fn validate_document(json: &str) -> Result<(), DocumentError> {
     ] {
         let why = inputs.inputs(kind).and_then(unfit_default);
         if let Some((name, why)) = why {
-            return invalid(format!("default of `{component}.{name}` is invalid: {why}"));
+            let input = format!("{component}.{name}");
+            return Err(DocumentError::Default { input, why });
         }
     }
     Ok(())

@@ -13,6 +13,7 @@ mod doctor;
 mod emulator;
 mod gpus;
 mod handover;
+mod image_argument;
 mod inputs;
 mod interrupts;
 mod live;

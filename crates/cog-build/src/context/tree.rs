@@ -11,6 +11,9 @@ use crate::dockerignore::{Above, Dockerignore, FolderVerdict};
 /// The folder that builds write to. It stays out of the image, whatever `.dockerignore` says.
 const OWN: &str = ".cog";
 
+/// What a virtual environment has, and nothing else.
+const ENVIRONMENT: &str = "pyvenv.cfg";
+
 /// Bounds the number of open folders; real projects have a tenth of that.
 const MAX_DEPTH: usize = 250;
 
@@ -47,6 +50,8 @@ pub(crate) struct Tree {
     pub(crate) items: Vec<Item>,
     /// What no image can have: paths of sockets, pipes and devices, sorted.
     pub(crate) special: Vec<String>,
+    /// Virtual environments that are left out, sorted: they work where they were made, with the Python there.
+    pub(crate) environments: Vec<String>,
 }
 
 /// What of the project at `project_dir` an image gets. The folder `.cog` is left out.
@@ -55,22 +60,30 @@ pub(crate) fn tree(project_dir: &Path, ignore: &Dockerignore) -> Result<Tree, Co
         ignore,
         items: Vec::new(),
         special: Vec::new(),
+        environments: Vec::new(),
     };
     walk.folder(&Folder::open(project_dir)?, "", &ignore.top(), MAX_DEPTH)?;
     let Walk {
         mut items,
         mut special,
+        mut environments,
         ..
     } = walk;
     items.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     special.sort_unstable();
-    Ok(Tree { items, special })
+    environments.sort_unstable();
+    Ok(Tree {
+        items,
+        special,
+        environments,
+    })
 }
 
 struct Walk<'a> {
     ignore: &'a Dockerignore,
     items: Vec<Item>,
     special: Vec<String>,
+    environments: Vec<String>,
 }
 
 impl Walk<'_> {
@@ -124,6 +137,10 @@ impl Walk<'_> {
         let Some(folder) = parent.enter(name)? else {
             return Ok(());
         };
+        if is_environment(&folder)? && !self.ignore.asks_for(above, &path) {
+            self.environments.push(path);
+            return Ok(());
+        }
         let before = self.items.len();
         let inside = self.ignore.inside(above, &path);
         self.folder(&folder, &format!("{path}/"), &inside, depth - 1)?;
@@ -133,6 +150,12 @@ impl Walk<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether `folder` is one that `python -m venv` and its like have made.
+fn is_environment(folder: &Folder) -> Result<bool, ContextError> {
+    let status = folder.status(ENVIRONMENT.as_ref())?;
+    Ok(status.is_some_and(|status| status.kind == FileType::RegularFile))
 }
 
 /// What became of an entry.
@@ -222,6 +245,42 @@ mod tests {
                 "sub/.cog/y",
             ]
         );
+    }
+
+    #[test]
+    fn virtual_environments_are_left_out_unless_they_are_asked_for() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for path in [
+            "run.py",
+            ".venv/pyvenv.cfg",
+            ".venv/lib/torch.py",
+            "sub/env/pyvenv.cfg",
+            "sub/x.py",
+            "mine/pyvenv.cfg/x",
+        ] {
+            write(folder.path(), path);
+        }
+        let look = |patterns: &str, needed: &str| {
+            let mut ignore = Dockerignore::parse(patterns).expect("they are valid");
+            ignore.need(needed);
+            let tree = tree(folder.path(), &ignore).expect("readable");
+            let paths = tree.items.iter().map(|item| item.path.as_str());
+            let has_torch = paths.clone().any(|path| path == ".venv/lib/torch.py");
+            assert!(paths.clone().any(|path| path == "mine/pyvenv.cfg/x"));
+            (has_torch, tree.environments.join(" "))
+        };
+        let model = "run.py";
+        assert_eq!(look("", model), (false, ".venv sub/env".into()));
+        assert_eq!(look(".venv\n", model), (false, "sub/env".into()));
+        assert_eq!(look("**/*env\n", model), (false, String::new()));
+        assert_eq!(look("!.venv\n", model), (true, "sub/env".into()));
+        assert_eq!(look("!**/*env\n", model), (true, String::new()));
+        assert_eq!(
+            look("!.venv/lib/torch.py\n", model),
+            (true, "sub/env".into())
+        );
+        assert_eq!(look("!.venvs\n", model), (false, ".venv sub/env".into()));
+        assert_eq!(look("", ".venv/run.py"), (true, "sub/env".into()));
     }
 
     #[test]

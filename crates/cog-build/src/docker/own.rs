@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::context::{Context, DOCKERFILE, Secrets};
 use super::{DockerBuilder, Order, Out};
-use crate::context::{self, Item};
+use crate::context::{self, Item, Tree};
 use crate::dockerignore::Dockerignore;
 use crate::environment::{Environment, WORKING_DIR};
 use crate::error::Result;
@@ -18,6 +18,7 @@ use crate::executor::{Cache, Executor};
 use crate::plan::key;
 use crate::reporter::Event;
 use crate::request::BuildRequest;
+use crate::steps::source;
 
 /// Where the context has a Dockerfile that is not one of the project's files in it.
 const ELSEWHERE: &str = ".cog/Dockerfile";
@@ -49,6 +50,7 @@ impl OwnImage {
         executor.timed(&title, || {
             docker.tidy(executor);
             let project = Files::new(request, dockerfile, &text, &ignore)?;
+            source::tell_of_environments(executor, &project.environments)?;
             let name = docker.temporary_name()?;
             build(request, executor, docker, &project, &name)?;
             Self::take(executor, docker, &name)
@@ -122,6 +124,8 @@ impl OwnImage {
 struct Files<'a> {
     project_dir: &'a Path,
     items: Vec<Item>,
+    /// What is left out of it.
+    environments: Vec<String>,
     /// Where the Dockerfile is among them.
     dockerfile: String,
     /// Its text, where it is not one of them.
@@ -136,7 +140,11 @@ impl<'a> Files<'a> {
         ignore: &Dockerignore,
     ) -> Result<Self> {
         let project_dir = request.project_dir;
-        let items = context::tree(project_dir, ignore)?.items;
+        let Tree {
+            items,
+            environments,
+            ..
+        } = context::tree(project_dir, ignore)?;
         let whole = fs_err::canonicalize(dockerfile)?;
         let inside = whole.strip_prefix(fs_err::canonicalize(project_dir)?);
         let inside = inside.ok().and_then(Path::to_str);
@@ -146,6 +154,7 @@ impl<'a> Files<'a> {
             dockerfile: among.unwrap_or(ELSEWHERE).to_owned(),
             text: among.is_none().then_some(text),
             items,
+            environments,
         })
     }
 

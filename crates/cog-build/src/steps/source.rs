@@ -51,8 +51,14 @@ pub(crate) fn run(executor: &Executor<'_>, source: &Source<'_>) -> Result<Vec<La
 
 /// The same for a build at the time `now`.
 fn run_at(executor: &Executor<'_>, source: &Source<'_>, now: SystemTime) -> Result<Vec<Layer>> {
-    let Tree { mut items, special } = context::tree(executor.project_dir, source.ignore)?;
+    let Tree {
+        mut items,
+        special,
+        environments,
+    } = context::tree(executor.project_dir, source.ignore)?;
     tell_of_special(executor, &special)?;
+    tell_of_environments(executor, &environments)?;
+    tell_of_secrets(executor, &items)?;
     let mut made = vec![Made::folder(SOURCE_DIR)];
     if source.config_file_name != CONFIG_NAME {
         items.retain(|item| item.path != CONFIG_NAME);
@@ -88,20 +94,60 @@ fn run_at(executor: &Executor<'_>, source: &Source<'_>, now: SystemTime) -> Resu
 
 /// Names what the project has and the image has not, once for each project.
 fn tell_of_special(executor: &Executor<'_>, paths: &[String]) -> Result<()> {
-    const SHOWN: usize = 5;
     if paths.is_empty() {
         return Ok(());
     }
-    let shown = |path: &String| format!("`{}`", path.replace(char::is_control, "?"));
-    let mut named: Vec<String> = paths.iter().take(SHOWN).map(shown).collect();
+    let message = format!(
+        "left out of the image, which has no pipes, sockets and devices: {}; a line in `.dockerignore` says that this is meant",
+        named(paths)
+    );
+    executor.warn_once_in_project("special files", &message)
+}
+
+/// Names the virtual environments that the image has not, once for each project.
+pub(crate) fn tell_of_environments(executor: &Executor<'_>, paths: &[String]) -> Result<()> {
+    let Some(first) = paths.first() else {
+        return Ok(());
+    };
+    let message = format!(
+        "left out of the image, which has packages of its own: virtual environments ({}); the line `{}` in `.dockerignore` \
+         says that this is meant, and `!{}` puts it into the image",
+        named(paths),
+        shown(first),
+        shown(first)
+    );
+    executor.warn_once_in_project("virtual environments", &message)
+}
+
+/// Names files that by custom hold secrets, once for each project. Programs may read them, so they are in the image.
+fn tell_of_secrets(executor: &Executor<'_>, items: &[Item]) -> Result<()> {
+    let is_secret = |item: &&Item| item.path.rsplit('/').next() == Some(".env");
+    let paths = items.iter().filter(is_secret);
+    let paths: Vec<String> = paths.map(|item| item.path.clone()).collect();
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "the image holds {}, and whoever has the image can read it: if there are secrets in it, list it in `.dockerignore` and \
+         give them to the model when it is started, as with `-e NAME=VALUE`",
+        named(&paths)
+    );
+    executor.warn_once_in_project("secrets in files", &message)
+}
+
+/// The first of `paths`, and how many there are besides.
+fn named(paths: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let first = paths.iter().take(SHOWN);
+    let mut named: Vec<String> = first.map(|path| format!("`{}`", shown(path))).collect();
     if paths.len() > SHOWN {
         named.push(format!("{} others", paths.len() - SHOWN));
     }
-    let message = format!(
-        "left out of the image, which has no pipes, sockets and devices: {}; a line in `.dockerignore` says that this is meant",
-        named.join(", ")
-    );
-    executor.warn_once_in_project("special files", &message)
+    named.join(", ")
+}
+
+fn shown(path: &str) -> String {
+    path.replace(char::is_control, "?")
 }
 
 /// The layer of a part, from the store if nothing of it changed.

@@ -17,6 +17,12 @@ pub use table::{
 /// The CUDA of a GPU project whose requirements don't ask for one.
 pub const DEFAULT_CUDA: &str = "11.8";
 
+/// Whether a project without a GPU that asks for exactly this PyTorch gets it from the index for the CPU.
+pub fn has_cpu_torch(version: &Version) -> bool {
+    let mut rows = torch_rows().iter();
+    rows.any(|row| row.accelerator == Accelerator::Cpu && row.torch.equals(version))
+}
+
 /// The rows of this PyTorch that can be used, of all accelerators. A version with a CUDA tag that the table has
 /// (`2.0.1+cu118`) is that row alone.
 pub fn torch_rows_matching(version: &Version) -> Vec<&'static TorchRow> {

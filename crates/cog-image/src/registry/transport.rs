@@ -84,6 +84,14 @@ pub struct Wait {
 /// Receives [`Wait`]s, possibly from several threads.
 pub type WaitObserver = Arc<dyn Fn(Wait) + Send + Sync>;
 
+/// How long a body can be that its caller sends.
+#[derive(Clone, Copy)]
+pub(super) enum Length {
+    /// It takes no time to speak of, and its answer none either.
+    Small,
+    Any,
+}
+
 /// Learns of a pause.
 pub(super) type WaitFn<'a> = &'a (dyn Fn(Wait) + Send + Sync);
 
@@ -242,8 +250,14 @@ impl Transport {
     pub(super) fn prepare(
         &self,
         request: &Request<'_>,
+        length: Length,
     ) -> Result<(RequestBuilder, Option<Authorization>), RegistryError> {
-        let http = self.http(request.registry, Purpose::Sending)?;
+        let purpose = match length {
+            // Over a connection that has been asked by: to make another one takes longer than to send it.
+            Length::Small => Purpose::Asking,
+            Length::Any => Purpose::Sending,
+        };
+        let http = self.http(request.registry, purpose)?;
         let (url, token) = (self.url(request)?, self.token(request));
         Ok((self.builder(http, request, &url, token.as_ref()), token))
     }

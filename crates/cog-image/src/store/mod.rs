@@ -23,6 +23,7 @@
 
 mod artifacts;
 mod blobs;
+mod digests;
 mod fetch;
 mod images;
 mod indexes;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{raw, text, with};
+use super::{IMPORTS, raw, text, with};
 use crate::ErrorKind;
 use crate::tests::{error, property, run, schemas};
 
@@ -263,4 +263,90 @@ fn case_50_opaque_inputs() {
         (&properties["items"]["type"], &properties["items"]["items"]),
         (&json!("array"), &json!({"type": "object"}))
     );
+}
+
+/// The SDK refuses these when the file is loaded.
+#[test]
+fn calls_that_cannot_run_are_refused_with_their_line() {
+    let refused = |prelude: &str, default: &str| {
+        let source = format!(
+            "{IMPORTS}{prelude}class Runner(BaseRunner):\n    def run(\n        self,\n        x: int = {default},\n    ) -> str: ...\n"
+        );
+        let error = run(&source).err()?;
+        let place = error.place.expect("it is known").to_string();
+        Some((error.message, place))
+    };
+    let takes = "it takes `default`, `description`, `ge`, `le`, `min_length`, `max_length`, `regex`, `choices`, \
+                 `deprecated`, `accept`";
+    let at = |line: usize| format!("run.py:{line}: the input 'x'");
+    assert_eq!(
+        refused("", "Input(ge=0, lt=4)"),
+        Some((format!("Input() takes no `lt`; {takes}"), at(7)))
+    );
+    assert_eq!(
+        refused("from cog import Input as In\n", "In(label='x')"),
+        Some((format!("In() takes no `label`; {takes}"), at(8)))
+    );
+    let (message, place) = refused("", "Input(1, 'description')").expect("it is refused");
+    let place_alone = "Input() takes only its `default` by its place, and `description`";
+    assert!(message.starts_with(place_alone), "{message}");
+    assert!(
+        message.ends_with("as `description='description'`"),
+        "{message}"
+    );
+    assert_eq!(place, at(7));
+    let (message, _) = refused("", "Input(1, default=2)").expect("it is refused");
+    assert!(
+        message.contains("is given its `default` twice"),
+        "{message}"
+    );
+    let holder = "class Shared:\n    attr = Input(gt=1)\n    def made(default):\n        return Input(default=default, lt=1)\n";
+    for (default, line) in [("Shared.attr", 5), ("Shared.made(1)", 7)] {
+        let (_, place) = refused(holder, default).expect("it is refused");
+        assert_eq!(place, at(line));
+    }
+    for accepted in [
+        "Input(1)",
+        "Input(1, description='d', ge=0, le=4, deprecated=True, choices=[1])",
+        "Input(*defaults)",
+        "Input(*defaults, 'a', 'b')",
+        "Input(ge=0, **more)",
+    ] {
+        assert_eq!(refused("", accepted), None, "{accepted}");
+    }
+    for mine in [
+        "def Input(default, lt): ...\n",
+        "Input = mine\n",
+        "class Input: ...\n",
+    ] {
+        assert_eq!(refused(mine, "Input(1, lt=4)"), None, "{mine}");
+    }
+}
+
+#[test]
+fn a_mistake_has_its_place() {
+    let place = |signature_text: &str| {
+        let place = error(signature_text).place.expect("it is known");
+        assert_eq!(place.path, "run.py");
+        (place.line, place.what)
+    };
+    for (signature_text, line, what) in [
+        ("(self,\n x: string) -> str", 6, "the input 'x' of run()"),
+        ("(self, x: np.ndarray) -> str", 5, "the input 'x' of run()"),
+        ("(self, x=1) -> str", 5, "the input 'x' of run()"),
+        ("(self, x: int = f()) -> str", 5, "the input 'x' of run()"),
+        ("(self, *x: int) -> str", 5, "run()"),
+        ("(self)", 5, "run()"),
+        ("(self) -> tuple", 5, "what run() returns, `tuple`"),
+        ("(self) -> Iterator", 5, "what run() returns, `Iterator`"),
+    ] {
+        assert_eq!(
+            place(signature_text),
+            (line, what.to_owned()),
+            "{signature_text}"
+        );
+    }
+    let error = run(&format!("{IMPORTS}\nclass Runner: ...\n")).expect_err("it has no method");
+    let place = error.place.expect("it is known").to_string();
+    assert_eq!(place, "run.py:5: the class Runner");
 }

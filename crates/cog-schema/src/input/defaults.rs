@@ -6,7 +6,21 @@ use super::Inputs;
 use crate::error::{ErrorKind, Result, SchemaError};
 use crate::literal;
 use crate::project::{File, Project};
-use crate::syntax::{Class, Expr, ExprKind};
+use crate::syntax::{Class, Expr, ExprKind, Import};
+
+/// What the SDK's `Input` takes.
+const KEYWORDS: [&str; 10] = [
+    "default",
+    "description",
+    "ge",
+    "le",
+    "min_length",
+    "max_length",
+    "regex",
+    "choices",
+    "deprecated",
+    "accept",
+];
 
 /// What `Input(...)` or a plain default says.
 #[derive(Debug, Clone, Default)]
@@ -32,8 +46,10 @@ impl Inputs<'_, '_> {
                 callee,
                 arguments,
                 keywords,
+                ..
             } => {
                 if is_input(&self.file, callee) {
+                    self.check_call(name, &default.kind)?;
                     return self.input_call(name, keywords);
                 }
                 if let Some(metadata) = self.input_method(name, callee, arguments, keywords)? {
@@ -123,6 +139,52 @@ impl Inputs<'_, '_> {
         Ok(metadata)
     }
 
+    /// Refuses a call that the SDK would refuse when the file is loaded. What is spread into it is not known.
+    fn check_call(&self, name: &str, call: &ExprKind) -> Result<()> {
+        let ExprKind::Call {
+            callee,
+            arguments,
+            keywords,
+            offset,
+        } = call
+        else {
+            return Ok(());
+        };
+        if !is_input_of_sdk(&self.file, callee) {
+            return Ok(());
+        }
+        let refuse = |what: &str| {
+            let error =
+                SchemaError::new(ErrorKind::InvalidConstraint, format!("{callee}() {what}"));
+            let place = || self.file.place(*offset, format!("the input '{name}'"));
+            Err(error.at(place))
+        };
+        let is_known = |keyword: &str| KEYWORDS.contains(&keyword) || keyword == "default_factory";
+        if let Some((keyword, _)) = keywords.iter().find(|(keyword, _)| !is_known(keyword)) {
+            return refuse(&format!(
+                "takes no `{keyword}`; it takes `{}`",
+                KEYWORDS.join("`, `")
+            ));
+        }
+        if arguments
+            .iter()
+            .any(|argument| argument.text.starts_with('*'))
+        {
+            return Ok(());
+        }
+        match arguments.as_slice() {
+            [_] if keywords.iter().any(|(keyword, _)| keyword == "default") => {
+                refuse("is given its `default` twice: by its place and by its name")
+            }
+            [] | [_] => Ok(()),
+            [_, second, ..] => refuse(&format!(
+                "takes only its `default` by its place, and `{}` by its name, as `description={}`",
+                KEYWORDS[1..].join("`, `"),
+                second.text.lines().next().unwrap_or_default()
+            )),
+        }
+    }
+
     /// `None` for `choices=None` and an empty list: no restriction.
     fn choices(&self, name: &str, expression: &Expr) -> Result<Option<Vec<Value>>> {
         if matches!(expression.kind, ExprKind::None) {
@@ -209,9 +271,14 @@ impl Inputs<'_, '_> {
             .find(|(known, _)| *known == member)
             .map(|(_, value)| value);
         match assigned.map(|value| &value.kind) {
-            Some(ExprKind::Call {
-                callee, keywords, ..
-            }) if is_input(&self.file, callee) => self.input_call(name, keywords).map(Some),
+            Some(
+                call @ ExprKind::Call {
+                    callee, keywords, ..
+                },
+            ) if is_input(&self.file, callee) => {
+                self.check_call(name, call)?;
+                self.input_call(name, keywords).map(Some)
+            }
             _ => Ok(None),
         }
     }
@@ -241,10 +308,13 @@ impl Inputs<'_, '_> {
             .find_map(|returned| match &returned.kind {
                 ExprKind::Call {
                     callee, keywords, ..
-                } if is_input(&self.file, callee) => Some(keywords),
+                } if is_input(&self.file, callee) => Some((&returned.kind, keywords)),
                 _ => None,
             });
-        let Some(made) = made else { return Ok(None) };
+        let Some((call, made)) = made else {
+            return Ok(None);
+        };
+        self.check_call(name, call)?;
         let named = method
             .parameters
             .iter()
@@ -260,6 +330,19 @@ impl Inputs<'_, '_> {
         }
         self.input_call(name, &combined).map(Some)
     }
+}
+
+/// Whether it is the SDK's, and no other function that looks like it.
+fn is_input_of_sdk(file: &File, callee: &str) -> bool {
+    let module = &file.module;
+    let is_redefined = module.functions.iter().any(|one| one.name == callee)
+        || module.classes.iter().any(|one| one.name == callee)
+        || module.assignments.iter().any(|(name, _)| name == callee);
+    let is_star = |import: &Import| {
+        import.level == 0 && import.module == "cog" && import.name.as_deref() == Some("*")
+    };
+    let by_star = callee == "Input" && module.imports.iter().any(is_star);
+    !is_redefined && (by_star || Project::is_from(file, callee, &["cog"], "Input"))
 }
 
 fn is_input(file: &File, callee: &str) -> bool {

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use self::defaults::Metadata;
 use self::types::{InputType, Kind, Shape, shape_fragment};
 pub(crate) use self::types::{external_type, is_opaque};
-use crate::error::{ErrorKind, Result, SchemaError};
+use crate::error::{ErrorKind, Place, Result, SchemaError};
 use crate::json::Json;
 use crate::project::{File, Project};
 use crate::syntax::{Expr, Function, Parameter};
@@ -26,6 +26,7 @@ pub(crate) struct Inputs<'project, 'tree> {
 pub(crate) struct Property {
     pub(crate) name: String,
     pub(crate) schema: Json,
+    pub(crate) place: Place,
     /// The component that holds its choices.
     pub(crate) choices: Option<Json>,
     pub(crate) required: bool,
@@ -33,26 +34,34 @@ pub(crate) struct Property {
 
 impl Inputs<'_, '_> {
     pub(crate) fn properties(&self, function: &Function) -> Result<Vec<Property>> {
+        let place = |offset, what| self.file.place(offset, what);
+        let whole = || place(function.offset, format!("{}()", function.name));
+        let of = |parameter: &Parameter| {
+            let what = format!("the input '{}' of {}()", parameter.name, function.name);
+            place(parameter.offset, what)
+        };
         if let Some(rest) = &function.typed_rest {
             let message = format!(
                 "parameter '{rest}' on {} names no input (typed_parameter has no identifier): give each input a \
                  parameter of its own",
                 function.name
             );
-            return Err(SchemaError::new(ErrorKind::Other, message));
+            return Err(SchemaError::new(ErrorKind::Other, message).at(whole));
         }
         let mut properties = Vec::new();
         for parameter in &function.parameters {
             match (&parameter.annotation, &parameter.default) {
                 (Some(annotation), _) => {
-                    properties.push(self.property(parameter, annotation, properties.len())?);
+                    let property = self.property(parameter, annotation, properties.len());
+                    properties.push(property.map_err(|error| error.at(|| of(parameter)))?);
                 }
                 (None, Some(_)) => {
                     let message = format!(
                         "parameter '{}' on {} has no type annotation",
                         parameter.name, function.name
                     );
-                    return Err(SchemaError::new(ErrorKind::MissingTypeAnnotation, message));
+                    let error = SchemaError::new(ErrorKind::MissingTypeAnnotation, message);
+                    return Err(error.at(|| of(parameter)));
                 }
                 // The object that a method is called on.
                 (None, None) if parameter.name == "self" => {}
@@ -95,6 +104,7 @@ impl Inputs<'_, '_> {
                 }))
             }),
             schema: Json::Value(Value::Object(fragment(name, order, &input, metadata))),
+            place: self.file.place(parameter.offset, format!("the input '{name}'")),
             name: name.clone(),
         })
     }

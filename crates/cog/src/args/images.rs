@@ -26,14 +26,14 @@ pub(crate) struct InspectArgs {
     #[arg(long, value_name = "OS/ARCH", value_parser = platform)]
     pub(crate) platform: Option<Architecture>,
 
-    /// The image; one that is not in the local store is looked for in its registry
+    /// The image, by name or digest; a name that is not in the local store is looked for in its registry
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct TagArgs {
-    /// The image
+    /// The image, by name or digest
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,
 
@@ -48,7 +48,7 @@ pub(crate) struct TagArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct RmiArgs {
-    /// The images
+    /// The images, by name or digest
     #[arg(value_name = "IMAGE", required = true)]
     pub(crate) images: Vec<String>,
 

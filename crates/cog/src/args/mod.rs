@@ -155,7 +155,8 @@ pub(crate) struct SchemaArgs {
     #[command(flatten)]
     pub(crate) project: ProjectArgs,
 
-    /// Print an image's document instead of the project's
+    /// Print the document of this image, by name or digest, instead of the project's; a name that is not in the local store
+    /// is looked for in its registry
     #[arg(value_name = "IMAGE")]
     pub(crate) image: Option<String>,
 }

@@ -29,7 +29,7 @@ pub(crate) struct AskArgs {
     #[command(flatten)]
     pub(crate) flags: StartFlags,
 
-    /// Image to run; without it, the project
+    /// Image to run, by name or digest; without it, the project
     #[arg(value_name = "IMAGE")]
     pub(crate) image: Option<String>,
 

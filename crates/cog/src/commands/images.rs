@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::args::{ImagesArgs, PruneArgs, RmiArgs, TagArgs};
 use crate::handover::{self, Tidied};
+use crate::image_argument;
 use crate::outputs::pretty;
 use crate::serving;
 use crate::session::Session;
@@ -58,7 +59,8 @@ pub(crate) fn tag(session: &Session<'_>, args: &TagArgs) -> anyhow::Result<()> {
     refuse_digest(&args.name)?;
     let store = session.store()?;
     let _lease = store.lease()?;
-    let Some(name) = store.tag(&args.image, &args.name)? else {
+    let image = image_argument::name(store, &args.image)?;
+    let Some(name) = store.tag(&image, &args.name)? else {
         bail!("image {}: image not found", args.image);
     };
     session.printer.success(&format!("Image tagged as {name}"));
@@ -74,6 +76,7 @@ pub(crate) fn tag(session: &Session<'_>, args: &TagArgs) -> anyhow::Result<()> {
 
 /// A name with a digest says what an image is, so it cannot be given to one.
 pub(super) fn refuse_digest(name: &str) -> anyhow::Result<()> {
+    image_argument::refuse_digest(name)?;
     let reference: ImageRef = name.parse()?;
     if reference.digest().is_some() {
         bail!("`{name}` has a digest, which an image can't be given: name a tag");
@@ -84,12 +87,15 @@ pub(super) fn refuse_digest(name: &str) -> anyhow::Result<()> {
 /// All names are looked for first: a misspelt one leaves the others alone.
 pub(crate) fn rmi(session: &Session<'_>, args: &RmiArgs) -> anyhow::Result<()> {
     let store = session.store()?;
-    for name in &args.images {
+    let names = args.images.iter();
+    let names = names.map(|image| image_argument::only_name(store, image));
+    let names: Vec<String> = names.collect::<anyhow::Result<_>>()?;
+    for name in &names {
         if !store.has_name(name)? {
             bail!("image {name}: image not found");
         }
     }
-    for name in &args.images {
+    for name in &names {
         store.remove_image(name)?;
         session.printer.success(&format!("Removed {name}"));
     }
@@ -103,7 +109,7 @@ pub(crate) fn rmi(session: &Session<'_>, args: &RmiArgs) -> anyhow::Result<()> {
         .context("could not remove what only these images needed")?;
     session.printer.info(&removed(&report));
     if args.json {
-        let document = json!({ "names": args.images, "removed": kinds(&report) });
+        let document = json!({ "names": names, "removed": kinds(&report) });
         let text = format!("{}\n", pretty(&document)?);
         session.printer.result(REMOVALS, &text)?;
     }

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use anyhow::{Context as _, bail};
 use cog_build::Architecture;
 use cog_config::{BaseLayer, Config, Labels, Revision};
-use cog_image::registry::{Lookup, Memory, RegistryError};
+use cog_image::registry::{Lookup, Memory, RegistryError, RemoteImage};
 use cog_image::{Digest, ImageConfig, ImageRef, Layer, Store, StoredImage, StoredIndex};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use super::images::{short, table};
 use crate::args::InspectArgs;
+use crate::image_argument;
 use crate::outputs::pretty;
 use crate::session::Session;
 use crate::sizes::human_size;
@@ -25,7 +26,9 @@ pub(crate) fn inspect(session: &Session<'_>, args: &InspectArgs) -> anyhow::Resu
     if args.sbom {
         return sbom(session, args);
     }
-    let inspected = Inspected::find(session.store()?, &args.image, args.platform)?;
+    let store = session.store()?;
+    let name = image_argument::name(store, &args.image)?;
+    let inspected = Inspected::find(store, &name, args.platform)?;
     let text = if args.json {
         format!("{}\n", pretty(&inspected)?)
     } else {
@@ -39,7 +42,7 @@ pub(crate) fn inspect(session: &Session<'_>, args: &InspectArgs) -> anyhow::Resu
 /// Only of images in the store: its files are needed.
 fn sbom(session: &Session<'_>, args: &InspectArgs) -> anyhow::Result<()> {
     let store = session.store()?;
-    let name = &args.image;
+    let name = &image_argument::name(store, &args.image)?;
     let Some((image, _)) = stored(store, name, args.platform)? else {
         bail!(
             "image {name} is not in the local store: pull it first (`cog pull {name}`), its files are read"
@@ -77,6 +80,26 @@ fn stored(
             bail!("image {name} is for {all}, not for {wanted}")
         }
         _ => Ok(Some((image, index))),
+    }
+}
+
+/// What the registry says of an image that is not in the store.
+pub(super) fn in_registry(
+    store: &Store,
+    name: &str,
+    platform: Option<Architecture>,
+) -> anyhow::Result<RemoteImage> {
+    let reference: ImageRef = name.parse()?;
+    let platform = platform.unwrap_or_else(Architecture::host).platform();
+    match store.lookup(&reference, &platform, Memory::Ignore)? {
+        Lookup::Found(image) => Ok(*image),
+        Lookup::NotFound(RegistryError::NotFound { .. }) => {
+            bail!("image {name}: image not found")
+        }
+        Lookup::NotFound(error) | Lookup::Refused(error) | Lookup::Unreachable(error) => {
+            Err(cog_image::Error::from(error))
+                .with_context(|| format!("image {name} is not in the local store"))
+        }
     }
 }
 
@@ -166,27 +189,10 @@ impl Inspected {
                 ..told
             });
         }
-        let reference: ImageRef = name.parse()?;
-        let platform = platform.unwrap_or_else(Architecture::host).platform();
-        match store.lookup(&reference, &platform, Memory::Ignore)? {
-            Lookup::Found(image) => {
-                let name = reference.familiar();
-                Ok(Self::of(
-                    store,
-                    name,
-                    image.digest,
-                    &image.config,
-                    &image.layers,
-                ))
-            }
-            Lookup::NotFound(RegistryError::NotFound { .. }) => {
-                bail!("image {name}: image not found")
-            }
-            Lookup::NotFound(error) | Lookup::Refused(error) | Lookup::Unreachable(error) => {
-                Err(cog_image::Error::from(error))
-                    .with_context(|| format!("image {name} is not in the local store"))
-            }
-        }
+        let image = in_registry(store, name, platform)?;
+        let name = name.parse::<ImageRef>()?.familiar();
+        let (config, layers) = (&image.config, &image.layers);
+        Ok(Self::of(store, name, image.digest, config, layers))
     }
 
     fn of(

@@ -41,6 +41,7 @@ use std::process::ExitCode;
 use cog_engine::{Exit, Signal};
 use cog_errors::Hint as _;
 
+use crate::image_argument::ImageArgumentError;
 use crate::model_reference::ModelReferenceError;
 use crate::printer::Progress;
 use crate::runtime::SetupFailed;
@@ -107,6 +108,7 @@ fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     let exited = || error.downcast_ref::<Exited>()?.hint.clone();
     let sdk = || error.downcast_ref::<cog_build::SdkSourceError>()?.hint();
     let model = || error.downcast_ref::<ModelReferenceError>()?.hint();
+    let argument = || error.downcast_ref::<ImageArgumentError>()?.hint();
     let push = || error.downcast_ref::<push::PushError>()?.hint();
     let login = || {
         error
@@ -114,6 +116,7 @@ fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
             .hint()
     };
     config()
+        .or_else(argument)
         .or_else(push)
         .or_else(model)
         .or_else(login)

@@ -8,6 +8,7 @@ use cog_image::{ImageRef, Pulled, Store, StoredImage};
 use serde_json::json;
 
 use crate::args::{PullArgs, PulledArg};
+use crate::image_argument;
 use crate::outputs::pretty;
 use crate::session::Session;
 
@@ -15,6 +16,7 @@ pub(crate) fn pull(session: &Session<'_>, args: &PullArgs) -> anyhow::Result<()>
     if args.json {
         session.printer.account().open();
     }
+    image_argument::refuse_digest(&args.image)?;
     let reference: ImageRef = args.image.parse()?;
     refuse_registry(&reference)?;
     let name = reference.familiar();

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::build::{Order, SchemaChoice, platforms};
 use crate::args::PushArgs;
+use crate::image_argument;
 use crate::model_reference::{COG_MODEL, COG_MODEL_TAG, ModelReference, repository};
 use crate::outputs::pretty;
 use crate::push_id::push_id;
@@ -130,8 +131,9 @@ fn made(session: &Session<'_>, args: &PushArgs) -> anyhow::Result<(Target, Pushi
 
 /// The image that the store has under the name that it goes to. Whoever names that needs no project.
 fn stored(session: &Session<'_>, args: &PushArgs) -> anyhow::Result<(Target, Pushing, BuiltImage)> {
-    let target = if let Some(name) = args.image.as_deref() {
-        Target::choose(None, Some(name), &Config::default())?
+    let target = if let Some(image) = args.image.as_deref() {
+        let name = image_argument::only_name(session.store()?, image)?;
+        Target::choose(None, Some(&name), &Config::default())?
     } else {
         let project = session.project(&args.flags.project)?;
         Target::choose(session.model(&project)?, None, &project.config)?
@@ -291,7 +293,9 @@ impl Target {
             (Some(model), None) => Self::Bundle(model),
             (None, argument) => {
                 let name = argument.or(config.image.as_deref());
-                Self::Image(name.ok_or(PushError::NoTarget)?.parse()?)
+                let name = name.ok_or(PushError::NoTarget)?;
+                image_argument::refuse_digest(name)?;
+                Self::Image(name.parse()?)
             }
         };
         let reference = target.reference();

@@ -10,6 +10,7 @@ mod engine;
 mod finding;
 mod gpu;
 mod imports;
+mod inputs;
 mod interface;
 mod pydantic;
 mod python;
@@ -54,7 +55,7 @@ struct Check {
 }
 
 /// In the order in which they are made.
-const CHECKS: [Check; 12] = [
+const CHECKS: [Check; 13] = [
     Check {
         group: Group::Config,
         title: "Config parsing",
@@ -107,6 +108,12 @@ const CHECKS: [Check; 12] = [
         group: Group::Python,
         title: "Type annotations",
         find: annotations::find,
+        fix: None,
+    },
+    Check {
+        group: Group::Python,
+        title: "Inputs and output",
+        find: inputs::find,
         fix: None,
     },
     Check {

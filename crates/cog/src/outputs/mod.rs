@@ -252,6 +252,11 @@ pub(crate) fn write_json(
             (Value::Array(_), paths) => Value::Array(paths),
             (_, mut paths) => paths.pop().unwrap_or_default(),
         };
+    } else if destination.named == Named::Folder && output.is_object() {
+        let mut files = destination.files(&destination.path.with_extension(""));
+        // The document comes last, and takes the place of nothing.
+        files.beside(&name_of(&destination.path));
+        files.replace(&mut output, "")?;
     }
     let mut document = Map::new();
     document.insert("status".into(), response["status"].clone());
@@ -281,6 +286,11 @@ pub(crate) fn write_json(
     destination.store(&destination.path, text.as_bytes())?;
     written.wrote(&destination.path);
     Ok(written)
+}
+
+fn name_of(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 /// The contents of all files in an output, wherever they are in it.

@@ -18,7 +18,7 @@ use crate::registry::answer::{
     is_transient, refusal, retry_after, unreachable, words, worth_retrying,
 };
 use crate::registry::error::RegistryError;
-use crate::registry::transport::{MAX_PAUSE, Request, Wait, wait};
+use crate::registry::transport::{Length, MAX_PAUSE, Request, Wait, wait};
 
 /// An upload that advanced this far, in bytes, beyond what ever had arrived, counts its attempts anew.
 const ADVANCE: u64 = 4 * 1024 * 1024;
@@ -220,7 +220,11 @@ impl<'a> Sending<'a> {
         to: u64,
     ) -> Result<Result<Response, Trouble>> {
         let transport = self.upload.repository.transport;
-        let (mut builder, token) = transport.prepare(request)?;
+        let length = match self.mode {
+            Mode::AtOnce => Length::Small,
+            Mode::Whole | Mode::Chunks(_) => Length::Any,
+        };
+        let (mut builder, token) = transport.prepare(request, length)?;
         if let Some(body) = body {
             builder = builder.body(body);
         }

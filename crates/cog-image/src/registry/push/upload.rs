@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::manifest::Descriptor;
 use crate::registry::answer::invalid;
 use crate::registry::error::RegistryError;
-use crate::registry::transport::Request;
+use crate::registry::transport::{Length, Request};
 use crate::store::Store;
 
 /// Repositories that are tried to mount from; one that had it may have lost it.
@@ -107,7 +107,7 @@ impl Upload<'_> {
     /// Tells the registry that an upload is not wanted any more. If it does not hear, it finds out by itself.
     pub(super) async fn cancel(&self, session: &Session) {
         let request = self.request(Method::DELETE, session);
-        if let Ok((builder, _)) = self.repository.transport.prepare(&request) {
+        if let Ok((builder, _)) = self.repository.transport.prepare(&request, Length::Small) {
             let _ = tokio::time::timeout(CANCEL_LIMIT, builder.send()).await;
         }
     }

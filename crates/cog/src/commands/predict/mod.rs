@@ -20,6 +20,7 @@ use serde_json::{Map, Value, json};
 
 use crate::args::{EngineArg, RunArgs, StartFlags, TrainArgs};
 use crate::client;
+use crate::image_argument;
 use crate::inputs::{self, Given};
 use crate::interrupts::Interrupts;
 use crate::outputs::{self, Destination, Growing};
@@ -221,6 +222,8 @@ pub(super) fn local_or_pulled(
     name: &str,
 ) -> anyhow::Result<Image> {
     let store = session.store()?;
+    let name = image_argument::name(store, name)?;
+    let name = name.as_str();
     let reference: cog_image::ImageRef = name
         .parse()
         .with_context(|| format!("invalid image reference \"{name}\""))?;
