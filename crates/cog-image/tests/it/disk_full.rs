@@ -1,6 +1,7 @@
 //! A store on a disk that fills up.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use cog_image::{Error, Store};
 use cog_testing::skip;
@@ -21,6 +22,19 @@ impl SmallDisk {
 
     fn path(&self) -> &Path {
         self.0.path()
+    }
+
+    /// Waits until so many bytes are free: what another test is just starting may still hold a file that was removed.
+    fn has_room(&self, bytes: u64) {
+        let begun = Instant::now();
+        loop {
+            let found = rustix::fs::statvfs(self.path()).unwrap();
+            if found.f_bavail * found.f_frsize >= bytes {
+                return;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "it stays full");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
@@ -52,6 +66,7 @@ fn nothing_half_written_stays() {
         .add_layer_from_entries(vec![file("large", &large)], &options())
         .unwrap_err();
     check(error);
+    disk.has_room(5 << 20);
     {
         let scratch = store.scratch().unwrap();
         let tree = scratch.path().join("tree");
@@ -60,6 +75,7 @@ fn nothing_half_written_stays() {
         check(store.add_layer_from_dir(&tree, &options()).unwrap_err());
     }
     // The space is free again.
+    disk.has_room(5 << 20);
     let content = noise(1 << 20, 2);
     let small = store
         .add_layer_from_entries(vec![file("small", content)], &options())
