@@ -348,3 +348,19 @@ fn is_input_of_sdk(file: &File, callee: &str) -> bool {
 fn is_input(file: &File, callee: &str) -> bool {
     callee == "Input" || Project::is_from(file, callee, &["cog"], "Input")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::KEYWORDS;
+
+    #[test]
+    fn the_keywords_are_those_of_the_sdk() {
+        let sdk = include_str!("../../../../python/cog/src/cog/input.py");
+        let (_, rest) = sdk.split_once("_FIELDS = (\n").expect("it lists them");
+        let (list, _) = rest.split_once("\n)").expect("the list ends");
+        let words = list
+            .lines()
+            .map(|line| line.trim().trim_matches(['"', ',']));
+        assert_eq!(words.collect::<Vec<_>>(), KEYWORDS);
+    }
+}
