@@ -7,6 +7,7 @@ use cog_python::freeze::Freeze;
 use cog_python::installations;
 use cog_python::venv::{Interpreter, VENV};
 
+use crate::environment::hide_below;
 use crate::error::Result;
 use crate::executor::Executor;
 use crate::image_files::{ImageFiles, is_word};
@@ -37,17 +38,14 @@ pub(crate) fn packages(
     let root = executor.store.rootfs(layers)?;
     let files = ImageFiles(&root);
     let environment = format!("{VENV}/bin/python");
-    let mut found: Vec<Freeze> = Vec::new();
+    let mut found = Vec::new();
     for program in [environment.as_str(), &interpreter.path] {
         let program = Path::new(program.trim_start_matches('/'));
         let installed = installations::installed_for(&files, program, &interpreter.minor);
-        let names: Vec<String> = found.iter().map(|one| one.name.clone()).collect();
-        found.extend(
-            installed
-                .into_iter()
-                .map(|one| one.freeze)
-                .filter(|one| !names.contains(&one.name))
-                .filter(|one| is_word(&one.name) && is_word(&one.version)),
+        let installed = installed.into_iter().map(|one| one.freeze);
+        hide_below(
+            &mut found,
+            installed.filter(|one| is_word(&one.name) && is_word(&one.version)),
         );
     }
     let record = StepRecord {

@@ -189,7 +189,7 @@ impl Planned<'_> {
 }
 
 /// Adds those that `packages` has none of the same name of: of two, the first is found.
-fn hide_below(packages: &mut Vec<Freeze>, below: impl IntoIterator<Item = Freeze>) {
+pub(crate) fn hide_below(packages: &mut Vec<Freeze>, below: impl IntoIterator<Item = Freeze>) {
     let there: HashSet<String> = packages.iter().map(|one| normalise(&one.name)).collect();
     let below = below.into_iter();
     packages.extend(below.filter(|one| !there.contains(&normalise(&one.name))));
